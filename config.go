@@ -1,0 +1,378 @@
+// The configuration: mail.toml becomes a Config, and what is wrong with it names the key and the line.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Config is mail.toml, checked, with defaults filled in. It never changes while the appliance runs.
+type Config struct {
+	Hostname string   `toml:"hostname"`
+	Domains  []string `toml:"domains"` // as Addr.Domain; the first is the default for names without one
+	Database string   `toml:"database"`
+
+	Listen struct {
+		SMTP        []string `toml:"smtp"`
+		Submission  []string `toml:"submission"`
+		Submissions []string `toml:"submissions"`
+		LMTP        []string `toml:"lmtp"`
+		POP3        []string `toml:"pop3"`
+		POP3S       []string `toml:"pop3s"`
+		IMAP        []string `toml:"imap"`
+		IMAPS       []string `toml:"imaps"`
+		HTTP        []string `toml:"http"`
+		HTTPS       []string `toml:"https"`
+	} `toml:"listen"`
+
+	TLS struct {
+		Cert string `toml:"cert"`
+		Key  string `toml:"key"`
+	} `toml:"tls"`
+
+	Auth struct {
+		Plaintext []Network `toml:"plaintext"`
+	} `toml:"auth"`
+
+	Relay struct {
+		Networks []Network `toml:"networks"`
+	} `toml:"relay"`
+
+	Outbound struct {
+		Mode         string `toml:"mode"`
+		Smarthost    string `toml:"smarthost"`
+		User         string `toml:"user"`
+		PasswordFile string `toml:"password_file"`
+	} `toml:"outbound"`
+
+	Routes map[string]Route `toml:"routes"`
+
+	Queue struct {
+		Retry    Duration `toml:"retry"`
+		RetryMax Duration `toml:"retry_max"`
+		Warn     Duration `toml:"warn"`
+		GiveUp   Duration `toml:"give_up"`
+	} `toml:"queue"`
+
+	Limits Limits `toml:"limits"`
+
+	dir string // of the file; relative paths in it start here
+}
+
+// Limits are the [limits] keys; DESIGN's other limits are constants beside what they limit.
+type Limits struct {
+	Message       Size `toml:"message"`        // octets of one message
+	Recipients    int  `toml:"recipients"`     // of one message
+	Connections   int  `toml:"connections"`    // in all
+	PerAddress    int  `toml:"per_address"`    // connections of one address that are not logged in
+	Received      int  `toml:"received"`       // Received fields before a message is taken for a loop
+	LoginsMinute  int  `toml:"logins_minute"`  // failed logins of one address in a minute
+	LoginsDay     int  `toml:"logins_day"`     // and in a day
+	QueueMessages int  `toml:"queue_messages"` // waiting in the queue
+}
+
+// The values of [outbound] mode.
+const (
+	OutboundDirect    = "direct"
+	OutboundSmarthost = "smarthost"
+	OutboundNone      = "none"
+)
+
+// Route is where mail for a domain goes without asking the DNS: hosts, tried in order.
+type Route struct{ Hosts []string }
+
+// UnmarshalTOML takes "host:port" or a list of them.
+func (r *Route) UnmarshalTOML(v any) error {
+	switch v := v.(type) {
+	case string:
+		r.Hosts = []string{v}
+	case []any:
+		for _, h := range v {
+			s, ok := h.(string)
+			if !ok {
+				return fmt.Errorf("a route is \"host:port\" or a list of them, not %v", h)
+			}
+			r.Hosts = append(r.Hosts, s)
+		}
+	default:
+		return fmt.Errorf("a route is \"host:port\" or a list of them, not %v", v)
+	}
+	if len(r.Hosts) == 0 {
+		return errors.New("a route needs a host")
+	}
+	return nil
+}
+
+// Duration is written as "3m", "4h", "3d".
+type Duration time.Duration
+
+func (d *Duration) UnmarshalText(b []byte) error {
+	s := string(b)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseFloat(days, 64)
+		if err != nil || n < 0 || n > 10_000 {
+			return fmt.Errorf("%q is no duration; write 90s, 3m, 4h or 3d", s)
+		}
+		*d = Duration(n * 24 * float64(time.Hour))
+		return nil
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is no duration; write 90s, 3m, 4h or 3d", s)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Size is written as octets or as "50MB" (powers of 1024).
+type Size int64
+
+func (z *Size) UnmarshalTOML(v any) error {
+	switch v := v.(type) {
+	case int64:
+		*z = Size(v)
+		return nil
+	case string:
+		s, unit := strings.ToUpper(strings.TrimSpace(v)), int64(1)
+		for i, u := range []string{"KB", "MB", "GB"} {
+			if t, ok := strings.CutSuffix(s, u); ok {
+				s, unit = strings.TrimSpace(t), 1<<(10*(i+1))
+			}
+		}
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil && n >= 0 && n <= 1<<40/unit {
+			*z = Size(n * unit)
+			return nil
+		}
+	}
+	return fmt.Errorf("%v is no size; write 50MB or a number of octets", v)
+}
+
+// Network is an address or a range in CIDR form. IPv4 ranges hold for IPv4-mapped IPv6 addresses too.
+type Network struct{ netip.Prefix }
+
+func (n *Network) UnmarshalText(b []byte) error {
+	s := string(b)
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		a, aerr := netip.ParseAddr(s)
+		if aerr != nil {
+			return fmt.Errorf("%q is no address or network; write 192.168.1.0/24 or ::1", s)
+		}
+		p = netip.PrefixFrom(a, a.BitLen())
+	}
+	n.Prefix = p.Masked()
+	return nil
+}
+
+// contains says whether the address is in one of the networks.
+func contains(nets []Network, a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	for _, n := range nets {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// Local says whether mail for the domain lives here.
+func (c *Config) Local(domain string) bool {
+	for _, d := range c.Domains {
+		if strings.EqualFold(d, domain) {
+			return true
+		}
+	}
+	return strings.EqualFold(domain, c.Hostname)
+}
+
+// defaultConfig is what a missing key means; the sample mail.toml says the same in words.
+func defaultConfig() *Config {
+	c := &Config{Domains: []string{"home.arpa"}, Database: "mail.db"}
+	c.Auth.Plaintext = []Network{{netip.MustParsePrefix("127.0.0.0/8")}, {netip.MustParsePrefix("::1/128")}}
+	c.Outbound.Mode = OutboundDirect
+	c.Queue.Retry, c.Queue.RetryMax = Duration(3*time.Minute), Duration(time.Hour)
+	c.Queue.Warn, c.Queue.GiveUp = Duration(4*time.Hour), Duration(3*24*time.Hour)
+	c.Limits = Limits{Message: 50 << 20, Recipients: 1000, Connections: 200, PerAddress: 20, Received: 50,
+		LoginsMinute: 10, LoginsDay: 50, QueueMessages: 100_000}
+	return c
+}
+
+// LoadConfig reads the file. An error names the file, the line and the key.
+func LoadConfig(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not there; start in the folder that has it, or name it with -config", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := parseConfig(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	c.dir = filepath.Dir(path)
+	return c, nil
+}
+
+// Path makes a path of the configuration absolute or relative to the working directory.
+func (c *Config) Path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+func parseConfig(text string) (*Config, error) {
+	c := defaultConfig()
+	md, err := toml.Decode(text, c)
+	var pe toml.ParseError
+	if errors.As(err, &pe) {
+		return nil, fmt.Errorf("line %d: %s", pe.Position.Line, configMessage(pe))
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range md.Undecoded() {
+		return nil, fmt.Errorf("line %d: unknown key %q", keyLine(text, k), k.String())
+	}
+	if err := c.check(); err != nil {
+		var ke *keyError
+		if errors.As(err, &ke) {
+			return nil, fmt.Errorf("line %d: %w", keyLine(text, ke.key), err)
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+func configMessage(pe toml.ParseError) string {
+	msg := pe.Message
+	if msg == "" {
+		msg = pe.Error()
+		if _, rest, ok := strings.Cut(msg, ": "); ok {
+			msg = rest
+		}
+	}
+	if pe.LastKey != "" && !strings.Contains(msg, pe.LastKey) {
+		msg = fmt.Sprintf("key %q: %s", pe.LastKey, msg)
+	}
+	return msg
+}
+
+// keyError is a value that is well-formed and still wrong.
+type keyError struct {
+	key  toml.Key
+	text string
+}
+
+func (e *keyError) Error() string { return fmt.Sprintf("key %q: %s", e.key.String(), e.text) }
+
+func keyFault(key, format string, a ...any) error {
+	return &keyError{toml.Key(strings.Split(key, ".")), fmt.Sprintf(format, a...)}
+}
+
+// keyLine finds the line on which a key stands, by its table and its last name; 1 if it can't.
+func keyLine(text string, key toml.Key) int {
+	table, want := strings.Join(key[:len(key)-1], "."), key[len(key)-1]
+	here := ""
+	for i, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		if t, ok := strings.CutPrefix(line, "["); ok && !strings.Contains(line, "=") {
+			here = strings.Trim(strings.SplitN(strings.TrimLeft(t, "["), "]", 2)[0], ` "`)
+			if here == key.String() {
+				return i + 1
+			}
+			continue
+		}
+		name, _, ok := strings.Cut(line, "=")
+		if ok && here == table && strings.Trim(name, " \t\"'") == want {
+			return i + 1
+		}
+	}
+	return 1
+}
+
+// check fills in what depends on the machine and refuses what can't work.
+func (c *Config) check() error {
+	if c.Hostname == "" {
+		h, err := os.Hostname()
+		if err != nil || h == "" {
+			h = "postino"
+		}
+		if !strings.Contains(h, ".") {
+			h += ".local"
+		}
+		c.Hostname = strings.ToLower(h)
+	}
+	if len(c.Domains) == 0 {
+		return keyFault("domains", "name at least one domain, such as \"home.arpa\"")
+	}
+	for i, d := range c.Domains {
+		a, err := ParseAddr("x@" + d)
+		if err != nil {
+			return keyFault("domains", "%q is no domain: %v", d, err)
+		}
+		c.Domains[i] = a.Domain
+	}
+	if c.Queue.Retry <= 0 || c.Queue.RetryMax < c.Queue.Retry {
+		return keyFault("queue.retry", "retry must be above zero and retry_max not below it")
+	}
+	if c.Limits.Message < 64<<10 || c.Limits.Message > 1<<30 {
+		return keyFault("limits.message", "between 64KB and 1GB")
+	}
+	for _, l := range []struct {
+		key string
+		n   int
+	}{{"recipients", c.Limits.Recipients}, {"connections", c.Limits.Connections}, {"per_address", c.Limits.PerAddress},
+		{"received", c.Limits.Received}, {"logins_minute", c.Limits.LoginsMinute}, {"logins_day", c.Limits.LoginsDay},
+		{"queue_messages", c.Limits.QueueMessages}} {
+		if l.n < 1 {
+			return keyFault("limits."+l.key, "must be at least 1")
+		}
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		return keyFault("tls.cert", "cert and key go together: name both or neither")
+	}
+	for _, n := range c.Relay.Networks {
+		if n.Bits() == 0 {
+			return keyFault("relay.networks", "%s would let the whole world send through this machine", n)
+		}
+	}
+	return c.checkOutbound()
+}
+
+func (c *Config) checkOutbound() error {
+	switch c.Outbound.Mode {
+	case OutboundDirect, OutboundNone:
+	case OutboundSmarthost:
+		if c.Outbound.Smarthost == "" {
+			return keyFault("outbound.smarthost", "mode \"smarthost\" needs a host, such as \"smtp.example.org:587\"")
+		}
+	default:
+		return keyFault("outbound.mode", "%q is none of direct, smarthost, none", c.Outbound.Mode)
+	}
+	var names []string
+	for d := range c.Routes {
+		names = append(names, d)
+	}
+	sort.Strings(names)
+	for _, d := range names {
+		r := c.Routes[d]
+		for _, h := range r.Hosts {
+			if strings.Count(h, ":") == 0 || strings.HasSuffix(h, ":") {
+				return keyFault("routes."+d, "%q needs a port, such as \"192.0.2.7:25\"", h)
+			}
+		}
+	}
+	return nil
+}

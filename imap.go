@@ -1,0 +1,4 @@
+// IMAP.
+package main
+
+func (s *Server) serveIMAP(c *conn) {}

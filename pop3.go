@@ -1,0 +1,4 @@
+// POP3.
+package main
+
+func (s *Server) servePOP3(c *conn) {}

@@ -1,0 +1,324 @@
+// The server: listeners, connections and their limits, start and stop.
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	writeTimeout = 2 * time.Minute  // for a client to take what fills one buffer
+	loginTimeout = 60 * time.Second // for a client to log in, over all its commands
+	stopTimeout  = 5 * time.Second  // for connections to end when the server stops
+	acceptPause  = 5 * time.Millisecond
+	acceptMax    = time.Second // between tries to accept when file descriptors have run out
+)
+
+// Server is the appliance. There are no mutable package variables: a test runs as many as it likes.
+type Server struct {
+	cfg   *Config
+	store *Store
+	log   *slog.Logger
+	auth  *Auth
+	tls   *TLS
+	dial  func(ctx context.Context, network, addr string) (net.Conn, error) // how the queue reaches other servers
+	dns   Resolver
+
+	stop    context.Context // done when the server is stopping
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	serial  atomic.Int64
+	mu      sync.Mutex
+	conns   map[*conn]bool
+	waiting map[netip.Addr]int // connections of an address that are not logged in
+	busy    map[UserID]bool    // maildrops that a POP3 session has locked
+}
+
+// service is one kind of listener; the table of them is in main.go.
+type service struct {
+	name   string // its key in [listen]
+	listen func(*Config) []string
+	tls    bool // from the first octet on
+	handle func(*Server, *conn)
+	full   string // what a client hears when there are too many, without CRLF
+}
+
+// NewServer puts the appliance together; nothing listens yet.
+func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
+	t, err := LoadTLS(cfg, store, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, store: store, log: log, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(),
+		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
+		conns: map[*conn]bool{}, waiting: map[netip.Addr]int{}, busy: map[UserID]bool{},
+	}
+	s.stop, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// conn is what every line protocol shares: buffers, limits, TLS, deadlines. It belongs to one goroutine. Writes go to
+// w and are flushed once for each command; w keeps the first error.
+type conn struct {
+	srv     *Server
+	net     net.Conn
+	r       *bufio.Reader
+	w       *bufio.Writer
+	log     *slog.Logger
+	svc     *service
+	id      int64
+	remote  netip.Addr // without zone, IPv4 as IPv4
+	secure  bool       // TLS, or a UNIX socket
+	started time.Time
+	counted bool // among waiting
+}
+
+// What conn.line can fail with, beside io errors.
+var (
+	errLineTooLong = errors.New("line too long")
+	errIdle        = errors.New("idle for too long")
+	errStopping    = errors.New("the server is stopping")
+	errInjected    = errors.New("octets in front of the TLS handshake")
+)
+
+// serve accepts connections until the listener is closed.
+func (s *Server) serve(l net.Listener, svc *service) {
+	pause := acceptPause
+	for {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = acceptPause
+			s.admit(nc, svc)
+		case s.stop.Err() != nil || errors.Is(err, net.ErrClosed):
+			return
+		default: // out of file descriptors, most likely: waiting helps, spinning does not
+			s.log.Warn("accept", "service", svc.name, "err", err)
+			time.Sleep(pause)
+			pause = min(2*pause, acceptMax)
+		}
+	}
+}
+
+// admit starts a connection, or turns it away when there are too many.
+func (s *Server) admit(nc net.Conn, svc *service) {
+	c := &conn{srv: s, net: nc, svc: svc, id: s.serial.Add(1), remote: remoteAddr(nc), started: time.Now(), counted: true}
+	c.log = s.log.With("conn", c.id, "proto", svc.name)
+	c.secure = svc.tls || nc.LocalAddr().Network() == "unix"
+	s.mu.Lock()
+	full := len(s.conns) >= s.cfg.Limits.Connections || s.waiting[c.remote] >= s.cfg.Limits.PerAddress
+	stopping := s.stop.Err() != nil
+	if !full && !stopping {
+		s.conns[c] = true
+		s.waiting[c.remote]++
+		s.wg.Add(1)
+	}
+	s.mu.Unlock()
+	if full || stopping {
+		s.log.Warn("too many connections", "proto", svc.name, "remote", c.remote)
+		if !svc.tls && svc.full != "" {
+			nc.SetWriteDeadline(time.Now().Add(time.Second))
+			io.WriteString(nc, svc.full+"\r\n")
+		}
+		nc.Close()
+		return
+	}
+	go func() {
+		defer s.wg.Done()
+		defer c.close()
+		if svc.tls {
+			if err := c.handshake(); err != nil {
+				c.log.Info("tls", "remote", c.remote, "err", err)
+				return
+			}
+		}
+		c.r, c.w = bufio.NewReader(c), bufio.NewWriter(c)
+		svc.handle(s, c)
+		c.w.Flush()
+	}()
+}
+
+func remoteAddr(nc net.Conn) netip.Addr {
+	if ap, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
+		return ap.Addr().Unmap().WithZone("")
+	}
+	return netip.IPv6Loopback() // a UNIX socket
+}
+
+func (c *conn) close() {
+	c.net.Close()
+	c.loggedIn()
+	c.srv.mu.Lock()
+	defer c.srv.mu.Unlock()
+	delete(c.srv.conns, c)
+}
+
+// loggedIn takes the connection out of those that count against its address.
+func (c *conn) loggedIn() {
+	c.srv.mu.Lock()
+	defer c.srv.mu.Unlock()
+	if !c.counted {
+		return
+	}
+	c.counted = false
+	if c.srv.waiting[c.remote]--; c.srv.waiting[c.remote] <= 0 {
+		delete(c.srv.waiting, c.remote)
+	}
+}
+
+// Read and Write are the buffers' way to the network.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.net.Read(p)
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errIdle
+		if c.srv.stop.Err() != nil {
+			err = errStopping
+		}
+	}
+	return n, err
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	c.net.SetWriteDeadline(time.Now().Add(writeTimeout))
+	return c.net.Write(p)
+}
+
+// wait gives the client so long to send what is read next. A client that has not logged in has its login time, too.
+func (c *conn) wait(d time.Duration) {
+	until := time.Now().Add(d)
+	c.srv.mu.Lock()
+	defer c.srv.mu.Unlock()
+	if c.srv.stop.Err() != nil {
+		until = time.Now()
+	}
+	c.net.SetReadDeadline(until)
+}
+
+// line reads a line of at most max octets without its line end, and takes a bare LF for one. The whole line must come
+// within d. After errLineTooLong the line has been read to its end, as long as it ends within 64 times the maximum.
+func (c *conn) line(max int, d time.Duration) (string, error) {
+	c.wait(d)
+	var long []byte
+	for {
+		part, err := c.r.ReadSlice('\n')
+		if err == nil && long == nil {
+			if len(part) > max+2 {
+				return "", errLineTooLong
+			}
+			return strings.TrimSuffix(strings.TrimSuffix(string(part), "\n"), "\r"), nil
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) && err != nil {
+			return "", err
+		}
+		long = append(long, part...)
+		if len(long) > max+2 {
+			if err == nil {
+				return "", errLineTooLong
+			}
+			return "", c.skipLine(64 * max)
+		}
+		if err == nil {
+			return strings.TrimSuffix(strings.TrimSuffix(string(long), "\n"), "\r"), nil
+		}
+	}
+}
+
+// skipLine drops the rest of a line that is too long, up to max octets.
+func (c *conn) skipLine(max int) error {
+	for n := 0; n < max; {
+		part, err := c.r.ReadSlice('\n')
+		if err == nil {
+			return errLineTooLong
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+		n += len(part)
+	}
+	return fmt.Errorf("%w, without end", errLineTooLong)
+}
+
+func (c *conn) handshake() error {
+	tc := tls.Server(c.net, c.srv.tls.Config())
+	tc.SetDeadline(time.Now().Add(loginTimeout))
+	ctx, cancel := context.WithTimeout(c.srv.stop, loginTimeout)
+	defer cancel()
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	tc.SetDeadline(time.Time{})
+	c.net, c.secure = tc, true
+	return nil
+}
+
+// startTLS begins TLS after the client has been told to go ahead. Octets that the client sent before are an attack or a
+// mistake, and end the connection: they would be taken for encrypted ones (CVE-2011-0411).
+func (c *conn) startTLS() error {
+	if c.r.Buffered() > 0 {
+		return errInjected
+	}
+	if err := c.handshake(); err != nil {
+		return err
+	}
+	c.r.Reset(c)
+	c.w.Reset(c)
+	return nil
+}
+
+// mayLogIn says whether passwords may cross this connection: under TLS, or from a [auth] plaintext network.
+func (c *conn) mayLogIn() bool {
+	return c.secure || contains(c.srv.cfg.Auth.Plaintext, c.remote)
+}
+
+// binding is the channel binding tls-exporter (RFC 9266 §2), nil without TLS 1.3.
+func (c *conn) binding() []byte {
+	tc, ok := c.net.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	st := tc.ConnectionState()
+	if st.Version < tls.VersionTLS13 {
+		return nil
+	}
+	b, err := st.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// Shutdown stops accepting, asks every connection to end, and waits for them and for the background work.
+func (s *Server) Shutdown() {
+	s.cancel()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.net.SetReadDeadline(time.Now())
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() { s.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return
+	case <-time.After(stopTimeout):
+	}
+	s.mu.Lock()
+	for c := range s.conns {
+		c.net.Close()
+	}
+	s.mu.Unlock()
+	<-done
+}

@@ -1,0 +1,4 @@
+// SMTP.
+package main
+
+func (s *Server) serveSMTP(c *conn) {}

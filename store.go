@@ -1,0 +1,725 @@
+// The store: one SQLite file that holds everything which survives a restart.
+package main
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// What a store operation can fail with that its caller should know. Each protocol turns these into its own words
+// in one function.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrExists   = errors.New("exists already")
+	ErrQuota    = errors.New("over quota")
+	ErrTooBig   = errors.New("message too big")
+	ErrDiskFull = errors.New("disk full")
+	ErrReadOnly = errors.New("the store is read-only")
+	ErrClosed   = errors.New("the store is closed")
+)
+
+const (
+	walBytes      = 5 << 20          // zeros written into a new WAL, so that no commit has to grow it
+	batchMessages = 256              // closures that share a commit, at most
+	batchBytes    = 4 << 20          // content that shares a commit, about (see Tx.wrote)
+	patience      = time.Millisecond // how long a commit waits for deliveries that are known to be coming
+	maxStatements = 256              // prepared statements kept for each connection
+	clockEvery    = 10 * time.Minute // how often a running store writes down the time
+	dataVersion   = time.Second      // how often the file is asked whether another process wrote to it
+	diskReserve   = 16 << 20         // bytes kept free on the disk, whatever the caller asks for
+)
+
+// QueueTopic is what Watch takes to hear of changes to the outgoing queue instead of a user's mail.
+const QueueTopic UserID = -1
+
+// Store is the one SQLite file, in WAL mode with synchronous=FULL.
+//
+// One goroutine owns the only connection that writes. Write hands it a closure; it runs every closure that waits,
+// each in a savepoint of its own, commits once and wakes them all (group commit): a commit costs a flush of the disk,
+// and sixteen deliveries that share one are nearly sixteen times as fast. A closure that fails is rolled back alone.
+//
+// Readers are a small pool of query-only connections with small page caches (the caches are not on Go's heap, so
+// GOMEMLIMIT does not see them). Each Read sees a snapshot. Never read from a client's socket or write to one inside
+// Read or Write, and never call Read, Write or Content.ReadAt inside them: the pool is small.
+//
+// The WAL is filled with zeros before first use and never truncated, because growing a file on the commit path costs
+// three to four times as much as overwriting it on an SD card.
+type Store struct {
+	path    string
+	log     *slog.Logger
+	opt     StoreOptions
+	db      *sql.DB
+	w       *dbConn
+	readers chan *dbConn
+	all     []*dbConn // readers, for Close
+
+	jobs     chan *job
+	stopped  chan struct{} // closed when the writer has ended
+	quit     chan struct{} // closed by Close
+	closing  sync.RWMutex  // held for reading while a job is handed over
+	closed   bool
+	bg       sync.WaitGroup
+	inflight atomic.Int64 // deliveries announced and not yet committed
+	readOnly error        // why nothing may be written, nil normally
+	dirty    atomic.Bool  // the collector may find something to do
+
+	mu       sync.Mutex // watchers, views, recent
+	watchers map[UserID]map[chan struct{}]bool
+	views    map[*View]bool
+	recent   map[MailboxID]UID
+
+	clock clock
+	built time.Time
+}
+
+// StoreOptions change a store for tests; the zero value is what the appliance uses.
+type StoreOptions struct {
+	Log         *slog.Logger
+	Now         func() time.Time // the system clock; nil is time.Now
+	CommitDelay time.Duration    // an injected flush cost, added to every commit
+	Readers     int              // reading connections; 0 is 4
+	Service     bool             // this is the appliance and not a verb beside it: it checks a file that was not closed
+}
+
+// dbConn is a pinned connection with its prepared statements.
+type dbConn struct {
+	*sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+type job struct {
+	fn   func(*Tx) error
+	err  error
+	tx   *Tx
+	done chan struct{}
+}
+
+// OpenStore opens the file and creates or migrates it. A file that fails its check is opened for reading only, and
+// the reason is in Damaged.
+func OpenStore(path string, opt StoreOptions) (*Store, error) {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Readers == 0 {
+		opt.Readers = 4
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if err := prepareFiles(path); err != nil {
+		return nil, err
+	}
+	sqlite.Fdatasync(true) //nolint // where there is none, fsync is used
+	dsn := "file:" + strings.NewReplacer("?", "%3f", "#", "%23", "%", "%25").Replace(path) +
+		"?_auto_vacuum=INCREMENTAL&_journal_mode=WAL&_synchronous=FULL&_busy_timeout=10000&_foreign_keys=1" +
+		"&_pragma=wal_autocheckpoint(1000)&_pragma=temp_store(2)&_pragma=journal_size_limit(-1)"
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(opt.Readers + 1)
+	db.SetMaxIdleConns(opt.Readers + 1)
+	s := &Store{
+		path: path, log: opt.Log, opt: opt, db: db,
+		readers: make(chan *dbConn, opt.Readers),
+		jobs:    make(chan *job, batchMessages), stopped: make(chan struct{}), quit: make(chan struct{}),
+		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{},
+	}
+	if err := s.open(); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	go s.writer()
+	s.bg.Add(2)
+	go s.pollOthers()
+	go s.collector()
+	return s, nil
+}
+
+// prepareFiles creates the database file readable by its owner only and gives it a WAL full of zeros. A WAL that is
+// there already is left alone: it may hold acknowledged mail, or another process may have it open.
+func prepareFiles(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	wal := path + "-wal"
+	if _, err := os.Lstat(wal); err == nil {
+		return nil
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".wal-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if _, err = tmp.Write(make([]byte, walBytes)); err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return fmt.Errorf("prepare %s: %w", wal, err)
+	}
+	// Link and not rename: if another process was faster, its WAL stays.
+	if err := os.Link(tmp.Name(), wal); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil // a file system without hard links: SQLite makes its own WAL
+	}
+	if dir, err := os.Open(filepath.Dir(path)); err == nil {
+		dir.Sync()
+		dir.Close()
+	}
+	return nil
+}
+
+// open makes the connections, migrates, checks a file that was not closed cleanly, and starts the clock.
+func (s *Store) open() error {
+	var err error
+	if s.w, err = s.connect("PRAGMA cache_size=-4000"); err != nil {
+		return err
+	}
+	if err := s.migrate(); err != nil {
+		return err
+	}
+	var clean []byte
+	if err := s.w.QueryRowContext(noCancel, `SELECT value FROM settings WHERE key='clean'`).Scan(&clean); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if s.opt.Service && string(clean) == "0" {
+		if err := s.quickCheck(); err != nil {
+			s.readOnly = fmt.Errorf("%w: %s is damaged (%w); rescue the mail with `postino export`, then restore a backup", ErrReadOnly, s.path, err)
+			s.log.Error("store damaged", "file", s.path, "err", err)
+		}
+	}
+	for range s.opt.Readers {
+		r, err := s.connect("PRAGMA cache_size=-1000", "PRAGMA query_only=1")
+		if err != nil {
+			return err
+		}
+		s.all = append(s.all, r)
+		s.readers <- r
+	}
+	return s.startClock()
+}
+
+// noCancel is the context of every statement: a cancelable context costs a goroutine for each statement.
+var noCancel = context.Background()
+
+func (s *Store) connect(pragmas ...string) (*dbConn, error) {
+	c, err := s.db.Conn(noCancel)
+	if err != nil {
+		return nil, err
+	}
+	err = c.Raw(func(dc any) error {
+		_, err := dc.(sqlite.FileControl).FileControlPersistWAL("main", 1)
+		return err
+	})
+	for _, p := range pragmas {
+		if err == nil {
+			_, err = c.ExecContext(noCancel, p)
+		}
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return &dbConn{c, map[string]*sql.Stmt{}}, nil
+}
+
+// quickCheck reads the whole file once (about 200 MB/s) and compares its pages and counts, not its indexes.
+func (s *Store) quickCheck() error {
+	var said string
+	if err := s.w.QueryRowContext(noCancel, `PRAGMA quick_check(1)`).Scan(&said); err != nil {
+		return err
+	}
+	if said != "ok" {
+		return errors.New(said)
+	}
+	return nil
+}
+
+// Damaged says why the store may not be written, or nil.
+func (s *Store) Damaged() error { return s.readOnly }
+
+// Close waits for what is under way, writes down the time and that the file is whole, and closes it.
+func (s *Store) Close() error {
+	s.closing.Lock()
+	if s.closed {
+		s.closing.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.quit)
+	close(s.jobs)
+	s.closing.Unlock()
+	<-s.stopped
+	s.bg.Wait()
+	var err error
+	if s.readOnly == nil && s.opt.Service {
+		_, err = s.w.ExecContext(noCancel, `INSERT OR REPLACE INTO settings(key,value) VALUES('clean','1'),('clock',?)`, s.Now().Unix())
+	}
+	for range s.all {
+		<-s.readers // nobody is reading any more
+	}
+	for _, c := range append(s.all, s.w) {
+		for _, st := range c.stmts {
+			st.Close()
+		}
+		c.Close()
+	}
+	return errors.Join(err, s.db.Close())
+}
+
+// Tx is a transaction, given to the closure of Read or Write. One from Read must not change anything.
+type Tx struct {
+	s       *Store
+	c       *dbConn
+	modseq  map[UserID]ModSeq // users changed by this transaction, and the modseq each of them got
+	touched map[UserID]bool   // topics to wake after the commit
+	fresh   map[BlobID]bool   // content added here that no message or queue item refers to yet
+	wrote   int64             // octets of content added
+}
+
+func (tx *Tx) stmt(query string) (*sql.Stmt, error) {
+	if st := tx.c.stmts[query]; st != nil {
+		return st, nil
+	}
+	st, err := tx.c.PrepareContext(noCancel, query)
+	if err != nil {
+		return nil, err
+	}
+	if len(tx.c.stmts) >= maxStatements {
+		for q, old := range tx.c.stmts {
+			old.Close()
+			delete(tx.c.stmts, q)
+			break
+		}
+	}
+	tx.c.stmts[query] = st
+	return st, nil
+}
+
+func (tx *Tx) exec(query string, args ...any) (int64, error) {
+	st, err := tx.stmt(query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := st.ExecContext(noCancel, args...)
+	if err != nil {
+		return 0, storeError(err)
+	}
+	return res.RowsAffected()
+}
+
+// one reads a single row; no row is ErrNotFound.
+func (tx *Tx) one(query string, args []any, dest ...any) error {
+	st, err := tx.stmt(query)
+	if err != nil {
+		return err
+	}
+	return storeError(st.QueryRowContext(noCancel, args...).Scan(dest...))
+}
+
+// each calls fn for every row, with a function that scans it.
+func (tx *Tx) each(query string, args []any, fn func(scan func(...any) error) error) error {
+	st, err := tx.stmt(query)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(noCancel, args...)
+	if err != nil {
+		return storeError(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := fn(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return storeError(rows.Err())
+}
+
+// Touch has everybody woken who watches the topic, once the transaction is committed.
+func (tx *Tx) Touch(topic UserID) { tx.touched[topic] = true }
+
+func storeError(err error) error {
+	var se *sqlite.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrNotFound
+	case errors.As(err, &se):
+		switch se.Code() & 0xff {
+		case sqlite3.SQLITE_FULL:
+			return fmt.Errorf("%w: %w", ErrDiskFull, err)
+		case sqlite3.SQLITE_READONLY:
+			return fmt.Errorf("%w: %w", ErrReadOnly, err)
+		case sqlite3.SQLITE_CONSTRAINT:
+			if code := se.Code(); code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY {
+				return fmt.Errorf("%w: %w", ErrExists, err)
+			}
+		}
+	}
+	return err
+}
+
+// Read runs fn on a snapshot of the file.
+func (s *Store) Read(fn func(*Tx) error) error {
+	s.closing.RLock()
+	if s.closed {
+		s.closing.RUnlock()
+		return ErrClosed
+	}
+	c := <-s.readers
+	s.closing.RUnlock()
+	defer func() { s.readers <- c }()
+	tx := &Tx{s: s, c: c, touched: map[UserID]bool{}}
+	if _, err := tx.exec(`BEGIN`); err != nil {
+		return err
+	}
+	err := fn(tx)
+	_, end := tx.exec(`COMMIT`)
+	return errors.Join(err, end)
+}
+
+// Write runs fn in a write transaction and returns after its commit, or after its rollback with fn's error. fn may
+// run twice: when the commit it shared with others fails, each of them is tried again alone.
+func (s *Store) Write(fn func(*Tx) error) error {
+	if s.readOnly != nil {
+		return s.readOnly
+	}
+	j := &job{fn: fn, done: make(chan struct{})}
+	s.closing.RLock()
+	if s.closed {
+		s.closing.RUnlock()
+		return ErrClosed
+	}
+	s.jobs <- j
+	s.closing.RUnlock()
+	<-j.done
+	return j.err
+}
+
+// Announce says that a Write is coming soon, until the returned function is called; a commit may wait up to a
+// millisecond for it. Deliveries call it when the content begins to arrive.
+func (s *Store) Announce() (done func()) {
+	s.inflight.Add(1)
+	return sync.OnceFunc(func() { s.inflight.Add(-1) })
+}
+
+// writer is the only goroutine that writes to the file.
+func (s *Store) writer() {
+	defer close(s.stopped)
+	for j := range s.jobs {
+		batch := s.gather(j)
+		for len(batch) > 0 {
+			batch = s.commit(batch)
+		}
+	}
+}
+
+// gather takes what waits, and waits itself for at most the patience when more deliveries are on their way. A client
+// that is alone never waits.
+func (s *Store) gather(first *job) []*job {
+	batch := []*job{first}
+	var timer <-chan time.Time
+	for len(batch) < batchMessages {
+		select {
+		case j, ok := <-s.jobs:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, j)
+			continue
+		default:
+		}
+		if s.inflight.Load() <= int64(len(batch)) {
+			return batch
+		}
+		if timer == nil {
+			timer = time.After(patience)
+		}
+		select {
+		case j, ok := <-s.jobs:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, j)
+		case <-timer:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit runs the batch and returns what did not fit into this transaction.
+func (s *Store) commit(batch []*job) (rest []*job) {
+	_, err := s.w.ExecContext(noCancel, `BEGIN IMMEDIATE`)
+	if err != nil {
+		return s.alone(batch, storeError(err))
+	}
+	var wrote int64
+	n := 0
+	for n < len(batch) && (n == 0 || wrote < batchBytes) {
+		j := batch[n]
+		s.runJob(j, len(batch) > 1)
+		wrote += j.tx.wrote
+		n++
+	}
+	batch, rest = batch[:n], batch[n:]
+	if s.opt.CommitDelay > 0 {
+		time.Sleep(s.opt.CommitDelay)
+	}
+	if len(batch) == 1 && batch[0].err != nil {
+		s.w.ExecContext(noCancel, `ROLLBACK`)
+		close(batch[0].done)
+		return rest
+	}
+	if _, err := s.w.ExecContext(noCancel, `COMMIT`); err != nil {
+		s.w.ExecContext(noCancel, `ROLLBACK`)
+		return append(s.alone(batch, storeError(err)), rest...)
+	}
+	s.dirty.Store(true)
+	for _, j := range batch {
+		if j.err == nil {
+			s.wake(j.tx.touched)
+		}
+	}
+	for _, j := range batch {
+		close(j.done)
+	}
+	return rest
+}
+
+// alone handles a batch whose transaction failed as a whole: its members get another try one by one, and one that was
+// alone already gets the error.
+func (s *Store) alone(batch []*job, err error) (rest []*job) {
+	if len(batch) == 1 {
+		if batch[0].err == nil {
+			batch[0].err = err
+		}
+		close(batch[0].done)
+		return nil
+	}
+	s.log.Warn("store commit failed, trying one by one", "err", err, "batch", len(batch))
+	for _, j := range batch {
+		j.err = nil
+		for one := []*job{j}; len(one) > 0; {
+			one = s.commit(one)
+		}
+	}
+	return nil
+}
+
+// runJob runs one closure. A panic in it rolls it back like an error: the writer serves everybody.
+func (s *Store) runJob(j *job, savepoint bool) {
+	j.tx = &Tx{s: s, c: s.w, modseq: map[UserID]ModSeq{}, touched: map[UserID]bool{}, fresh: map[BlobID]bool{}}
+	j.err = nil
+	if savepoint {
+		if _, j.err = j.tx.exec(`SAVEPOINT job`); j.err != nil {
+			return
+		}
+	}
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				s.log.Error("panic in a store transaction", "err", p, "stack", string(debug.Stack()))
+				j.err = fmt.Errorf("panic in a store transaction: %v", p)
+			}
+		}()
+		if j.err = j.fn(j.tx); j.err == nil {
+			j.err = j.tx.finish()
+		}
+	}()
+	if !savepoint {
+		return
+	}
+	if j.err != nil {
+		j.tx.exec(`ROLLBACK TO job`)
+	}
+	if _, err := j.tx.exec(`RELEASE job`); err != nil && j.err == nil {
+		j.err = err
+	}
+}
+
+// finish settles what a closure left open: content that nothing refers to is free.
+func (tx *Tx) finish() error {
+	if err := tx.persistClock(); err != nil {
+		return err
+	}
+	for id := range tx.fresh {
+		if _, err := tx.exec(`UPDATE blobs SET refs=0 WHERE id=?`, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Watch returns a channel of capacity one that receives after any commit that changed the user's mail (or the queue,
+// for QueueTopic). It carries no news: look at the file.
+func (s *Store) Watch(topic UserID) (wake <-chan struct{}, stop func()) {
+	ch := make(chan struct{}, 1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watchers[topic] == nil {
+		s.watchers[topic] = map[chan struct{}]bool{}
+	}
+	s.watchers[topic][ch] = true
+	return ch, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.watchers[topic], ch)
+		if len(s.watchers[topic]) == 0 {
+			delete(s.watchers, topic)
+		}
+	}
+}
+
+func (s *Store) wake(topics map[UserID]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range topics {
+		wakeAll(s.watchers[t])
+	}
+}
+
+func wakeAll(chans map[chan struct{}]bool) {
+	for ch := range chans {
+		select {
+		case ch <- struct{}{}:
+		default: // a wake-up is pending already
+		}
+	}
+}
+
+// pollOthers wakes everybody when another process (a command line verb) has written to the file, and writes the clock
+// down now and then while there is something to write it with.
+func (s *Store) pollOthers() {
+	defer s.bg.Done()
+	var last int64
+	tick := time.NewTicker(dataVersion)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.quit:
+			return
+		case <-tick.C:
+		}
+		// The version is of one connection's view, and the writer's own commits do not change it for itself.
+		var v int64
+		err := s.onWriter(func(c *dbConn) error { return c.QueryRowContext(noCancel, `PRAGMA data_version`).Scan(&v) })
+		if err == nil && last != 0 && v != last {
+			s.dirty.Store(true)
+			s.mu.Lock()
+			for _, chans := range s.watchers {
+				wakeAll(chans)
+			}
+			s.mu.Unlock()
+		}
+		last = v
+	}
+}
+
+// onWriter runs fn on the writer's connection between commits, outside any transaction of ours.
+func (s *Store) onWriter(fn func(*dbConn) error) (err error) {
+	if s.readOnly != nil {
+		return s.readOnly
+	}
+	werr := s.Write(func(tx *Tx) error {
+		err = fn(tx.c)
+		return errNothing
+	})
+	if !errors.Is(werr, errNothing) {
+		return werr
+	}
+	return err
+}
+
+// errNothing rolls a transaction back that was never meant to change anything.
+var errNothing = errors.New("nothing to commit")
+
+// Setting returns a value from the settings table, or ErrNotFound.
+func (tx *Tx) Setting(key string) (v []byte, err error) {
+	err = tx.one(`SELECT value FROM settings WHERE key=?`, []any{key}, &v)
+	return v, err
+}
+
+// SetSetting stores a value; nil removes it.
+func (tx *Tx) SetSetting(key string, v []byte) error {
+	if v == nil {
+		_, err := tx.exec(`DELETE FROM settings WHERE key=?`, key)
+		return err
+	}
+	_, err := tx.exec(`INSERT OR REPLACE INTO settings(key,value) VALUES(?,?)`, key, v)
+	return err
+}
+
+// counter returns the next value of a persisted counter; the first is start+1.
+func (tx *Tx) counter(key string, start int64) (n int64, err error) {
+	err = tx.one(`INSERT INTO settings(key,value) VALUES(?,?+1) ON CONFLICT(key) DO UPDATE SET value=value+1 RETURNING value`,
+		[]any{key, start}, &n)
+	return n, err
+}
+
+// Backup writes a consistent copy to path, which must not exist, while everybody goes on reading and writing.
+func (s *Store) Backup(path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s: %w; name a new file", path, ErrExists)
+	}
+	c, err := s.db.Conn(noCancel)
+	if errors.Is(err, driver.ErrBadConn) {
+		return ErrClosed
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.ExecContext(noCancel, `VACUUM INTO ?`, path); err != nil {
+		return fmt.Errorf("backup to %s: %w", path, storeError(err))
+	}
+	return os.Chmod(path, 0o600)
+}
+
+// IntegrityCheck reads the whole file and checks every page and index; it returns what is wrong, at most 100 lines.
+func (s *Store) IntegrityCheck() (faults []string, err error) {
+	err = s.Read(func(tx *Tx) error {
+		return tx.each(`PRAGMA integrity_check(100)`, nil, func(scan func(...any) error) error {
+			var line string
+			if err := scan(&line); err != nil {
+				return err
+			}
+			if line != "ok" {
+				faults = append(faults, line)
+			}
+			return nil
+		})
+	})
+	return faults, err
+}
+
+// Room returns nil when a message of the given size can be stored and the disk then still holds half as much again
+// and a reserve; otherwise ErrDiskFull. Deleting needs no room.
+func (s *Store) Room(size int64) error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(s.path), &fs); err != nil {
+		return nil // a file system that can't say: the commit will
+	}
+	if free := int64(fs.Bavail) * int64(fs.Bsize); free < size+size/2+diskReserve {
+		return fmt.Errorf("%w: %d MB free", ErrDiskFull, free>>20)
+	}
+	return nil
+}

@@ -1,0 +1,288 @@
+// Content: a spool on its way in, chunks at rest, a reader out, and the collector of what nobody refers to.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// BlobID identifies content that is stored once, however many mailboxes and queue items refer to it. IDs are never reused.
+type BlobID int64
+
+const (
+	chunkSize   = 64 << 10 // octets of content in one row
+	chunkBits   = 14       // chunk id = blob<<chunkBits | n, which allows 1 GiB a message
+	headMax     = 64 << 10 // octets of the header block kept beside the tree
+	spoolMemory = 256 << 10
+)
+
+// Blob is content that has been added in this transaction or before.
+type Blob struct {
+	ID     BlobID
+	Size   int64
+	Thread int64
+}
+
+// Spool collects a message on its way in, in memory and then in an unlinked temporary file beside the database. Its
+// MIME tree is learned in passing.
+type Spool struct {
+	dir    string
+	limit  int64
+	prefix []byte
+	mem    []byte
+	file   *os.File
+	size   int64
+	mime   *MIMEReader
+	tree   *Part
+}
+
+// NewSpool makes a spool for a message of at most limit octets.
+func (s *Store) NewSpool(limit int64) *Spool {
+	return &Spool{dir: filepath.Dir(s.path), limit: limit, mime: NewMIMEReader()}
+}
+
+// Write adds content. ErrTooBig past the limit; what was written before stays.
+func (sp *Spool) Write(p []byte) (int, error) {
+	if sp.size+int64(len(p)) > sp.limit {
+		return 0, ErrTooBig
+	}
+	if sp.file == nil && len(sp.mem)+len(p) > spoolMemory {
+		f, err := os.CreateTemp(sp.dir, ".spool-*")
+		if err != nil {
+			return 0, fmt.Errorf("spool: %w", err)
+		}
+		os.Remove(f.Name())
+		sp.file = f
+		if _, err := f.Write(sp.mem); err != nil {
+			return 0, fmt.Errorf("spool: %w", err)
+		}
+		sp.mem = nil
+	}
+	if sp.file != nil {
+		if _, err := sp.file.Write(p); err != nil {
+			return 0, fmt.Errorf("spool: %w", err)
+		}
+	} else {
+		sp.mem = append(sp.mem, p...)
+	}
+	sp.size += int64(len(p))
+	return sp.mime.Write(p)
+}
+
+// Prepend puts whole header fields in front of the message, after all content is written.
+func (sp *Spool) Prepend(fields []byte) {
+	sp.Tree().Shift(int64(len(fields)))
+	sp.prefix = append(append([]byte(nil), fields...), sp.prefix...)
+}
+
+// Size counts the message with what was put in front.
+func (sp *Spool) Size() int64 { return int64(len(sp.prefix)) + sp.size }
+
+// Tree is the message's MIME tree; no more content may be written once it is asked for.
+func (sp *Spool) Tree() *Part {
+	if sp.tree == nil {
+		sp.tree = sp.mime.Tree()
+	}
+	return sp.tree
+}
+
+// ReadAt reads the message with what was put in front.
+func (sp *Spool) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < int64(len(sp.prefix)) {
+		n = copy(p, sp.prefix[off:])
+	}
+	if n == len(p) {
+		return n, nil
+	}
+	rest := off + int64(n) - int64(len(sp.prefix))
+	if sp.file != nil {
+		k, err := sp.file.ReadAt(p[n:], rest)
+		return n + k, err
+	}
+	if rest < int64(len(sp.mem)) {
+		n += copy(p[n:], sp.mem[rest:])
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Head returns the top header block, at most the first 64 KiB of it.
+func (sp *Spool) Head() ([]byte, error) {
+	b := make([]byte, min(sp.Tree().HeaderLen, headMax))
+	_, err := io.ReadFull(io.NewSectionReader(sp, 0, int64(len(b))), b)
+	return b, err
+}
+
+// Close gives the temporary file back.
+func (sp *Spool) Close() error {
+	if sp.file == nil {
+		return nil
+	}
+	return sp.file.Close()
+}
+
+// AddBlob stores the spooled content once. If the transaction ends without anything referring to it, it is cleared away.
+func (tx *Tx) AddBlob(sp *Spool) (Blob, error) {
+	head, err := sp.Head()
+	if err != nil {
+		return Blob{}, fmt.Errorf("read spool: %w", err)
+	}
+	b := Blob{Size: sp.Size(), Thread: threadOf(ParseHeader(head))}
+	if b.Size >= chunkSize<<chunkBits {
+		return Blob{}, ErrTooBig
+	}
+	err = tx.one(`INSERT INTO blobs(id,refs,size,headlen,head,tree) VALUES((SELECT coalesce(max(id),0)+1 FROM blobs),1,?,?,?,?) RETURNING id`,
+		[]any{b.Size, sp.Tree().HeaderLen, head, sp.Tree().Marshal()}, &b.ID)
+	if err != nil {
+		return Blob{}, fmt.Errorf("add content: %w", err)
+	}
+	buf := make([]byte, min(chunkSize, b.Size-int64(len(head))))
+	for n, off := int64(0), int64(len(head)); off < b.Size; n++ {
+		k, err := sp.ReadAt(buf[:min(int64(len(buf)), b.Size-off)], off)
+		if k == 0 || err != nil && !errors.Is(err, io.EOF) {
+			return Blob{}, fmt.Errorf("read spool: %w", err)
+		}
+		if _, err := tx.exec(`INSERT INTO chunks(id,data) VALUES(?,?)`, int64(b.ID)<<chunkBits|n, buf[:k]); err != nil {
+			return Blob{}, fmt.Errorf("add content: %w", err)
+		}
+		off += int64(k)
+	}
+	tx.fresh[b.ID] = true
+	tx.wrote += b.Size
+	return b, nil
+}
+
+// refer takes a reference to content. The first one to fresh content is the one it was stored with.
+func (tx *Tx) refer(id BlobID) error {
+	if tx.fresh[id] {
+		delete(tx.fresh, id)
+		return nil
+	}
+	n, err := tx.exec(`UPDATE blobs SET refs=refs+1 WHERE id=?`, id)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("content %d: %w", id, ErrNotFound)
+	}
+	return err
+}
+
+// release gives a reference up; the collector clears away what has none left.
+func (tx *Tx) release(id BlobID) error {
+	_, err := tx.exec(`UPDATE blobs SET refs=refs-1 WHERE id=?`, id)
+	return err
+}
+
+// threadOf names a conversation by its first message: the head of References, else In-Reply-To, else itself. Nothing has
+// to be looked up, and all answers that name their roots find each other (RFC 5256 does no better without them).
+func threadOf(h Header) int64 {
+	for _, name := range []string{"References", "In-Reply-To", "Message-ID"} {
+		if ids := MessageIDs(h.Get(name)); len(ids) > 0 {
+			sum := fnv.New64a()
+			io.WriteString(sum, ids[0])
+			return int64(sum.Sum64() >> 1)
+		}
+	}
+	return 0
+}
+
+// Content is stored content: header block and tree in memory, the rest read chunk by chunk, each with a query of its
+// own. It holds no transaction. One goroutine may use it at a time.
+type Content struct {
+	ID      BlobID
+	Size    int64
+	HeadLen int64  // octets of the whole header block
+	Head    []byte // its first 64 KiB
+	tree    []byte
+	part    *Part
+	s       *Store
+	at      int64 // which chunk is in chunk
+	chunk   []byte
+}
+
+// Content opens stored content.
+func (s *Store) Content(id BlobID) (c *Content, err error) {
+	err = s.Read(func(tx *Tx) error { c, err = tx.Content(id); return err })
+	return c, err
+}
+
+// Content opens stored content; its ReadAt must wait until the transaction is over.
+func (tx *Tx) Content(id BlobID) (*Content, error) {
+	c := &Content{ID: id, s: tx.s, at: -1}
+	err := tx.one(`SELECT size,headlen,head,tree FROM blobs WHERE id=?`, []any{id}, &c.Size, &c.HeadLen, &c.Head, &c.tree)
+	if err != nil {
+		return nil, fmt.Errorf("content %d: %w", id, err)
+	}
+	return c, nil
+}
+
+// Tree is the MIME tree. A damaged one is replaced by a single opaque part.
+func (c *Content) Tree() *Part {
+	if c.part == nil {
+		p, err := UnmarshalPart(c.tree)
+		if err != nil {
+			c.s.log.Error("stored MIME tree", "blob", c.ID, "err", err)
+			p = &Part{HeaderLen: c.HeadLen, BodyOff: c.HeadLen, BodyLen: c.Size - c.HeadLen, Type: "application", Subtype: "octet-stream", Encoding: "binary"}
+		}
+		c.part, c.tree = p, nil
+	}
+	return c.part
+}
+
+// Header is the parsed top header block.
+func (c *Content) Header() Header { return ParseHeader(c.Head) }
+
+// Reader reads the whole message.
+func (c *Content) Reader() *io.SectionReader { return io.NewSectionReader(c, 0, c.Size) }
+
+// ReadAt reads content; only the chunks that it touches are fetched, and the last one is kept.
+func (c *Content) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) {
+		at := off + int64(n)
+		if at >= c.Size {
+			return n, io.EOF
+		}
+		if at < int64(len(c.Head)) {
+			n += copy(p[n:], c.Head[at:])
+			continue
+		}
+		body := at - int64(len(c.Head))
+		if k := body / chunkSize; k != c.at {
+			if err := c.fetch(k); err != nil {
+				return n, err
+			}
+		}
+		if body%chunkSize >= int64(len(c.chunk)) {
+			return n, fmt.Errorf("content %d: chunk %d is short: %w", c.ID, c.at, io.ErrUnexpectedEOF)
+		}
+		n += copy(p[n:], c.chunk[body%chunkSize:])
+	}
+	return n, nil
+}
+
+func (c *Content) fetch(k int64) error {
+	c.at = -1
+	err := c.s.readOne(`SELECT data FROM chunks WHERE id=?`, []any{int64(c.ID)<<chunkBits | k}, &c.chunk)
+	if err != nil {
+		return fmt.Errorf("content %d: chunk %d: %w", c.ID, k, err)
+	}
+	c.at = k
+	return nil
+}
+
+// readOne reads one row outside a transaction.
+func (s *Store) readOne(query string, args []any, dest ...any) error {
+	s.closing.RLock()
+	if s.closed {
+		s.closing.RUnlock()
+		return ErrClosed
+	}
+	c := <-s.readers
+	s.closing.RUnlock()
+	defer func() { s.readers <- c }()
+	return (&Tx{s: s, c: c}).one(query, args, dest...)
+}

@@ -1,0 +1,380 @@
+// Messages in mailboxes: append, flags, copy, move, expunge, and what changed.
+package main
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Message is a mailbox's row for a message: all but its content.
+type Message struct {
+	UID      UID
+	ModSeq   ModSeq
+	Flags    Flags
+	Gone     bool   // expunged: a tombstone, kept for those who have not been told
+	Blob     BlobID // 0 when a tombstone's content is no longer needed
+	Size     int64
+	Internal time.Time // INTERNALDATE
+	Saved    time.Time // when it came into this mailbox (RFC 8514)
+	Thread   int64     // the same for all messages of a conversation, 0 unknown
+}
+
+const (
+	messageColumns = `uid,modseq,flags,keywords,gone,blob,size,internal,saved,thread`
+	maxTombstones  = 20_000 // remembered for each mailbox, so that QRESYNC stays short
+)
+
+// scanMessage reads messageColumns into m.
+func scanMessage(m *Message, scan func(...any) error) error {
+	var words sql.NullString
+	var internal, saved int64
+	err := scan(&m.UID, &m.ModSeq, &m.Flags.Bits, &words, &m.Gone, &m.Blob, &m.Size, &internal, &saved, &m.Thread)
+	m.Flags.Words = words.String
+	m.Internal, m.Saved = time.Unix(internal, 0), time.Unix(saved, 0)
+	return err
+}
+
+// bump gives the user's next modseq. All changes of one transaction share it, and the user's watchers will be woken.
+func (tx *Tx) bump(user UserID) (ModSeq, error) {
+	if m, ok := tx.modseq[user]; ok {
+		return m, nil
+	}
+	var m ModSeq
+	if err := tx.one(`UPDATE users SET modseq=modseq+1 WHERE id=? RETURNING modseq`, []any{user}, &m); err != nil {
+		return 0, fmt.Errorf("modseq of user %d: %w", user, err)
+	}
+	tx.modseq[user] = m
+	tx.Touch(user)
+	return m, nil
+}
+
+// Append puts content into a mailbox. ErrQuota when its owner has no room.
+func (tx *Tx) Append(m Mailbox, b Blob, f Flags, internal time.Time) (Message, error) {
+	if err := tx.room(m.Owner, b.Size); err != nil {
+		return Message{}, err
+	}
+	row := Message{Flags: f, Blob: b.ID, Size: b.Size, Internal: internal, Saved: tx.s.Now(), Thread: b.Thread}
+	return row, tx.insert(m, &row)
+}
+
+// insert gives row a UID and a modseq in m, takes a reference to its content and counts it.
+func (tx *Tx) insert(m Mailbox, row *Message) error {
+	var err error
+	if row.ModSeq, err = tx.bump(m.Owner); err != nil {
+		return err
+	}
+	if row.Flags.Words, err = tx.addKeywords(m, row.Flags.Words); err != nil {
+		return err
+	}
+	unseen, deleted := counts(row.Flags)
+	err = tx.one(`UPDATE mailboxes SET uidnext=uidnext+1, highestmodseq=?, n_exists=n_exists+1, n_unseen=n_unseen+?,
+		n_deleted=n_deleted+?, bytes=bytes+? WHERE id=? AND owner IS NOT NULL RETURNING uidnext-1`,
+		[]any{row.ModSeq, unseen, deleted, row.Size, m.ID}, &row.UID)
+	if err != nil {
+		return fmt.Errorf("append to mailbox %d: %w", m.ID, err)
+	}
+	if row.UID == 0 {
+		return fmt.Errorf("mailbox %d has no more UIDs: %w", m.ID, ErrQuota)
+	}
+	if err := tx.refer(row.Blob); err != nil {
+		return err
+	}
+	_, err = tx.exec(`INSERT INTO messages(mailbox,uid,modseq,flags,keywords,blob,size,internal,saved,thread) VALUES(?,?,?,?,?,?,?,?,?,?)`,
+		m.ID, row.UID, row.ModSeq, row.Flags.Bits, nullWords(row.Flags.Words), row.Blob, row.Size, row.Internal.Unix(), row.Saved.Unix(), row.Thread)
+	tx.s.noteRecent(m.ID, row.UID)
+	return err
+}
+
+func nullWords(words string) any {
+	if words == "" {
+		return nil
+	}
+	return words
+}
+
+func counts(f Flags) (unseen, deleted int64) {
+	if f.Bits&FlagSeen == 0 {
+		unseen = 1
+	}
+	if f.Bits&FlagDeleted != 0 {
+		deleted = 1
+	}
+	return unseen, deleted
+}
+
+// addKeywords makes sure that the mailbox lists the words; those beyond its limit are dropped from the answer.
+func (tx *Tx) addKeywords(m Mailbox, words string) (string, error) {
+	if words == "" {
+		return "", nil
+	}
+	var have string
+	if err := tx.one(`SELECT keywords FROM mailboxes WHERE id=?`, []any{m.ID}, &have); err != nil {
+		return "", err
+	}
+	words = limitWords(words, maxMsgKeywords)
+	all := mergeWords(have, words)
+	if all == have {
+		return words, nil
+	}
+	if countWords(all) > maxKeywords {
+		return keepWords(words, have), nil
+	}
+	_, err := tx.exec(`UPDATE mailboxes SET keywords=? WHERE id=?`, all, m.ID)
+	return words, err
+}
+
+// noteRecent remembers a mailbox's first new message since the start, for TakeRecent.
+func (s *Store) noteRecent(id MailboxID, uid UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.recent[id]; !ok {
+		s.recent[id] = uid
+	}
+}
+
+// UIDs lists the messages of a mailbox in order, appended to buf, and the modseq the answer is current to.
+func (tx *Tx) UIDs(id MailboxID, buf []UID) (uids []UID, now ModSeq, err error) {
+	if now, err = tx.modseqOf(id); err != nil {
+		return nil, 0, err
+	}
+	uids = buf[:0]
+	err = tx.each(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone ORDER BY uid`, []any{id}, func(scan func(...any) error) error {
+		var u UID
+		err := scan(&u)
+		uids = append(uids, u)
+		return err
+	})
+	return uids, now, err
+}
+
+// modseqOf returns the owner's modseq; a deleted mailbox is ErrNotFound.
+func (tx *Tx) modseqOf(id MailboxID) (now ModSeq, err error) {
+	err = tx.one(`SELECT u.modseq FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.id=?`, []any{id}, &now)
+	return now, err
+}
+
+// Changes calls fn for every message that changed after since, tombstones included, in UID order, and returns the
+// modseq the answer is current to. Each Message is only fn's to keep by copying.
+func (tx *Tx) Changes(id MailboxID, since ModSeq, fn func(*Message) error) (now ModSeq, err error) {
+	var owner, highest ModSeq
+	err = tx.one(`SELECT u.modseq, m.highestmodseq FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.id=?`, []any{id}, &owner, &highest)
+	if err != nil || highest <= since {
+		return owner, err
+	}
+	var m Message
+	err = tx.each(`SELECT `+messageColumns+` FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>? ORDER BY uid`,
+		[]any{id, since}, func(scan func(...any) error) error {
+			if err := scanMessage(&m, scan); err != nil {
+				return err
+			}
+			return fn(&m)
+		})
+	return owner, err
+}
+
+// Messages calls fn for the messages with UIDs from lo to hi in order, tombstones included.
+func (tx *Tx) Messages(id MailboxID, lo, hi UID, fn func(*Message) error) error {
+	var m Message
+	return tx.each(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
+		[]any{id, lo, hi}, func(scan func(...any) error) error {
+			if err := scanMessage(&m, scan); err != nil {
+				return err
+			}
+			return fn(&m)
+		})
+}
+
+// Message returns one message; a tombstone is ErrNotFound.
+func (tx *Tx) Message(id MailboxID, uid UID) (m Message, err error) {
+	err = tx.Messages(id, uid, uid, func(x *Message) error { m = *x; return nil })
+	if err == nil && (m.UID == 0 || m.Gone) {
+		err = ErrNotFound
+	}
+	return m, err
+}
+
+// FlagChange is what SetFlags does.
+type FlagChange struct {
+	Op        byte   // '+' add, '-' remove, '=' replace
+	Flags     Flags  // for '=', bits and words not in Flags are cleared
+	Unchanged ModSeq // leave alone what changed after this (RFC 7162 §3.1.3); negative: no condition
+	Known     ModSeq // the caller's last look: what others changed after it is returned as Stale
+}
+
+// FlagResult is what came of it.
+type FlagResult struct {
+	ModSeq   ModSeq // what the changed messages have now
+	Modified []UID  // left alone because of Unchanged
+	Stale    []UID  // changed by others after Known, and now perhaps by us
+	Missing  []UID  // expunged or never there
+}
+
+// SetFlags changes flags of the given messages. Hand it at most some thousand UIDs at a time: others wait meanwhile.
+func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err error) {
+	if c.Op != '-' {
+		if c.Flags.Words, err = tx.addKeywords(m, c.Flags.Words); err != nil {
+			return res, err
+		}
+	}
+	var unseen, deleted, changed int64
+	for _, u := range uids {
+		row, err := tx.Message(m.ID, u)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			res.Missing = append(res.Missing, u)
+			continue
+		case err != nil:
+			return res, err
+		case c.Unchanged >= 0 && row.ModSeq > c.Unchanged:
+			res.Modified = append(res.Modified, u)
+			continue
+		}
+		if row.ModSeq > c.Known {
+			res.Stale = append(res.Stale, u)
+		}
+		f := c.apply(row.Flags)
+		if f == row.Flags {
+			continue
+		}
+		if changed++; changed == 1 {
+			if res.ModSeq, err = tx.bump(m.Owner); err != nil {
+				return res, err
+			}
+		}
+		if _, err := tx.exec(`UPDATE messages SET flags=?, keywords=?, modseq=? WHERE mailbox=? AND uid=?`,
+			f.Bits, nullWords(f.Words), res.ModSeq, m.ID, u); err != nil {
+			return res, err
+		}
+		u0, d0 := counts(row.Flags)
+		u1, d1 := counts(f)
+		unseen, deleted = unseen+u1-u0, deleted+d1-d0
+	}
+	if changed == 0 {
+		return res, nil
+	}
+	_, err = tx.exec(`UPDATE mailboxes SET highestmodseq=?, n_unseen=n_unseen+?, n_deleted=n_deleted+? WHERE id=?`, res.ModSeq, unseen, deleted, m.ID)
+	return res, err
+}
+
+func (c FlagChange) apply(f Flags) Flags {
+	switch c.Op {
+	case '+':
+		g := f.With(c.Flags)
+		g.Words = limitWords(g.Words, maxMsgKeywords)
+		return g
+	case '-':
+		return f.Without(c.Flags)
+	}
+	return c.Flags
+}
+
+// Expunge turns messages into tombstones: those of uids (nil is the whole mailbox) that are marked \Deleted, or all of
+// uids when any is true. It returns the UIDs that are gone now.
+func (tx *Tx) Expunge(m Mailbox, uids []UID, any bool) (gone []UID, err error) {
+	var rows []Message
+	collect := func(x *Message) error {
+		if !x.Gone && (any || x.Flags.Bits&FlagDeleted != 0) {
+			rows = append(rows, *x)
+		}
+		return nil
+	}
+	if uids == nil {
+		err = tx.Messages(m.ID, 1, ^UID(0), collect)
+	}
+	for _, u := range uids {
+		if err == nil {
+			err = tx.Messages(m.ID, u, u, collect)
+		}
+	}
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	for _, r := range rows {
+		gone = append(gone, r.UID)
+	}
+	return gone, tx.bury(m, rows)
+}
+
+// bury makes tombstones of the rows.
+func (tx *Tx) bury(m Mailbox, rows []Message) error {
+	mod, err := tx.bump(m.Owner)
+	if err != nil {
+		return err
+	}
+	var unseen, deleted, bytes int64
+	for _, r := range rows {
+		if _, err := tx.exec(`UPDATE messages SET gone=1, modseq=? WHERE mailbox=? AND uid=?`, mod, m.ID, r.UID); err != nil {
+			return err
+		}
+		u, d := counts(r.Flags)
+		unseen, deleted, bytes = unseen+u, deleted+d, bytes+r.Size
+	}
+	_, err = tx.exec(`UPDATE mailboxes SET highestmodseq=?, n_exists=n_exists-?, n_unseen=n_unseen-?, n_deleted=n_deleted-?, bytes=bytes-? WHERE id=?`,
+		mod, len(rows), unseen, deleted, bytes, m.ID)
+	return err
+}
+
+// Copy copies messages with their flags and dates. The answers pair up; messages that are not there are left out.
+func (tx *Tx) Copy(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err error) {
+	rows, err := tx.rows(from, uids)
+	if err != nil {
+		return nil, nil, err
+	}
+	var bytes int64
+	for _, r := range rows {
+		bytes += r.Size
+	}
+	if err := tx.room(to.Owner, bytes); err != nil {
+		return nil, nil, err
+	}
+	return tx.copyRows(rows, to)
+}
+
+// Move copies messages and expunges them in one step (RFC 6851). The answers pair up.
+func (tx *Tx) Move(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err error) {
+	rows, err := tx.rows(from, uids)
+	if err != nil || len(rows) == 0 {
+		return nil, nil, err
+	}
+	if to.Owner != from.Owner {
+		var bytes int64
+		for _, r := range rows {
+			bytes += r.Size
+		}
+		if err := tx.room(to.Owner, bytes); err != nil {
+			return nil, nil, err
+		}
+	}
+	if src, dst, err = tx.copyRows(rows, to); err != nil {
+		return nil, nil, err
+	}
+	return src, dst, tx.bury(from, rows)
+}
+
+func (tx *Tx) rows(m Mailbox, uids []UID) (rows []Message, err error) {
+	for _, u := range uids {
+		row, err := tx.Message(m.ID, u)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func (tx *Tx) copyRows(rows []Message, to Mailbox) (src, dst []UID, err error) {
+	for _, r := range rows {
+		c := r
+		c.Saved = tx.s.Now()
+		if err := tx.insert(to, &c); err != nil {
+			return nil, nil, err
+		}
+		src, dst = append(src, r.UID), append(dst, c.UID)
+	}
+	return src, dst, nil
+}
