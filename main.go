@@ -1,16 +1,225 @@
 // Command postino is a mail appliance: SMTP, POP3, IMAP and web mail in one binary and one file.
 package main
 
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+const (
+	busySMTP = "421 4.7.0 Too many connections, try again later"
+	busyPOP  = "-ERR [SYS/TEMP] Too many connections, try again later"
+	busyIMAP = "* BYE [UNAVAILABLE] Too many connections, try again later"
+)
+
 // services is every kind of listener the appliance has.
 var services = []service{
-	{name: "smtp", listen: func(c *Config) []string { return c.Listen.SMTP }, handle: (*Server).serveSMTP, full: "421 4.7.0 Too many connections, try again later"},
-	{name: "submission", listen: func(c *Config) []string { return c.Listen.Submission }, handle: (*Server).serveSMTP, full: "421 4.7.0 Too many connections, try again later"},
+	{name: "smtp", listen: func(c *Config) []string { return c.Listen.SMTP }, handle: (*Server).serveSMTP, full: busySMTP},
+	{name: "submission", listen: func(c *Config) []string { return c.Listen.Submission }, handle: (*Server).serveSMTP, full: busySMTP},
 	{name: "submissions", listen: func(c *Config) []string { return c.Listen.Submissions }, handle: (*Server).serveSMTP, tls: true},
-	{name: "lmtp", listen: func(c *Config) []string { return c.Listen.LMTP }, handle: (*Server).serveSMTP, full: "421 4.7.0 Too many connections, try again later"},
-	{name: "pop3", listen: func(c *Config) []string { return c.Listen.POP3 }, handle: (*Server).servePOP3, full: "-ERR [SYS/TEMP] Too many connections, try again later"},
+	{name: "lmtp", listen: func(c *Config) []string { return c.Listen.LMTP }, handle: (*Server).serveSMTP, full: busySMTP},
+	{name: "pop3", listen: func(c *Config) []string { return c.Listen.POP3 }, handle: (*Server).servePOP3, full: busyPOP},
 	{name: "pop3s", listen: func(c *Config) []string { return c.Listen.POP3S }, handle: (*Server).servePOP3, tls: true},
-	{name: "imap", listen: func(c *Config) []string { return c.Listen.IMAP }, handle: (*Server).serveIMAP, full: "* BYE [UNAVAILABLE] Too many connections, try again later"},
+	{name: "imap", listen: func(c *Config) []string { return c.Listen.IMAP }, handle: (*Server).serveIMAP, full: busyIMAP},
 	{name: "imaps", listen: func(c *Config) []string { return c.Listen.IMAPS }, handle: (*Server).serveIMAP, tls: true},
 }
 
-func main() {}
+// verb is one thing that the command line can do.
+type verb struct {
+	name, args, help string
+	run              func(*command, []string) error
+}
+
+// verbs is the command line. The first is what happens without one.
+func verbs() []verb {
+	return []verb{
+		{"serve", "", "run the appliance", (*command).serve},
+		{"user", "add|passwd|rm|list ADDRESS", "people who have mail here; the password is asked for, or is a line on stdin", (*command).user},
+		{"alias", "add|rm|list ADDRESS [TARGET...]", "addresses that stand for others; @domain catches the rest", (*command).alias},
+		{"import", "ADDRESS [-mailbox NAME] PATH", "read an mbox file, a Maildir or .eml files into a mailbox", (*command).importMail},
+		{"export", "ADDRESS PATH", "write every mailbox as an mbox file into a new folder", (*command).exportMail},
+		{"backup", "FILE", "a consistent copy of the database, also while the server runs", (*command).backup},
+		{"check", "", "look at the file, the configuration, ports, TLS, clock and disk", (*command).check},
+		{"version", "", "say which version this is", (*command).version},
+	}
+}
+
+// command is one run of the program, so that tests can run it too.
+type command struct {
+	in       io.Reader
+	out, err io.Writer
+	config   string
+	json     bool
+	lines    *bufio.Reader // of in
+}
+
+// What a verb can fail with beside plain errors: wrong usage, and a configuration that can't be used, exit with 2.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+type configError struct{ error }
+
+func main() {
+	if filepath.Base(os.Args[0]) == "sendmail" {
+		os.Args = append([]string{os.Args[0], "sendmail"}, os.Args[1:]...)
+	}
+	c := &command{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	os.Exit(c.run(os.Args[1:]))
+}
+
+// run does what the arguments say and returns the exit status: 0, 1 (failed) or 2 (usage or configuration).
+func (c *command) run(args []string) int {
+	flags := flag.NewFlagSet("postino", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&c.config, "config", "", "")
+	flags.BoolVar(&c.json, "json", false, "")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			c.usage(c.out)
+			return 0
+		}
+		fmt.Fprintf(c.err, "postino: %v\n", err)
+		return 2
+	}
+	c.lines = bufio.NewReader(c.in)
+	args = flags.Args()
+	if len(args) == 0 {
+		args = []string{"serve"}
+	}
+	for _, v := range verbs() {
+		if v.name == args[0] {
+			return c.status(v, v.run(c, args[1:]))
+		}
+	}
+	if args[0] == "help" {
+		c.usage(c.out)
+		return 0
+	}
+	fmt.Fprintf(c.err, "postino: there is no verb %q; `postino help` lists them\n", args[0])
+	return 2
+}
+
+func (c *command) status(v verb, err error) int {
+	var ue usageError
+	var ce configError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &ue):
+		if ue.text != "" {
+			fmt.Fprintf(c.err, "postino %s: %s\n", v.name, ue.text)
+		}
+		fmt.Fprintf(c.err, "usage: postino [-config mail.toml] %s %s\n", v.name, v.args)
+		return 2
+	case errors.As(err, &ce):
+		fmt.Fprintf(c.err, "postino: %v\n", err)
+		return 2
+	}
+	fmt.Fprintf(c.err, "postino %s: %v\n", v.name, err)
+	return 1
+}
+
+func (c *command) usage(w io.Writer) {
+	fmt.Fprint(w, "Postino is a mail appliance in one binary and one file.\n\n")
+	for _, v := range verbs() {
+		fmt.Fprintf(w, "  postino %-44s %s\n", v.name+" "+v.args, v.help)
+	}
+	fmt.Fprint(w, "\n  -config FILE   instead of mail.toml here or /etc/postino/mail.toml\n  -json          lists as JSON\n")
+}
+
+// load reads the configuration: the one named, or mail.toml here, or the one in /etc.
+func (c *command) load() (*Config, error) {
+	path := c.config
+	if path == "" {
+		path = "mail.toml"
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Stat("/etc/postino/mail.toml"); err == nil {
+				path = "/etc/postino/mail.toml"
+			}
+		}
+	}
+	cfg, err := LoadConfig(path)
+	if err != nil {
+		return nil, configError{err}
+	}
+	return cfg, nil
+}
+
+// open is for verbs beside the appliance: the file must not be checked or marked by them.
+func (c *command) open() (*Config, *Store, error) {
+	cfg, err := c.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	path := cfg.Path(cfg.Database)
+	st, err := OpenStore(path, StoreOptions{Log: c.logger(), Readers: 2})
+	return cfg, st, err
+}
+
+func (c *command) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(c.err, nil))
+}
+
+// address reads an address argument; one without a domain is in the first of ours.
+func address(cfg *Config, s string) (Addr, error) {
+	if !strings.Contains(s, "@") {
+		s += "@" + cfg.Domains[0]
+	}
+	a, err := ParseAddr(s)
+	if err != nil {
+		return Addr{}, usageError{fmt.Sprintf("%q is no address: %v", s, err)}
+	}
+	return a, nil
+}
+
+// password asks for a new password twice on a terminal, or takes a line of stdin.
+func (c *command) password() (string, error) {
+	f, ok := c.in.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		line, err := c.lines.ReadString('\n')
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" {
+			return "", errors.Join(errors.New("no password on stdin"), err)
+		}
+		return line, nil
+	}
+	var got [2]string
+	for i, prompt := range []string{"Password: ", "Again: "} {
+		fmt.Fprint(c.err, prompt)
+		b, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(c.err)
+		if err != nil {
+			return "", err
+		}
+		got[i] = string(b)
+	}
+	if got[0] != got[1] {
+		return "", errors.New("the two are not the same; nothing was changed")
+	}
+	if got[0] == "" {
+		return "", errors.New("an empty password can't be used; nothing was changed")
+	}
+	return got[0], nil
+}
+
+func (c *command) version([]string) error {
+	version := "devel"
+	if bi, ok := debug.ReadBuildInfo(); ok && bi.Main.Version != "" && bi.Main.Version != "(devel)" {
+		version = bi.Main.Version
+	}
+	fmt.Fprintf(c.out, "postino %s (%s %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return nil
+}

@@ -3,6 +3,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 )
 
@@ -16,3 +17,6 @@ func LoadTLS(cfg *Config, store *Store, log *slog.Logger) (*TLS, error) { return
 func (t *TLS) Config() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{t.cert}, MinVersion: tls.VersionTLS12}
 }
+
+// Leaf is the certificate in use.
+func (t *TLS) Leaf() *x509.Certificate { return t.cert.Leaf }

@@ -1,0 +1,158 @@
+// The verb serve: the appliance from start to stop.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+const (
+	memoryLimit = 96 << 20 // of Go's heap, unless GOMEMLIMIT says otherwise; page caches come on top
+	gcPercent   = 50
+)
+
+func (c *command) serve(args []string) error {
+	if len(args) > 0 {
+		return usageError{}
+	}
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	log := c.logger()
+	st, err := OpenStore(cfg.Path(cfg.Database), StoreOptions{Log: log, Service: true})
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	s, err := NewServer(cfg, st, log)
+	if err != nil {
+		return err
+	}
+	if err := c.listen(s); err != nil {
+		s.Shutdown()
+		return err
+	}
+	stop := make(chan os.Signal, 2)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	notifySystemd("READY=1")
+	sig := <-stop
+	log.Info("stopping", "signal", sig.String())
+	notifySystemd("STOPPING=1")
+	go func() { // a second one does not wait
+		<-stop
+		os.Exit(1)
+	}()
+	s.Shutdown()
+	return st.Close()
+}
+
+// listen opens all listeners, or none: an address that can't be had is an error that says what to do about it.
+func (c *command) listen(s *Server) error {
+	var open []net.Listener
+	var start []func()
+	for i := range services {
+		svc := &services[i]
+		for _, addr := range svc.listen(s.cfg) {
+			l, err := openListener(s.cfg, svc.name, addr)
+			if err != nil {
+				for _, l := range open {
+					l.Close()
+				}
+				return err
+			}
+			open = append(open, l)
+			start = append(start, func() { s.serve(l, svc) })
+			fmt.Fprintf(c.out, "%-12s %s\n", svc.name, l.Addr())
+		}
+	}
+	if len(open) == 0 {
+		return configError{errors.New("[listen] names no address at all; mail.toml shows how")}
+	}
+	for i, f := range start {
+		l := open[i]
+		s.wg.Go(f)
+		s.wg.Go(func() { <-s.stop.Done(); l.Close() })
+	}
+	return nil
+}
+
+func openListener(cfg *Config, name, addr string) (net.Listener, error) {
+	network := "tcp"
+	if strings.Contains(addr, "/") {
+		network, addr = "unix", cfg.Path(addr)
+		os.Remove(addr) // left by a run that was killed; a running one would hold the ports as well
+	}
+	l, err := net.Listen(network, addr)
+	switch {
+	case err == nil:
+		if network == "unix" {
+			os.Chmod(addr, 0o660)
+		}
+		return l, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s can't listen on %s: %s has it; stop that, or change [listen] %s in mail.toml", name, addr, holder(addr), name)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%s can't listen on %s: ports below 1024 need root or CAP_NET_BIND_SERVICE; use a higher port in [listen] %s", name, addr, name)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%s can't listen on %s: no interface has that address; change [listen] %s in mail.toml", name, addr, name)
+	}
+	return nil, fmt.Errorf("%s can't listen on %s: %w; change [listen] %s in mail.toml", name, addr, err, name)
+}
+
+// holder names the process that listens on the address's port, as far as /proc tells.
+func holder(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	n, perr := strconv.Atoi(port)
+	if err != nil || perr != nil {
+		return "another process"
+	}
+	want := fmt.Sprintf(":%04X", n)
+	inodes := map[string]bool{}
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, _ := os.ReadFile(file)
+		for _, line := range strings.Split(string(text), "\n") {
+			f := strings.Fields(line)
+			if len(f) > 9 && f[3] == "0A" && strings.HasSuffix(f[1], want) { // 0A is LISTEN
+				inodes["socket:["+f[9]+"]"] = true
+			}
+		}
+	}
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, fd := range fds {
+		if link, err := os.Readlink(fd); err == nil && inodes[link] {
+			pid := strings.Split(fd, "/")[2]
+			name, _ := os.ReadFile("/proc/" + pid + "/comm")
+			return fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), pid)
+		}
+	}
+	return "another process"
+}
+
+// notifySystemd tells the service manager, if one is listening, how the start or the stop goes.
+func notifySystemd(state string) {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return
+	}
+	nc, err := net.Dial("unixgram", path)
+	if err != nil {
+		return
+	}
+	defer nc.Close()
+	nc.Write([]byte(state))
+}
