@@ -67,6 +67,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 		conns: map[*conn]bool{}, waiting: map[netip.Addr]int{}, busy: map[UserID]bool{},
 	}
 	s.stop, s.cancel = context.WithCancel(context.Background())
+	s.auth.stop = s.stop.Done()
 	return s, nil
 }
 
@@ -298,6 +299,11 @@ func (c *conn) binding() []byte {
 		return nil
 	}
 	return b
+}
+
+// loginFrom is what the SASL mechanisms have to know of the connection; SMTP sets login.
+func (c *conn) loginFrom() loginFrom {
+	return loginFrom{addr: c.remote, plain: c.mayLogIn(), binding: c.binding()}
 }
 
 // Shutdown stops accepting, asks every connection to end, and waits for them and for the background work.
