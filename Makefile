@@ -1,0 +1,25 @@
+# `go run .` and `go test ./...` need none of this.
+LDFLAGS = -s -w
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags='$(LDFLAGS)' -o postino .
+
+arm: # Raspberry Pi 1, Zero and everything newer
+	CGO_ENABLED=0 GOARCH=arm GOARM=6 go build -trimpath -ldflags='$(LDFLAGS)' -o postino-arm .
+
+demo: build # two appliances that send each other mail, read with other people's programs
+	POSTINO=$(CURDIR)/postino bash testdata/demo.sh
+
+check:
+	bash .ci/run
+
+bench:
+	go test -run '^$$' -bench . -benchtime 2s .
+
+fuzz: # each target for a minute
+	for f in $$(go test -list '^Fuzz' . | grep ^Fuzz); do go test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s . || exit 1; done
+
+clean:
+	rm -f postino postino-arm
+
+.PHONY: build arm demo check bench fuzz clean

@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# Two appliances, lab1.arpa and lab2.arpa, with routes to each other on loopback ports: mail crosses, is read with other
+# people's programs, waits in the queue while one of them is down, and bounces. POSTINO is the program; with
+# DEMO_SMOKE=1 only the first part runs (for emulated binaries).
+set -euo pipefail
+POSTINO=${POSTINO:-./postino}
+work=$(mktemp -d)
+pids=()
+cleanup() {
+  status=$?
+  for p in "${pids[@]:-}"; do [ -n "$p" ] && kill "$p" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  if [ $status -ne 0 ]; then
+    echo "--- FAILED; the logs:"
+    tail -n 40 "$work"/lab*/log 2>/dev/null || true
+  fi
+  rm -rf "$work"
+}
+trap cleanup EXIT
+say() { printf '\n--- %s\n' "$*"; }
+die() { echo "DEMO FAILED: $*" >&2; exit 1; }
+
+# wait_for SECONDS COMMAND...: until it succeeds
+wait_for() {
+  local until=$((SECONDS + $1)); shift
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $until ] || die "waited in vain for: $*"
+    sleep 0.2
+  done
+}
+
+# lab N: ports are 127.0.0.1:N2525 and so on (N is 1 or 2)
+write_config() {
+  local n=$1 other=$((3 - $1))
+  mkdir -p "$work/lab$n"
+  cat > "$work/lab$n/mail.toml" <<TOML
+hostname = "mx.lab$n.arpa"
+domains = ["lab$n.arpa"]
+[listen]
+smtp = ["127.0.0.1:${n}2525"]
+submission = ["127.0.0.1:${n}2587"]
+submissions = ["127.0.0.1:${n}2465"]
+pop3 = ["127.0.0.1:${n}2110"]
+pop3s = ["127.0.0.1:${n}2995"]
+imap = ["127.0.0.1:${n}2143"]
+imaps = ["127.0.0.1:${n}2993"]
+[outbound]
+mode = "none"
+[routes]
+"lab$other.arpa" = "127.0.0.1:${other}2525"
+[queue]
+retry = "2s"
+retry_max = "4s"
+TOML
+}
+run() { local n=$1; shift; $POSTINO -config "$work/lab$n/mail.toml" "$@"; }
+start() {
+  local n=$1
+  $POSTINO -config "$work/lab$n/mail.toml" >>"$work/lab$n/out" 2>>"$work/lab$n/log" &
+  pids[$n]=$!
+  wait_for 30 curl -s "smtp://127.0.0.1:${n}2525" --request NOOP
+}
+stop() {
+  kill "${pids[$1]}"; wait "${pids[$1]}" 2>/dev/null || true
+  pids[$1]=
+}
+imap() { # imap N USER COMMAND [MAILBOX]
+  curl -s -m 60 "imap://127.0.0.1:${1}2143/${4:-INBOX}" -u "$2@lab$1.arpa:secret$2" --request "$3"
+}
+count() { imap "$1" "$2" "STATUS ${3:-INBOX} (MESSAGES)" "" | sed -n 's/.*MESSAGES \([0-9]*\).*/\1/p'; }
+has() { [ "$(count "$1" "$2" "${4:-INBOX}")" = "$3" ]; }
+
+say "two appliances, $($POSTINO version)"
+write_config 1; write_config 2
+for u in ann ada; do echo "secret$u" | run 1 user add $u@lab1.arpa; done
+for u in bob ben $(seq -f 'r%g' 1 5); do echo "secret$u" | run 2 user add $u@lab2.arpa; done
+for r in $(seq -f 's%g' 1 5); do echo "secret$r" | run 1 user add $r@lab1.arpa; done
+start 1; start 2
+cat "$work/lab1/out"
+
+say "curl, plain: ann@lab1 writes to bob@lab2"
+printf 'From: Ann <ann@lab1.arpa>\r\nTo: bob@lab2.arpa\r\nSubject: hello\r\n\r\nHello Bob.\r\n' > "$work/hello"
+curl -sS "smtp://127.0.0.1:12587" -u ann@lab1.arpa:secretann --mail-from ann@lab1.arpa --mail-rcpt bob@lab2.arpa -T "$work/hello"
+wait_for 30 has 2 bob 1
+
+say "swaks, STARTTLS, 8-bit Chinese text"
+swaks --server 127.0.0.1:12587 -tls --auth-user ann@lab1.arpa --auth-password secretann --from ann@lab1.arpa --to bob@lab2.arpa \
+  --header 'Subject: =?UTF-8?B?5L2g5aW9?=' --add-header 'MIME-Version: 1.0' --add-header 'Content-Type: text/plain; charset=utf-8' \
+  --add-header 'Content-Transfer-Encoding: 8bit' --body '你好，鲍勃。' --hide-all || die swaks
+wait_for 30 has 2 bob 2
+imap 2 bob "FETCH 2 BODY[TEXT]" >/dev/null
+curl -s "imap://127.0.0.1:22143/INBOX;MAILINDEX=2" -u bob@lab2.arpa:secretbob | grep -q '你好，鲍勃。' || die "the Chinese text is not there"
+imap 2 bob "SEARCH CHARSET UTF-8 SUBJECT 你好" | grep -q 'SEARCH 2' || die "the Chinese subject is not found"
+if [ -n "${DEMO_SMOKE:-}" ]; then say "smoke passed"; exit 0; fi
+
+say "TLS from the start, a 10 MB attachment"
+head -c 10000000 /dev/urandom > "$work/file.bin"
+swaks --server 127.0.0.1:12465 --tls-on-connect --auth-user ann@lab1.arpa --auth-password secretann --from ann@lab1.arpa --to bob@lab2.arpa \
+  --header 'Subject: a big file' --attach "@$work/file.bin" --hide-all || die swaks
+wait_for 60 has 2 bob 3
+curl -s "imaps://127.0.0.1:22993/INBOX;MAILINDEX=3;SECTION=2" -k -u bob@lab2.arpa:secretbob | base64 -d -i > "$work/file.back"
+cmp "$work/file.bin" "$work/file.back" || die "the attachment came back changed"
+
+say "ten recipients over both, in one message"
+curl -sS "smtp://127.0.0.1:12587" -u ann@lab1.arpa:secretann --mail-from ann@lab1.arpa -T "$work/hello" \
+  $(for i in 1 2 3 4 5; do echo "--mail-rcpt r$i@lab2.arpa --mail-rcpt s$i@lab1.arpa"; done)
+for i in 1 2 3 4 5; do wait_for 30 has 2 r$i 1; wait_for 30 has 1 s$i 1; done
+
+say "mpop fetches bob's mail by POP3 and keeps it, then deletes it"
+mpop_get() {
+  mpop --host=127.0.0.1 --port=22110 --tls=off --auth=user --user=bob@lab2.arpa --passwordeval='echo secretbob' \
+    --keep="$1" --only-new=off --uidls-file="$work/uidls" --delivery="mbox,$work/$2" --received-header=off >/dev/null
+}
+mpop_get on kept; mpop_get off fetched
+for f in kept fetched; do
+  [ "$(grep -c '^From ' "$work/$f")" = 3 ] || die "$f: not three messages"
+done
+wait_for 10 has 2 bob 0
+
+say "neomutt answers from r1's mailbox by IMAP and SMTP"
+cat > "$work/muttrc" <<MUTT
+set folder = "imap://r1%40lab2.arpa@127.0.0.1:22143/"
+set imap_pass = "secretr1"
+set spoolfile = "+INBOX"
+set record = "+Sent"
+set ssl_starttls = no
+set ssl_force_tls = no
+set smtp_url = "smtp://r1%40lab2.arpa@127.0.0.1:22587/"
+set smtp_pass = "secretr1"
+set from = "r1@lab2.arpa"
+set realname = "R One"
+set header_cache = ""
+set copy = yes
+MUTT
+echo 'Got it, thank you.' | HOME=$work neomutt -n -F "$work/muttrc" -s 'Re: hello' -- ann@lab1.arpa </dev/stdin || die neomutt
+wait_for 30 has 1 ann 1
+HOME=$work timeout 60 neomutt -n -F "$work/muttrc" -e 'push "<save-message>=Archive<enter><sync-mailbox><quit>"' -R </dev/null >/dev/null 2>&1 || true
+
+say "lab2 is stopped; what is sent waits in lab1's queue"
+stop 2
+for i in $(seq 1 20); do
+  curl -sS "smtp://127.0.0.1:12587" -u ann@lab1.arpa:secretann --mail-from ann@lab1.arpa --mail-rcpt ben@lab2.arpa -T "$work/hello"
+done
+sleep 1
+run 1 queue list
+[ "$(run 1 -json queue list 2>/dev/null | grep -c '"id"')" -ge 20 ] || [ "$(run 1 queue list | grep -c ben@lab2.arpa)" = 20 ] || die "the queue does not hold 20 messages"
+
+say "lab2 is back; all twenty cross over one connection"
+before=$(grep -c 'proto=smtp ' "$work/lab2/log" || true)
+start 2
+wait_for 60 has 2 ben 20
+run 1 queue list
+grep 'ben@lab2.arpa' "$work/lab2/log" | sed -n 's/.* conn=\([0-9]*\).*/\1/p' | sort | uniq -c | tee "$work/conns"
+[ "$(wc -l < "$work/conns")" = 1 ] || die "more than one connection"
+
+say "an unknown user comes back to the sender"
+n=$(count 1 ann)
+curl -sS "smtp://127.0.0.1:12587" -u ann@lab1.arpa:secretann --mail-from ann@lab1.arpa --mail-rcpt nobody@lab2.arpa -T "$work/hello"
+wait_for 30 has 1 ann $((n + 1))
+curl -s "imap://127.0.0.1:12143/INBOX;MAILINDEX=$((n + 1))" -u ann@lab1.arpa:secretann > "$work/report"
+grep -q 'multipart/report' "$work/report" && grep -qi 'nobody@lab2.arpa' "$work/report" && grep -q '550' "$work/report" || die "no report"
+sed -n '1,40p' "$work/report"
+
+say "the demo passed"
