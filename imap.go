@@ -1,4 +1,489 @@
-// IMAP.
+// IMAP: the connection, the tables of commands and capabilities, and the commands that need no mailbox.
 package main
 
-func (s *Server) serveIMAP(c *conn) {}
+import (
+	"cmp"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// imapState is where a connection stands (RFC 9051 §3); a command's row names all states in which it may be given.
+type imapState uint8
+
+const (
+	imapNotAuth imapState = 1 << iota
+	imapAuth
+	imapSelected
+	imapLogout   imapState = 0
+	imapLoggedIn           = imapAuth | imapSelected
+	imapAny                = imapNotAuth | imapLoggedIn
+)
+
+const (
+	imapLineBefore = 8 << 10          // octets of a command line before login
+	imapLineAfter  = 64 << 10         // and after
+	imapIdle       = 30 * time.Minute // until an idle client is logged out (RFC 9051 §5.4 wants at least that)
+	imapBadMax     = 10               // commands in a row that can't be understood
+)
+
+// imapCommand is one row of the command table. While a command that uses sequence numbers runs, the client must not be
+// told of expunges (RFC 9051 §7.5.1).
+type imapCommand struct {
+	run     func(*imapConn, *imapParser) error
+	states  imapState
+	usesSeq bool
+}
+
+// imapCommands is every command there is. The UID forms are rows of their own because they differ in usesSeq.
+var imapCommands = map[string]imapCommand{
+	"CAPABILITY": {run: (*imapConn).cmdCapability, states: imapAny},
+	"NOOP":       {run: (*imapConn).cmdNoop, states: imapAny},
+	"LOGOUT":     {run: (*imapConn).cmdLogout, states: imapAny},
+	"ID":         {run: (*imapConn).cmdID, states: imapAny},
+
+	"STARTTLS": {run: (*imapConn).cmdStartTLS, states: imapNotAuth},
+	"LOGIN":    {run: (*imapConn).cmdLogin, states: imapNotAuth},
+
+	"ENABLE":   {run: (*imapConn).cmdEnable, states: imapLoggedIn},
+	"SELECT":   {run: (*imapConn).cmdSelect, states: imapLoggedIn},
+	"EXAMINE":  {run: (*imapConn).cmdExamine, states: imapLoggedIn},
+	"IDLE":     {run: (*imapConn).cmdIdle, states: imapLoggedIn},
+	"CHECK":    {run: (*imapConn).cmdNoop, states: imapSelected},
+	"CLOSE":    {run: (*imapConn).cmdClose, states: imapSelected},
+	"UNSELECT": {run: (*imapConn).cmdUnselect, states: imapSelected},
+
+	"FETCH":      {run: (*imapConn).cmdFetch, states: imapSelected, usesSeq: true},
+	"SEARCH":     {run: (*imapConn).cmdSearch, states: imapSelected, usesSeq: true},
+	"SORT":       {run: (*imapConn).cmdSort, states: imapSelected, usesSeq: true},
+	"THREAD":     {run: (*imapConn).cmdThread, states: imapSelected, usesSeq: true},
+	"UID FETCH":  {run: (*imapConn).cmdFetch, states: imapSelected},
+	"UID SEARCH": {run: (*imapConn).cmdSearch, states: imapSelected},
+	"UID SORT":   {run: (*imapConn).cmdSort, states: imapSelected},
+	"UID THREAD": {run: (*imapConn).cmdThread, states: imapSelected},
+}
+
+// imapCapability is one row of the capability table: a name, the RFC that says what it means, and the states in which
+// it is announced; when and value are for those that depend on the connection.
+type imapCapability struct {
+	name   string
+	rfc    int
+	states imapState
+	when   func(*imapConn) bool
+	value  func(*imapConn) string // follows the name and "="
+}
+
+var imapCapabilities = []imapCapability{
+	{name: "IMAP4rev1", rfc: 3501, states: imapAny},
+	{name: "SASL-IR", rfc: 4959, states: imapNotAuth},
+	{name: "STARTTLS", rfc: 3501, states: imapNotAuth, when: func(c *imapConn) bool { return !c.secure }},
+	{name: "LOGINDISABLED", rfc: 3501, states: imapNotAuth, when: func(c *imapConn) bool { return !c.mayLogIn() }},
+	{name: "LITERAL+", rfc: 7888, states: imapAny},
+	{name: "ID", rfc: 2971, states: imapAny},
+	{name: "ENABLE", rfc: 5161, states: imapAny},
+	{name: "IDLE", rfc: 2177, states: imapAny},
+	{name: "UNSELECT", rfc: 3691, states: imapLoggedIn},
+}
+
+// imapConn is one client. All its fields belong to the goroutine that serves it.
+type imapConn struct {
+	*conn
+	state imapState
+	user  User
+	bad   int // commands in a row that could not be understood
+
+	// The command that runs.
+	tag  string
+	uid  bool   // it began with UID
+	code string // response code of the tagged OK, without brackets
+	text string // and its text, "done" if empty
+
+	// What the client has enabled (RFC 5161).
+	condstore bool // MODSEQ in every FETCH (RFC 7162 §3.1)
+	qresync   bool // VANISHED for EXPUNGE (RFC 7162 §3.2)
+	utf8      bool // UTF-8 in mailbox names and headers (RFC 6855)
+	uidonly   bool // no sequence numbers at all (RFC 9586)
+	rev2      bool // IMAP4rev2 (RFC 9051)
+
+	wake  <-chan struct{} // receives when the user's mail or the user has changed
+	stops []func()        // what to give back at logout
+
+	imapView
+}
+
+// imapError is a failure that the client should hear about. Any other error of a command is ours.
+type imapError struct{ status, code, text string }
+
+func (e *imapError) Error() string { return e.status + " " + e.text }
+
+func imapNo(code, text string) error { return &imapError{"NO", code, text} }
+func imapBad(text string) error      { return &imapError{"BAD", "", text} }
+
+// imapStoreErrors turns what the store fails with into response codes (RFC 5530, RFC 9051 §7.1).
+var imapStoreErrors = []struct {
+	err  error
+	code string
+}{
+	{ErrNotFound, "NONEXISTENT"},
+	{ErrExists, "ALREADYEXISTS"},
+	{ErrQuota, "OVERQUOTA"},
+	{ErrTooBig, "TOOBIG"},
+	{ErrDiskFull, "UNAVAILABLE"},
+	{ErrReadOnly, "UNAVAILABLE"},
+	{ErrClosed, "UNAVAILABLE"},
+	{ErrMailboxName, "CANNOT"},
+	{ErrAuth, "AUTHENTICATIONFAILED"},
+	{ErrAuthRate, "UNAVAILABLE"},
+}
+
+// imapErrLost ends a connection without a word: nobody is listening, or nothing that follows could be understood.
+var imapErrLost = errors.New("connection lost")
+
+// imapErrUserGone ends a session whose user was removed, disabled or given another password.
+var imapErrUserGone = errors.New("the user may not be logged in any more")
+
+// serveIMAP is one connection from greeting to BYE.
+func (s *Server) serveIMAP(nc *conn) {
+	c := &imapConn{conn: nc, state: imapNotAuth}
+	defer c.end()
+	c.putf("* OK [CAPABILITY %s] %s ready\r\n", c.capabilities(), s.cfg.Hostname)
+	for c.w.Flush() == nil && c.state != imapLogout {
+		line, err := c.nextLine()
+		if err == nil {
+			err = c.command(line)
+		}
+		if err != nil {
+			c.bye(err)
+		}
+	}
+}
+
+// end gives back what the session holds.
+func (c *imapConn) end() {
+	c.unselect()
+	for _, f := range c.stops {
+		f()
+	}
+	c.stops = nil
+}
+
+// nextLine reads the first line of a command, or the next one after a literal.
+func (c *imapConn) nextLine() (string, error) {
+	if c.state == imapNotAuth {
+		return c.conn.line(imapLineBefore, loginTimeout-time.Since(c.started))
+	}
+	return c.conn.line(imapLineAfter, imapIdle)
+}
+
+// bye is the last word to a client whose connection can't go on because of err, and does nothing for one whose can.
+func (c *imapConn) bye(err error) {
+	switch {
+	case err == errLineTooLong: // its end was found
+		c.putf("* BAD Line too long\r\n")
+		if c.bad++; c.bad < imapBadMax {
+			return
+		}
+		c.putf("* BYE Too many bad commands\r\n")
+	case errors.Is(err, errLineTooLong):
+		c.putf("* BYE Line too long\r\n")
+	case errors.Is(err, errIdle):
+		c.putf("* BYE Autologout, idle for too long\r\n")
+	case errors.Is(err, errStopping):
+		c.putf("* BYE [UNAVAILABLE] The server is being stopped\r\n")
+	case errors.Is(err, imapErrUserGone):
+		c.putf("* BYE [CLIENTBUG] Please log in again\r\n")
+	case errors.Is(err, imapErrGone):
+		c.putf("* BYE The selected mailbox was deleted\r\n")
+	case errors.Is(err, imapErrLost), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	default:
+		c.log.Info("imap connection", "user", c.user.Name, "err", err)
+	}
+	c.state = imapLogout
+}
+
+// command runs one command and writes everything there is to say, the tagged response last. An error means that the
+// connection can't go on.
+func (c *imapConn) command(line string) error {
+	p := &imapParser{c: c, line: line, rest: line}
+	c.code, c.text, c.uid = "", "", false
+	c.tag = p.tag()
+	name := p.commandName()
+	cmd, ok := imapCommands[name]
+	err := p.err
+	switch {
+	case err != nil:
+	case !ok:
+		err = imapBad("Unknown command")
+	case cmd.states&c.state == 0:
+		err = imapBad("Not now: " + c.stateText())
+	default:
+		err = cmd.run(c, p)
+	}
+	if err == imapErrAnswered {
+		return nil
+	}
+	if lost := p.drain(); lost != nil {
+		return lost
+	}
+	if err := c.checkUser(); err != nil {
+		return err
+	}
+	if c.state == imapSelected {
+		if err := c.sync(!cmd.usesSeq); err != nil {
+			return err
+		}
+	}
+	return c.answer(name, err)
+}
+
+func (c *imapConn) stateText() string {
+	switch c.state {
+	case imapNotAuth:
+		return "log in first"
+	case imapAuth:
+		return "no mailbox is selected, or you are logged in already"
+	}
+	return "you are logged in already"
+}
+
+// answer writes the tagged response. It turns the errors of the store into what the client should hear; any other
+// error is logged, and the client hears that it is not at fault.
+func (c *imapConn) answer(name string, err error) error {
+	if err == nil {
+		c.bad = 0
+		c.putf("%s OK %s%s\r\n", c.tag, imapCode(c.code), cmp.Or(c.text, "done"))
+		return nil
+	}
+	ie := c.clientError(name, err)
+	if ie == nil {
+		return err
+	}
+	c.putf("%s %s %s%s\r\n", c.tag, ie.status, imapCode(ie.code), ie.text)
+	if ie.status != "BAD" {
+		c.bad = 0
+	} else if c.bad++; c.bad >= imapBadMax {
+		c.putf("* BYE Too many bad commands\r\n")
+		c.state = imapLogout
+	}
+	return nil
+}
+
+// clientError is err in the client's words, nil if the connection is lost.
+func (c *imapConn) clientError(name string, err error) *imapError {
+	var ie *imapError
+	if errors.As(err, &ie) {
+		return ie
+	}
+	for _, e := range []error{imapErrLost, errIdle, errStopping, errLineTooLong, imapErrGone, errInjected, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, e) {
+			return nil
+		}
+	}
+	for _, e := range imapStoreErrors {
+		if errors.Is(err, e.err) {
+			return &imapError{"NO", e.code, imapText(err.Error())}
+		}
+	}
+	c.log.Error("imap command", "cmd", name, "user", c.user.Name, "err", err)
+	return &imapError{"NO", "SERVERBUG", "Internal error; the administrator finds it in the log"}
+}
+
+func imapCode(code string) string {
+	if code == "" {
+		return ""
+	}
+	return "[" + code + "] "
+}
+
+// imapText makes human-readable text fit for a response line.
+func imapText(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// checkUser ends the session when it was woken and the user may not be logged in any more.
+func (c *imapConn) checkUser() error {
+	select {
+	case <-c.wake:
+		return c.userNow()
+	default:
+		return nil
+	}
+}
+
+// userNow reads the user's row again.
+func (c *imapConn) userNow() error {
+	var now User
+	err := c.srv.store.Read(func(tx *Tx) (err error) { now, err = tx.UserByID(c.user.ID); return err })
+	if errors.Is(err, ErrNotFound) || err == nil && (now.Disabled || now.Secret != c.user.Secret) {
+		return imapErrUserGone
+	}
+	c.user = now
+	return err
+}
+
+// capabilities lists what is announced in the connection's state.
+func (c *imapConn) capabilities() string {
+	var names []string
+	for _, r := range imapCapabilities {
+		if r.states&c.state == 0 || r.when != nil && !r.when(c) {
+			continue
+		}
+		if r.value != nil {
+			names = append(names, r.name+"="+r.value(c))
+		} else {
+			names = append(names, r.name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// cmdCapability is CAPABILITY (RFC 9051 §6.1.1).
+//
+//	capability = "CAPABILITY"
+func (c *imapConn) cmdCapability(p *imapParser) error {
+	if err := p.end(); err != nil {
+		return err
+	}
+	c.putf("* CAPABILITY %s\r\n", c.capabilities())
+	return nil
+}
+
+// cmdNoop is NOOP and CHECK (RFC 9051 §6.1.2, RFC 3501 §6.4.1): whatever there is to say, sync says at the end of any
+// command.
+func (c *imapConn) cmdNoop(p *imapParser) error { return p.end() }
+
+// cmdLogout is LOGOUT (RFC 9051 §6.1.3).
+func (c *imapConn) cmdLogout(p *imapParser) error {
+	if err := p.end(); err != nil {
+		return err
+	}
+	c.putf("* BYE Goodbye\r\n")
+	c.unselect()
+	c.state = imapLogout
+	return nil
+}
+
+// cmdID is ID (RFC 2971 §3.1). It is taken in every state, because iOS sends it before login.
+//
+//	id = "ID" SP ("(" [string SP nstring *(SP string SP nstring)] ")" / nil)
+func (c *imapConn) cmdID(p *imapParser) error {
+	p.space()
+	var said []string
+	if !p.take("NIL") {
+		p.list(func() {
+			key := p.astring()
+			p.space()
+			said = append(said, key+"="+strconv.Quote(p.nstring()))
+		})
+	}
+	if err := p.end(); err != nil {
+		return err
+	}
+	c.log.Info("imap client", "user", c.user.Name, "id", strings.Join(said, " "))
+	c.putf("* ID (\"name\" \"Postino\")\r\n")
+	return nil
+}
+
+// cmdStartTLS is STARTTLS (RFC 9051 §6.2.1). The client forgets what it was told before.
+func (c *imapConn) cmdStartTLS(p *imapParser) error {
+	if err := p.end(); err != nil {
+		return err
+	}
+	if c.secure {
+		return imapBad("TLS is on already")
+	}
+	c.putf("%s OK Begin TLS now\r\n", c.tag)
+	if err := c.w.Flush(); err != nil {
+		return err
+	}
+	if err := c.startTLS(); err != nil {
+		c.log.Info("tls", "remote", c.remote, "err", err)
+		return imapErrLost
+	}
+	return imapErrAnswered
+}
+
+// imapErrAnswered says that the command has written its tagged response itself.
+var imapErrAnswered = errors.New("answered already")
+
+// cmdLogin is LOGIN (RFC 9051 §6.2.3).
+//
+//	login = "LOGIN" SP astring SP astring
+func (c *imapConn) cmdLogin(p *imapParser) error {
+	p.space()
+	name := p.astring()
+	p.space()
+	password := p.astring()
+	if err := p.end(); err != nil {
+		return err
+	}
+	if !c.mayLogIn() {
+		return imapNo("PRIVACYREQUIRED", "Use STARTTLS first")
+	}
+	u, err := c.srv.auth.Password(c.remote, name, password)
+	if err != nil {
+		return err
+	}
+	c.login(u)
+	return nil
+}
+
+// login is what every mechanism ends with.
+func (c *imapConn) login(u User) {
+	c.user, c.state = u, imapAuth
+	c.loggedIn()
+	wake, stop := c.srv.store.Watch(u.ID)
+	c.wake, c.stops = wake, append(c.stops, stop)
+	c.log.Info("imap login", "user", u.Name, "remote", c.remote)
+	c.code = "CAPABILITY " + c.capabilities() // saves the client a command (RFC 9051 §6.2.2)
+	c.text = "Logged in"
+}
+
+// cmdEnable is ENABLE (RFC 9051 §6.3.1).
+//
+//	enable = "ENABLE" 1*(SP capability)
+func (c *imapConn) cmdEnable(p *imapParser) error {
+	var on []string
+	for p.err == nil && (len(on) == 0 || p.rest != "") {
+		p.space()
+		on = append(on, strings.ToUpper(p.astring()))
+	}
+	if err := p.end(); err != nil {
+		return err
+	}
+	var said []string
+	for _, name := range on {
+		if c.enable(name) {
+			said = append(said, name)
+		}
+	}
+	c.putf("* ENABLED%s\r\n", strings.Join(append([]string{""}, said...), " "))
+	return nil
+}
+
+// enable switches a feature on and says whether it exists.
+func (c *imapConn) enable(name string) bool {
+	switch name {
+	case "CONDSTORE":
+		c.enableCondstore()
+	default:
+		return false
+	}
+	return true
+}
+
+// enableCondstore is what every CONDSTORE enabling command does (RFC 7162 §3.1): from now on each FETCH has MODSEQ. A
+// client that does so in a mailbox is told where it stands.
+func (c *imapConn) enableCondstore() {
+	if !c.condstore && c.state == imapSelected {
+		c.putf("* OK [HIGHESTMODSEQ %d] Flags are told with MODSEQ now\r\n", c.highest)
+	}
+	c.condstore = true
+}

@@ -212,6 +212,16 @@ func (tx *Tx) room(owner UserID, more int64) error {
 	return err
 }
 
+// FirstRecent is the UID from which on messages up to before next would be given as \Recent to the next session.
+func (s *Store) FirstRecent(id MailboxID, next UID) UID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first, ok := s.recent[id]; ok {
+		return first
+	}
+	return next
+}
+
 // TakeRecent makes the messages from the returned UID up to before next \Recent in the calling session and in no
 // other (RFC 3501 §2.3.2). It is kept in memory: after a restart nothing that was there is recent.
 func (s *Store) TakeRecent(id MailboxID, next UID) (first UID) {

@@ -149,6 +149,26 @@ func (tx *Tx) UIDs(id MailboxID, buf []UID) (uids []UID, now ModSeq, err error) 
 	return uids, now, err
 }
 
+// FirstUnseen is the lowest UID of a message that is not \Seen, 0 if all are.
+func (tx *Tx) FirstUnseen(id MailboxID) (u UID, err error) {
+	err = tx.one(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone AND flags&?=0 ORDER BY uid LIMIT 1`, []any{id, FlagSeen}, &u)
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return u, err
+}
+
+// Deleted lists the messages of a mailbox that are marked \Deleted.
+func (tx *Tx) Deleted(id MailboxID) (uids []UID, err error) {
+	err = tx.each(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone AND flags&?<>0 ORDER BY uid`, []any{id, FlagDeleted}, func(scan func(...any) error) error {
+		var u UID
+		err := scan(&u)
+		uids = append(uids, u)
+		return err
+	})
+	return uids, err
+}
+
 // modseqOf returns the owner's modseq; a deleted mailbox is ErrNotFound.
 func (tx *Tx) modseqOf(id MailboxID) (now ModSeq, err error) {
 	err = tx.one(`SELECT u.modseq FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.id=?`, []any{id}, &now)
