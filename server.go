@@ -253,7 +253,7 @@ func (c *conn) skipLine(max int) error {
 }
 
 func (c *conn) handshake() error {
-	tc := tls.Server(c.net, c.srv.tls.Config())
+	tc := tls.Server(c.net, c.srv.tls.MailConfig(c.svc.name))
 	tc.SetDeadline(time.Now().Add(loginTimeout))
 	ctx, cancel := context.WithTimeout(c.srv.stop, loginTimeout)
 	defer cancel()
