@@ -44,16 +44,37 @@ var imapCommands = map[string]imapCommand{
 	"LOGOUT":     {run: (*imapConn).cmdLogout, states: imapAny},
 	"ID":         {run: (*imapConn).cmdID, states: imapAny},
 
-	"STARTTLS": {run: (*imapConn).cmdStartTLS, states: imapNotAuth},
-	"LOGIN":    {run: (*imapConn).cmdLogin, states: imapNotAuth},
+	"STARTTLS":     {run: (*imapConn).cmdStartTLS, states: imapNotAuth},
+	"LOGIN":        {run: (*imapConn).cmdLogin, states: imapNotAuth},
+	"AUTHENTICATE": {run: (*imapConn).cmdAuthenticate, states: imapNotAuth},
 
-	"ENABLE":   {run: (*imapConn).cmdEnable, states: imapLoggedIn},
-	"SELECT":   {run: (*imapConn).cmdSelect, states: imapLoggedIn},
-	"EXAMINE":  {run: (*imapConn).cmdExamine, states: imapLoggedIn},
-	"IDLE":     {run: (*imapConn).cmdIdle, states: imapLoggedIn},
-	"CHECK":    {run: (*imapConn).cmdNoop, states: imapSelected},
-	"CLOSE":    {run: (*imapConn).cmdClose, states: imapSelected},
-	"UNSELECT": {run: (*imapConn).cmdUnselect, states: imapSelected},
+	"ENABLE":      {run: (*imapConn).cmdEnable, states: imapLoggedIn},
+	"SELECT":      {run: (*imapConn).cmdSelect, states: imapLoggedIn},
+	"EXAMINE":     {run: (*imapConn).cmdExamine, states: imapLoggedIn},
+	"CREATE":      {run: (*imapConn).cmdCreate, states: imapLoggedIn},
+	"DELETE":      {run: (*imapConn).cmdDelete, states: imapLoggedIn},
+	"RENAME":      {run: (*imapConn).cmdRename, states: imapLoggedIn},
+	"SUBSCRIBE":   {run: (*imapConn).cmdSubscribe, states: imapLoggedIn},
+	"UNSUBSCRIBE": {run: (*imapConn).cmdUnsubscribe, states: imapLoggedIn},
+	"LIST":        {run: (*imapConn).cmdList, states: imapLoggedIn},
+	"LSUB":        {run: (*imapConn).cmdLsub, states: imapLoggedIn},
+	"XLIST":       {run: (*imapConn).cmdXlist, states: imapLoggedIn},
+	"NAMESPACE":   {run: (*imapConn).cmdNamespace, states: imapLoggedIn},
+	"STATUS":      {run: (*imapConn).cmdStatus, states: imapLoggedIn},
+	"APPEND":      {run: (*imapConn).cmdAppend, states: imapLoggedIn},
+	"IDLE":        {run: (*imapConn).cmdIdle, states: imapLoggedIn},
+
+	"CHECK":       {run: (*imapConn).cmdNoop, states: imapSelected},
+	"CLOSE":       {run: (*imapConn).cmdClose, states: imapSelected},
+	"UNSELECT":    {run: (*imapConn).cmdUnselect, states: imapSelected},
+	"EXPUNGE":     {run: (*imapConn).cmdExpunge, states: imapSelected},
+	"UID EXPUNGE": {run: (*imapConn).cmdExpunge, states: imapSelected},
+	"STORE":       {run: (*imapConn).cmdStore, states: imapSelected, usesSeq: true},
+	"UID STORE":   {run: (*imapConn).cmdStore, states: imapSelected},
+	"COPY":        {run: (*imapConn).cmdCopy, states: imapSelected},
+	"UID COPY":    {run: (*imapConn).cmdCopy, states: imapSelected},
+	"MOVE":        {run: (*imapConn).cmdMove, states: imapSelected},
+	"UID MOVE":    {run: (*imapConn).cmdMove, states: imapSelected},
 
 	"FETCH":      {run: (*imapConn).cmdFetch, states: imapSelected, usesSeq: true},
 	"SEARCH":     {run: (*imapConn).cmdSearch, states: imapSelected, usesSeq: true},
@@ -80,11 +101,20 @@ var imapCapabilities = []imapCapability{
 	{name: "SASL-IR", rfc: 4959, states: imapNotAuth},
 	{name: "STARTTLS", rfc: 3501, states: imapNotAuth, when: func(c *imapConn) bool { return !c.secure }},
 	{name: "LOGINDISABLED", rfc: 3501, states: imapNotAuth, when: func(c *imapConn) bool { return !c.mayLogIn() }},
+	{name: "AUTH=SCRAM-SHA-256-PLUS", rfc: 7677, states: imapNotAuth, when: func(c *imapConn) bool { return c.loginFrom().binding != nil }},
+	{name: "AUTH=SCRAM-SHA-256", rfc: 7677, states: imapNotAuth},
+	{name: "AUTH=PLAIN", rfc: 4616, states: imapNotAuth, when: func(c *imapConn) bool { return c.mayLogIn() }},
 	{name: "LITERAL+", rfc: 7888, states: imapAny},
 	{name: "ID", rfc: 2971, states: imapAny},
 	{name: "ENABLE", rfc: 5161, states: imapAny},
 	{name: "IDLE", rfc: 2177, states: imapAny},
+	{name: "NAMESPACE", rfc: 2342, states: imapLoggedIn},
+	{name: "CHILDREN", rfc: 3348, states: imapLoggedIn},
+	{name: "SPECIAL-USE", rfc: 6154, states: imapLoggedIn},
 	{name: "UNSELECT", rfc: 3691, states: imapLoggedIn},
+	{name: "UIDPLUS", rfc: 4315, states: imapLoggedIn},
+	{name: "MOVE", rfc: 6851, states: imapLoggedIn},
+	{name: "CONDSTORE", rfc: 7162, states: imapLoggedIn},
 }
 
 // imapConn is one client. All its fields belong to the goroutine that serves it.
@@ -121,21 +151,24 @@ func (e *imapError) Error() string { return e.status + " " + e.text }
 func imapNo(code, text string) error { return &imapError{"NO", code, text} }
 func imapBad(text string) error      { return &imapError{"BAD", "", text} }
 
-// imapStoreErrors turns what the store fails with into response codes (RFC 5530, RFC 9051 §7.1).
+// imapStoreErrors is what the client hears when the lower rungs fail with an error that is no fault of ours (RFC 5530,
+// RFC 9051 §7.1). An empty text is the error's own.
 var imapStoreErrors = []struct {
-	err  error
-	code string
+	err        error
+	code, text string
 }{
-	{ErrNotFound, "NONEXISTENT"},
-	{ErrExists, "ALREADYEXISTS"},
-	{ErrQuota, "OVERQUOTA"},
-	{ErrTooBig, "TOOBIG"},
-	{ErrDiskFull, "UNAVAILABLE"},
-	{ErrReadOnly, "UNAVAILABLE"},
-	{ErrClosed, "UNAVAILABLE"},
-	{ErrMailboxName, "CANNOT"},
-	{ErrAuth, "AUTHENTICATIONFAILED"},
-	{ErrAuthRate, "UNAVAILABLE"},
+	{ErrNotFound, "NONEXISTENT", "It is not there (any more)"},
+	{ErrExists, "ALREADYEXISTS", "There is such a mailbox already"},
+	{ErrQuota, "OVERQUOTA", "Not enough room; delete some messages"},
+	{ErrTooBig, "TOOBIG", "The message is too big"},
+	{ErrDiskFull, "UNAVAILABLE", "The server's disk is full"},
+	{ErrReadOnly, "UNAVAILABLE", "The server's file can't be written to"},
+	{ErrClosed, "UNAVAILABLE", "The server is being stopped"},
+	{ErrMailboxName, "CANNOT", ""},
+	{ErrAuth, "AUTHENTICATIONFAILED", "Wrong name or password"},
+	{ErrAuthRate, "UNAVAILABLE", "Too many failed logins, wait a while"},
+	{ErrAuthPrivacy, "PRIVACYREQUIRED", "Use STARTTLS first"},
+	{ErrMechanism, "CANNOT", "There is no such mechanism"},
 }
 
 // imapErrLost ends a connection without a word: nobody is listening, or nothing that follows could be understood.
@@ -283,8 +316,11 @@ func (c *imapConn) clientError(name string, err error) *imapError {
 	}
 	for _, e := range imapStoreErrors {
 		if errors.Is(err, e.err) {
-			return &imapError{"NO", e.code, imapText(err.Error())}
+			return &imapError{"NO", e.code, cmp.Or(e.text, imapText(err.Error()))}
 		}
+	}
+	if errors.Is(err, ErrAuthCancelled) || errors.Is(err, ErrAuthSyntax) {
+		return &imapError{"BAD", "", imapText(err.Error())} // RFC 9051 §6.2.2
 	}
 	c.log.Error("imap command", "cmd", name, "user", c.user.Name, "err", err)
 	return &imapError{"NO", "SERVERBUG", "Internal error; the administrator finds it in the log"}
@@ -428,15 +464,41 @@ func (c *imapConn) cmdLogin(p *imapParser) error {
 		return imapNo("PRIVACYREQUIRED", "Use STARTTLS first")
 	}
 	u, err := c.srv.auth.Password(c.remote, name, password)
-	if err != nil {
+	return c.login(u, err)
+}
+
+// cmdAuthenticate is AUTHENTICATE (RFC 9051 §6.2.2), with an initial response if the client has one (RFC 4959).
+//
+//	authenticate = "AUTHENTICATE" SP auth-type [SP initial-resp] *(CRLF base64)
+func (c *imapConn) cmdAuthenticate(p *imapParser) error {
+	p.space()
+	mech, initial := p.atom(), ""
+	if p.take(" ") {
+		initial = p.span("base64", func(b byte) bool { return b > ' ' })
+	}
+	if err := p.end(); err != nil {
 		return err
 	}
-	c.login(u)
-	return nil
+	u, err := c.srv.auth.Login(c.loginFrom(), mech, initial, func(challenge string) (string, error) {
+		c.putf("+ %s\r\n", challenge)
+		if err := c.w.Flush(); err != nil {
+			return "", err
+		}
+		return c.nextLine()
+	})
+	return c.login(u, err)
+}
+
+func (c *imapConn) loginFrom() loginFrom {
+	return loginFrom{addr: c.remote, plain: c.mayLogIn(), binding: c.binding()}
 }
 
 // login is what every mechanism ends with.
-func (c *imapConn) login(u User) {
+func (c *imapConn) login(u User, err error) error {
+	if err != nil {
+		c.log.Info("imap login failed", "remote", c.remote, "err", err)
+		return err
+	}
 	c.user, c.state = u, imapAuth
 	c.loggedIn()
 	wake, stop := c.srv.store.Watch(u.ID)
@@ -444,6 +506,7 @@ func (c *imapConn) login(u User) {
 	c.log.Info("imap login", "user", u.Name, "remote", c.remote)
 	c.code = "CAPABILITY " + c.capabilities() // saves the client a command (RFC 9051 §6.2.2)
 	c.text = "Logged in"
+	return nil
 }
 
 // cmdEnable is ENABLE (RFC 9051 §6.3.1).

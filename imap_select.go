@@ -49,7 +49,7 @@ func (c *imapConn) cmdExamine(p *imapParser) error { return c.selectMailbox(p, t
 
 func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 	p.space()
-	name := p.mailbox()
+	name := p.mailboxName()
 	if p.take(" ") {
 		p.list(func() {
 			p.need("CONDSTORE")
@@ -63,7 +63,7 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 		c.unselect()
 		c.putf("* OK [CLOSED] The previous mailbox is closed\r\n")
 	}
-	m, err := c.find(name)
+	m, err := c.find(name, RightRead)
 	if err != nil {
 		return err
 	}

@@ -480,17 +480,17 @@ func (p *imapParser) flags() (f Flags) {
 	return f
 }
 
-// mailbox reads a mailbox's name: mUTF-7 (RFC 3501 §5.1.3), or UTF-8 once that is enabled. The answer is in NFC, with
+// mailboxName reads a mailbox's name: mUTF-7 (RFC 3501 §5.1.3), or UTF-8 once that is enabled. The answer is in NFC, with
 // INBOX in capitals.
-func (p *imapParser) mailbox() string {
-	name, err := p.c.mailboxName(p.astring())
+func (p *imapParser) mailboxName() string {
+	name, err := p.c.decodeName(p.astring())
 	if err != nil && p.err == nil {
 		p.refuse(err)
 	}
 	return name
 }
 
-func (c *imapConn) mailboxName(s string) (string, error) {
+func (c *imapConn) decodeName(s string) (string, error) {
 	if !c.utf8 && strings.Contains(s, "&") {
 		var ok bool
 		if s, ok = imapDecodeName(s); !ok {

@@ -152,7 +152,11 @@ func (tx *Tx) clearMailboxes(act bool) (n int, err error) {
 		}
 	}
 	if err == nil && len(rows) == 0 {
-		_, err = tx.exec(`DELETE FROM mailboxes WHERE id=?`, box)
+		for _, q := range []string{`DELETE FROM acl WHERE mailbox=?`, `DELETE FROM metadata WHERE mailbox=?`, `DELETE FROM mailboxes WHERE id=?`} {
+			if err == nil {
+				_, err = tx.exec(q, box)
+			}
+		}
 	}
 	return 1, err
 }

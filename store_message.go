@@ -228,6 +228,7 @@ type FlagResult struct {
 	ModSeq   ModSeq // what the changed messages have now
 	Modified []UID  // left alone because of Unchanged
 	Stale    []UID  // changed by others after Known, and now perhaps by us
+	Same     []UID  // had those flags already
 	Missing  []UID  // expunged or never there
 }
 
@@ -256,6 +257,7 @@ func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err
 		}
 		f := c.apply(row.Flags)
 		if f == row.Flags {
+			res.Same = append(res.Same, u)
 			continue
 		}
 		if changed++; changed == 1 {

@@ -108,6 +108,11 @@ func (tx *Tx) RemoveUser(id UserID) error {
 	if err != nil {
 		return err
 	}
+	for _, q := range []string{`DELETE FROM acl WHERE who=(SELECT name FROM users WHERE id=?)`, `DELETE FROM metadata WHERE user=?`} {
+		if _, err := tx.exec(q, id); err != nil {
+			return err
+		}
+	}
 	for _, m := range boxes {
 		if err := tx.DeleteMailbox(m); err != nil {
 			return err
