@@ -1,10 +1,16 @@
-// Header fields: splitting, encoded words, RFC 2231, address lists, dates, charsets, base subject.
+// Header fields: splitting, unfolding, encoded words.
 package main
 
 import (
-	"io"
-	"time"
+	"bytes"
+	"encoding/base64"
+	"strings"
+	"unicode/utf8"
 )
+
+// maxHeaderFields is how many fields of one block are looked at; a block of 1 MiB could
+// hold 350,000. Those beyond are kept in the message, but nobody asks for them.
+const maxHeaderFields = 10000
 
 // Field is one header field. Value is everything after the colon, folding kept, without the final line end.
 type Field struct{ Name, Value string }
@@ -12,33 +18,422 @@ type Field struct{ Name, Value string }
 // Header is a header block in its order.
 type Header []Field
 
-func ParseHeader(b []byte) Header           { return nil }
-func (h Header) Get(name string) string     { return "" } // unfolded, trimmed, raw; first of that name
-func (h Header) All(name string) []string   { return nil }
-func (h Header) Text(name string) string    { return "" } // Get, encoded words and raw charsets decoded to UTF-8
-func DecodeWords(s string) string           { return s }
-func EncodeWords(s string) string           { return s }
-func ParseDate(s string) (time.Time, error) { return time.Time{}, nil }
-func FormatDate(t time.Time) string         { return "" }
-func BaseSubject(s string) (string, bool)   { return s, false }
-func MessageIDs(s string) []string          { return nil }
-
-// Address is one entry of an address list. A group is a start (Domain "", Local its name), its members, and an
-// end (all empty), as RFC 9051 §7.5.2 lists them.
-type Address struct{ Name, Local, Domain string }
-
-func ParseAddressList(s string) []Address { return nil }
-func (a Address) String() string          { return "" }
-
-// Envelope is RFC 9051 §2.3.5; strings are raw (encoded words not decoded).
-type Envelope struct {
-	Date, Subject                      string
-	From, Sender, ReplyTo, To, Cc, Bcc []Address
-	InReplyTo, MessageID               string
+// ParseHeader splits a header block (RFC 5322 §2.2), with or without its final empty line.
+// Lines end in CRLF or LF. What is no field (a "From " line of mbox, junk) is passed over.
+// The fields share one copy of b. Time and memory are linear in len(b).
+func ParseHeader(b []byte) Header {
+	s := string(b)
+	h := make(Header, 0, min(bytes.Count(b, []byte("\n"))+1, 64))
+	for s != "" && len(h) < maxHeaderFields {
+		var raw string
+		if raw, s = cutField(s); isBlankLine(raw) {
+			break
+		}
+		if name, value, ok := splitField(raw); ok {
+			h = append(h, Field{name, strings.TrimRight(value, "\r\n")})
+		}
+	}
+	return h
 }
 
-func ParseEnvelope(h Header) *Envelope { return nil }
+// cutField takes one field with its continuation lines and its line end off the front of s.
+func cutField(s string) (raw, rest string) {
+	end := 0
+	for {
+		i := strings.IndexByte(s[end:], '\n')
+		if i < 0 {
+			return s, ""
+		}
+		first := end == 0
+		end += i + 1
+		if first && isBlankLine(s[:end]) || end == len(s) || s[end] != ' ' && s[end] != '\t' {
+			return s[:end], s[end:]
+		}
+	}
+}
 
-// CharsetReader decodes r to UTF-8; unknown charsets decode as windows-1252, invalid input becomes U+FFFD.
-func CharsetReader(charset string, r io.Reader) io.Reader { return r }
-func KnownCharset(charset string) bool                    { return true }
+// isBlankLine says whether the line has nothing but its end. CR CR LF is seen in the wild.
+func isBlankLine[T string | []byte](line T) bool {
+	for i := 0; i < len(line); i++ {
+		if line[i] != '\r' && line[i] != '\n' {
+			return false
+		}
+	}
+	return true
+}
+
+// splitField separates name and value. Blanks before the colon are obsolete syntax
+// (RFC 5322 §4.5) and are dropped.
+func splitField(raw string) (name, value string, ok bool) {
+	name, value, ok = strings.Cut(raw, ":")
+	if !ok {
+		return "", "", false
+	}
+	name = strings.TrimRight(name, " \t")
+	return name, value, isFieldName(name)
+}
+
+// isFieldName is ftext of RFC 5322 §3.6.8: printable ASCII without the colon.
+func isFieldName(name string) bool {
+	for i := 0; i < len(name); i++ {
+		if name[i] <= ' ' || name[i] >= 0x7F || name[i] == ':' {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// Get is the first field of that name, unfolded, trimmed and raw; "" when there is none.
+func (h Header) Get(name string) string {
+	for i := range h {
+		if strings.EqualFold(h[i].Name, name) {
+			return unfold(h[i].Value)
+		}
+	}
+	return ""
+}
+
+// Has says whether there is a field of that name, be it empty.
+func (h Header) Has(name string) bool {
+	for i := range h {
+		if strings.EqualFold(h[i].Name, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// All is every field of that name in order, unfolded, trimmed and raw.
+func (h Header) All(name string) []string {
+	var all []string
+	for i := range h {
+		if strings.EqualFold(h[i].Name, name) {
+			all = append(all, unfold(h[i].Value))
+		}
+	}
+	return all
+}
+
+// Text is Get for people: encoded words and raw charsets decoded to UTF-8, no control
+// characters. Raw octets that are not UTF-8 are in the charset of the same block's
+// Content-Type, as old scripts write them, or else windows-1252.
+func (h Header) Text(name string) string {
+	v := h.Get(name)
+	if isASCII(v) {
+		return DecodeWords(v)
+	}
+	return decodeWords(v, h.charset())
+}
+
+// charset is the charset parameter of the block's Content-Type, or "".
+func (h Header) charset() string {
+	_, _, params, _ := parseMediaType(h.Get("Content-Type"))
+	return findParam(params, "charset")
+}
+
+// unfold removes the line ends of folding (RFC 5322 §2.2.3), stray CRs, LFs and NULs, and
+// the blanks around the value.
+func unfold(s string) string {
+	if strings.IndexByte(s, '\n') < 0 && strings.IndexByte(s, '\r') < 0 && strings.IndexByte(s, 0) < 0 {
+		return strings.Trim(s, " \t")
+	}
+	var b strings.Builder
+	b.Grow(len(s))
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c != '\r' && c != '\n' && c != 0 {
+			b.WriteByte(c)
+		}
+	}
+	return strings.Trim(b.String(), " \t")
+}
+
+// DecodeWords decodes the encoded words of an unfolded value (RFC 2047) and any raw 8-bit
+// text to UTF-8 without control characters.
+//
+// It is as lenient as people's mail needs: words may touch other text or stand in quotes,
+// be too long, hold blanks or question marks, lack padding, name a language (RFC 2231 §5).
+// Neighbouring words of one charset are joined before decoding, because some mailers cut
+// inside a multibyte character.
+func DecodeWords(s string) string { return decodeWords(s, "") }
+
+func decodeWords(s, fallback string) string {
+	var (
+		out     strings.Builder
+		data    []byte // of words not yet decoded, all in charset
+		charset string
+		start   int // of the plain text since the last word
+		pos     int // where to look for the next word
+	)
+	flush := func() {
+		out.WriteString(decodeBytes(charset, data))
+		data = data[:0]
+	}
+	for {
+		i := strings.Index(s[pos:], "=?")
+		if i < 0 {
+			break
+		}
+		i += pos
+		word, n := scanWord(s[i:])
+		if n == 0 {
+			pos = i + 2
+			continue
+		}
+		// Blanks between two words are not shown (RFC 2047 §6.2).
+		if gap := s[start:i]; start == 0 || strings.Trim(gap, " \t\r\n") != "" {
+			flush()
+			out.WriteString(decodeRaw(gap, fallback))
+		}
+		if !strings.EqualFold(charset, word.charset) {
+			flush()
+			charset = word.charset
+		}
+		data = word.decode(data)
+		start, pos = i+n, i+n
+	}
+	if start == 0 {
+		return cleanText(decodeRaw(s, fallback))
+	}
+	flush()
+	out.WriteString(decodeRaw(s[start:], fallback))
+	return cleanText(out.String())
+}
+
+// cleanText replaces control characters by spaces, so that no decoded value can break a
+// line of whatever shows it.
+func cleanText(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7F && r < 0xA0 || r == 0x2028 || r == 0x2029 {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// encodedWord is =?charset?encoding?text?= taken apart.
+type encodedWord struct {
+	charset string
+	base64  bool
+	text    string
+}
+
+// scanWord reads the encoded word at the start of s and its length; 0 when there is none.
+// It never looks past the next "=?", which keeps decodeWords linear.
+func scanWord(s string) (w encodedWord, n int) {
+	charset, rest, ok := strings.Cut(s[2:min(len(s), 2+maxCharsetLabel+16)], "?")
+	if !ok || charset == "" || strings.ContainsAny(charset, " \t\"(),:;<>@[]=") {
+		return w, 0
+	}
+	w.charset, _, _ = strings.Cut(charset, "*")
+	at := 2 + len(charset) + 1
+	if len(rest) < 2 || rest[1] != '?' {
+		return w, 0
+	}
+	switch rest[0] {
+	case 'b', 'B':
+		w.base64 = true
+	case 'q', 'Q':
+	default:
+		return w, 0
+	}
+	at += 2
+	for i := at; i < len(s); i++ {
+		if s[i] != '?' {
+			continue
+		}
+		if i+1 < len(s) && s[i+1] == '=' {
+			w.text = s[at:i]
+			return w, i + 2
+		}
+		if s[i-1] == '=' && i > at {
+			break
+		}
+	}
+	return w, 0
+}
+
+// decode appends the word's octets to b.
+func (w encodedWord) decode(b []byte) []byte {
+	if w.base64 {
+		var d base64Decoder
+		return d.decode(b, []byte(w.text))
+	}
+	for i := 0; i < len(w.text); i++ {
+		switch c := w.text[i]; {
+		case c == '_':
+			b = append(b, ' ')
+		case c == '=' && i+2 < len(w.text) && isHex(w.text[i+1]) && isHex(w.text[i+2]):
+			b = append(b, unhex(w.text[i+1])<<4|unhex(w.text[i+2]))
+			i += 2
+		default:
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+// RFC 2047 §2 allows an encoded word 75 octets and its line 76. Ours are shorter, so that
+// the first one fits beside the field's name.
+const (
+	maxWord      = 62
+	maxToken     = 900 // octets of a blank-free token left bare; longer ones could not be folded under 998
+	utf8WordHead = "=?utf-8?"
+)
+
+// EncodeWords makes s ASCII for an unstructured field (RFC 2047 §5 (1)): each run of words
+// that need it becomes encoded words of at most 75 octets, cut between characters, Q or B,
+// whichever is shorter. CR, LF and NUL come out encoded. Text that needs nothing is
+// returned as it is.
+func EncodeWords(s string) string {
+	return encodeTokens(s, func(token string) bool {
+		return len(token) > maxToken || strings.Contains(token, "=?") || !isPrintableASCII(token)
+	})
+}
+
+// encodePhrase is EncodeWords for a display name (RFC 2047 §5 (3)), where the words left
+// bare must be atoms.
+func encodePhrase(s string) string {
+	return encodeTokens(s, func(token string) bool { return len(token) > maxToken || !isAtom(token) })
+}
+
+func isPrintableASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] >= 0x7F {
+			return false
+		}
+	}
+	return true
+}
+
+// isAtom says whether s may stand in a phrase without quotes, and is not mistaken for an
+// encoded word.
+func isAtom(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf || !isAtext(s[i]) {
+			return false
+		}
+	}
+	return s != "" && !strings.Contains(s, "=?")
+}
+
+// encodeTokens encodes the runs of blank-separated tokens that need it. The blanks inside
+// a run go into the words, because those between words vanish.
+func encodeTokens(s string, needs func(string) bool) string {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
+	var b strings.Builder
+	runStart, runEnd := -1, 0 // of the run in hand
+	done := 0                 // s[:done] is written
+	endRun := func() {
+		if runStart >= 0 {
+			b.WriteString(s[done:runStart])
+			writeWords(&b, s[runStart:runEnd])
+			runStart, done = -1, runEnd
+		}
+	}
+	for i := 0; i < len(s); {
+		if s[i] == ' ' || s[i] == '\t' {
+			i++
+			continue
+		}
+		end := i
+		for end < len(s) && s[end] != ' ' && s[end] != '\t' {
+			end++
+		}
+		switch {
+		case !needs(s[i:end]):
+			endRun()
+		case runStart < 0:
+			runStart, runEnd = i, end
+		default:
+			runEnd = end
+		}
+		i = end
+	}
+	endRun()
+	b.WriteString(s[done:])
+	return b.String()
+}
+
+// writeWords writes valid UTF-8 as encoded words with a space between them.
+func writeWords(b *strings.Builder, s string) {
+	const room = maxWord - len(utf8WordHead) - len("q??=")
+	useB := base64.StdEncoding.EncodedLen(len(s)) < qWordLen(s)
+	for first := true; s != ""; first = false {
+		if !first {
+			b.WriteByte(' ')
+		}
+		n := wordCut(s, room, useB)
+		b.WriteString(utf8WordHead)
+		if useB {
+			b.WriteString("b?")
+			b.WriteString(base64.StdEncoding.EncodeToString([]byte(s[:n])))
+		} else {
+			b.WriteString("q?")
+			for i := 0; i < n; i++ {
+				writeQ(b, s[i])
+			}
+		}
+		b.WriteString("?=")
+		s = s[n:]
+	}
+}
+
+// wordCut is how many octets of s fit one word, whole characters only.
+func wordCut(s string, room int, useB bool) int {
+	n := 0
+	for n < len(s) {
+		_, size := utf8.DecodeRuneInString(s[n:])
+		if useB && base64.StdEncoding.EncodedLen(n+size) > room || !useB && qWordLen(s[:n+size]) > room {
+			break
+		}
+		n += size
+	}
+	return n
+}
+
+func qWordLen(s string) int {
+	n := 0
+	for i := 0; i < len(s); i++ {
+		if n++; s[i] != ' ' && !isQSafe(s[i]) {
+			n += 2
+		}
+	}
+	return n
+}
+
+// isQSafe says which octets stand for themselves in the Q encoding, the phrase's rule for
+// all contexts (RFC 2047 §5 (3)).
+func isQSafe(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!*+-/", c) >= 0
+}
+
+const hexDigits = "0123456789ABCDEF"
+
+func writeQ(b *strings.Builder, c byte) {
+	switch {
+	case c == ' ':
+		b.WriteByte('_')
+	case isQSafe(c):
+		b.WriteByte(c)
+	default:
+		b.WriteByte('=')
+		b.WriteByte(hexDigits[c>>4])
+		b.WriteByte(hexDigits[c&15])
+	}
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func unhex(c byte) byte {
+	switch {
+	case c <= '9':
+		return c - '0'
+	case c <= 'F':
+		return c - 'A' + 10
+	}
+	return c - 'a' + 10
+}

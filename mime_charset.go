@@ -1,0 +1,313 @@
+// Charsets: from whatever label a mailer wrote to UTF-8, streaming.
+package main
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/korean"
+	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/traditionalchinese"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/encoding/unicode/utf32"
+	"golang.org/x/text/transform"
+)
+
+// maxCharsetLabel is the longest charset name looked up; IANA's longest has 45 octets.
+const maxCharsetLabel = 64
+
+// CharsetReader decodes r to UTF-8; unknown charsets decode as windows-1252, invalid input becomes U+FFFD.
+//
+// No label, us-ascii and unknown labels are taken as UTF-8 where the octets are valid
+// UTF-8, and as windows-1252 where not: that is what unlabelled mail is in practice.
+func CharsetReader(charset string, r io.Reader) io.Reader {
+	return transform.NewReader(r, charsetDecoder(charset))
+}
+
+// KnownCharset says whether the label names a charset we decode as such.
+func KnownCharset(charset string) bool {
+	switch charset = cleanLabel(charset); charset {
+	case "us-ascii", "ascii", "utf-7":
+		return true
+	}
+	return lookupCharset(charset) != nil
+}
+
+// decodeBytes is CharsetReader for a few octets at hand.
+func decodeBytes(charset string, b []byte) string {
+	if utf8.Valid(b) && (isASCIIBytes(b) && !isStateful(charset) || strings.EqualFold(charset, "utf-8")) {
+		return string(b)
+	}
+	out, _, err := transform.Bytes(charsetDecoder(charset), b)
+	if err != nil { // our decoders replace what is wrong; only a bug comes here
+		return strings.ToValidUTF8(string(b), "\uFFFD")
+	}
+	return string(out)
+}
+
+// decodeRaw makes UTF-8 of octets that carry no label of their own: valid UTF-8 stays,
+// else it is the charset that the rest of the message uses, else windows-1252.
+func decodeRaw(s, fallback string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	if e := lookupCharset(cleanLabel(fallback)); e == nil || e == unicode.UTF8BOM {
+		fallback = ""
+	}
+	return decodeBytes(fallback, []byte(s))
+}
+
+// isStateful says whether ASCII octets may mean other characters: the 7-bit charsets and
+// the wide ones.
+func isStateful(charset string) bool {
+	charset = cleanLabel(charset)
+	for _, p := range []string{"iso-2022", "csiso2022", "hz", "utf-7", "utf-16", "utf-32", "ucs-"} {
+		if strings.HasPrefix(charset, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// isWide says whether the charset's text holds NULs and octets that only look like line
+// ends, so that it must be carried as binary.
+func isWide(charset string) bool {
+	charset = cleanLabel(charset)
+	return strings.HasPrefix(charset, "utf-16") || strings.HasPrefix(charset, "utf-32") || strings.HasPrefix(charset, "ucs-")
+}
+
+func charsetDecoder(charset string) transform.Transformer {
+	charset = cleanLabel(charset)
+	switch charset {
+	case "utf-7":
+		return &utf7Decoder{}
+	case "iso-2022-kr":
+		return transform.Chain(&iso2022kr{}, korean.EUCKR.NewDecoder())
+	}
+	if e := lookupCharset(charset); e != nil {
+		return e.NewDecoder()
+	}
+	return guessDecoder{}
+}
+
+// cleanLabel undoes what mailers do to charset names: case, quotes, blanks, prefixes.
+func cleanLabel(label string) string {
+	if len(label) > maxCharsetLabel {
+		return ""
+	}
+	label = strings.ToLower(strings.Trim(label, " \t'\"<>;,"))
+	switch label {
+	case "unicode-1-1-utf-7", "utf7", "csutf7":
+		return "utf-7"
+	case "csiso2022kr":
+		return "iso-2022-kr"
+	}
+	return label
+}
+
+// lookupCharset finds the charset of a cleaned label. nil is unknown, or ASCII, or one of
+// the charsets that charsetDecoder does itself.
+//
+// The web's labels come first, because its index maps each label to the superset that
+// mailers really write: iso-8859-1 to windows-1252, and so on. GB 2312 and GBK are read as
+// GB 18030, which holds both.
+func lookupCharset(label string) encoding.Encoding {
+	switch label {
+	case "", "us-ascii", "ascii", "ansi_x3.4-1968", "iso646-us", "unknown-8bit", "x-unknown", "8bit", "binary":
+		return nil
+	case "utf-8", "utf8", "utf_8", "unicode-1-1-utf-8":
+		return unicode.UTF8BOM
+	case "gb2312", "gb_2312-80", "gb_2312", "gbk", "x-gbk", "cp936", "ms936", "windows-936", "euc-cn", "x-euc-cn", "gb18030", "gb-18030", "chinese":
+		return simplifiedchinese.GB18030
+	case "hz-gb-2312", "hz":
+		return simplifiedchinese.HZGB2312
+	case "cp950", "ms950", "windows-950", "x-big5", "big5-hkscs", "big5hkscs":
+		return traditionalchinese.Big5
+	case "cp932", "windows-932", "shiftjis":
+		return japanese.ShiftJIS
+	case "iso-2022-jp-1", "iso-2022-jp-2", "iso-2022-jp-3", "iso-2022-jp-2004", "iso-2022-jp-ms", "cp50220", "cp50221":
+		return japanese.ISO2022JP
+	case "cp949", "ms949", "uhc", "x-windows-949", "ksc5601", "ks_c_5601":
+		return korean.EUCKR
+	case "utf-16", "utf16", "unicode", "ucs-2", "iso-10646-ucs-2":
+		return unicode.UTF16(unicode.BigEndian, unicode.UseBOM)
+	case "utf-32", "utf32", "ucs-4", "iso-10646-ucs-4":
+		return utf32.UTF32(utf32.BigEndian, utf32.UseBOM)
+	case "utf-32be":
+		return utf32.UTF32(utf32.BigEndian, utf32.IgnoreBOM)
+	case "utf-32le":
+		return utf32.UTF32(utf32.LittleEndian, utf32.IgnoreBOM)
+	case "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258":
+		label = "windows-" + label[2:]
+	}
+	if e, err := htmlindex.Get(label); err == nil {
+		if name, err := htmlindex.Name(e); err == nil && name != "replacement" {
+			return e
+		}
+		return nil
+	}
+	if e, err := ianaindex.MIME.Encoding(label); err == nil && e != nil {
+		return e
+	}
+	if e, err := ianaindex.IANA.Encoding(label); err == nil && e != nil {
+		return e
+	}
+	return nil
+}
+
+// guessDecoder passes valid UTF-8 and takes every other octet as windows-1252.
+type guessDecoder struct{ transform.NopResetter }
+
+func (guessDecoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
+	for nSrc < len(src) {
+		r, n := rune(src[nSrc]), 1
+		if r >= utf8.RuneSelf {
+			if !atEOF && !utf8.FullRune(src[nSrc:]) {
+				return nDst, nSrc, transform.ErrShortSrc
+			}
+			if r, n = utf8.DecodeRune(src[nSrc:]); r == utf8.RuneError && n == 1 {
+				r = charmap.Windows1252.DecodeByte(src[nSrc])
+			}
+		}
+		if nDst+utf8.UTFMax > len(dst) {
+			return nDst, nSrc, transform.ErrShortDst
+		}
+		nDst += utf8.EncodeRune(dst[nDst:], r)
+		nSrc += n
+	}
+	return nDst, nSrc, nil
+}
+
+// utf7Decoder reads UTF-7 (RFC 2152): "+" opens UTF-16BE in base64, "-" or any octet
+// outside the alphabet closes it, "+-" is a plus.
+type utf7Decoder struct {
+	shifted, empty bool // inside base64; nothing read there yet
+	bits           uint32
+	nbits          uint
+	high           rune // a high surrogate waits for its other half
+}
+
+func (d *utf7Decoder) Reset() { *d = utf7Decoder{} }
+
+func (d *utf7Decoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
+	for ; nSrc < len(src); nSrc++ {
+		if nDst+2*utf8.UTFMax > len(dst) {
+			return nDst, nSrc, transform.ErrShortDst
+		}
+		nDst += d.octet(dst[nDst:], src[nSrc])
+	}
+	if atEOF && d.high != 0 {
+		if nDst+utf8.UTFMax > len(dst) {
+			return nDst, nSrc, transform.ErrShortDst
+		}
+		d.high = 0
+		nDst += utf8.EncodeRune(dst[nDst:], utf8.RuneError)
+	}
+	return nDst, nSrc, nil
+}
+
+// octet takes one octet and writes at most two runes.
+func (d *utf7Decoder) octet(dst []byte, c byte) int {
+	if !d.shifted {
+		switch {
+		case c == '+':
+			d.shifted, d.empty = true, true
+			return 0
+		case c >= utf8.RuneSelf:
+			return utf8.EncodeRune(dst, utf8.RuneError)
+		}
+		dst[0] = c
+		return 1
+	}
+	if v := base64Value(c); v < 64 {
+		d.empty = false
+		d.bits, d.nbits = d.bits<<6|uint32(v), d.nbits+6
+		if d.nbits < 16 {
+			return 0
+		}
+		d.nbits -= 16
+		return d.unit(dst, rune(d.bits>>d.nbits&0xFFFF))
+	}
+	n, empty := 0, d.empty
+	if d.high != 0 {
+		n = utf8.EncodeRune(dst, utf8.RuneError)
+	}
+	*d = utf7Decoder{}
+	switch {
+	case c == '-' && empty:
+		c = '+'
+	case c == '-':
+		return n
+	}
+	return n + d.octet(dst[n:], c)
+}
+
+// unit takes one UTF-16 code unit.
+func (d *utf7Decoder) unit(dst []byte, u rune) int {
+	if d.high != 0 {
+		r := utf16.DecodeRune(d.high, u)
+		d.high = 0
+		if r != utf8.RuneError {
+			return utf8.EncodeRune(dst, r)
+		}
+		n := utf8.EncodeRune(dst, r)
+		return n + d.unit(dst[n:], u)
+	}
+	if u >= 0xD800 && u < 0xDC00 {
+		d.high = u
+		return 0
+	}
+	return utf8.EncodeRune(dst, u) // a lone low half becomes U+FFFD
+}
+
+// iso2022kr turns ISO-2022-KR (RFC 1557) into EUC-KR: between SO and SI each octet has its
+// high bit set; the designator ESC $ ) C is dropped.
+type iso2022kr struct{ shifted bool }
+
+func (d *iso2022kr) Reset() { *d = iso2022kr{} }
+
+func (d *iso2022kr) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
+	const so, si, designator = 0x0E, 0x0F, "\x1b$)C"
+	for nSrc < len(src) {
+		rest := src[nSrc:]
+		switch c := rest[0]; {
+		case bytes.HasPrefix(rest, []byte(designator)):
+			nSrc += len(designator)
+			continue
+		case !atEOF && len(rest) < len(designator) && strings.HasPrefix(designator, string(rest)):
+			return nDst, nSrc, transform.ErrShortSrc
+		case c == so || c == si:
+			d.shifted = c == so
+			nSrc++
+			continue
+		case nDst == len(dst):
+			return nDst, nSrc, transform.ErrShortDst
+		case c == '\n': // the RFC says that a line ends in ASCII
+			d.shifted = false
+		}
+		dst[nDst] = rest[0]
+		if d.shifted && rest[0] > ' ' {
+			dst[nDst] |= 0x80
+		}
+		nDst++
+		nSrc++
+	}
+	return nDst, nSrc, nil
+}
+
+func isASCIIBytes(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,495 @@
+// From 8-bit to 7-bit: messages rewritten for a next hop that cannot take them as they are.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrNotConvertible is the error for a message that would be broken by conversion: what
+// is signed or encrypted has to stay as it is (RFC 1847 §2.1). The sender should get a
+// report that says so.
+var ErrNotConvertible = errors.New("message cannot be converted to 7 bits without breaking it")
+
+// NextHop says what the server that a message goes to can take.
+type NextHop struct {
+	EightBit bool // 8BITMIME (RFC 6152)
+	Binary   bool // BINARYMIME (RFC 3030)
+	UTF8     bool // SMTPUTF8 (RFC 6531)
+}
+
+// Takes says whether the message can go to the next hop as it is. That goes by the octets
+// that are in it, not by its labels.
+func (n NextHop) Takes(p *Part) bool {
+	return n.takesHeader(p) && (n.Binary || n.takesBody(p) && !p.BareLF)
+}
+
+func (n NextHop) takesHeader(p *Part) bool {
+	return !p.HeaderUgly && (n.UTF8 || !p.Header8bit)
+}
+
+// takesBody looks at all but the form of the line ends.
+func (n NextHop) takesBody(p *Part) bool {
+	return n.Binary || (n.EightBit || !p.Has8bit) && !p.HasNUL && !p.LongLine && !p.BareCR
+}
+
+// Needs7Bit says whether To7Bit would change the message.
+func Needs7Bit(p *Part) bool { return !NextHop{}.Takes(p) }
+
+// To7Bit writes the message with every 8-bit or binary leaf, long line and raw header made 7-bit (RFC 6152 §3).
+// A message that needs nothing is written octet for octet.
+func To7Bit(w io.Writer, p *Part, r io.ReaderAt) error { return NextHop{}.Convert(w, p, r) }
+
+// Convert writes the message so that the next hop takes it.
+//
+// Leaves that it cannot take become quoted-printable or base64; a multipart or message is
+// converted inside and never encoded itself (RFC 2045 §6.4). Text keeps its charset
+// label; unlabelled text is labelled utf-8 when it is that. Raw header text becomes
+// encoded words and RFC 2231 parameters, domains become A-labels. Line ends become CRLF.
+// It reads each leaf twice and keeps one header block and a few KiB in memory. p must be
+// the tree of the message in r. ErrNotConvertible comes before the first octet is written.
+func (n NextHop) Convert(w io.Writer, p *Part, r io.ReaderAt) error {
+	if n.Takes(p) {
+		_, err := io.Copy(w, io.NewSectionReader(r, p.HeaderOff, p.HeaderLen+p.BodyLen))
+		return err
+	}
+	if err := n.check(p); err != nil {
+		return err
+	}
+	buf := bufio.NewWriter(w)
+	c := converter{hop: n, w: &lineWriter{w: buf}, r: r}
+	if err := c.part(p, true); err != nil {
+		return err
+	}
+	if c.w.err != nil {
+		return c.w.err
+	}
+	return buf.Flush()
+}
+
+// check finds what must not be converted but would have to be.
+func (n NextHop) check(p *Part) error {
+	if p.HeaderLen > maxPartHeader {
+		return fmt.Errorf("%w: header of %d octets", ErrNotConvertible, p.HeaderLen)
+	}
+	switch {
+	case p.IsMultipart() && !isASCII(p.Param("boundary")):
+		return fmt.Errorf("%w: its boundary is not ASCII", ErrNotConvertible)
+	case n.takesBody(p):
+	case p.isSealed():
+		return fmt.Errorf("%w: it is %s", ErrNotConvertible, p.Subtype)
+	case p.Opaque && !p.isEncoded():
+		return fmt.Errorf("%w: too many parts", ErrNotConvertible)
+	}
+	for _, c := range p.Parts {
+		if err := n.check(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isSealed says whether the part's octets are covered by a signature or are a cipher's.
+func (p *Part) isSealed() bool {
+	return p.IsMultipart() && (p.Subtype == "signed" || p.Subtype == "encrypted")
+}
+
+type converter struct {
+	hop NextHop
+	w   *lineWriter
+	r   io.ReaderAt
+}
+
+// part writes p with its header. A message, not only the outermost, is a root.
+func (c *converter) part(p *Part, root bool) error {
+	switch {
+	case p.isSealed(), p.Opaque && c.hop.takesBody(p):
+		if err := c.header(p, leafPlan{}, root); err != nil {
+			return err
+		}
+		return c.lines(p.BodyOff, p.BodyLen)
+	case p.IsMultipart():
+		return c.multipart(p, root)
+	case p.IsMessage():
+		if err := c.header(p, leafPlan{encoding: c.label(p)}, root); err != nil {
+			return err
+		}
+		return c.part(p.Parts[0], true)
+	}
+	plan, err := c.plan(p)
+	if err != nil {
+		return err
+	}
+	if err := c.header(p, plan, root); err != nil {
+		return err
+	}
+	return c.leaf(p, plan)
+}
+
+// label is what a multipart or message, or a leaf that is not encoded, is now: "" when its
+// own label still holds.
+func (c *converter) label(p *Part) string {
+	switch {
+	case c.hop.Binary, p.Encoding != "8bit" && p.Encoding != "binary", p.Encoding == "8bit" && c.hop.EightBit:
+		return ""
+	case c.hop.EightBit && p.Has8bit:
+		return "8bit"
+	}
+	return "7bit"
+}
+
+// multipart converts the parts, and passes what lies between them.
+func (c *converter) multipart(p *Part, root bool) error {
+	if err := c.header(p, leafPlan{encoding: c.label(p)}, root); err != nil {
+		return err
+	}
+	at := p.BodyOff
+	for _, child := range p.Parts {
+		if err := c.gap(at, child.HeaderOff); err != nil {
+			return err
+		}
+		if err := c.part(child, false); err != nil {
+			return err
+		}
+		at = child.BodyOff + child.BodyLen
+	}
+	return c.gap(at, p.BodyOff+p.BodyLen)
+}
+
+// gap copies boundaries, preamble and epilogue. Nobody reads the text there: what the next
+// hop cannot take becomes "?", or is cut off with the end of an overlong line.
+func (c *converter) gap(from, to int64) error {
+	br := bufio.NewReader(io.NewSectionReader(c.r, from, to-from))
+	for {
+		line, err := br.ReadSlice('\n')
+		text := bytes.TrimRight(line, "\r\n")
+		text = bytes.Clone(text[:min(len(text), maxLine)])
+		for i, b := range text {
+			if b == 0 || b == '\r' || b >= utf8.RuneSelf && !c.hop.EightBit {
+				text[i] = '?'
+			}
+		}
+		c.w.Write(text)
+		for err == bufio.ErrBufferFull {
+			line, err = br.ReadSlice('\n')
+		}
+		if bytes.HasSuffix(line, []byte("\n")) {
+			c.w.str("\r\n")
+		}
+		if err == io.EOF {
+			return c.w.err
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// lines copies octets that are well but for bare LFs.
+func (c *converter) lines(off, size int64) error {
+	_, err := io.Copy(&crlfWriter{w: c.w}, io.NewSectionReader(c.r, off, size))
+	return err
+}
+
+// leafPlan is what is to become of a leaf.
+type leafPlan struct {
+	encoding string // the new label, "" for the old one
+	encode   bool   // the body is encoded anew, not copied
+	text     bool   // its bare LFs are line ends
+	charset  string // the label to put in, "" to leave it
+	fields   bool   // the body is header fields (message/delivery-status)
+}
+
+// plan decides, reading the leaf once if it has to be encoded.
+func (c *converter) plan(p *Part) (leafPlan, error) {
+	exact := p.Encoding == "binary" || p.Type == "text" && isWide(p.Param("charset"))
+	if c.hop.takesBody(p) && (!p.BareLF || !exact || c.hop.Binary) {
+		return leafPlan{encoding: c.label(p)}, nil
+	}
+	if p.Type == "message" && !p.isEncoded() && (p.Subtype == "delivery-status" || p.Subtype == "disposition-notification") {
+		return leafPlan{encoding: "7bit", fields: true}, nil
+	}
+	plan := leafPlan{encode: true, text: p.Type == "text" && !exact && !p.isEncoded(), encoding: "base64"}
+	if p.Type != "text" || isWide(p.Param("charset")) {
+		return plan, nil
+	}
+	var m measure
+	qp := &lineWriter{w: io.Discard}
+	if err := writeQP(qp, io.TeeReader(p.Decoded(c.r), &m), plan.text); err != nil {
+		return plan, err
+	}
+	plan.charset = newCharset(p, &m)
+	if qp.n <= base64Size(m.n) {
+		plan.encoding = "quoted-printable"
+	}
+	return plan, nil
+}
+
+// newCharset labels text that has no label, or is labelled us-ascii and is not: utf-8 if
+// it is that, else unknown-8bit (RFC 1428 §3).
+func newCharset(p *Part, m *measure) string {
+	switch cleanLabel(p.Param("charset")) {
+	case "", "us-ascii", "ascii":
+	default:
+		return ""
+	}
+	switch {
+	case !m.high:
+		return ""
+	case m.isUTF8():
+		return "utf-8"
+	}
+	return "unknown-8bit"
+}
+
+// leaf writes the body as planned.
+func (c *converter) leaf(p *Part, plan leafPlan) error {
+	switch {
+	case plan.fields:
+		b, err := io.ReadAll(io.LimitReader(p.Raw(c.r), maxPartHeader))
+		if err != nil {
+			return err
+		}
+		c.fields(string(b), "")
+		return c.w.err
+	case !plan.encode && c.hop.Binary:
+		_, err := io.Copy(c.w, p.Raw(c.r))
+		return err
+	case !plan.encode:
+		return c.lines(p.BodyOff, p.BodyLen)
+	case plan.encoding == "quoted-printable":
+		return writeQP(c.w, p.Decoded(c.r), plan.text)
+	case plan.text:
+		return writeBase64(c.w, newCRLFReader(p.Decoded(c.r)))
+	}
+	return writeBase64(c.w, p.Decoded(c.r))
+}
+
+// newCRLFReader is r with CRLF for its bare LFs.
+func newCRLFReader(r io.Reader) io.Reader { return &crlfReader{src: bufio.NewReader(r)} }
+
+type crlfReader struct {
+	src  *bufio.Reader
+	last byte
+	lf   bool // a CR was given out for the LF that comes next
+}
+
+func (c *crlfReader) Read(p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		if c.lf {
+			c.lf, c.last, p[n] = false, '\n', '\n'
+			n++
+			continue
+		}
+		b, err := c.src.ReadByte()
+		if err != nil {
+			if n > 0 {
+				err = nil
+			}
+			return n, err
+		}
+		if b == '\n' && c.last != '\r' {
+			b, c.lf = '\r', true
+		}
+		p[n], c.last = b, b
+		n++
+	}
+	return n, nil
+}
+
+// header writes the part's header block: fields as they are when the next hop takes them,
+// the labels as planned.
+func (c *converter) header(p *Part, plan leafPlan, root bool) error {
+	b, err := io.ReadAll(p.RawHeader(c.r))
+	if err != nil {
+		return err
+	}
+	h := ParseHeader(b)
+	s := string(b)
+	hc := headerConverter{c: c, charset: h.charset(), labels: c.newLabels(p, plan, h)}
+	if len(hc.labels) > 0 && root && !h.Has("MIME-Version") {
+		hc.labels = append(hc.labels, newLabel{"MIME-Version", "MIME-Version: 1.0\r\n", false})
+	}
+	for s != "" {
+		var raw string
+		if raw, s = cutField(s); isBlankLine(raw) {
+			hc.missing()
+			c.w.str("\r\n")
+			return c.w.err
+		}
+		hc.field(raw)
+	}
+	hc.missing()
+	return c.w.err
+}
+
+// newLabel replaces the first field of its name; others of that name are dropped.
+type newLabel struct {
+	name, field string
+	done        bool
+}
+
+// newLabels are the Content-* fields that must change.
+func (c *converter) newLabels(p *Part, plan leafPlan, h Header) []newLabel {
+	var labels []newLabel
+	typ, subtype, params, ok := parseMediaType(h.Get("Content-Type"))
+	switch {
+	case p.Is("message", "global") && !c.hop.UTF8: // what was global in it is gone (RFC 6532 §3.7)
+		labels = append(labels, newLabel{name: "Content-Type", field: contentType("message/rfc822", params)})
+	case plan.encode && p.Type == "text" && ok && typ == "multipart": // in which no part was found
+		params = []Param{{"charset", plan.charset}}
+		labels = append(labels, newLabel{name: "Content-Type", field: contentType("text/plain", params)})
+	case plan.charset != "":
+		if !ok {
+			typ, subtype, params = p.Type, p.Subtype, nil
+		}
+		params = append(withoutParam(params, "charset"), Param{"charset", plan.charset})
+		labels = append(labels, newLabel{name: "Content-Type", field: contentType(typ+"/"+subtype, params)})
+	}
+	if plan.encoding != "" {
+		labels = append(labels, newLabel{name: "Content-Transfer-Encoding", field: "Content-Transfer-Encoding: " + plan.encoding + "\r\n"})
+	}
+	return labels
+}
+
+func withoutParam(params []Param, name string) []Param {
+	var kept []Param
+	for _, p := range params {
+		if p.Name != name {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// fields writes header fields (and blank lines) that are a body.
+func (c *converter) fields(s, charset string) {
+	hc := headerConverter{c: c, charset: charset}
+	for s != "" {
+		var raw string
+		if raw, s = cutField(s); isBlankLine(raw) {
+			c.w.str("\r\n")
+			continue
+		}
+		hc.field(raw)
+	}
+}
+
+// headerConverter writes the fields of one block.
+type headerConverter struct {
+	c       *converter
+	charset string // of the body, and so perhaps of raw text in the header
+	labels  []newLabel
+}
+
+// missing writes the labels that had no field to take the place of.
+func (hc *headerConverter) missing() {
+	for i := range hc.labels {
+		if l := &hc.labels[i]; !l.done {
+			l.done = true
+			hc.c.w.str(l.field)
+		}
+	}
+}
+
+// field writes one field, given with its folding and line end.
+func (hc *headerConverter) field(raw string) {
+	name, value, ok := splitField(raw)
+	for i := range hc.labels {
+		if l := &hc.labels[i]; ok && strings.EqualFold(name, l.name) {
+			if !l.done {
+				l.done = true
+				hc.c.w.str(l.field)
+			}
+			return
+		}
+	}
+	switch {
+	case hc.isFine(raw):
+		hc.c.w.str(raw)
+	case ok:
+		hc.c.w.str(hc.convert(name, value))
+	default: // no field at all; keep what can be kept
+		hc.c.w.str(foldField("X-Unparsable", hardBreak(EncodeWords(decodeRaw(unfold(raw), hc.charset)))...))
+	}
+}
+
+// isFine says whether the field's octets and lines can go as they are.
+func (hc *headerConverter) isFine(raw string) bool {
+	if !isASCII(raw) && !(hc.c.hop.UTF8 && utf8.ValidString(raw)) {
+		return false
+	}
+	lines := strings.Split(raw, "\r\n")
+	for i, line := range lines {
+		if len(line) > maxLine || strings.ContainsAny(line, "\r\n\x00") || line == "" && i < len(lines)-1 {
+			return false
+		}
+	}
+	return strings.HasSuffix(raw, "\r\n")
+}
+
+// convert writes a field anew.
+func (hc *headerConverter) convert(name, value string) string {
+	v := unfold(value)
+	if isASCII(v) || hc.c.hop.UTF8 && utf8.ValidString(v) { // only its lines are wrong
+		return foldField(name, hardBreak(v)...)
+	}
+	switch strings.ToLower(name) {
+	case "from", "sender", "reply-to", "to", "cc", "bcc", "resent-from", "resent-sender", "resent-reply-to",
+		"resent-to", "resent-cc", "resent-bcc", "disposition-notification-to", "return-receipt-to", "errors-to", "return-path":
+		if list := ParseAddressList(decodeRaw(v, hc.charset)); len(list) > 0 {
+			return foldAddresses7Bit(name, list)
+		}
+	case "content-type":
+		if typ, subtype, params, ok := parseMediaType(v); ok {
+			return contentType(typ+"/"+subtype, params)
+		}
+	case "content-disposition":
+		if disp, params := parseDisposition(v); disp != "" {
+			return paramField(name, disp, params)
+		}
+	}
+	return foldField(name, hardBreak(EncodeWords(decodeWords(v, hc.charset)))...)
+}
+
+// hardBreak splits at spaces, and a token too long for a line wherever that comes.
+func hardBreak(v string) []string {
+	var pieces []string
+	for _, token := range strings.Split(v, " ") {
+		for len(token) > maxToken {
+			pieces = append(pieces, token[:maxToken])
+			token = token[maxToken:]
+		}
+		pieces = append(pieces, token)
+	}
+	return pieces
+}
+
+// foldAddresses7Bit writes a list in ASCII. An address that has no ASCII form becomes an
+// empty group whose name shows it, as RFC 6857 does for old readers: nobody can answer to
+// it, but everybody can see it. Inside a group, where no other can be, it becomes a name.
+func foldAddresses7Bit(name string, list []Address) string {
+	ascii := make([]Address, 0, len(list))
+	inGroup := false
+	for _, a := range list {
+		mark := a.IsGroupStart() || a.IsGroupEnd()
+		if mark || isASCII(a.String()) {
+			inGroup = mark && a.IsGroupStart() || !mark && inGroup
+			ascii = append(ascii, a)
+			continue
+		}
+		shown := strings.Trim(a.DisplayName()+" "+a.Local+"@"+a.Domain, " ")
+		if inGroup {
+			ascii = append(ascii, Address{shown, missingLocal, missingDomain})
+		} else {
+			ascii = append(ascii, Address{Local: shown}, Address{})
+		}
+	}
+	return foldAddresses(name, ascii)
+}
