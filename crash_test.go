@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestMain doubles as the program that TestCrash and others start and kill.
+func TestMain(m *testing.M) {
+	if args := os.Getenv("POSTINO_TEST_ARGS"); args != "" {
+		c := &command{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+		os.Exit(c.run(strings.Split(args, "\n")))
+	}
+	os.Exit(m.Run())
+}
+
+// selfCommand runs this test binary as the program. TEST_EXEC is what can run it, such as qemu-arm-static.
+func selfCommand(args ...string) *exec.Cmd {
+	self := append(strings.Fields(os.Getenv("TEST_EXEC")), os.Args[0])
+	cmd := exec.Command(self[0], self[1:]...)
+	cmd.Env = append(os.Environ(), "POSTINO_TEST_ARGS="+strings.Join(args, "\n"))
+	return cmd
+}
+
+// dialogue sends lines and wants a reply that begins with the given code for each.
+func dialogue(nc net.Conn, r *bufio.Reader, pairs ...string) error {
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i] != "" {
+			if _, err := fmt.Fprintf(nc, "%s\r\n", pairs[i]); err != nil {
+				return err
+			}
+		}
+		for {
+			nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return err
+			}
+			if !strings.HasPrefix(line, pairs[i+1]) {
+				return fmt.Errorf("%q got %q", pairs[i], line)
+			}
+			if len(line) < 4 || line[3] != '-' {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// TestCrash delivers mail while the appliance is killed again and again. A message that was answered 250 must be
+// there exactly once, whatever came after.
+func TestCrash(t *testing.T) {
+	rounds := 8
+	if testing.Short() {
+		rounds = 2
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "mail.toml")
+	os.WriteFile(config, []byte("[listen]\nsmtp = [\"127.0.0.1:0\"]\n[limits]\nper_address = 100\n"), 0o600)
+	add := selfCommand("-config", config, "user", "add", "ann@home.arpa")
+	add.Stdin = strings.NewReader("secret\n")
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	acked, asked := map[string]bool{}, 0
+	var mu sync.Mutex
+	for round := range rounds {
+		cmd := selfCommand("-config", config, "serve")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stderr = os.Stderr
+		if testing.Verbose() == false {
+			cmd.Stderr = nil
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		addr := ""
+		for sc := bufio.NewScanner(out); addr == "" && sc.Scan(); {
+			if f := strings.Fields(sc.Text()); len(f) == 2 && f[0] == "smtp" {
+				addr = f[1]
+			}
+		}
+		if addr == "" {
+			t.Fatal("the program did not say where it listens")
+		}
+		var wg sync.WaitGroup
+		for w := range 8 {
+			wg.Go(func() {
+				nc, err := net.Dial("tcp", addr)
+				if err != nil {
+					return
+				}
+				defer nc.Close()
+				r := bufio.NewReader(nc)
+				if dialogue(nc, r, "", "220", "EHLO test.home.arpa", "250") != nil {
+					return
+				}
+				for i := 0; ; i++ {
+					id := fmt.Sprintf("<%d.%d.%d@test>", round, w, i)
+					if dialogue(nc, r, "MAIL FROM:<b@test.home.arpa>", "250", "RCPT TO:<ann@home.arpa>", "250", "DATA", "354") != nil {
+						return
+					}
+					mu.Lock()
+					asked++
+					mu.Unlock()
+					if dialogue(nc, r, "From: b@test.home.arpa\r\nTo: ann@home.arpa\r\nMessage-ID: "+id+"\r\n\r\n"+strings.Repeat("x", rand.IntN(5000)%900)+"\r\n.", "250") != nil {
+						return
+					}
+					mu.Lock()
+					acked[id] = true
+					mu.Unlock()
+				}
+			})
+		}
+		time.Sleep(150*time.Millisecond + rand.N(300*time.Millisecond))
+		cmd.Process.Kill()
+		cmd.Wait()
+		wg.Wait()
+	}
+	st, err := OpenStore(filepath.Join(dir, "mail.db"), StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	checkStore(t, st)
+	have := storedIDs(t, st)
+	for id := range acked {
+		if have[id] != 1 {
+			t.Errorf("%s was acknowledged and is there %d times", id, have[id])
+		}
+	}
+	if len(acked) == 0 {
+		t.Error("nothing was acknowledged")
+	}
+	t.Logf("%d sent, %d acknowledged, %d stored", asked, len(acked), len(have))
+}
+
+// storedIDs counts the Message-IDs in all of a store's INBOXes.
+func storedIDs(t *testing.T, st *Store) map[string]int {
+	have := map[string]int{}
+	mustRead(t, st, func(tx *Tx) error {
+		users, err := tx.Users()
+		for _, u := range users {
+			inbox, err := tx.MailboxByName(u.ID, "INBOX")
+			if err != nil {
+				return err
+			}
+			var blobs []BlobID
+			err = tx.Messages(inbox.ID, 1, ^UID(0), func(m *Message) error { blobs = append(blobs, m.Blob); return nil })
+			if err != nil {
+				return err
+			}
+			for _, b := range blobs {
+				c, err := tx.Content(b)
+				if err != nil {
+					return err
+				}
+				have[c.Header().Get("Message-ID")]++
+			}
+		}
+		return err
+	})
+	return have
+}
+
+// TestPowerCut cuts the WAL after every frame, and in the middle of frames, as a power cut may, and opens what is left:
+// every transaction that was acknowledged before the cut is whole, none is half there, and UIDs go on from where they were.
+func TestPowerCut(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "mail.db")
+	st, err := OpenStore(path, StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	_, inbox := addTestUser(t, st, "ann")
+	base := walFrames(t, path+"-wal")
+	type ack struct{ frames, messages int }
+	var acks []ack
+	messages := 0
+	for i := range 12 {
+		mustWrite(t, st, func(tx *Tx) error { // two in one transaction: both or none
+			for k := range 2 {
+				sp := spoolOf(t, st, fmt.Sprintf("Message-ID: <%d.%d@test>\r\n\r\n%s", i, k, strings.Repeat("y", 100+i*1500)))
+				defer sp.Close()
+				b, err := tx.AddBlob(sp)
+				if err != nil {
+					return err
+				}
+				if _, err := tx.Append(inbox, b, Flags{}, st.Now()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		messages += 2
+		acks = append(acks, ack{walFrames(t, path+"-wal"), messages})
+	}
+	wal, err := os.ReadFile(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Another process copies the database: closing a second descriptor here would drop this process's locks.
+	copied := filepath.Join(dir, "copy.db")
+	if out, err := exec.Command("cp", path, copied).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	db, err := os.ReadFile(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := acks[len(acks)-1].frames
+	step := 1
+	if testing.Short() {
+		step = 7
+	}
+	for frames := base; frames <= last; frames += step {
+		for _, torn := range []int{0, 24, 24 + 1 + rand.IntN(4000)} {
+			cut := append([]byte(nil), wal[:32+frames*(24+4096)+torn]...)
+			cut = append(cut, make([]byte, len(wal)-len(cut))...)
+			want := 0
+			for _, a := range acks {
+				if a.frames <= frames {
+					want = a.messages
+				}
+			}
+			checkCut(t, db, cut, inbox, want, fmt.Sprintf("%d frames and %d octets", frames, torn))
+		}
+	}
+}
+
+func checkCut(t *testing.T, db, wal []byte, inbox Mailbox, want int, what string) {
+	t.Helper()
+	dir, err := os.MkdirTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "mail.db")
+	os.WriteFile(path, db, 0o600)
+	os.WriteFile(path+"-wal", wal, 0o600)
+	st, err := OpenStore(path, StoreOptions{Readers: 1})
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	defer st.Close()
+	var uids []UID
+	mustRead(t, st, func(tx *Tx) (err error) { uids, _, err = tx.UIDs(inbox.ID, nil); return err })
+	if len(uids) != want {
+		t.Errorf("%s: %d messages, want %d", what, len(uids), want)
+	}
+	if row := appendText(t, st, inbox, "Message-ID: <new@test>\r\n\r\n", Flags{}); row.UID != UID(want+1) {
+		t.Errorf("%s: the next UID is %d", what, row.UID)
+	}
+	checkStore(t, st)
+}
+
+// walFrames counts the frames of the WAL's current run: those that carry the salt of its header.
+func walFrames(t *testing.T, path string) int {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	salt := binary.BigEndian.Uint64(b[16:])
+	n := 0
+	for off := 32; off+24+4096 <= len(b) && binary.BigEndian.Uint64(b[off+8:]) == salt; off += 24 + 4096 {
+		n++
+	}
+	return n
+}
