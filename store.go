@@ -121,18 +121,18 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	if err := prepareFiles(path); err != nil {
-		return nil, err
-	}
-	sqlite.Fdatasync(true) //nolint // where there is none, fsync is used
+	sqlite.Fdatasync(true) // where there is none, fsync is used
 	dsn := "file:" + strings.NewReplacer("?", "%3f", "#", "%23", "%", "%25").Replace(path) +
 		"?_auto_vacuum=INCREMENTAL&_journal_mode=WAL&_synchronous=FULL&_busy_timeout=10000&_foreign_keys=1" +
 		"&_pragma=wal_autocheckpoint(1000)&_pragma=temp_store(2)&_pragma=journal_size_limit(-1)"
+	if err := prepareFiles(path, dsn); err != nil {
+		return nil, err
+	}
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	db.SetMaxOpenConns(opt.Readers + 1)
+	db.SetMaxOpenConns(opt.Readers + 2) // and one for a backup
 	db.SetMaxIdleConns(opt.Readers + 1)
 	s := &Store{
 		path: path, log: opt.Log, opt: opt, db: db,
@@ -151,14 +151,26 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	return s, nil
 }
 
-// prepareFiles creates the database file readable by its owner only and gives it a WAL full of zeros. A WAL that is
-// there already is left alone: it may hold acknowledged mail, or another process may have it open.
-func prepareFiles(path string) error {
+// prepareFiles creates the database, readable by its owner only, and gives it a WAL full of zeros. A WAL that is there
+// already is left alone: it may hold acknowledged mail, or another process may have it open.
+func prepareFiles(path, dsn string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	f.Close()
+	fi, err := f.Stat()
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if fi.Size() == 0 { // SQLite deletes the WAL of an empty database: make it a database first
+		db, err := sql.Open("sqlite", dsn)
+		if err == nil {
+			_, err = db.ExecContext(noCancel, `CREATE TABLE IF NOT EXISTS settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID`)
+		}
+		if err = errors.Join(err, db.Close()); err != nil {
+			return fmt.Errorf("create %s: %w", path, err)
+		}
+	}
 	wal := path + "-wal"
 	if _, err := os.Lstat(wal); err == nil {
 		return nil
@@ -174,15 +186,15 @@ func prepareFiles(path string) error {
 	if err = errors.Join(err, tmp.Close()); err != nil {
 		return fmt.Errorf("prepare %s: %w", wal, err)
 	}
-	// Link and not rename: if another process was faster, its WAL stays.
-	if err := os.Link(tmp.Name(), wal); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil // a file system without hard links: SQLite makes its own WAL
+	// Link and not rename: if another process was faster, its WAL stays. Without hard links SQLite makes its own.
+	if os.Link(tmp.Name(), wal) != nil {
+		return nil
 	}
-	if dir, err := os.Open(filepath.Dir(path)); err == nil {
-		dir.Sync()
-		dir.Close()
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
 	}
-	return nil
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // open makes the connections, migrates, checks a file that was not closed cleanly, and starts the clock.

@@ -22,7 +22,7 @@ var migrations = []string{schema1}
 //	blobs, chunks  content, stored once: the header block (its first 64 KiB) and the MIME tree in blobs, the rest in
 //	               chunks of 64 KiB with id = blob<<14 | n
 const schema1 = `
-CREATE TABLE settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE users(
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, secret TEXT NOT NULL DEFAULT '',

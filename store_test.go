@@ -567,6 +567,22 @@ func TestNewerSchema(t *testing.T) {
 	}
 }
 
+// The WAL has its full size before the first commit, keeps it, and a commit does not make it grow.
+func TestWALSize(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mail.db")
+	for range 2 {
+		st, err := OpenStore(path, StoreOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, st, func(tx *Tx) error { return tx.SetSetting("x", []byte("y")) })
+		st.Close()
+		if fi, err := os.Stat(path + "-wal"); err != nil || fi.Size() != walBytes {
+			t.Fatalf("the WAL: %v, %v", fi.Size(), err)
+		}
+	}
+}
+
 func TestFlags(t *testing.T) {
 	f, ok := Flags{}.ParseFlag(`\seen`)
 	f, ok2 := f.ParseFlag("Zebra")
