@@ -219,37 +219,6 @@ func mboxFlags(h Header) (f Flags) {
 	return f
 }
 
-// crlfWriter makes every line end a CRLF.
-type crlfWriter struct {
-	w    io.Writer
-	last byte
-}
-
-func (c *crlfWriter) Write(p []byte) (int, error) {
-	for rest := p; len(rest) > 0; {
-		i := bytes.IndexByte(rest, '\n')
-		if i < 0 {
-			if _, err := c.w.Write(rest); err != nil {
-				return 0, err
-			}
-			c.last = rest[len(rest)-1]
-			break
-		}
-		line, end := rest[:i], "\r\n"
-		if i > 0 && line[i-1] == '\r' || i == 0 && c.last == '\r' {
-			end = "\n"
-		}
-		if _, err := c.w.Write(line); err != nil {
-			return 0, err
-		}
-		if _, err := io.WriteString(c.w, end); err != nil {
-			return 0, err
-		}
-		c.last, rest = '\n', rest[i+1:]
-	}
-	return len(p), nil
-}
-
 func (im *importer) add(item importItem) error {
 	if item.date.IsZero() {
 		head, err := item.spool.Head()
