@@ -53,6 +53,7 @@ type Config struct {
 		Smarthost    string `toml:"smarthost"`
 		User         string `toml:"user"`
 		PasswordFile string `toml:"password_file"`
+		AnyCert      bool   `toml:"any_cert"` // the smarthost's certificate is not checked
 	} `toml:"outbound"`
 
 	Routes map[string]Route `toml:"routes"`

@@ -1,5 +1,420 @@
 // The queue at rest: envelopes, and one row for each recipient still owed.
 package main
 
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
 // queueSchema holds the queue's tables.
-const queueSchema = ``
+//
+//	queue         one row for each message that somebody is still owed, with its envelope; it refers to the content once
+//	recipients    one row for each of them; it goes when the message has been handed over or given back
+//	destinations  one row for each domain that mail waits for. A destination is tried, not each message: while it is
+//	              dead only this row changes, however much waits. attempts counts its failures since the row was made,
+//	              and recipients.base is what it was when the recipient came, so that tries are known for each recipient.
+const queueSchema = `
+CREATE TABLE queue(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, blob INTEGER NOT NULL, size INTEGER NOT NULL,
+  sender TEXT NOT NULL, flags INTEGER NOT NULL DEFAULT 0, ret TEXT NOT NULL DEFAULT '', envid TEXT NOT NULL DEFAULT '',
+  created INTEGER NOT NULL, due INTEGER NOT NULL DEFAULT 0, bymode TEXT NOT NULL DEFAULT '');
+CREATE INDEX queue_name ON queue(name);
+
+CREATE TABLE recipients(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL REFERENCES queue(id), address TEXT NOT NULL,
+  domain TEXT NOT NULL, orcpt TEXT NOT NULL DEFAULT '', notify INTEGER NOT NULL DEFAULT 0,
+  tries INTEGER NOT NULL DEFAULT 0, base INTEGER NOT NULL DEFAULT 0, next INTEGER NOT NULL,
+  hold INTEGER NOT NULL DEFAULT 0, warned INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '');
+CREATE INDEX recipients_item ON recipients(item);
+CREATE INDEX recipients_domain ON recipients(domain,hold,item);
+
+CREATE TABLE destinations(
+  domain TEXT PRIMARY KEY, next INTEGER, failures INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+  error TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+CREATE INDEX destinations_next ON destinations(next) WHERE next IS NOT NULL;
+`
+
+// Facts about a message that its next hop must know, as bits of QueueItem.Flags.
+const (
+	Mail8Bit       = 1 << iota // octets above 127 in the body (RFC 6152)
+	MailUTF8                   // UTF-8 in header or envelope (RFC 6531)
+	MailBinary                 // came as BODY=BINARYMIME: lines may be of any length, bare CR and LF may be content (RFC 3030)
+	MailRequireTLS             // only over verified TLS (RFC 8689)
+)
+
+// When a sender wants to hear of a recipient (RFC 3461 §4.1), as bits of QueueRcpt.Notify. None of them is the
+// default: failures and delays.
+const (
+	NotifyNever = 1 << iota
+	NotifySuccess
+	NotifyFailure
+	NotifyDelay
+)
+
+// QueueItem is a message that somebody is still owed.
+type QueueItem struct {
+	ID      int64     `json:"-"`
+	Name    string    `json:"id"` // as in the log, in Received and in the answer to DATA
+	Blob    BlobID    `json:"-"`
+	Size    int64     `json:"size"`
+	From    Addr      `json:"-"` // zero is <>
+	Flags   int       `json:"-"`
+	Ret     string    `json:"ret,omitempty"`   // FULL, HDRS or "" (RFC 3461 §4.3)
+	EnvID   string    `json:"envid,omitempty"` // the sender's own name for it, as xtext (RFC 3461 §4.4)
+	Created time.Time `json:"created"`
+	Due     time.Time `json:"-"` // DELIVERBY: when it must be there; zero is no matter when (RFC 2852)
+	ByMode  string    `json:"-"` // what to do then: "R" return, "N" notify, with "T" for a trace
+
+	Rcpts []QueueRcpt `json:"recipients"`
+}
+
+// QueueRcpt is one recipient who is owed a message.
+type QueueRcpt struct {
+	ID     int64     `json:"-"`
+	Addr   Addr      `json:"-"`
+	ORcpt  string    `json:"orcpt,omitempty"` // the original recipient, as type;xtext (RFC 3461 §4.2)
+	Notify int       `json:"-"`
+	Tries  int       `json:"tries"` // failed ones, the destination's among them
+	Next   time.Time `json:"next"`
+	Hold   bool      `json:"hold"`
+	Warned bool      `json:"warned"`
+	Error  string    `json:"error,omitempty"` // what stood in the way at the last try, "" none yet
+
+	Address string `json:"address"`
+}
+
+// Destination is a domain that mail waits for.
+type Destination struct {
+	Domain   string    `json:"domain"`
+	Next     time.Time `json:"next"` // zero: everything for it is on hold
+	Failures int       `json:"failures"`
+	Error    string    `json:"error,omitempty"`
+}
+
+// ErrQueueFull says that [limits] queue_messages are waiting already.
+var ErrQueueFull = errors.New("the queue is full")
+
+// Enqueue puts an item into the queue and its destinations on the list of things to do, at its recipients' Next.
+func (tx *Tx) Enqueue(q *QueueItem) error {
+	var due int64
+	if !q.Due.IsZero() {
+		due = q.Due.Unix()
+	}
+	from := ""
+	if !q.From.IsZero() {
+		from = q.From.String()
+	}
+	err := tx.one(`INSERT INTO queue(name,blob,size,sender,flags,ret,envid,created,due,bymode) VALUES(?,?,?,?,?,?,?,?,?,?) RETURNING id`,
+		[]any{q.Name, q.Blob, q.Size, from, q.Flags, q.Ret, q.EnvID, q.Created.Unix(), due, q.ByMode}, &q.ID)
+	if err != nil {
+		return fmt.Errorf("enqueue: %w", err)
+	}
+	if err := tx.refer(q.Blob); err != nil {
+		return err
+	}
+	for i := range q.Rcpts {
+		r := &q.Rcpts[i]
+		next := r.Next.Unix()
+		_, err := tx.exec(`INSERT INTO destinations(domain,next) VALUES(?,?)
+			ON CONFLICT(domain) DO UPDATE SET next=min(coalesce(next,excluded.next),excluded.next) WHERE failures=0`, r.Addr.Domain, next)
+		if err == nil {
+			_, err = tx.exec(`INSERT INTO recipients(item,address,domain,orcpt,notify,next,error,base)
+				SELECT ?,?,?,?,?,?,?,attempts FROM destinations WHERE domain=?`,
+				q.ID, r.Addr.String(), r.Addr.Domain, r.ORcpt, r.Notify, next, r.Error, r.Addr.Domain)
+		}
+		if err != nil {
+			return fmt.Errorf("enqueue: %w", err)
+		}
+	}
+	tx.Touch(QueueTopic)
+	return nil
+}
+
+// QueueLength counts the messages in the queue.
+func (tx *Tx) QueueLength() (n int, err error) {
+	err = tx.one(`SELECT count(*) FROM queue`, nil, &n)
+	return n, err
+}
+
+// DueDestinations lists the domains whose time has come, the longest due first, and says when the next one's comes
+// (zero: none waits).
+func (tx *Tx) DueDestinations(now time.Time) (due []Destination, next time.Time, err error) {
+	err = tx.each(`SELECT domain,next,failures,error FROM destinations WHERE next<=? ORDER BY next`, []any{now.Unix()},
+		func(scan func(...any) error) error {
+			var d Destination
+			err := scan(&d.Domain, (*unixTime)(&d.Next), &d.Failures, &d.Error)
+			due = append(due, d)
+			return err
+		})
+	if err != nil {
+		return nil, next, err
+	}
+	err = tx.one(`SELECT next FROM destinations WHERE next>? ORDER BY next LIMIT 1`, []any{now.Unix()}, (*unixTime)(&next))
+	if errors.Is(err, ErrNotFound) {
+		return due, time.Time{}, nil
+	}
+	return due, next, err
+}
+
+// Destinations lists all domains that mail waits for.
+func (tx *Tx) Destinations() (all []Destination, err error) {
+	err = tx.each(`SELECT domain,coalesce(next,0),failures,error FROM destinations ORDER BY domain`, nil,
+		func(scan func(...any) error) error {
+			var d Destination
+			err := scan(&d.Domain, (*unixTime)(&d.Next), &d.Failures, &d.Error)
+			if d.Next.Unix() == 0 {
+				d.Next = time.Time{}
+			}
+			all = append(all, d)
+			return err
+		})
+	return all, err
+}
+
+const (
+	queueColumns = `q.id,q.name,q.blob,q.size,q.sender,q.flags,q.ret,q.envid,q.created,q.due,q.bymode`
+	rcptColumns  = `r.id,r.address,r.domain,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),r.next,r.hold,r.warned,r.error`
+)
+
+// queueItem reads an envelope, without its recipients.
+func (tx *Tx) queueItem(id int64) (q QueueItem, err error) {
+	var from string
+	var due int64
+	err = tx.one(`SELECT `+queueColumns+` FROM queue q WHERE id=?`, []any{id}, &q.ID, &q.Name, &q.Blob, &q.Size, &from, &q.Flags,
+		&q.Ret, &q.EnvID, (*unixTime)(&q.Created), &due, &q.ByMode)
+	if err == nil && from != "" {
+		q.From, err = ParseAddr(from)
+	}
+	if due != 0 {
+		q.Due = time.Unix(due, 0)
+	}
+	return q, err
+}
+
+// queueRcpts reads the recipients of an item, all of them or those that where and args pick.
+func (tx *Tx) queueRcpts(item int64, where string, args ...any) (all []QueueRcpt, err error) {
+	err = tx.each(`SELECT `+rcptColumns+` FROM recipients r LEFT JOIN destinations d ON d.domain=r.domain WHERE r.item=?`+where+` ORDER BY r.id`,
+		append([]any{item}, args...), func(scan func(...any) error) error {
+			var r QueueRcpt
+			var domain string
+			if err := scan(&r.ID, &r.Address, &domain, &r.ORcpt, &r.Notify, &r.Tries, (*unixTime)(&r.Next), &r.Hold, &r.Warned, &r.Error); err != nil {
+				return err
+			}
+			r.Addr, err = ParseAddr(r.Address)
+			all = append(all, r)
+			return err
+		})
+	return all, err
+}
+
+// QueueDue returns messages for the domains in the order they came, each with those of its recipients there whose time
+// has come: at most limit messages, and only such as came after the item with the given ID.
+func (tx *Tx) QueueDue(domains []string, now time.Time, after int64, limit int) (items []QueueItem, err error) {
+	var ids []int64
+	for _, d := range domains {
+		some, err := tx.ints(`SELECT DISTINCT item FROM recipients INDEXED BY recipients_domain WHERE domain=? AND hold=0 AND item>? AND next<=? ORDER BY item LIMIT ?`,
+			d, after, now.Unix(), limit)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, some...)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	list, err := json.Marshal(domains)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids[:min(limit, len(ids))] {
+		q, err := tx.queueItem(id)
+		if err == nil {
+			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0 AND r.next<=? AND r.domain IN (SELECT value FROM json_each(?))`, now.Unix(), string(list))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("queue item %d: %w", id, err)
+		}
+		items = append(items, q)
+	}
+	return items, nil
+}
+
+// QueueOld returns messages that wait for the domains and came before a time, at most limit and after the item with the
+// given ID, with those recipients who have been tried at least so many times; unwarned leaves out those whose sender knows.
+func (tx *Tx) QueueOld(domains []string, before time.Time, tries int, unwarned bool, after int64) (items []QueueItem, err error) {
+	list, err := json.Marshal(domains)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := tx.ints(`SELECT DISTINCT r.item FROM recipients r JOIN destinations d ON d.domain=r.domain JOIN queue q ON q.id=r.item
+		WHERE r.domain IN (SELECT value FROM json_each(?)) AND r.hold=0 AND r.item>? AND q.created<=? AND r.tries+d.attempts-r.base>=?
+		AND r.warned<=? ORDER BY r.item LIMIT ?`, string(list), after, before.Unix(), tries, !unwarned, queueOldBatch)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		q, err := tx.queueItem(id)
+		if err == nil {
+			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0 AND r.tries+d.attempts-r.base>=? AND r.warned<=? AND r.domain IN (SELECT value FROM json_each(?))`,
+				tries, !unwarned, string(list))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("queue item %d: %w", id, err)
+		}
+		items = append(items, q)
+	}
+	return items, nil
+}
+
+const queueOldBatch = 50 // messages looked at in one go for warnings and expiry
+
+// QueueDone takes recipients off the queue, and the message with the last of them.
+func (tx *Tx) QueueDone(item int64, rcpts ...QueueRcpt) error {
+	for _, r := range rcpts {
+		if _, err := tx.exec(`DELETE FROM recipients WHERE id=?`, r.ID); err != nil {
+			return err
+		}
+	}
+	var blob BlobID
+	err := tx.one(`DELETE FROM queue WHERE id=? AND NOT EXISTS(SELECT 1 FROM recipients WHERE item=queue.id) RETURNING blob`, []any{item}, &blob)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return tx.release(blob)
+}
+
+// QueueDefer stores what a recipient's next try waits for. r.Tries is not looked at: the try that failed is counted
+// unless it was the destination's failure, which QueueRetryLater counts for all.
+func (tx *Tx) QueueDefer(r QueueRcpt) error {
+	_, err := tx.exec(`UPDATE recipients SET tries=tries+1, next=?, error=? WHERE id=?`, r.Next.Unix(), r.Error, r.ID)
+	return err
+}
+
+// QueueWarned notes that the sender has been told of the delay.
+func (tx *Tx) QueueWarned(r QueueRcpt) error {
+	_, err := tx.exec(`UPDATE recipients SET warned=1 WHERE id=?`, r.ID)
+	return err
+}
+
+// DestinationFailed counts a failed try of the domains and sets the next one.
+func (tx *Tx) DestinationFailed(domains []string, next time.Time, text string) error {
+	for _, d := range domains {
+		if _, err := tx.exec(`UPDATE destinations SET failures=failures+1, attempts=attempts+1, next=?, error=? WHERE domain=?`, next.Unix(), text, d); err != nil {
+			return err
+		}
+	}
+	return tx.tidyDestinations(domains)
+}
+
+// DestinationWorked sets the domains' next look to what still waits for them.
+func (tx *Tx) DestinationWorked(domains []string) error {
+	for _, d := range domains {
+		_, err := tx.exec(`UPDATE destinations SET failures=0, error='', next=(SELECT min(next) FROM recipients WHERE domain=destinations.domain AND hold=0) WHERE domain=?`, d)
+		if err != nil {
+			return err
+		}
+	}
+	return tx.tidyDestinations(domains)
+}
+
+// tidyDestinations forgets domains that nothing waits for, and leaves those alone where everything is on hold.
+func (tx *Tx) tidyDestinations(domains []string) error {
+	for _, d := range domains {
+		if _, err := tx.exec(`DELETE FROM destinations WHERE domain=? AND NOT EXISTS(SELECT 1 FROM recipients WHERE domain=destinations.domain)`, d); err != nil {
+			return err
+		}
+		if _, err := tx.exec(`UPDATE destinations SET next=NULL WHERE domain=? AND NOT EXISTS(SELECT 1 FROM recipients WHERE domain=destinations.domain AND hold=0)`, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Queue lists what is in the queue in the order it came: all of it for "", the message of that name, or what waits for
+// that domain.
+func (tx *Tx) Queue(match string) (items []QueueItem, err error) {
+	ids, err := tx.ints(`SELECT id FROM queue q WHERE ?1='' OR name=?1 OR EXISTS(SELECT 1 FROM recipients WHERE item=q.id AND domain=?1) ORDER BY id`, match)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		q, err := tx.queueItem(id)
+		if err == nil {
+			q.Rcpts, err = tx.queueRcpts(id, ` AND (?2='' OR ?3 OR r.domain=?2)`, match, q.Name == match)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("queue item %d: %w", id, err)
+		}
+		items = append(items, q)
+	}
+	return items, nil
+}
+
+// QueueRetry makes what Queue lists due at once, and forgets that its destinations have failed. It returns how many
+// messages it found.
+func (tx *Tx) QueueRetry(match string) (n int, err error) {
+	return tx.eachQueued(match, func(r QueueRcpt) error {
+		now := tx.s.Now().Unix()
+		if _, err := tx.exec(`UPDATE recipients SET next=? WHERE id=?`, now, r.ID); err != nil {
+			return err
+		}
+		_, err := tx.exec(`UPDATE destinations SET next=?, failures=0 WHERE domain=? AND EXISTS(SELECT 1 FROM recipients WHERE domain=destinations.domain AND hold=0)`, now, r.Addr.Domain)
+		return err
+	})
+}
+
+// QueueHold takes what Queue lists out of the runner's sight, or gives it back.
+func (tx *Tx) QueueHold(match string, on bool) (n int, err error) {
+	return tx.eachQueued(match, func(r QueueRcpt) error {
+		if _, err := tx.exec(`UPDATE recipients SET hold=? WHERE id=?`, on, r.ID); err != nil {
+			return err
+		}
+		if on {
+			return tx.tidyDestinations([]string{r.Addr.Domain})
+		}
+		_, err := tx.exec(`UPDATE destinations SET next=(SELECT min(next) FROM recipients WHERE domain=destinations.domain AND hold=0)
+			WHERE domain=? AND next IS NULL`, r.Addr.Domain)
+		return err
+	})
+}
+
+// QueueRemove drops what Queue lists, without a report to anybody.
+func (tx *Tx) QueueRemove(match string) (n int, err error) {
+	items, err := tx.Queue(match)
+	if err != nil {
+		return 0, err
+	}
+	for _, q := range items {
+		if err := tx.QueueDone(q.ID, q.Rcpts...); err != nil {
+			return 0, err
+		}
+		for _, r := range q.Rcpts {
+			if err := tx.tidyDestinations([]string{r.Addr.Domain}); err != nil {
+				return 0, err
+			}
+		}
+	}
+	tx.Touch(QueueTopic)
+	return len(items), nil
+}
+
+func (tx *Tx) eachQueued(match string, fn func(QueueRcpt) error) (n int, err error) {
+	items, err := tx.Queue(match)
+	if err != nil {
+		return 0, err
+	}
+	for _, q := range items {
+		for _, r := range q.Rcpts {
+			if err := fn(r); err != nil {
+				return 0, err
+			}
+		}
+	}
+	tx.Touch(QueueTopic)
+	return len(items), nil
+}

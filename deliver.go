@@ -1,0 +1,522 @@
+// Delivery: route says where an address leads, accept takes a message in. Every message comes through accept.
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+const (
+	maxAliasDepth   = 10   // alias of an alias of …
+	maxAliasTargets = 1000 // different recipients that one address may stand for
+	maxHeaderBlock  = 1 << 20
+)
+
+// What an address or a message can be refused for. The texts are for people and end up in replies and reports.
+var (
+	errNoUser     = errors.New("there is no such mailbox here")
+	errDisabled   = errors.New("this mailbox takes no mail")
+	errForeign    = errors.New("this machine sends no mail to other domains")
+	errAliasLoop  = errors.New("this address leads nowhere but back to itself")
+	errAliasMany  = fmt.Errorf("this address stands for more than %d others", maxAliasTargets)
+	errMailLoop   = errors.New("the message has passed too many servers: it goes round in circles")
+	errHeaderSize = fmt.Errorf("the message's header is longer than %d KB", maxHeaderBlock>>10)
+	errNotSender  = errors.New("the From field names somebody else")
+)
+
+// Mail is a message on its way in: an envelope and the content (RFC 5321 §2.3.1).
+type Mail struct {
+	From  Addr // reverse path; zero is <>
+	To    []Rcpt
+	Body  *Spool
+	Flags int    // Mail8Bit and so on
+	Ret   string // as QueueItem
+	EnvID string
+
+	Trace     string // what Received says before "id": from, by, with; "" leaves the field out
+	Submitted bool   // missing From, To and Date are filled in (RFC 6409 §8)
+	Login     *User  // who submitted it, and must own its From; nil does not matter
+	EachAlone bool   // recipients whose mailbox is full get their Err and nothing more: the client hears of each (LMTP)
+
+	Report bool // a delivery report: a full mailbox or queue never stops it
+
+	// Also runs in the transaction that takes the message in, with the content that was stored; nil does nothing.
+	Also func(*Tx, Blob) error
+
+	ID string // names it in the log, in Received and in the queue; accept gives it one if it has none
+}
+
+// Rcpt is one recipient of a Mail.
+type Rcpt struct {
+	Addr   Addr
+	ORcpt  string // as QueueRcpt
+	Notify int
+
+	Err error // after accept: why this recipient did not get it, while others did
+
+	route *route
+}
+
+// route is what became of an address: people here, and addresses elsewhere.
+type route struct {
+	local   bool // the address itself is one of ours
+	users   []User
+	remote  []Addr
+	aliased bool
+}
+
+// newMailID makes a name for a message: ten letters and digits, different from all others.
+func newMailID() string { return strings.ToLower(rand.Text()[:10]) }
+
+// route finds out where an address leads. Its errors are errNoUser and its neighbours; all others are the store's.
+func (s *Server) route(a Addr) (*route, error) {
+	r := &route{local: s.isLocal(a.Domain)}
+	if !r.local {
+		r.remote = []Addr{a}
+		return r, s.reachable(a)
+	}
+	w := aliasWalk{s: s, r: r, seen: map[string]bool{}}
+	if err := s.store.Read(func(tx *Tx) error { return w.walk(tx, a, 0) }); err != nil {
+		return nil, err
+	}
+	if len(r.users)+len(r.remote) == 0 {
+		if w.err == nil {
+			w.err = errAliasLoop
+		}
+		return nil, w.err
+	}
+	return r, nil
+}
+
+// isLocal says whether mail for the domain lives here: our domains, our host name, no domain (only <postmaster> has
+// none), and the literals of our own addresses (RFC 5321 §4.1.3).
+func (s *Server) isLocal(domain string) bool {
+	if domain == "" || s.cfg.Local(domain) {
+		return true
+	}
+	ip, ok := LiteralIP(domain)
+	if !ok {
+		return false
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		s.log.Warn("own addresses", "err", err)
+	}
+	for _, o := range own {
+		if p, err := netip.ParsePrefix(o.String()); err == nil && p.Addr().Unmap() == ip.Unmap() {
+			return true
+		}
+	}
+	return false
+}
+
+// reachable refuses addresses that no configured way leads to.
+func (s *Server) reachable(a Addr) error {
+	if s.cfg.Outbound.Mode != OutboundNone {
+		return nil
+	}
+	if _, ok := s.cfg.Routes[a.Domain]; ok {
+		return nil
+	}
+	if _, ok := s.cfg.Routes["."]; ok {
+		return nil
+	}
+	return errForeign
+}
+
+// aliasWalk follows an address through the aliases, each address once.
+type aliasWalk struct {
+	s    *Server
+	r    *route
+	seen map[string]bool
+	err  error // why the last address led nowhere
+}
+
+func (w *aliasWalk) walk(tx *Tx, a Addr, depth int) error {
+	if !w.s.isLocal(a.Domain) {
+		if w.seen[a.Key()] {
+			return nil
+		}
+		w.seen[a.Key()] = true
+		if err := w.s.reachable(a); err != nil {
+			w.err = err
+			return nil
+		}
+		w.r.remote = append(w.r.remote, a)
+		return w.count()
+	}
+	a = w.s.canonical(a)
+	if w.seen[a.Key()] {
+		return nil
+	}
+	w.seen[a.Key()] = true
+	u, targets, err := tx.lookup(a)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return w.nobody(tx, a)
+	case err != nil:
+		return err
+	case len(targets) == 0 && u.Disabled:
+		w.err = errDisabled
+		return nil
+	case len(targets) == 0:
+		return w.user(u)
+	case depth >= maxAliasDepth:
+		w.err = errAliasLoop
+		return nil
+	}
+	w.r.aliased = true
+	for _, t := range targets {
+		ta, err := ParseAddr(t)
+		if err != nil {
+			w.s.log.Warn("alias target", "address", a, "target", t, "err", err)
+			continue
+		}
+		if err := w.walk(tx, ta, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nobody answers for addresses that no user or alias has. Mail for the postmaster always finds somebody (RFC 5321
+// §4.5.1): the first administrator, or the first user.
+func (w *aliasWalk) nobody(tx *Tx, a Addr) error {
+	if !strings.EqualFold(a.Local, "postmaster") {
+		w.err = errNoUser
+		return nil
+	}
+	all, err := tx.Users()
+	if err != nil {
+		return err
+	}
+	for _, u := range all {
+		if u.Admin && !u.Disabled {
+			return w.user(u)
+		}
+	}
+	for _, u := range all {
+		if !u.Disabled {
+			return w.user(u)
+		}
+	}
+	w.err = errNoUser
+	return nil
+}
+
+func (w *aliasWalk) user(u User) error {
+	for _, have := range w.r.users {
+		if have.ID == u.ID {
+			return nil
+		}
+	}
+	w.r.users = append(w.r.users, u)
+	return w.count()
+}
+
+func (w *aliasWalk) count() error {
+	if len(w.r.users)+len(w.r.remote) > maxAliasTargets {
+		return errAliasMany
+	}
+	return nil
+}
+
+// canonical gives a local address one of our domains: our host name and our literals stand for the first one.
+func (s *Server) canonical(a Addr) Addr {
+	for _, d := range s.cfg.Domains {
+		if a.Domain == d {
+			return a
+		}
+	}
+	a.Domain = s.cfg.Domains[0]
+	return a
+}
+
+// lookup finds the user or the alias of a local address: as it is, without its +detail, then the domain's catch-all.
+func (tx *Tx) lookup(a Addr) (u User, targets []string, err error) {
+	names := []string{a.Key()}
+	if base, _, ok := strings.Cut(a.Local, "+"); ok && base != "" {
+		names = append(names, Addr{base, a.Domain}.Key())
+	}
+	for _, n := range names {
+		if u, err = tx.UserByName(n); !errors.Is(err, ErrNotFound) {
+			return u, nil, err
+		}
+		if targets, err = tx.AliasTargets(n); err != nil || len(targets) > 0 {
+			return User{}, targets, err
+		}
+	}
+	if targets, err = tx.AliasTargets("@" + a.Domain); err == nil && len(targets) == 0 {
+		err = ErrNotFound
+	}
+	return User{}, targets, err
+}
+
+// owns says whether a user may send under an address: their own, with or without +detail, or an alias that leads to them.
+func (s *Server) owns(u User, a Addr) (ok bool, err error) {
+	if s.isLocal(a.Domain) {
+		a = s.canonical(a)
+	}
+	err = s.store.Read(func(tx *Tx) error { ok, err = tx.leadsTo(u, a, 0); return err })
+	return ok, err
+}
+
+func (tx *Tx) leadsTo(u User, a Addr, depth int) (bool, error) {
+	found, targets, err := tx.lookup(a)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || len(targets) == 0 {
+		return found.ID == u.ID, err
+	}
+	for _, t := range targets {
+		ta, err := ParseAddr(t)
+		if err != nil || depth >= maxAliasDepth {
+			continue
+		}
+		if ok, err := tx.leadsTo(u, ta, depth+1); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+// accept takes a message in. When it returns nil the message is in every local recipient's INBOX and in the queue for
+// every remote one, committed; recipients who did not get it have their Err. Otherwise nobody got it, and nothing is
+// stored. A mailbox that is full does not make the message's other recipients wait: its copy waits in the queue, unless
+// nobody else got it.
+func (s *Server) accept(m *Mail) error {
+	if err := s.prepare(m); err != nil {
+		return err
+	}
+	return s.store.Write(func(tx *Tx) error { return s.place(tx, m) })
+}
+
+// prepare does what accept does before its transaction.
+func (s *Server) prepare(m *Mail) error {
+	if m.ID == "" {
+		m.ID = newMailID()
+	}
+	for i := range m.To {
+		r := &m.To[i]
+		if r.route == nil {
+			var err error
+			if r.route, err = s.route(r.Addr); err != nil {
+				return fmt.Errorf("%s: %w", r.Addr, err)
+			}
+		}
+	}
+	return s.addFields(m)
+}
+
+// place is accept's transaction.
+func (s *Server) place(tx *Tx, m *Mail) error {
+	b, err := tx.AddBlob(m.Body)
+	if err != nil {
+		return err
+	}
+	p := placement{m: m, b: b, full: map[UserID]error{}}
+	for i := range m.To {
+		if err := p.deliver(tx, &m.To[i]); err != nil {
+			return err
+		}
+	}
+	if p.stored == 0 && p.quota != nil && !m.Report {
+		return p.quota
+	}
+	if err := s.enqueue(tx, &p); err != nil {
+		return err
+	}
+	if m.Also != nil {
+		return m.Also(tx, b)
+	}
+	return nil
+}
+
+// placement is what one run of place has done so far. A transaction may run twice, so nothing of it may stay in m.
+type placement struct {
+	m      *Mail
+	b      Blob
+	full   map[UserID]error // who was seen to, and the error of those whose mailbox is full
+	queue  []QueueRcpt
+	stored int
+	quota  error
+}
+
+// deliver puts the message into the INBOX of every user that a recipient stands for, once for each user.
+func (p *placement) deliver(tx *Tx, r *Rcpt) error {
+	r.Err = nil
+	for _, u := range r.route.users {
+		err, seen := p.full[u.ID]
+		if !seen {
+			var box Mailbox
+			if box, err = tx.MailboxByName(u.ID, "INBOX"); err != nil {
+				return fmt.Errorf("INBOX of %s: %w", u.Name, err)
+			}
+			_, err = tx.Append(box, p.b, Flags{}, tx.s.Now())
+			if err != nil && !errors.Is(err, ErrQuota) {
+				return err
+			}
+			p.full[u.ID] = err
+		}
+		if err == nil {
+			p.stored++
+			continue
+		}
+		p.quota, r.Err = err, err
+		if !seen && !p.m.EachAlone {
+			a, perr := ParseAddr(u.Name)
+			if perr != nil {
+				return perr
+			}
+			p.queue = append(p.queue, QueueRcpt{Addr: a, ORcpt: r.ORcpt, Notify: r.Notify, Error: err.Error()})
+		}
+	}
+	for _, a := range r.route.remote {
+		p.queue = append(p.queue, QueueRcpt{Addr: a, ORcpt: r.ORcpt, Notify: r.Notify})
+		p.stored++
+	}
+	return nil
+}
+
+// enqueue puts the message into the queue for those who are not served yet.
+func (s *Server) enqueue(tx *Tx, p *placement) error {
+	if len(p.queue) == 0 {
+		return nil
+	}
+	n, err := tx.QueueLength()
+	if err != nil {
+		return err
+	}
+	if n >= s.cfg.Limits.QueueMessages && !p.m.Report {
+		return ErrQueueFull
+	}
+	q := QueueItem{Name: p.m.ID, Blob: p.b.ID, Size: p.b.Size, From: p.m.From, Flags: p.m.Flags, Ret: p.m.Ret, EnvID: p.m.EnvID, Created: tx.s.Now()}
+	seen := map[string]bool{}
+	for _, r := range p.queue {
+		if seen[r.Addr.Key()] {
+			continue
+		}
+		seen[r.Addr.Key()] = true
+		r.Next = q.Created
+		q.Rcpts = append(q.Rcpts, r)
+	}
+	return tx.Enqueue(&q)
+}
+
+// addFields puts the fields that a message gets here in front of it: Return-Path for its local readers (it is left out
+// again on the way out, RFC 5321 §4.4), Received, and what a submitted message lacks (RFC 6409 §8).
+func (s *Server) addFields(m *Mail) error {
+	tree := m.Body.Tree()
+	if tree.HeaderLen > maxHeaderBlock {
+		return errHeaderSize
+	}
+	head, err := m.Body.Head()
+	if err != nil {
+		return fmt.Errorf("read spool: %w", err)
+	}
+	tree.Walk(func(_ []int, p *Part) bool {
+		if p.Has8bit {
+			m.Flags |= Mail8Bit
+		}
+		return true
+	})
+	h := ParseHeader(head)
+	if len(h.All("Received")) >= s.cfg.Limits.Received {
+		return errMailLoop
+	}
+	now := s.store.Now()
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Return-Path: %s\r\n", m.From.Path())
+	if m.Trace != "" {
+		fmt.Fprintf(&b, "Received: %s id %s", m.Trace, m.ID)
+		if len(m.To) == 1 {
+			fmt.Fprintf(&b, "\r\n\tfor %s", m.To[0].Addr.Path())
+		}
+		fmt.Fprintf(&b, "; %s\r\n", FormatDate(now))
+	}
+	if h.Get("Message-ID") == "" {
+		fmt.Fprintf(&b, "Message-ID: <%s@%s>\r\n", m.ID, s.asciiHost())
+	}
+	if m.Submitted {
+		if h.Get("Date") == "" {
+			fmt.Fprintf(&b, "Date: %s\r\n", FormatDate(now))
+		}
+		if h.Get("From") == "" {
+			fmt.Fprintf(&b, "From: %s\r\n", s.submitter(m))
+		}
+		if h.Get("To") == "" && h.Get("Cc") == "" && h.Get("Bcc") == "" {
+			b.WriteString("To: undisclosed-recipients:;\r\n")
+		}
+		if err := s.checkFrom(m, h); err != nil {
+			return err
+		}
+	}
+	m.Body.Prepend(b.Bytes())
+	return nil
+}
+
+// asciiHost is our name as every peer may see it.
+func (s *Server) asciiHost() string {
+	if h, err := DomainToASCII(s.cfg.Hostname); err == nil {
+		return h
+	}
+	return s.cfg.Hostname
+}
+
+// submitter is who a message without From is from.
+func (s *Server) submitter(m *Mail) Addr {
+	if m.From.IsZero() && m.Login != nil {
+		if a, err := ParseAddr(m.Login.Name); err == nil {
+			return a
+		}
+	}
+	if m.From.IsZero() {
+		return Addr{"postmaster", s.cfg.Domains[0]}
+	}
+	return m.From
+}
+
+// checkFrom sees that somebody who logged in writes under addresses of their own.
+func (s *Server) checkFrom(m *Mail, h Header) error {
+	if m.Login == nil {
+		return nil
+	}
+	for _, f := range h.All("From") {
+		for _, e := range ParseAddressList(f) {
+			if e.Domain == "" {
+				continue // a group
+			}
+			a, err := ParseAddr(e.Local + "@" + e.Domain)
+			if err != nil {
+				return errNotSender
+			}
+			if ok, err := s.owns(*m.Login, a); err != nil {
+				return err
+			} else if !ok {
+				return fmt.Errorf("%w: %s", errNotSender, a)
+			}
+		}
+	}
+	return nil
+}
+
+// returnPathLen is the length of the Return-Path field that begins a stored message: it is for those who read the
+// message here, and is left out when it goes on (RFC 5321 §4.4).
+func returnPathLen(head []byte) int64 {
+	const name = "return-path:"
+	if len(head) < len(name) || !strings.EqualFold(string(head[:len(name)]), name) {
+		return 0
+	}
+	for i := 0; i < len(head); i++ {
+		if head[i] == '\n' && (i+1 == len(head) || head[i+1] != ' ' && head[i+1] != '\t') {
+			return int64(i + 1)
+		}
+	}
+	return 0
+}

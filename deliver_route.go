@@ -1,0 +1,153 @@
+// Where mail for other domains goes: by [routes], to the smarthost, or as the DNS says.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+)
+
+// wayKind is how a domain is reached.
+type wayKind int
+
+const (
+	wayLocal  wayKind = iota // its mail lives here
+	wayRoute                 // [routes] names hosts
+	waySmart                 // the smarthost takes it
+	wayDirect                // the DNS or the address literal says it
+	wayNone                  // no way leads there
+)
+
+// way is how the mail of one or many domains leaves; domains with equal keys share connections.
+type way struct {
+	kind  wayKind
+	key   string
+	hosts []string // of a route, host:port
+}
+
+// hopTLS is what a hop does about TLS.
+type hopTLS int
+
+const (
+	hopTLSMaybe hopTLS = iota // STARTTLS if offered, plain text if that fails
+	hopTLSMust                // STARTTLS, or nothing
+	hopTLSFirst               // from the first octet on
+	hopPlain                  // none
+)
+
+// hop is one address of a host to try.
+type hop struct {
+	host           string // its name, for TLS, reports and the log
+	addr           string // what to dial
+	tls            hopTLS
+	verify         bool // the certificate must name the host and be signed by somebody the machine knows
+	user, password string
+}
+
+// wayTo says how mail for a domain leaves, without asking the DNS.
+func (s *Server) wayTo(domain string) way {
+	if s.isLocal(domain) {
+		return way{kind: wayLocal, key: "local"}
+	}
+	r, ok := s.cfg.Routes[domain]
+	if !ok {
+		r, ok = s.cfg.Routes["."]
+	}
+	switch {
+	case ok:
+		return way{kind: wayRoute, key: "route " + strings.Join(r.Hosts, " "), hosts: r.Hosts}
+	case s.cfg.Outbound.Mode == OutboundSmarthost:
+		return way{kind: waySmart, key: "smarthost", hosts: []string{s.cfg.Outbound.Smarthost}}
+	case s.cfg.Outbound.Mode == OutboundDirect:
+		return way{kind: wayDirect, key: "domain " + domain}
+	}
+	return way{kind: wayNone, key: "none"}
+}
+
+// hops lists the addresses to try for a way, in order. domain is one of its domains. dnsPermanent tells errors that
+// will not pass.
+func (s *Server) hops(ctx context.Context, w way, domain string) (all []hop, err error) {
+	switch w.kind {
+	case wayRoute:
+		for _, h := range w.hosts {
+			all = append(all, routeHop(h))
+		}
+		return all, nil
+	case waySmart:
+		h, err := s.smartHop(w.hosts[0])
+		return []hop{h}, err
+	case wayNone:
+		return nil, errForeign
+	}
+	if ip, ok := LiteralIP(domain); ok {
+		return []hop{{host: domain, addr: net.JoinHostPort(ip.String(), "25")}}, nil
+	}
+	return s.directHops(ctx, domain)
+}
+
+// routeHop makes a hop of "host:port"; on port 465 TLS comes first (RFC 8314 §3.3).
+func routeHop(hostport string) hop {
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host, port, hostport = hostport, "25", net.JoinHostPort(hostport, "25")
+	}
+	h := hop{host: host, addr: hostport}
+	if port == "465" {
+		h.tls = hopTLSFirst
+	}
+	return h
+}
+
+// smartHop is the smarthost. A password is only sent over TLS, and only to a host whose certificate is good.
+func (s *Server) smartHop(hostport string) (hop, error) {
+	o := s.cfg.Outbound
+	if !strings.Contains(hostport, ":") {
+		hostport += ":587"
+	}
+	h := routeHop(hostport)
+	if o.User == "" {
+		return h, nil
+	}
+	b, err := os.ReadFile(s.cfg.Path(o.PasswordFile))
+	if err != nil {
+		return h, fmt.Errorf("the smarthost's password: %w", err)
+	}
+	h.user, h.password = o.User, strings.TrimRight(string(b), "\r\n")
+	h.verify = !o.AnyCert
+	if h.tls == hopTLSMaybe {
+		h.tls = hopTLSMust
+	}
+	return h, nil
+}
+
+// directHops asks the DNS. A host that can't be found does not matter while another one can.
+func (s *Server) directHops(ctx context.Context, domain string) (all []hop, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dnsBudget)
+	defer cancel()
+	hosts, err := mailHosts(ctx, s.dns, domain, s.asciiHost())
+	if err != nil {
+		return nil, err
+	}
+	var fault error
+	for _, host := range hosts {
+		addrs, err := hostAddresses(ctx, s.dns, host)
+		if err != nil && (fault == nil || !dnsPermanent(err)) {
+			fault = err
+		}
+		for _, a := range addrs {
+			all = append(all, hop{host: host, addr: net.JoinHostPort(a, "25")})
+		}
+	}
+	if len(all) == 0 {
+		return nil, fault
+	}
+	return all, nil
+}
+
+// dnsPermanent says whether an error of hops means that a message can be given back at once.
+func dnsPermanent(err error) bool {
+	return errors.Is(err, errNoDomain) || errors.Is(err, errNullMX) || errors.Is(err, errMXSelf) || errors.Is(err, errForeign)
+}
