@@ -47,6 +47,7 @@ func (c *command) serve(args []string) error {
 		s.Shutdown()
 		return err
 	}
+	s.runQueue()
 	stop := make(chan os.Signal, 2)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	notifySystemd("READY=1")

@@ -68,6 +68,7 @@ func startServerOn(tb testing.TB, path string, opt StoreOptions, config ...strin
 			tb.Fatal(err)
 		}
 	}
+	s.runQueue()
 	for i := range services {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -1,0 +1,270 @@
+// Delivery reports (RFC 3464): for people on top, in English and in Chinese, and for programs beneath.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"mime/quotedprintable"
+	"strings"
+	"time"
+)
+
+// ReportAction is what became of a recipient (RFC 3464 §2.3.3).
+type ReportAction string
+
+const (
+	ActionFailed    ReportAction = "failed"
+	ActionDelayed   ReportAction = "delayed"
+	ActionDelivered ReportAction = "delivered"
+	ActionRelayed   ReportAction = "relayed"
+	ActionExpanded  ReportAction = "expanded"
+)
+
+// Report is a delivery report to be written. All its recipients share the action.
+type Report struct {
+	Action  ReportAction
+	MTA     string // our name
+	From    string // who signs it: an address of ours
+	To      Addr
+	ID      string // of the report itself, for Message-ID
+	Date    time.Time
+	Arrived time.Time // when we took the message
+	EnvID   string    // the sender's envelope id, decoded; "" none
+	Rcpts   []ReportRcpt
+
+	Message io.Reader // the message the report is about
+	Header  []byte    // its header block
+	Whole   bool      // return all of it and not only the header
+	UTF8    bool      // it is an internationalized message (RFC 6531)
+	Eight   bool      // it has octets above 127
+}
+
+// ReportRcpt is one recipient of the message that the report is about.
+type ReportRcpt struct {
+	Final    Addr
+	Original string // ORCPT, decoded, as "type;address"; "" none
+	Status   string // enhanced status code, such as 5.1.1
+	Remote   string // the host that said so; "" it was us
+	Said     string // its words, or ours when Remote is ""
+	Last     time.Time
+	Until    time.Time // delayed: when we give up
+}
+
+// reportWords are a report's sentences for people.
+type reportWords struct{ subject, what, whatZh string }
+
+var reportTexts = map[ReportAction]reportWords{
+	ActionFailed: {"Not delivered",
+		"Your message could not be delivered to:", "您的邮件未能送达以下收件人："},
+	ActionDelayed: {"Delayed",
+		"Your message has not reached these people yet. You need not send it again: it is tried until %s.", "您的邮件尚未送达以下收件人。无需重发，系统会一直尝试到 %s。"},
+	ActionDelivered: {"Delivered",
+		"Your message was put into the mailbox of:", "您的邮件已送达以下收件人的邮箱："},
+	ActionRelayed: {"Handed on",
+		"Your message was handed to a server that sends no reports, and nothing more will be heard from here. It was meant for:", "您的邮件已转交给一台不发送回执的服务器，此后不会再有通知。收件人："},
+	ActionExpanded: {"Delivered to a list",
+		"Your message was sent on to everybody behind this address:", "您的邮件已转发给该地址代表的所有收件人："},
+}
+
+// WriteTo writes the report as a message: multipart/report with a text, the delivery status, and the message or its
+// header. Lines end with CRLF.
+func (r *Report) WriteTo(w io.Writer) (int64, error) {
+	cw := &countWriter{w: bufio.NewWriter(w)}
+	boundary := "=_report_" + r.ID
+	r.writeHeader(cw, boundary)
+	r.writeText(cw, boundary)
+	r.writeStatus(cw, boundary)
+	err := r.writeMessage(cw, boundary)
+	fmt.Fprintf(cw, "\r\n--%s--\r\n", boundary)
+	if err == nil {
+		err = cw.w.Flush()
+	}
+	return cw.n, err
+}
+
+// countWriter counts what goes through it; errors are kept by the bufio.Writer.
+type countWriter struct {
+	w *bufio.Writer
+	n int64
+}
+
+func (c *countWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func (r *Report) writeHeader(w io.Writer, boundary string) {
+	subject := reportTexts[r.Action].subject
+	if s := ParseHeader(r.Header).Text("Subject"); s != "" {
+		subject += ": " + s
+	}
+	fmt.Fprintf(w, "From: Postino <%s>\r\nTo: %s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n",
+		r.From, r.To, EncodeWords(subject), FormatDate(r.Date), r.ID, r.MTA)
+	if ids := MessageIDs(ParseHeader(r.Header).Get("Message-ID")); len(ids) > 0 {
+		fmt.Fprintf(w, "In-Reply-To: %s\r\nReferences: %s\r\n", ids[0], ids[0])
+	}
+	// RFC 3834 §5: so that no program answers it.
+	fmt.Fprintf(w, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"+
+		"Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n\r\n", boundary)
+}
+
+// writeText is the part for people.
+func (r *Report) writeText(w io.Writer, boundary string) {
+	fmt.Fprintf(w, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n"+
+		"Content-Disposition: inline\r\n\r\n", boundary)
+	q := quotedprintable.NewWriter(w)
+	t := reportTexts[r.Action]
+	until := ""
+	for _, rc := range r.Rcpts {
+		if !rc.Until.IsZero() {
+			until = rc.Until.Format("2006-01-02 15:04 MST")
+		}
+	}
+	r.writeWords(q, t.what, until, "%s said: %s", "Reason: %s", "The message is attached.", "Its header is attached.")
+	fmt.Fprint(q, "\r\n----\r\n\r\n")
+	r.writeWords(q, t.whatZh, until, "%s 的答复：%s", "原因：%s", "原邮件附后。", "原邮件的信头附后。")
+	q.Close()
+	fmt.Fprint(w, "\r\n")
+}
+
+// writeWords writes the text in one language.
+func (r *Report) writeWords(w io.Writer, what, until, said, reason, whole, header string) {
+	if strings.Contains(what, "%s") {
+		what = fmt.Sprintf(what, until)
+	}
+	fmt.Fprintf(w, "%s\r\n\r\n", what)
+	for _, rc := range r.Rcpts {
+		fmt.Fprintf(w, "    %s\r\n", rc.Final)
+		words := strings.ReplaceAll(rc.Said, "\n", " ")
+		switch {
+		case words == "":
+		case rc.Remote != "":
+			fmt.Fprintf(w, "        "+said+"\r\n", rc.Remote, words)
+		default:
+			fmt.Fprintf(w, "        "+reason+"\r\n", words)
+		}
+	}
+	h := ParseHeader(r.Header)
+	fmt.Fprintf(w, "\r\n")
+	for _, name := range []string{"Subject", "Date"} {
+		if v := h.Text(name); v != "" {
+			fmt.Fprintf(w, "%s: %s\r\n", name, v)
+		}
+	}
+	if r.Whole {
+		fmt.Fprintf(w, "%s\r\n", whole)
+	} else {
+		fmt.Fprintf(w, "%s\r\n", header)
+	}
+}
+
+// writeStatus is the part for programs (RFC 3464 §2; with UTF-8 addresses RFC 6533 §3).
+func (r *Report) writeStatus(w io.Writer, boundary string) {
+	typ, addrType := "message/delivery-status", "rfc822"
+	if r.UTF8 {
+		typ, addrType = "message/global-delivery-status", "utf-8"
+	}
+	fmt.Fprintf(w, "--%s\r\nContent-Type: %s\r\n", boundary, typ)
+	if r.UTF8 {
+		fmt.Fprint(w, "Content-Transfer-Encoding: 8bit\r\n")
+	}
+	fmt.Fprintf(w, "\r\nReporting-MTA: dns; %s\r\n", r.MTA)
+	if r.EnvID != "" {
+		fmt.Fprintf(w, "Original-Envelope-Id: %s\r\n", reportLine(r.EnvID))
+	}
+	if !r.Arrived.IsZero() {
+		fmt.Fprintf(w, "Arrival-Date: %s\r\n", FormatDate(r.Arrived))
+	}
+	for _, rc := range r.Rcpts {
+		r.writeRcpt(w, rc, addrType)
+	}
+	fmt.Fprint(w, "\r\n")
+}
+
+func (r *Report) writeRcpt(w io.Writer, rc ReportRcpt, addrType string) {
+	fmt.Fprint(w, "\r\n")
+	if typ, orig, ok := strings.Cut(rc.Original, ";"); ok {
+		fmt.Fprintf(w, "Original-Recipient: %s; %s\r\n", typ, reportLine(orig))
+	}
+	fmt.Fprintf(w, "Final-Recipient: %s; %s\r\nAction: %s\r\nStatus: %s\r\n", addrType, rc.Final, r.Action, rc.Status)
+	if rc.Remote != "" {
+		fmt.Fprintf(w, "Remote-MTA: dns; %s\r\n", reportLine(rc.Remote))
+		if rc.Said != "" {
+			fmt.Fprintf(w, "Diagnostic-Code: smtp; %s\r\n", r.fold(rc.Said))
+		}
+	} else if rc.Said != "" {
+		fmt.Fprintf(w, "Diagnostic-Code: X-Postino; %s\r\n", r.fold(rc.Said))
+	}
+	if !rc.Last.IsZero() {
+		fmt.Fprintf(w, "Last-Attempt-Date: %s\r\n", FormatDate(rc.Last))
+	}
+	if !rc.Until.IsZero() {
+		fmt.Fprintf(w, "Will-Retry-Until: %s\r\n", FormatDate(rc.Until))
+	}
+}
+
+// writeMessage is the third part: the message, or its header (RFC 6522 §3).
+func (r *Report) writeMessage(w io.Writer, boundary string) error {
+	typ := "text/rfc822-headers"
+	switch {
+	case r.Whole && r.UTF8:
+		typ = "message/global"
+	case r.Whole:
+		typ = "message/rfc822"
+	case r.UTF8:
+		typ = "message/global-headers"
+	}
+	fmt.Fprintf(w, "--%s\r\nContent-Type: %s\r\n", boundary, typ)
+	if r.Eight || r.UTF8 {
+		fmt.Fprint(w, "Content-Transfer-Encoding: 8bit\r\n")
+	}
+	fmt.Fprint(w, "\r\n")
+	if !r.Whole {
+		_, err := w.Write(bytes.TrimSuffix(r.Header, []byte("\r\n")))
+		return err
+	}
+	_, err := io.Copy(w, r.Message)
+	return err
+}
+
+// reportLine keeps a value on one line: what peers and senders say may hold anything.
+func reportLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// fold lays a long text out over lines that fit. Only in a report of an internationalized message it may be UTF-8.
+func (r *Report) fold(s string) string {
+	if !r.UTF8 {
+		s = strings.Map(func(c rune) rune {
+			if c > 0x7e {
+				return '?'
+			}
+			return c
+		}, s)
+	}
+	var b strings.Builder
+	col := 20
+	for _, word := range strings.Fields(reportLine(strings.ReplaceAll(s, "\n", " "))) {
+		for len(word) > 500 {
+			b.WriteString(word[:500] + "\r\n\t")
+			word = word[500:]
+		}
+		if col+len(word) > 76 && b.Len() > 0 {
+			b.WriteString("\r\n\t")
+			col = 8
+		} else if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(word)
+		col += len(word) + 1
+	}
+	return b.String()
+}

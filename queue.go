@@ -1,0 +1,666 @@
+// The queue at work: what is due goes to its host, and the outcome is stored; retry, expiry, when to report.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	queueParallel   = 16  // destinations served at once
+	queueStruggling = 8   // of them, such as failed at their last try: the others must not wait for their timeouts
+	queueBatch      = 50  // messages looked up in one go
+	queueRcpts      = 100 // recipients in one transaction (RFC 5321 §4.5.3.1.8)
+	queueCuts       = 2   // connections cut one after the other before the destination counts as dead
+	queueTries      = 20  // failed tries that every recipient gets before a message is given back, whatever its age
+	queueReportSize = 100 << 10
+	queueErrorText  = 1000 // octets of an error that are stored
+)
+
+// queueRunner hands waiting mail over. One goroutine looks for what is due; each destination that is served has
+// a goroutine of its own, and never two.
+//
+// Times in the queue are the store's, which never runs backwards; a clock that jumps ahead makes things due early and
+// nothing else, because a message is only given back when it is old and has been tried often enough too.
+type queueRunner struct {
+	s     *Server
+	wg    sync.WaitGroup
+	freed chan struct{} // capacity one: a destination has been served
+
+	mu   sync.Mutex
+	busy map[string]bool // keys of the ways that are served now, and whether they were struggling
+	dead map[string]deadWay
+}
+
+// deadWay is a way that failed. Domains that come to share it later wait with the others.
+type deadWay struct {
+	until time.Time // monotonic
+	text  string
+}
+
+func newQueueRunner(s *Server) *queueRunner {
+	return &queueRunner{s: s, freed: make(chan struct{}, 1), busy: map[string]bool{}, dead: map[string]deadWay{}}
+}
+
+// runQueue starts the queue. It ends when the server stops, and Shutdown waits for it.
+func (s *Server) runQueue() {
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		newQueueRunner(s).run()
+	}()
+}
+
+func (q *queueRunner) run() {
+	defer q.wg.Wait()
+	wake, stop := q.s.store.Watch(QueueTopic)
+	defer stop()
+	for {
+		var timer <-chan time.Time
+		if wait, any := q.pass(); any {
+			timer = time.After(wait)
+		}
+		select {
+		case <-wake:
+		case <-q.freed:
+		case <-timer:
+		case <-q.s.stop.Done():
+			return
+		}
+	}
+}
+
+// pass starts what is due and says how long until the next is, if anything waits.
+func (q *queueRunner) pass() (wait time.Duration, any bool) {
+	now := q.s.store.Now()
+	var due []Destination
+	var next time.Time
+	err := q.s.store.Read(func(tx *Tx) (err error) { due, next, err = tx.DueDestinations(now); return err })
+	if err != nil {
+		q.s.log.Error("queue", "err", err)
+		return q.s.retryAfter(1), true
+	}
+	groups, order := map[string][]Destination{}, []way(nil)
+	for _, d := range due {
+		w := q.s.wayTo(d.Domain)
+		if groups[w.key] == nil {
+			order = append(order, w)
+		}
+		groups[w.key] = append(groups[w.key], d)
+	}
+	for _, w := range order {
+		q.start(w, groups[w.key])
+	}
+	if next.IsZero() {
+		return 0, false
+	}
+	return next.Sub(now), true
+}
+
+// start serves a way unless it is served already, or all places are taken; then a later pass will find it.
+func (q *queueRunner) start(w way, group []Destination) {
+	var domains []string
+	struggling, fresh := false, true
+	for _, d := range group {
+		domains = append(domains, d.Domain)
+		struggling = struggling || d.Failures > 0
+		fresh = fresh && d.Failures == 0 && d.Error == ""
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if _, ok := q.busy[w.key]; ok || q.full(struggling) || q.s.stop.Err() != nil {
+		return
+	}
+	dead, ok := q.dead[w.key]
+	if ok && !fresh {
+		delete(q.dead, w.key)
+	}
+	q.busy[w.key] = struggling
+	q.wg.Add(1)
+	go func() {
+		defer q.wg.Done()
+		if wait := time.Until(dead.until); ok && fresh && wait > 0 {
+			q.postpone(domains, dead.text, wait)
+		} else {
+			q.serve(w, domains)
+		}
+		q.mu.Lock()
+		delete(q.busy, w.key)
+		q.mu.Unlock()
+		select {
+		case q.freed <- struct{}{}:
+		default:
+		}
+	}()
+}
+
+// full says whether there is no place for another destination.
+func (q *queueRunner) full(struggling bool) bool {
+	n := 0
+	for _, b := range q.busy {
+		if b {
+			n++
+		}
+	}
+	return len(q.busy) >= queueParallel || struggling && n >= queueStruggling
+}
+
+// retryAfter is the time before the next try after so many that failed: [queue] retry, growing by half up to retry_max.
+func (s *Server) retryAfter(failures int) time.Duration {
+	d, most := time.Duration(s.cfg.Queue.Retry), time.Duration(s.cfg.Queue.RetryMax)
+	for ; failures > 1 && d < most; failures-- {
+		d += d / 2
+	}
+	return min(d, most)
+}
+
+// triesIn is how often a recipient must have been tried before an age counts: half as often as the schedule tries in
+// that time, and queueTries at most. An age alone proves nothing where the clock may have jumped (DESIGN §9).
+func (s *Server) triesIn(age time.Duration) int {
+	n, t := 0, time.Duration(0)
+	for t < age && n < 2*queueTries {
+		n++
+		t += s.retryAfter(n)
+	}
+	return max(1, n/2)
+}
+
+// postpone has new domains of a dead way wait as long as the others.
+func (q *queueRunner) postpone(domains []string, text string, wait time.Duration) {
+	next := q.s.store.Now().Add(wait)
+	err := q.s.store.Write(func(tx *Tx) error { return tx.DestinationFailed(domains, next, text) })
+	if err != nil {
+		q.s.log.Error("queue", "err", err)
+	}
+}
+
+// serve tries a way once: it goes through its hosts until one takes the mail.
+func (q *queueRunner) serve(w way, domains []string) {
+	s := q.s
+	j := &queueJob{s: s, way: w, domains: domains}
+	var err error
+	if w.kind == wayLocal {
+		err = j.each(j.local)
+	} else {
+		err = j.remote()
+	}
+	switch {
+	case errors.Is(err, ErrClosed):
+		return
+	case s.stop.Err() != nil:
+		return // everything is as it was, and is due when the server starts again
+	case err == nil:
+		if err = s.store.Write(func(tx *Tx) error { return tx.DestinationWorked(domains) }); err != nil {
+			s.log.Error("queue", "err", err)
+		}
+		return
+	}
+	q.failed(j, err)
+}
+
+// failed puts a way off, and looks whether somebody has to be told.
+func (q *queueRunner) failed(j *queueJob, cause error) {
+	s, text := q.s, queueText(cause)
+	var failures int
+	err := s.store.Write(func(tx *Tx) error {
+		all, err := tx.Destinations()
+		if err != nil {
+			return err
+		}
+		failures = 0
+		for _, d := range all {
+			for _, mine := range j.domains {
+				if d.Domain == mine {
+					failures = max(failures, d.Failures)
+				}
+			}
+		}
+		return tx.DestinationFailed(j.domains, tx.s.Now().Add(s.retryAfter(failures+1)), text)
+	})
+	wait := s.retryAfter(failures + 1)
+	s.log.Warn("destination failed", "way", j.way.key, "failures", failures+1, "next", wait, "err", text)
+	q.mu.Lock()
+	q.dead[j.way.key] = deadWay{time.Now().Add(wait), text}
+	q.mu.Unlock()
+	if err == nil {
+		err = j.expire(text)
+	}
+	if err != nil {
+		s.log.Error("queue", "err", err)
+	}
+}
+
+func queueText(err error) string {
+	text := smtpPrintable([]byte(err.Error()))
+	return text[:min(len(text), queueErrorText)]
+}
+
+// queueJob is one try of one way.
+type queueJob struct {
+	s       *Server
+	way     way
+	domains []string
+	after   int64 // the last item that was seen to
+	seen    int   // how many were
+}
+
+// each calls fn for every message that is due, those too that come while it runs.
+func (j *queueJob) each(fn func(*QueueItem) error) error {
+	for j.s.stop.Err() == nil {
+		var items []QueueItem
+		err := j.s.store.Read(func(tx *Tx) (err error) {
+			items, err = tx.QueueDue(j.domains, j.s.store.Now(), j.after, queueBatch)
+			return err
+		})
+		if err != nil || len(items) == 0 {
+			return err
+		}
+		for i := range items {
+			if j.s.stop.Err() != nil {
+				return nil
+			}
+			if err := fn(&items[i]); err != nil {
+				return err
+			}
+			j.after = items[i].ID
+			j.seen++
+		}
+	}
+	return nil
+}
+
+// remote hands everything that is due to the first host that takes it.
+func (j *queueJob) remote() error {
+	hops, err := j.s.hops(j.s.stop, j.way, j.domains[0])
+	if err != nil && dnsPermanent(err) {
+		return j.each(func(q *QueueItem) error { return j.settle(q, queueFailAll(q, queueStatus(err), err.Error())) })
+	}
+	if err != nil {
+		return err
+	}
+	for _, h := range hops {
+		if err = j.handOver(h); err == nil {
+			return nil
+		}
+		if j.s.stop.Err() != nil {
+			return err
+		}
+		j.s.log.Info("host failed", "host", h.host, "addr", h.addr, "err", err)
+	}
+	return err
+}
+
+// handOver hands everything that is due to one host. A connection that is cut costs the message that it was cut in a try,
+// and the rest goes on in a new one.
+func (j *queueJob) handOver(h hop) error {
+	for cuts := 0; ; {
+		c, err := j.s.smtpDial(h)
+		if err != nil {
+			return err
+		}
+		before := j.seen
+		err = j.each(func(q *QueueItem) error { return j.send(c, q) })
+		var cut *queueCut
+		switch {
+		case err == nil:
+			c.quit()
+			return nil
+		case !errors.As(err, &cut):
+			c.close()
+			return err
+		}
+		c.close()
+		if cuts++; j.seen > before {
+			cuts = 1
+		}
+		if cuts >= queueCuts || j.s.stop.Err() != nil {
+			return cut.err
+		}
+	}
+}
+
+// queueCut is a connection that ended inside a message.
+type queueCut struct{ err error }
+
+func (e *queueCut) Error() string { return e.err.Error() }
+
+// outcome is what became of one recipient in one try.
+type outcome struct {
+	rcpt   QueueRcpt
+	action ReportAction // ActionRelayed (done), ActionDelayed (try again) or ActionFailed
+	status string       // enhanced code
+	remote string       // the host that said so
+	said   string
+	soon   bool // try again at once
+}
+
+func queueFailAll(q *QueueItem, status, said string) (out []outcome) {
+	for _, r := range q.Rcpts {
+		out = append(out, outcome{rcpt: r, action: ActionFailed, status: status, said: said})
+	}
+	return out
+}
+
+// queueStatus is the enhanced status code for an error of ours (RFC 3463).
+func queueStatus(err error) string {
+	for _, e := range []struct {
+		err  error
+		code string
+	}{{errNoDomain, "5.1.2"}, {errNullMX, "5.1.10"}, {errMXSelf, "5.4.6"}, {errForeign, "5.4.4"}, {errNoUser, "5.1.1"},
+		{errDisabled, "5.2.1"}, {errAliasLoop, "5.4.6"}, {errAliasMany, "5.2.4"}, {ErrQuota, "4.2.2"}, {smtpErrTLS, "4.7.5"}} {
+		if errors.Is(err, e.err) {
+			return e.code
+		}
+	}
+	return "4.4.1"
+}
+
+// send carries one message to its recipients, at most queueRcpts in each transaction.
+func (j *queueJob) send(c *smtpClient, q *QueueItem) error {
+	content, err := j.s.store.Content(q.Blob)
+	if err != nil {
+		return err
+	}
+	rest := q.Rcpts
+	for len(rest) > 0 {
+		n := min(len(rest), queueRcpts)
+		part := *q
+		part.Rcpts, rest = rest[:n], rest[n:]
+		out, err := j.transact(c, &part, content)
+		for _, o := range out {
+			if o.soon {
+				rest = append(rest, o.rcpt)
+			}
+		}
+		if serr := j.settle(&part, out); serr != nil {
+			return serr
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// transact makes one transaction and turns the replies into outcomes.
+func (j *queueJob) transact(c *smtpClient, q *QueueItem, content *Content) ([]outcome, error) {
+	m, faults := c.prepare(q, content)
+	var out []outcome
+	for _, f := range faults {
+		out = append(out, outcome{rcpt: f.rcpt, action: ActionFailed, status: f.status, said: f.said})
+	}
+	if len(m.rcpts) == 0 {
+		return out, nil
+	}
+	replies, err := c.send(m)
+	taken := false
+	for _, r := range replies {
+		taken = taken || r.code/100 == 2
+	}
+	for i, r := range replies {
+		o := outcome{rcpt: m.to[i], remote: c.host, said: r.String(), status: r.enhanced()}
+		switch {
+		case r.code/100 == 2:
+			o.action = ActionRelayed
+			j.s.log.Info("sent", "msg", q.Name, "from", q.From, "rcpt", o.rcpt.Addr, "host", c.host, "tls", c.secure, "reply", o.said)
+		case r.code/100 == 5:
+			o.action = ActionFailed
+		case r.code == 452 && taken: // too many recipients (RFC 5321 §4.5.3.1.10): the rest goes next
+			o.action, o.soon = ActionDelayed, true
+		case r.code == 0:
+			o.action, o.remote, o.said, o.status = ActionDelayed, "", "the connection was lost", "4.4.2"
+			if err != nil {
+				o.said += ": " + queueText(err)
+			}
+			o.soon = j.s.stop.Err() != nil // we hung up, and it does not count as a try
+		default:
+			o.action = ActionDelayed
+		}
+		out = append(out, o)
+	}
+	if err != nil {
+		return out, &queueCut{err}
+	}
+	return out, nil
+}
+
+// local delivers what waits for people here: their mailbox was full, or their domain was somebody else's when it came.
+func (j *queueJob) local(q *QueueItem) error {
+	content, err := j.s.store.Content(q.Blob)
+	if err != nil {
+		return err
+	}
+	b := Blob{ID: q.Blob, Size: q.Size, Thread: threadOf(content.Header())}
+	var out []outcome
+	for _, r := range q.Rcpts {
+		err := j.s.deliverQueued(q, r, b)
+		if err == nil {
+			continue
+		}
+		o := outcome{rcpt: r, action: ActionDelayed, status: queueStatus(err), said: err.Error()}
+		if strings.HasPrefix(o.status, "5") {
+			o.action = ActionFailed
+		}
+		out = append(out, o)
+	}
+	return j.settle(q, out)
+}
+
+// deliverQueued gives a message of the queue to somebody who lives here, and takes them off the queue, in one commit.
+func (s *Server) deliverQueued(q *QueueItem, r QueueRcpt, b Blob) error {
+	m := &Mail{From: q.From, Flags: q.Flags, Ret: q.Ret, EnvID: q.EnvID, EachAlone: true, ID: q.Name,
+		To: []Rcpt{{Addr: r.Addr, ORcpt: r.ORcpt, Notify: r.Notify}}}
+	var err error
+	if m.To[0].route, err = s.route(r.Addr); err != nil {
+		return err
+	}
+	return s.store.Write(func(tx *Tx) error {
+		p := placement{m: m, b: b, full: map[UserID]error{}}
+		if err := p.deliver(tx, &m.To[0]); err != nil {
+			return err
+		}
+		if p.quota != nil {
+			return p.quota
+		}
+		if err := s.enqueue(tx, &p); err != nil {
+			return err
+		}
+		return tx.QueueDone(q.ID, r)
+	})
+}
+
+// settle stores the outcomes of one try of one message, together with the reports that they call for.
+func (j *queueJob) settle(q *QueueItem, out []outcome) error {
+	if len(out) == 0 {
+		return nil
+	}
+	s := j.s
+	now := s.store.Now()
+	byAction := map[ReportAction][]outcome{}
+	for i := range out {
+		o := &out[i]
+		if o.soon {
+			continue
+		}
+		old := now.Sub(q.Created)
+		if o.action == ActionDelayed {
+			o.rcpt.Error = queueText(errors.New(o.said))
+			o.rcpt.Next = now.Add(s.retryAfter(o.rcpt.Tries + 1))
+			switch give, warn := time.Duration(s.cfg.Queue.GiveUp), time.Duration(s.cfg.Queue.Warn); {
+			case old >= give && o.rcpt.Tries+1 >= s.triesIn(give):
+				o.action = ActionFailed
+				o.status = queueGaveUp(o.status)
+			case old >= warn && !o.rcpt.Warned && o.rcpt.Tries+1 >= s.triesIn(warn):
+				o.rcpt.Warned = true
+				byAction[ActionDelayed] = append(byAction[ActionDelayed], *o)
+			}
+		}
+		if o.action != ActionDelayed {
+			byAction[o.action] = append(byAction[o.action], *o)
+		}
+	}
+	var reports []*Mail
+	for _, a := range []ReportAction{ActionFailed, ActionDelayed} {
+		if len(byAction[a]) > 0 {
+			m, err := s.report(q, a, byAction[a])
+			if err != nil {
+				return err
+			}
+			if m != nil {
+				defer m.Body.Close()
+				reports = append(reports, m)
+			}
+		}
+	}
+	return s.store.Write(func(tx *Tx) error {
+		for _, o := range out {
+			if err := settleOne(tx, q, o); err != nil {
+				return err
+			}
+		}
+		for _, m := range reports {
+			if err := s.place(tx, m); err != nil {
+				return fmt.Errorf("report: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+func settleOne(tx *Tx, q *QueueItem, o outcome) error {
+	switch {
+	case o.soon:
+		return nil
+	case o.action != ActionDelayed:
+		return tx.QueueDone(q.ID, o.rcpt)
+	}
+	if o.rcpt.Warned {
+		if err := tx.QueueWarned(o.rcpt); err != nil {
+			return err
+		}
+	}
+	return tx.QueueDefer(o.rcpt)
+}
+
+// queueGaveUp turns the status of a passing failure into the one of a message that has waited long enough: the class
+// changes, the reason stays (RFC 3463 §2).
+func queueGaveUp(status string) string {
+	if rest, ok := strings.CutPrefix(status, "4."); ok {
+		return "5." + rest
+	}
+	return "5.4.7"
+}
+
+// expire gives back what has waited too long for a way that has just failed, and warns of what has waited long.
+func (j *queueJob) expire(text string) error {
+	give, warn := time.Duration(j.s.cfg.Queue.GiveUp), time.Duration(j.s.cfg.Queue.Warn)
+	err := j.old(give, false, func(q *QueueItem) error {
+		return j.settle(q, queueFailAll(q, "5.4.1", text))
+	})
+	if err != nil {
+		return err
+	}
+	return j.old(warn, true, func(q *QueueItem) error { return j.warn(q, text) })
+}
+
+// old calls fn for messages that have waited so long and have been tried as often as that time allows.
+func (j *queueJob) old(age time.Duration, unwarned bool, fn func(*QueueItem) error) error {
+	for after := int64(0); ; {
+		var items []QueueItem
+		err := j.s.store.Read(func(tx *Tx) (err error) {
+			items, err = tx.QueueOld(j.domains, j.s.store.Now().Add(-age), j.s.triesIn(age), unwarned, after)
+			return err
+		})
+		if err != nil || len(items) == 0 {
+			return err
+		}
+		for i := range items {
+			if err := fn(&items[i]); err != nil {
+				return err
+			}
+			after = items[i].ID
+		}
+	}
+}
+
+// warn tells the sender that a message is late.
+func (j *queueJob) warn(q *QueueItem, text string) error {
+	var out []outcome
+	for _, r := range q.Rcpts {
+		out = append(out, outcome{rcpt: r, action: ActionDelayed, status: "4.4.1", said: text})
+	}
+	m, err := j.s.report(q, ActionDelayed, out)
+	if err != nil {
+		return err
+	}
+	if m != nil {
+		defer m.Body.Close()
+	}
+	return j.s.store.Write(func(tx *Tx) error {
+		for _, r := range q.Rcpts {
+			if err := tx.QueueWarned(r); err != nil {
+				return err
+			}
+		}
+		if m == nil {
+			return nil
+		}
+		return j.s.place(tx, m)
+	})
+}
+
+// report writes the delivery report that the sender gets; nil when nobody wants it: a report is never answered by a
+// report (RFC 5321 §4.5.5), and NOTIFY may say no (RFC 3461 §4.1).
+func (s *Server) report(q *QueueItem, action ReportAction, out []outcome) (*Mail, error) {
+	r := &Report{Action: action, MTA: s.asciiHost(), From: "postmaster@" + s.cfg.Domains[0], To: q.From, ID: newMailID(),
+		Date: s.store.Now(), Arrived: q.Created, EnvID: q.EnvID}
+	for _, o := range out {
+		s.log.Info("undelivered", "msg", q.Name, "from", q.From, "rcpt", o.rcpt.Addr, "action", string(action), "err", o.said)
+		if !wantsReport(o.rcpt.Notify, action) {
+			continue
+		}
+		rc := ReportRcpt{Final: o.rcpt.Addr, Original: o.rcpt.ORcpt, Status: o.status, Remote: o.remote, Said: o.said, Last: r.Date}
+		if action == ActionDelayed {
+			rc.Until = q.Created.Add(time.Duration(s.cfg.Queue.GiveUp))
+		}
+		r.Rcpts = append(r.Rcpts, rc)
+	}
+	if len(r.Rcpts) == 0 || q.From.IsZero() {
+		return nil, nil
+	}
+	content, err := s.store.Content(q.Blob)
+	if err != nil {
+		return nil, err
+	}
+	skip := returnPathLen(content.Head)
+	r.Message = io.NewSectionReader(content, skip, content.Size-skip)
+	r.Header = content.Head[skip:]
+	r.Whole = action == ActionFailed && (q.Ret == "FULL" || q.Ret == "" && content.Size <= queueReportSize)
+	m := &Mail{To: []Rcpt{{Addr: q.From}}, Body: s.store.NewSpool(int64(s.cfg.Limits.Message) + 1<<20), Report: true, ID: r.ID}
+	if _, err := r.WriteTo(m.Body); err != nil {
+		m.Body.Close()
+		return nil, fmt.Errorf("write report: %w", err)
+	}
+	if err := s.prepare(m); err != nil {
+		s.log.Warn("report dropped", "msg", q.Name, "rcpt", q.From, "err", err)
+		m.Body.Close()
+		return nil, nil
+	}
+	return m, nil
+}
+
+// wantsReport says whether a recipient's NOTIFY asks for a report; without one, failures and delays are told
+// (RFC 3461 §4.1).
+func wantsReport(notify int, action ReportAction) bool {
+	switch action {
+	case ActionFailed:
+		return notify == 0 || notify&NotifyFailure != 0
+	case ActionDelayed:
+		return notify == 0 || notify&NotifyDelay != 0
+	}
+	return notify&NotifySuccess != 0
+}
