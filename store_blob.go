@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -25,7 +26,16 @@ type Blob struct {
 	ID     BlobID
 	Size   int64
 	Thread int64
+	Form   Form
 }
+
+// Form is what whoever sends a message must know before it looks into it: whether it can go out as it is.
+type Form uint8
+
+const (
+	FormLines      Form = 1 << iota // perhaps not CRLF lines with an empty one after the header
+	FormHeader8Bit                  // octets above 127 in a header block, the message's own or a part's
+)
 
 // Spool collects a message on its way in, in memory and then in an unlinked temporary file beside the database. Its
 // MIME tree is learned in passing.
@@ -75,7 +85,9 @@ func (sp *Spool) Write(p []byte) (int, error) {
 
 // Prepend puts whole header fields in front of the message, after all content is written.
 func (sp *Spool) Prepend(fields []byte) {
-	sp.Tree().Shift(int64(len(fields)))
+	tree := sp.Tree()
+	tree.Shift(int64(len(fields)))
+	tree.Header8bit = tree.Header8bit || bytes.ContainsFunc(fields, func(r rune) bool { return r > 0x7f })
 	sp.prefix = append(append([]byte(nil), fields...), sp.prefix...)
 }
 
@@ -119,6 +131,30 @@ func (sp *Spool) Head() ([]byte, error) {
 	return b, err
 }
 
+// form looks at what the tree tells, and at how the header and the message end.
+func (sp *Spool) form() (f Form, err error) {
+	tree := sp.Tree()
+	tree.Walk(func(_ []int, p *Part) bool {
+		if p.Header8bit {
+			f |= FormHeader8Bit
+		}
+		return true
+	})
+	ends := [4]byte{}
+	for i, end := range []int64{tree.HeaderLen, sp.Size()} {
+		if end >= 4 && err == nil {
+			_, err = io.ReadFull(io.NewSectionReader(sp, end-4, 4), ends[:])
+		}
+		if text := "\r\n\r\n"[2*i:]; end < 4 || string(ends[2*i:]) != text {
+			f |= FormLines
+		}
+	}
+	if tree.BareLF || tree.HeaderUgly {
+		f |= FormLines
+	}
+	return f, err
+}
+
 // Close gives the temporary file back.
 func (sp *Spool) Close() error {
 	if sp.file == nil {
@@ -133,7 +169,11 @@ func (tx *Tx) AddBlob(sp *Spool) (Blob, error) {
 	if err != nil {
 		return Blob{}, fmt.Errorf("read spool: %w", err)
 	}
-	b := Blob{Size: sp.Size(), Thread: threadOf(ParseHeader(head))}
+	form, err := sp.form()
+	if err != nil {
+		return Blob{}, fmt.Errorf("read spool: %w", err)
+	}
+	b := Blob{Size: sp.Size(), Thread: threadOf(ParseHeader(head)), Form: form}
 	if b.Size >= chunkSize<<chunkBits {
 		return Blob{}, ErrTooBig
 	}

@@ -19,10 +19,11 @@ type Message struct {
 	Internal time.Time // INTERNALDATE
 	Saved    time.Time // when it came into this mailbox (RFC 8514)
 	Thread   int64     // the same for all messages of a conversation, 0 unknown
+	Form     Form
 }
 
 const (
-	messageColumns = `uid,modseq,flags,keywords,gone,blob,size,internal,saved,thread`
+	messageColumns = `uid,modseq,flags,keywords,gone,blob,size,internal,saved,thread,form`
 	maxTombstones  = 20_000 // remembered for each mailbox, so that QRESYNC stays short
 )
 
@@ -30,7 +31,7 @@ const (
 func scanMessage(m *Message, scan func(...any) error) error {
 	var words sql.NullString
 	var internal, saved int64
-	err := scan(&m.UID, &m.ModSeq, &m.Flags.Bits, &words, &m.Gone, &m.Blob, &m.Size, &internal, &saved, &m.Thread)
+	err := scan(&m.UID, &m.ModSeq, &m.Flags.Bits, &words, &m.Gone, &m.Blob, &m.Size, &internal, &saved, &m.Thread, &m.Form)
 	m.Flags.Words = words.String
 	m.Internal, m.Saved = time.Unix(internal, 0), time.Unix(saved, 0)
 	return err
@@ -55,7 +56,7 @@ func (tx *Tx) Append(m Mailbox, b Blob, f Flags, internal time.Time) (Message, e
 	if err := tx.room(m.Owner, b.Size); err != nil {
 		return Message{}, err
 	}
-	row := Message{Flags: f, Blob: b.ID, Size: b.Size, Internal: internal, Saved: tx.s.Now(), Thread: b.Thread}
+	row := Message{Flags: f, Blob: b.ID, Size: b.Size, Internal: internal, Saved: tx.s.Now(), Thread: b.Thread, Form: b.Form}
 	return row, tx.insert(m, &row)
 }
 
@@ -81,8 +82,8 @@ func (tx *Tx) insert(m Mailbox, row *Message) error {
 	if err := tx.refer(row.Blob); err != nil {
 		return err
 	}
-	_, err = tx.exec(`INSERT INTO messages(mailbox,uid,modseq,flags,keywords,blob,size,internal,saved,thread) VALUES(?,?,?,?,?,?,?,?,?,?)`,
-		m.ID, row.UID, row.ModSeq, row.Flags.Bits, nullWords(row.Flags.Words), row.Blob, row.Size, row.Internal.Unix(), row.Saved.Unix(), row.Thread)
+	_, err = tx.exec(`INSERT INTO messages(mailbox,uid,modseq,flags,keywords,blob,size,internal,saved,thread,form) VALUES(?,?,?,?,?,?,?,?,?,?,?)`,
+		m.ID, row.UID, row.ModSeq, row.Flags.Bits, nullWords(row.Flags.Words), row.Blob, row.Size, row.Internal.Unix(), row.Saved.Unix(), row.Thread, row.Form)
 	tx.s.noteRecent(m.ID, row.UID)
 	return err
 }

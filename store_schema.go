@@ -53,7 +53,8 @@ CREATE TABLE metadata(mailbox INTEGER NOT NULL, user INTEGER NOT NULL, entry TEX
 CREATE TABLE messages(
   mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, modseq INTEGER NOT NULL, flags INTEGER NOT NULL, keywords TEXT,
   gone INTEGER NOT NULL DEFAULT 0, blob INTEGER NOT NULL, size INTEGER NOT NULL, internal INTEGER NOT NULL,
-  saved INTEGER NOT NULL, thread INTEGER NOT NULL, PRIMARY KEY(mailbox,uid)) WITHOUT ROWID;
+  saved INTEGER NOT NULL, thread INTEGER NOT NULL, form INTEGER NOT NULL,
+  PRIMARY KEY(mailbox,uid)) WITHOUT ROWID;
 CREATE INDEX messages_modseq ON messages(mailbox,modseq);
 CREATE INDEX messages_gone ON messages(mailbox,modseq,blob) WHERE gone=1;
 

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// testTLS loads the certificates of a file, at a time.
+func testTLS(tb testing.TB, path string, now *time.Time, config string) *TLS {
+	tb.Helper()
+	cfg, err := parseConfig(config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	st, err := OpenStore(path, StoreOptions{Now: func() time.Time { return *now }})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer st.Close()
+	t, err := LoadTLS(cfg, st, slog.New(slog.DiscardHandler))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return t
+}
+
+// TestPrivateCA checks that a client which trusts the CA trusts the server under all its names, whatever its clock says
+// within a year of ours.
+func TestPrivateCA(t *testing.T) {
+	now := time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)
+	tl := testTLS(t, filepath.Join(t.TempDir(), "mail.db"), &now, `
+hostname = "pi.example.org"
+domains = ["home.arpa", "bücher.example"]`)
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(tl.RootPEM()) {
+		t.Fatal("no root")
+	}
+	leaf := tl.Leaf()
+	for _, name := range []string{"pi.example.org", "pi.local", "pi", "mail.home.arpa", "home.arpa", "localhost", "mail.xn--bcher-kva.example", "127.0.0.1", "::1"} {
+		for _, off := range []time.Duration{-360 * 24 * time.Hour, 0, 360 * 24 * time.Hour} {
+			if _, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots, CurrentTime: now.Add(off)}); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	if d := leaf.NotAfter.Sub(leaf.NotBefore); d > 825*24*time.Hour {
+		t.Errorf("valid for %v, more than Apple takes", d)
+	}
+	if leaf.IsCA {
+		t.Error("the server certificate is a CA")
+	}
+	if tl.ca.Leaf.NotBefore.After(time.Date(2020, 1, 2, 0, 0, 0, 0, time.UTC)) || tl.ca.Leaf.NotAfter.Before(now.AddDate(19, 0, 0)) {
+		t.Errorf("the CA is valid from %v to %v", tl.ca.Leaf.NotBefore, tl.ca.Leaf.NotAfter)
+	}
+}
+
+// TestLeafReissue checks what replaces the certificate and what does not; the CA and the key stay always.
+func TestLeafReissue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mail.db")
+	now := time.Date(1970, 1, 1, 0, 0, 5, 0, time.UTC) // a board without a clock
+	config := `hostname = "pi.local"`
+	first := testTLS(t, path, &now, config)
+	last, root := first.Leaf(), first.RootPEM()
+	if built := buildTime(); built.Before(last.NotBefore) || built.After(last.NotAfter) {
+		t.Errorf("made in 1970, valid from %v to %v", last.NotBefore, last.NotAfter)
+	}
+	step := func(what string, want bool) {
+		t.Helper()
+		tl := testTLS(t, path, &now, config)
+		leaf := tl.Leaf()
+		if got := !leaf.Equal(last); got != want {
+			t.Errorf("%s: replaced is %v", what, got)
+		}
+		if !bytes.Equal(tl.RootPEM(), root) {
+			t.Errorf("%s: another CA", what)
+		}
+		if !bytes.Equal(leaf.RawSubjectPublicKeyInfo, last.RawSubjectPublicKeyInfo) {
+			t.Errorf("%s: another key", what)
+		}
+		last = leaf
+	}
+	step("nothing has changed", false)
+	now = buildTime().AddDate(0, 6, 0)
+	step("the clock is half a year ahead", false)
+	now = buildTime().AddDate(3, 0, 0)
+	step("the clock became sane three years later", true)
+	now = buildTime().AddDate(60, 0, 0)
+	step("the clock jumped 60 years ahead", true)
+	now = buildTime().AddDate(3, 0, 0)
+	step("and back", true)
+	config += "\ndomains = [\"example.org\"]"
+	step("a domain is new", true)
+	config = `hostname = "pi.local"`
+	step("and gone: home.arpa is new again", true)
+}
+
+// TestLeafAddresses checks that a new address of the machine makes a new certificate while it runs, unless it is a
+// public IPv6 address.
+func TestLeafAddresses(t *testing.T) {
+	s := startServer(t)
+	addrs := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	s.tls.addrs = func() []netip.Addr { return addrs }
+	for _, c := range []struct {
+		addr string
+		want bool
+	}{{"2001:db8::7", false}, {"192.168.7.7", true}, {"fd00::7", true}} {
+		addrs = append(addrs, netip.MustParseAddr(c.addr))
+		s.tls.looked = time.Time{}
+		leaf := s.tls.Leaf()
+		has := slices.ContainsFunc(leaf.IPAddresses, func(ip net.IP) bool { return ip.String() == c.addr })
+		if has != c.want {
+			t.Errorf("%s in the certificate: %v", c.addr, has)
+		}
+	}
+}
+
+// writeTestPair writes a certificate with a name into two files.
+func writeTestPair(tb testing.TB, dir, name string) {
+	tb.Helper()
+	text, err := makeCA(name, time.Now())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	at := bytes.Index(text, []byte("-----BEGIN PRIVATE"))
+	for file, b := range map[string][]byte{"cert.pem": text[:at], "key.pem": text[at:]} {
+		if err := os.WriteFile(filepath.Join(dir, file), b, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// TestCertFiles checks that changed files are used, and broken ones not.
+func TestCertFiles(t *testing.T) {
+	dir := t.TempDir()
+	writeTestPair(t, dir, "one")
+	config := "[tls]\ncert = \"" + dir + "/cert.pem\"\nkey = \"" + dir + "/key.pem\""
+	s := startServer(t, config)
+	if s.tls.RootPEM() != nil {
+		t.Error("a private CA beside files")
+	}
+	expect := func(what, name string) {
+		t.Helper()
+		s.tls.looked = time.Time{}
+		if cn := s.tls.Leaf().Subject.CommonName; !strings.HasSuffix(cn, name) {
+			t.Errorf("%s: the certificate is for %q", what, cn)
+		}
+	}
+	expect("at start", "one")
+	writeTestPair(t, dir, "second")
+	expect("both files are new", "second")
+	if err := os.WriteFile(filepath.Join(dir, "key.pem"), []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect("the key is broken", "second")
+	if err := os.Remove(filepath.Join(dir, "cert.pem")); err != nil {
+		t.Fatal(err)
+	}
+	expect("a file is gone", "second")
+	writeTestPair(t, dir, "the third")
+	expect("repaired", "the third")
+
+	cfg, err := parseConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(filepath.Join(dir, "key.pem"), []byte("nonsense"), 0o600)
+	if _, err := LoadTLS(cfg, s.store, s.log); err == nil || !strings.Contains(err.Error(), "key.pem") {
+		t.Errorf("broken at start: %v", err)
+	}
+	os.Remove(filepath.Join(dir, "key.pem"))
+	if _, err := LoadTLS(cfg, s.store, s.log); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "key.pem") {
+		t.Errorf("missing at start: %v", err)
+	}
+}
+
+// TestTLSVersions checks who gets in: TLS 1.2 and 1.3, with a certificate nobody asked for too, and no browser on a mail
+// port (ALPACA).
+func TestTLSVersions(t *testing.T) {
+	s := startServer(t)
+	text, err := makeCA("client", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := parsePair(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what string
+		cfg  *tls.Config
+		ok   bool
+	}{
+		{"TLS 1.1", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false},
+		{"TLS 1.2", &tls.Config{MaxVersion: tls.VersionTLS12}, true},
+		{"TLS 1.3", &tls.Config{MinVersion: tls.VersionTLS13}, true},
+		{"with a certificate", &tls.Config{Certificates: []tls.Certificate{*own}}, true},
+		{"ALPN imap", &tls.Config{NextProtos: []string{"imap"}}, true},
+		{"a browser", &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, false},
+	} {
+		c.cfg.InsecureSkipVerify = true
+		nc, err := tls.Dial("tcp", s.addr["imaps"], c.cfg)
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.what, err)
+		}
+		if err == nil {
+			nc.Close()
+		}
+	}
+}
+
+// TestSessionTickets checks that port 25 gives none, which a Microsoft server can't take, and that others do.
+func TestSessionTickets(t *testing.T) {
+	s := startServer(t)
+	for service, want := range map[string]bool{"smtp": false, "submission": true} {
+		cache := &countingCache{tls.NewLRUClientSessionCache(4), 0}
+		client, server := net.Pipe()
+		go func() {
+			tc := tls.Server(server, s.tls.MailConfig(service))
+			io.WriteString(tc, "x")
+			tc.Close()
+		}()
+		tc := tls.Client(client, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: cache, ServerName: "x"})
+		if _, err := io.ReadAll(tc); err != nil {
+			t.Fatal(err)
+		}
+		if (cache.puts > 0) != want {
+			t.Errorf("%s: %d tickets", service, cache.puts)
+		}
+	}
+}
+
+// countingCache counts the tickets a client is given.
+type countingCache struct {
+	tls.ClientSessionCache
+	puts int
+}
+
+func (c *countingCache) Put(key string, s *tls.ClientSessionState) {
+	if s != nil {
+		c.puts++
+	}
+	c.ClientSessionCache.Put(key, s)
+}
