@@ -371,7 +371,7 @@ func (c *Config) checkOutbound() error {
 		r := c.Routes[d]
 		for _, h := range r.Hosts {
 			if strings.Count(h, ":") == 0 || strings.HasSuffix(h, ":") {
-				return keyFault("routes."+d, "%q needs a port, such as \"192.0.2.7:25\"", h)
+				return &keyError{toml.Key{"routes", d}, fmt.Sprintf("%q needs a port, such as \"192.0.2.7:25\"", h)}
 			}
 		}
 	}

@@ -150,46 +150,29 @@ func maildirFlags(name string) (f Flags) {
 	return f
 }
 
-// mbox reads messages divided by "From " lines after an empty line; ">From " loses a ">" (mboxrd).
+// mboxReader takes an mbox file apart: messages begin with a "From " line after an empty line, ">From " loses a ">"
+// (mboxrd), the empty line at the end is not the message's, and Status and X-Status become flags.
+type mboxReader struct {
+	im     *importer
+	item   *importItem
+	out    *crlfWriter
+	status string // of the Status fields
+	head   bool   // still in the header block
+	held   bool   // an empty line that is written when something follows it
+	start  bool   // at the start of a line
+}
+
 func (im *importer) mbox(path string, r *bufio.Reader) error {
-	var item *importItem
-	var out *crlfWriter
-	finish := func() error {
-		if item == nil {
-			return nil
-		}
-		head, err := item.spool.Head()
-		if err != nil {
-			return err
-		}
-		item.flags = mboxFlags(ParseHeader(head))
-		err = im.add(*item)
-		item = nil
-		return err
-	}
-	empty, start := true, true // the last line was empty; this is the start of a line
+	m := &mboxReader{im: im, start: true, held: true}
 	for {
 		line, err := r.ReadSlice('\n')
 		if len(line) > 0 {
-			if start && empty && bytes.HasPrefix(line, []byte("From ")) {
-				if ferr := finish(); ferr != nil {
-					return ferr
-				}
-				item = &importItem{spool: im.st.NewSpool(im.limit), date: mboxDate(string(line))}
-				out = &crlfWriter{w: item.spool}
-			} else if item != nil {
-				if start && bytes.HasPrefix(bytes.TrimLeft(line, ">"), []byte("From ")) && line[0] == '>' {
-					line = line[1:]
-				}
-				if _, werr := out.Write(line); werr != nil {
-					return fmt.Errorf("%s: message %d: %w", path, im.count+len(im.pending)+1, werr)
-				}
+			if err := m.piece(line); err != nil {
+				return fmt.Errorf("%s: message %d: %w", path, im.count+len(im.pending)+1, err)
 			}
-			empty = start && len(bytes.TrimRight(line, "\r\n")) == 0
-			start = line[len(line)-1] == '\n'
 		}
 		if err == io.EOF {
-			return finish()
+			return m.finish()
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return err
@@ -197,11 +180,66 @@ func (im *importer) mbox(path string, r *bufio.Reader) error {
 	}
 }
 
-// mboxDate reads the date of a From line, which is local time as asctime writes it.
+// piece handles a line, or a part of a very long one.
+func (m *mboxReader) piece(line []byte) error {
+	start := m.start
+	m.start = line[len(line)-1] == '\n'
+	if start && m.held && bytes.HasPrefix(line, []byte("From ")) && (m.item == nil || !mboxDate(string(line)).IsZero()) {
+		if err := m.finish(); err != nil {
+			return err
+		}
+		m.item = &importItem{spool: m.im.st.NewSpool(m.im.limit), date: mboxDate(string(line))}
+		m.out, m.status, m.head, m.held = &crlfWriter{w: m.item.spool}, "", true, false
+		return nil
+	}
+	if m.item == nil {
+		return nil
+	}
+	empty := start && len(bytes.TrimRight(line, "\r\n")) == 0
+	if m.head && start {
+		name, value, _ := strings.Cut(string(line), ":")
+		if strings.EqualFold(name, "Status") || strings.EqualFold(name, "X-Status") {
+			m.status += value
+			return nil
+		}
+	}
+	if m.held {
+		if _, err := m.out.Write([]byte("\n")); err != nil {
+			return err
+		}
+	}
+	m.held = empty && !m.head
+	m.head = m.head && !empty
+	if m.held {
+		return nil
+	}
+	if start && line[0] == '>' && bytes.HasPrefix(bytes.TrimLeft(line, ">"), []byte("From ")) {
+		line = line[1:]
+	}
+	_, err := m.out.Write(line)
+	return err
+}
+
+func (m *mboxReader) finish() error {
+	if m.item == nil {
+		return nil
+	}
+	m.item.flags = mboxFlags(m.status)
+	item := *m.item
+	m.item = nil
+	return m.im.add(item)
+}
+
+// mboxDate reads the date of a From line, which is local time as asctime writes it, or with a zone. A line without one
+// is text that somebody forgot to quote.
 func mboxDate(line string) time.Time {
 	f := strings.Fields(line)
-	if len(f) >= 7 {
-		if t, err := time.ParseInLocation("Jan 2 15:04:05 2006", strings.Join([]string{f[3], f[4], f[5], f[6]}, " "), time.Local); err == nil {
+	if len(f) < 7 {
+		return time.Time{}
+	}
+	date := strings.Join(f[3:], " ")
+	for _, layout := range []string{"Jan 2 15:04:05 2006", "Jan 2 15:04:05 MST 2006", "Jan 2 15:04:05 -0700 2006", "Jan 2 15:04:05 2006 -0700"} {
+		if t, err := time.ParseInLocation(layout, date, time.Local); err == nil {
 			return t
 		}
 	}
@@ -209,8 +247,7 @@ func mboxDate(line string) time.Time {
 }
 
 // mboxFlags reads the Status and X-Status fields that mbox programs keep flags in.
-func mboxFlags(h Header) (f Flags) {
-	s := h.Get("Status") + h.Get("X-Status")
+func mboxFlags(s string) (f Flags) {
 	for i, c := range "RAFDT" {
 		if strings.ContainsRune(s, c) {
 			f.Bits |= []FlagBits{FlagSeen, FlagAnswered, FlagFlagged, FlagDeleted, FlagDraft}[i]
@@ -365,7 +402,8 @@ func exportMessage(st *Store, w *bufio.Writer, m Message) error {
 		fmt.Fprintf(w, "X-Status: %s\n", status)
 	}
 	r := bufio.NewReaderSize(c.Reader(), mboxLine)
-	for start := true; ; {
+	start := true
+	for {
 		line, err := r.ReadSlice('\n')
 		if start && bytes.HasPrefix(bytes.TrimLeft(line, ">"), []byte("From ")) {
 			w.WriteByte('>')
@@ -383,8 +421,10 @@ func exportMessage(st *Store, w *bufio.Writer, m Message) error {
 			return err
 		}
 	}
-	_, err = w.WriteString("\n\n")
-	return err
+	if !start {
+		w.WriteByte('\n')
+	}
+	return w.WriteByte('\n')
 }
 
 func (c *command) backup(args []string) error {

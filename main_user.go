@@ -28,7 +28,7 @@ func (c *command) user(args []string) error {
 	case "add":
 		return c.userAdd(cfg, st, addr)
 	case "passwd":
-		return c.userPasswd(st, addr)
+		return c.userPasswd(cfg, st, addr)
 	case "rm":
 		return userFault(addr, st.Write(func(tx *Tx) error {
 			u, err := tx.UserByName(addr.Key())
@@ -57,7 +57,7 @@ func (c *command) userAdd(cfg *Config, st *Store, addr Addr) error {
 	if err != nil {
 		return err
 	}
-	secret, err := MakeSecret(pw, 4096)
+	secret, err := NewAuth(cfg, st).Secret(pw)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (c *command) userAdd(cfg *Config, st *Store, addr Addr) error {
 	return err
 }
 
-func (c *command) userPasswd(st *Store, addr Addr) error {
+func (c *command) userPasswd(cfg *Config, st *Store, addr Addr) error {
 	err := st.Read(func(tx *Tx) error { _, err := tx.UserByName(addr.Key()); return err })
 	if err != nil {
 		return userFault(addr, err)
@@ -88,7 +88,7 @@ func (c *command) userPasswd(st *Store, addr Addr) error {
 	if err != nil {
 		return err
 	}
-	secret, err := MakeSecret(pw, 4096)
+	secret, err := NewAuth(cfg, st).Secret(pw)
 	if err != nil {
 		return err
 	}
