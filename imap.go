@@ -250,7 +250,7 @@ func (c *imapConn) command(line string) error {
 	case !ok:
 		err = imapBad("Unknown command")
 	case cmd.states&c.state == 0:
-		err = imapBad("Not now: " + c.stateText())
+		err = c.notNow(cmd.states)
 	default:
 		err = cmd.run(c, p)
 	}
@@ -271,14 +271,15 @@ func (c *imapConn) command(line string) error {
 	return c.answer(name, err)
 }
 
-func (c *imapConn) stateText() string {
-	switch c.state {
-	case imapNotAuth:
-		return "log in first"
-	case imapAuth:
-		return "no mailbox is selected, or you are logged in already"
+// notNow says why a command can't be given in the connection's state.
+func (c *imapConn) notNow(states imapState) error {
+	switch {
+	case c.state == imapNotAuth:
+		return imapBad("Not now: log in first")
+	case states == imapNotAuth:
+		return imapBad("Not now: you are logged in already")
 	}
-	return "you are logged in already"
+	return imapBad("Not now: no mailbox is selected")
 }
 
 // answer writes the tagged response. It turns the errors of the store into what the client should hear; any other
