@@ -48,6 +48,8 @@ var imapCommands = map[string]imapCommand{
 	"LOGIN":        {run: (*imapConn).cmdLogin, states: imapNotAuth},
 	"AUTHENTICATE": {run: (*imapConn).cmdAuthenticate, states: imapNotAuth},
 
+	"UNAUTHENTICATE": {run: (*imapConn).cmdUnauthenticate, states: imapLoggedIn},
+
 	"ENABLE":      {run: (*imapConn).cmdEnable, states: imapLoggedIn},
 	"SELECT":      {run: (*imapConn).cmdSelect, states: imapLoggedIn},
 	"EXAMINE":     {run: (*imapConn).cmdExamine, states: imapLoggedIn},
@@ -98,6 +100,7 @@ type imapCapability struct {
 
 var imapCapabilities = []imapCapability{
 	{name: "IMAP4rev1", rfc: 3501, states: imapAny},
+	{name: "IMAP4rev2", rfc: 9051, states: imapAny},
 	{name: "SASL-IR", rfc: 4959, states: imapNotAuth},
 	{name: "STARTTLS", rfc: 3501, states: imapNotAuth, when: func(c *imapConn) bool { return !c.secure }},
 	{name: "LOGINDISABLED", rfc: 3501, states: imapNotAuth, when: func(c *imapConn) bool { return !c.mayLogIn() }},
@@ -115,6 +118,15 @@ var imapCapabilities = []imapCapability{
 	{name: "UIDPLUS", rfc: 4315, states: imapLoggedIn},
 	{name: "MOVE", rfc: 6851, states: imapLoggedIn},
 	{name: "CONDSTORE", rfc: 7162, states: imapLoggedIn},
+	{name: "QRESYNC", rfc: 7162, states: imapLoggedIn},
+	{name: "UIDONLY", rfc: 9586, states: imapLoggedIn},
+	{name: "UTF8=ACCEPT", rfc: 6855, states: imapLoggedIn},
+	{name: "LIST-EXTENDED", rfc: 5258, states: imapLoggedIn},
+	{name: "LIST-STATUS", rfc: 5819, states: imapLoggedIn},
+	{name: "CREATE-SPECIAL-USE", rfc: 6154, states: imapLoggedIn},
+	{name: "XLIST", rfc: 6154, states: imapLoggedIn},
+	{name: "MULTIAPPEND", rfc: 3502, states: imapLoggedIn},
+	{name: "UNAUTHENTICATE", rfc: 8437, states: imapLoggedIn},
 }
 
 // imapConn is one client. All its fields belong to the goroutine that serves it.
@@ -251,6 +263,8 @@ func (c *imapConn) command(line string) error {
 		err = imapBad("Unknown command")
 	case cmd.states&c.state == 0:
 		err = c.notNow(cmd.states)
+	case c.uidonly && (cmd.usesSeq || name == "COPY" || name == "MOVE"):
+		err = &imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"} // RFC 9586 §3.3
 	default:
 		err = cmd.run(c, p)
 	}
@@ -510,6 +524,19 @@ func (c *imapConn) login(u User, err error) error {
 	return nil
 }
 
+// cmdUnauthenticate is UNAUTHENTICATE (RFC 8437 §2): as if the client had just connected.
+//
+//	unauthenticate = "UNAUTHENTICATE"
+func (c *imapConn) cmdUnauthenticate(p *imapParser) error {
+	if err := p.end(); err != nil {
+		return err
+	}
+	c.end()
+	c.started = time.Now()
+	*c = imapConn{conn: c.conn, state: imapNotAuth, tag: c.tag}
+	return nil
+}
+
 // cmdEnable is ENABLE (RFC 9051 §6.3.1).
 //
 //	enable = "ENABLE" 1*(SP capability)
@@ -525,7 +552,7 @@ func (c *imapConn) cmdEnable(p *imapParser) error {
 	var said []string
 	for _, name := range on {
 		if c.enable(name) {
-			said = append(said, name)
+			said = append(said, strings.Replace(name, "REV", "rev", 1)) // IMAP4rev2
 		}
 	}
 	c.putf("* ENABLED%s\r\n", strings.Join(append([]string{""}, said...), " "))
@@ -537,6 +564,15 @@ func (c *imapConn) enable(name string) bool {
 	switch name {
 	case "CONDSTORE":
 		c.enableCondstore()
+	case "QRESYNC": // which includes CONDSTORE (RFC 7162 §3.2.3)
+		c.enableCondstore()
+		c.qresync = true
+	case "UIDONLY":
+		c.uidonly = true
+	case "UTF8=ACCEPT":
+		c.utf8 = true
+	case "IMAP4REV2":
+		c.rev2, c.utf8 = true, true
 	default:
 		return false
 	}

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -50,15 +51,21 @@ func (c *imapConn) cmdExamine(p *imapParser) error { return c.selectMailbox(p, t
 func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 	p.space()
 	name := p.mailboxName()
+	var q *imapResync
+	condstore := false
 	if p.take(" ") {
 		p.list(func() {
-			p.need("CONDSTORE")
-			c.condstore = c.condstore || p.err == nil
+			if p.take("CONDSTORE") {
+				condstore = true
+				return
+			}
+			q = p.resync()
 		})
 	}
 	if err := p.end(); err != nil {
 		return err
 	}
+	c.condstore = c.condstore || condstore
 	if c.state == imapSelected {
 		c.unselect()
 		c.putf("* OK [CLOSED] The previous mailbox is closed\r\n")
@@ -87,24 +94,33 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 	view.Told(v.seen)
 	v.gone, v.highest = v.seen, v.mbox.HighestModSeq
 	c.imapView, c.state = v, imapSelected
-	c.showMailbox(unseen)
+	c.showMailbox(name, unseen)
+	if q != nil && q.validity == v.mbox.UIDValidity {
+		return c.resync(q)
+	}
 	return nil
 }
 
 // showMailbox writes what SELECT answers with, in the order of RFC 9051 §6.3.2.
-func (c *imapConn) showMailbox(unseen UID) {
+func (c *imapConn) showMailbox(name string, unseen UID) {
 	c.putFlags()
 	c.putf("* %d EXISTS\r\n", len(c.uids))
 	c.takeRecent()
 	if !c.rev2 {
 		c.putf("* %d RECENT\r\n", c.countRecent())
 	}
-	if i, ok := slices.BinarySearch(c.uids, unseen); ok && !c.rev2 {
+	if i, ok := slices.BinarySearch(c.uids, unseen); ok && !c.rev2 && !c.uidonly {
 		c.putf("* OK [UNSEEN %d] First unseen\r\n", i+1)
 	}
 	c.putf("* OK [UIDVALIDITY %d] UIDs valid\r\n", c.mbox.UIDValidity)
 	c.putf("* OK [UIDNEXT %d] Predicted next UID\r\n", c.mbox.UIDNext)
 	c.putf("* OK [HIGHESTMODSEQ %d] Highest\r\n", c.mbox.HighestModSeq)
+	c.putf("* OK [MAILBOXID (F%d)] Lasting name\r\n", c.mbox.ID) // RFC 8474 §4.2
+	if c.rev2 {
+		c.putf("* LIST () \"/\" ")
+		c.putMailbox(name)
+		c.putf("\r\n")
+	}
 	c.code = "READ-WRITE"
 	if c.readonly {
 		c.code = "READ-ONLY"
@@ -228,6 +244,7 @@ func (c *imapConn) sync(mayExpunge bool) error {
 		}
 	}
 	c.seen, c.silent, c.stale, c.echo = now, 0, nil, nil
+	c.highest = min(c.highest, now)
 	if mayExpunge {
 		c.gone = now
 		c.view.Told(now)
@@ -276,6 +293,7 @@ func (c *imapConn) changes(since ModSeq, after UID, changed *[]imapChange) (now 
 // tellGone writes the expunges and takes them out of uids, which is one pass however many they are.
 func (c *imapConn) tellGone(changed []imapChange) {
 	kept, from := 0, 0 // uids[:kept] stay, uids[from:] are still to be looked at
+	var vanished []imapRange
 	for _, m := range changed {
 		if !m.gone {
 			continue
@@ -284,13 +302,48 @@ func (c *imapConn) tellGone(changed []imapChange) {
 		kept += copy(c.uids[kept:], c.uids[from:from+i])
 		if from += i; ok {
 			from++
-			c.putf("* %d EXPUNGE\r\n", kept+1)
+			if c.qresync || c.uidonly {
+				vanished = imapAddRange(vanished, imapRange{uint32(m.uid), uint32(m.uid)})
+			} else {
+				c.putf("* %d EXPUNGE\r\n", kept+1)
+			}
 		}
 		c.highest = max(c.highest, m.modseq)
 	}
 	if from != kept {
 		kept += copy(c.uids[kept:], c.uids[from:])
 		c.uids = c.uids[:kept]
+	}
+	c.putVanished("", vanished)
+}
+
+// imapAddRange appends r to sorted ranges; it joins the last one if they touch.
+func imapAddRange(set []imapRange, r imapRange) []imapRange {
+	if n := len(set); n > 0 && set[n-1].hi+1 >= r.lo {
+		set[n-1].hi = max(set[n-1].hi, r.hi)
+		return set
+	}
+	return append(set, r)
+}
+
+// putVanished writes which UIDs are gone, in lines that are not too long (RFC 7162 §3.2.10).
+func (c *imapConn) putVanished(earlier string, set []imapRange) {
+	for lines := range slices.Chunk(set, imapVanishMax) {
+		c.putf("* VANISHED %s", earlier)
+		for i, r := range lines {
+			if i > 0 {
+				c.w.WriteByte(',')
+			}
+			c.putRange(r)
+		}
+		c.putf("\r\n")
+	}
+}
+
+func (c *imapConn) putRange(r imapRange) {
+	c.putf("%d", r.lo)
+	if r.hi > r.lo {
+		c.putf(":%d", r.hi)
 	}
 }
 
@@ -327,17 +380,34 @@ func (c *imapConn) tellFlags(changed []imapChange) error {
 		}
 		if m.modseq == c.silent && !slices.Contains(c.stale, m.uid) {
 			if c.condstore { // the client needs to know the modseq that it caused (RFC 7162 §3.1.3)
-				c.putf("* %d FETCH (UID %d MODSEQ (%d))\r\n", n, m.uid, m.modseq)
+				c.beginFetch(n, m.uid)
+				c.putf("MODSEQ (%d))\r\n", m.modseq)
 			}
 			continue
 		}
-		c.putf("* %d FETCH (UID %d FLAGS %s", n, m.uid, c.flagList(m.uid, m.flags))
-		if c.condstore {
-			c.putf(" MODSEQ (%d)", m.modseq)
-		}
-		c.putf(")\r\n")
+		c.tellOne(n, m)
 	}
 	return nil
+}
+
+// tellOne writes what there is to say of one message's flags.
+func (c *imapConn) tellOne(n int, m imapChange) {
+	c.beginFetch(n, m.uid)
+	c.putf("FLAGS %s", c.flagList(m.uid, m.flags))
+	if c.condstore {
+		c.putf(" MODSEQ (%d)", m.modseq)
+	}
+	c.putf(")\r\n")
+}
+
+// beginFetch begins an unsolicited FETCH, which always names the UID; without sequence numbers it is a UIDFETCH (RFC 9586
+// §3.3).
+func (c *imapConn) beginFetch(n int, u UID) {
+	if c.uidonly {
+		c.putf("* %d UIDFETCH (", u)
+	} else {
+		c.putf("* %d FETCH (UID %d ", n, u)
+	}
 }
 
 // tellWords announces keywords that the mailbox did not have when the client last heard of its flags.
@@ -434,4 +504,162 @@ func (c *imapConn) cmdUnselect(p *imapParser) error {
 	}
 	c.unselect()
 	return nil
+}
+
+// imapResync is what a client that comes back says it knows (RFC 7162 §3.2.5).
+type imapResync struct {
+	validity uint32
+	modseq   ModSeq
+	known    []imapRange // UIDs; nil is all that there ever were
+	seqs     []imapRange // a sample of sequence numbers
+	uids     []imapRange // and their UIDs
+}
+
+// resync reads the QRESYNC parameter of SELECT.
+//
+//	"QRESYNC" SP "(" uidvalidity SP mod-sequence-value [SP known-uids] [SP "(" known-sequence-set SP known-uid-set ")"] ")"
+func (p *imapParser) resync() *imapResync {
+	p.need("QRESYNC (")
+	if !p.c.qresync {
+		p.fail("Say ENABLE QRESYNC first")
+	}
+	q := &imapResync{validity: p.number()}
+	p.space()
+	q.modseq = ModSeq(p.number64())
+	if p.take(" ") && !p.next("(") {
+		q.known = p.ranges(^uint32(0))
+		p.take(" ")
+	}
+	if p.take("(") {
+		if p.c.uidonly {
+			p.refuse(&imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"}) // RFC 9586 §3.3
+		}
+		q.seqs = p.ranges(^uint32(0))
+		p.space()
+		q.uids = p.ranges(^uint32(0))
+		p.need(")")
+	}
+	p.need(")")
+	return q
+}
+
+// resync tells a client that comes back what it missed: first what is gone, then what changed (RFC 7162 §3.2.5.1).
+func (c *imapConn) resync(q *imapResync) error {
+	if q.known == nil {
+		q.known = []imapRange{{1, uint32(max(c.mbox.UIDNext, 1) - 1)}}
+	}
+	vanished, err := c.vanishedSince(q.modseq, q.known, c.matched(q))
+	if err != nil {
+		return err
+	}
+	c.putVanished("(EARLIER) ", vanished)
+	known := imapSorted(q.known)
+	for after, full := UID(0), true; full; {
+		var changed []imapChange
+		if _, full, err = c.changes(q.modseq, after, &changed); err != nil {
+			return err
+		}
+		for _, m := range changed {
+			if n, ok := c.seq(m.uid); ok && !m.gone && imapInRanges(known, uint32(m.uid)) {
+				c.tellOne(n, m)
+			}
+			after = m.uid
+		}
+	}
+	return nil
+}
+
+// matched is the highest UID up to which the client's sample of sequence numbers is right: up to there it knows of all
+// expunges (RFC 7162 §3.2.5.2).
+func (c *imapConn) matched(q *imapResync) (u uint32) {
+	seqs, uids := q.seqs, q.uids
+	for len(seqs) > 0 && len(uids) > 0 {
+		n, v := seqs[0].lo, uids[0].lo
+		if n == 0 || uint64(n) > uint64(len(c.uids)) || c.uids[n-1] != UID(v) {
+			break
+		}
+		u = v
+		if seqs[0].lo++; seqs[0].lo > seqs[0].hi {
+			seqs = seqs[1:]
+		}
+		if uids[0].lo++; uids[0].lo > uids[0].hi {
+			uids = uids[1:]
+		}
+	}
+	return u
+}
+
+// vanishedSince lists which of the known UIDs were expunged after a modseq, sorted. If so old expunges are forgotten, it is
+// all of them above matched that are not there (RFC 7162 §3.2.6). A message that the client has not been told of losing is
+// not among them: sync will do that.
+func (c *imapConn) vanishedSince(since ModSeq, known []imapRange, matched uint32) (gone []imapRange, err error) {
+	known = imapSorted(known)
+	var pruned ModSeq
+	err = c.srv.store.Read(func(tx *Tx) error {
+		gone = nil
+		m, err := tx.MailboxByID(c.mbox.ID)
+		if err != nil {
+			return err
+		}
+		if pruned = m.Pruned; since < pruned {
+			return nil
+		}
+		_, err = tx.Changes(c.mbox.ID, since, func(m *Message) error {
+			if _, here := c.seq(m.UID); m.Gone && !here && imapInRanges(known, uint32(m.UID)) {
+				gone = imapAddRange(gone, imapRange{uint32(m.UID), uint32(m.UID)})
+			}
+			return nil
+		})
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil, imapErrGone
+	}
+	if err != nil || since >= pruned {
+		return gone, err
+	}
+	last := uint32(c.mbox.UIDNext) - 1
+	if n := len(c.uids); n > 0 {
+		last = max(last, uint32(c.uids[n-1]))
+	}
+	for _, r := range known {
+		gone = c.missing(gone, imapRange{max(r.lo, matched+1), min(r.hi, last)})
+	}
+	return gone, nil
+}
+
+// missing adds to gone what of r is not in uids.
+func (c *imapConn) missing(gone []imapRange, r imapRange) []imapRange {
+	i, _ := slices.BinarySearch(c.uids, UID(r.lo))
+	for r.lo <= r.hi {
+		hi := r.hi
+		if i < len(c.uids) {
+			hi = min(hi, uint32(c.uids[i])-1)
+		}
+		if r.lo <= hi {
+			gone = imapAddRange(gone, imapRange{r.lo, hi})
+		}
+		if i == len(c.uids) || uint32(c.uids[i]) >= r.hi {
+			break
+		}
+		r.lo = uint32(c.uids[i]) + 1
+		i++
+	}
+	return gone
+}
+
+// imapSorted sorts ranges and joins those that overlap.
+func imapSorted(set []imapRange) (sorted []imapRange) {
+	set = slices.Clone(set)
+	slices.SortFunc(set, func(a, b imapRange) int { return cmp.Compare(a.lo, b.lo) })
+	for _, r := range set {
+		sorted = imapAddRange(sorted, r)
+	}
+	return sorted
+}
+
+// imapInRanges says whether n is in sorted ranges.
+func imapInRanges(set []imapRange, n uint32) bool {
+	i, _ := slices.BinarySearchFunc(set, n, func(r imapRange, n uint32) int { return cmp.Compare(r.hi, n) })
+	return i < len(set) && set[i].lo <= n
 }

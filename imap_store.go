@@ -110,7 +110,10 @@ func (c *imapConn) cmdExpunge(p *imapParser) error {
 	if err := c.mayWrite(); err != nil {
 		return err
 	}
-	return c.expunge(c.mbox, uids, true)
+	before := c.highest
+	err := c.expunge(c.mbox, uids, true)
+	c.codeModSeq(before)
+	return err
 }
 
 // expunge removes the messages of m that are marked \Deleted, all of them or those of uids, in steps. With tell the client
@@ -161,6 +164,7 @@ func (c *imapConn) cmdMove(p *imapParser) error {
 	if err != nil {
 		return err
 	}
+	before := c.highest
 	for step := range slices.Chunk(uids, imapWriteStep) {
 		src, dst, err := c.transfer(step, to, (*Tx).Move)
 		if err != nil {
@@ -173,7 +177,15 @@ func (c *imapConn) cmdMove(p *imapParser) error {
 			return err
 		}
 	}
+	c.codeModSeq(before)
 	return nil
+}
+
+// codeModSeq puts the new HIGHESTMODSEQ into the tagged OK of what expunged something (RFC 7162 §3.2.7, RFC 6851 §4.5).
+func (c *imapConn) codeModSeq(before ModSeq) {
+	if c.qresync && c.highest != before {
+		c.code = fmt.Sprintf("HIGHESTMODSEQ %d", c.highest)
+	}
 }
 
 func (c *imapConn) copyArguments(p *imapParser) (uids []UID, to Mailbox, err error) {
