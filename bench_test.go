@@ -100,6 +100,6 @@ func bareInsert(tx *Tx, inbox Mailbox, head, body string, tree []byte) error {
 	if err := tx.one(`UPDATE mailboxes SET uidnext=uidnext+1, highestmodseq=?, n_exists=n_exists+1 WHERE id=? RETURNING uidnext-1`, []any{mod, inbox.ID}, &uid); err != nil {
 		return err
 	}
-	_, err = tx.exec(`INSERT INTO messages(mailbox,uid,modseq,flags,blob,size,internal,saved,thread) VALUES(?,?,?,0,?,?,0,0,0)`, inbox.ID, uid, mod, blob, len(head)+len(body))
+	_, err = tx.exec(`INSERT INTO messages(mailbox,uid,modseq,flags,blob,size,internal,saved,thread,form) VALUES(?,?,?,0,?,?,0,0,0,0)`, inbox.ID, uid, mod, blob, len(head)+len(body))
 	return err
 }
