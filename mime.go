@@ -327,7 +327,7 @@ func (m *MIMEReader) closeTop(end, lines int64) {
 	f := m.top()
 	p := f.part
 	p.BodyLen = end - p.BodyOff
-	p.Lines = max(lines-f.startNo, 0)
+	p.Lines = min(max(lines-f.startNo, 0), p.BodyLen) // a header that the end cuts short has no line in its body
 	p.Has8bit, p.HasNUL, p.LongLine = f.seen.high, f.seen.nul, f.seen.long
 	p.BareCR, p.BareLF = f.seen.cr, f.seen.lf
 	switch {
