@@ -260,10 +260,17 @@ func (tx *Tx) Content(id BlobID) (*Content, error) {
 	return c, nil
 }
 
-// Tree is the MIME tree. A damaged one is replaced by a single opaque part.
+// Tree is the MIME tree, read now if the listing left it out. A damaged one is replaced by a single opaque part.
 func (c *Content) Tree() *Part {
 	if c.part == nil {
-		p, err := UnmarshalPart(c.tree)
+		var err error
+		if c.tree == nil {
+			err = c.s.readOne(`SELECT tree FROM blobs WHERE id=?`, []any{c.ID}, &c.tree)
+		}
+		var p *Part
+		if err == nil {
+			p, err = UnmarshalPart(c.tree)
+		}
 		if err != nil {
 			c.s.log.Error("stored MIME tree", "blob", c.ID, "err", err)
 			p = &Part{HeaderLen: c.HeadLen, BodyOff: c.HeadLen, BodyLen: c.Size - c.HeadLen, Type: "application", Subtype: "octet-stream", Encoding: "binary"}
@@ -275,6 +282,16 @@ func (c *Content) Tree() *Part {
 
 // Header is the parsed top header block.
 func (c *Content) Header() Header { return ParseHeader(c.Head) }
+
+// WholeHeader is the parsed top header block, read from the chunks where it is longer than what Head has of it.
+func (c *Content) WholeHeader() (Header, error) {
+	if c.HeadLen <= int64(len(c.Head)) {
+		return c.Header(), nil
+	}
+	b := make([]byte, min(c.HeadLen, maxPartHeader))
+	_, err := io.ReadFull(io.NewSectionReader(c, 0, int64(len(b))), b)
+	return ParseHeader(b), err
+}
 
 // Reader reads the whole message.
 func (c *Content) Reader() *io.SectionReader { return io.NewSectionReader(c, 0, c.Size) }

@@ -1,0 +1,150 @@
+// Listing: many messages at once, read in batches, each with as much of its content as was asked for.
+package main
+
+import (
+	"database/sql"
+	"errors"
+	"strings"
+	"time"
+)
+
+// Want says how much a listing reads of each message beside its row.
+type Want uint8
+
+const (
+	WantRow  Want = iota // flags, dates, sizes: no content is touched
+	WantHead             // and the header block
+	WantTree             // and the MIME tree
+	WantBody             // and the first chunk of what follows the header block, which is all of most messages
+)
+
+const (
+	listRows  = 500     // messages read in one transaction, at most
+	listBytes = 1 << 20 // octets of content read in one transaction, about
+	listGap   = 64      // UIDs that are read over rather than skipped with a query of their own
+)
+
+// listQueries are indexed by Want. They touch no table that is not needed.
+var listQueries = [...]string{
+	WantRow: `SELECT ` + messageColumns + ` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
+	WantHead: `SELECT ` + listColumns + `,b.size,b.headlen,b.head FROM messages m
+		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
+	WantTree: `SELECT ` + listColumns + `,b.size,b.headlen,b.head,b.tree FROM messages m
+		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
+	WantBody: `SELECT ` + listColumns + `,b.size,b.headlen,b.head,b.tree,c.data FROM messages m
+		LEFT JOIN blobs b ON b.id=m.blob LEFT JOIN chunks c ON c.id=b.id<<14
+		WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
+}
+
+var listColumns = "m." + strings.ReplaceAll(messageColumns, ",", ",m.")
+
+// Listed is a message of a listing. Content is nil for WantRow, and for a tombstone that has none any more.
+type Listed struct {
+	Message
+	Content *Content
+}
+
+// List reads the messages with the given UIDs, which must be sorted, and calls fn for each that has a row, tombstones
+// included. fn runs outside of any transaction and may take as long as it likes, or write to a socket. The Listed is
+// fn's until it returns; its Content may be kept. What is held in memory is a batch, however many there are.
+func (s *Store) List(id MailboxID, uids []UID, want Want, fn func(*Listed) error) error {
+	l := listing{want: want, batch: make([]Listed, 0, min(len(uids), listRows))}
+	for len(uids) > 0 {
+		err := s.Read(func(tx *Tx) (err error) {
+			uids, err = l.read(tx, id, uids)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for i := range l.batch {
+			if err := fn(&l.batch[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// listing is the state of one List.
+type listing struct {
+	want  Want
+	batch []Listed
+	bytes int
+
+	// What a row is scanned into.
+	row            Message
+	words          sql.NullString
+	internal, save int64
+	size, headlen  sql.NullInt64
+	head, tree     []byte
+	chunk          []byte
+	dest           []any
+}
+
+// errListFull ends a query whose batch is full.
+var errListFull = errors.New("the batch is full")
+
+// read fills the batch and returns the UIDs that are still to be read. Neighbouring UIDs share a query.
+func (l *listing) read(tx *Tx, id MailboxID, uids []UID) ([]UID, error) {
+	clear(l.batch)
+	l.batch, l.bytes = l.batch[:0], 0
+	for at := 0; ; {
+		if at == len(uids) || len(l.batch) >= listRows || l.bytes >= listBytes {
+			return uids[at:], nil
+		}
+		end := at + 1
+		for end < len(uids) && end-at < listRows-len(l.batch) && uids[end]-uids[end-1] <= listGap {
+			end++
+		}
+		err := tx.each(listQueries[l.want], []any{id, uids[at], uids[end-1]}, func(scan func(...any) error) error {
+			if err := l.scan(scan); err != nil {
+				return err
+			}
+			for at < end && uids[at] < l.row.UID {
+				at++
+			}
+			if at == end || uids[at] != l.row.UID {
+				return nil
+			}
+			at++
+			l.batch = append(l.batch, Listed{l.row, l.content(tx)})
+			if l.bytes >= listBytes {
+				return errListFull
+			}
+			return nil
+		})
+		switch {
+		case err == nil:
+			at = end
+		case !errors.Is(err, errListFull):
+			return nil, err
+		}
+	}
+}
+
+// scan reads a row of the query into the fields.
+func (l *listing) scan(scan func(...any) error) error {
+	if l.dest == nil {
+		m := &l.row
+		l.dest = []any{&m.UID, &m.ModSeq, &m.Flags.Bits, &l.words, &m.Gone, &m.Blob, &m.Size, &l.internal, &l.save, &m.Thread,
+			&l.size, &l.headlen, &l.head, &l.tree, &l.chunk}[:10+[...]int{0, 3, 4, 5}[l.want]]
+	}
+	l.head, l.tree, l.chunk = nil, nil, nil
+	err := scan(l.dest...)
+	l.row.Flags.Words = l.words.String
+	l.row.Internal, l.row.Saved = time.Unix(l.internal, 0), time.Unix(l.save, 0)
+	return err
+}
+
+func (l *listing) content(tx *Tx) *Content {
+	if !l.size.Valid {
+		return nil
+	}
+	l.bytes += len(l.head) + len(l.tree) + len(l.chunk)
+	c := &Content{ID: l.row.Blob, Size: l.size.Int64, HeadLen: l.headlen.Int64, Head: l.head, tree: l.tree, s: tx.s, at: -1}
+	if l.chunk != nil {
+		c.at, c.chunk = 0, l.chunk
+	}
+	return c
+}
