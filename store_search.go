@@ -1,0 +1,465 @@
+// Search: which messages of a mailbox satisfy a condition, at the least cost.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// QueryOp is what a Query asks.
+type QueryOp uint8
+
+const (
+	QueryAll QueryOp = iota // every message
+	QueryAnd                // all of Kids; every message if there are none
+	QueryOr                 // one of Kids at least
+	QueryNot                // not its only kid
+
+	// Answered by a message's row.
+	QueryUIDs     // its UID is in UIDs
+	QueryFlags    // it has all of Flags
+	QueryInternal // INTERNALDATE in seconds is in Lo to Hi
+	QuerySaved    // the time it came into the mailbox, likewise
+	QuerySize     // octets in Lo to Hi
+	QueryModSeq   // modseq in Lo to Hi
+	QueryThread   // Thread is Lo
+	QueryBlob     // Blob is Lo
+
+	// Answered by the header block.
+	QuerySent   // the day that the Date field names (midnight UTC of it, in seconds) is in Lo to Hi
+	QueryHeader // a field called Field contains Text; any such field, if Text is ""
+
+	// Answered by the body.
+	QueryBody // the text of the body contains Text
+	QueryText // the body or the header does
+)
+
+// Query is a condition on messages: a tree whose leaves ask one thing each. Text is compared as Fold has it, with
+// substring semantics (RFC 9051 §6.4.4), over text as people read it: encoded words, transfer encodings and charsets
+// undone, HTML without its tags. Lo and Hi are both included.
+type Query struct {
+	Op     QueryOp
+	Kids   []*Query
+	UIDs   []UID // sorted
+	Flags  Flags
+	Lo, Hi int64
+	Field  string
+	Text   string
+
+	fact int // which of a message's facts it asks for, for leaves that the row does not answer
+}
+
+// verdict is a truth value: and is min, or is max, not is yes minus it.
+type verdict int8
+
+const (
+	isFalse verdict = iota
+	isOpen
+	isTrue
+)
+
+// search evaluates a Query over a mailbox, in slices of it. Each message passes up to four stages, the cheaper first, and
+// leaves as soon as what is known decides the whole query, whatever the order of its conditions: its slim row; the text
+// index, when it covers the message; its header block; its body.
+//
+// What a stage learns of a message is kept as facts, one for each leaf that a row can't answer.
+type search struct {
+	s     *Store
+	box   MailboxID
+	query *Query
+	leafs []*Query // that need facts
+	folds [][]byte // their Text folded
+	found []Found
+	text  textScan
+}
+
+// Found is a message that satisfies a Query.
+type Found struct {
+	UID    UID
+	ModSeq ModSeq
+}
+
+const (
+	searchSlice  = 2000 // messages that pass the stages together
+	SearchLeaves = 100  // conditions on content in one Query, at most (see Query.Leaves)
+)
+
+// Leaves counts the conditions that need more than a message's row.
+func (q *Query) Leaves() int {
+	n := 0
+	if q.Op >= QuerySent {
+		n = 1
+	}
+	for _, k := range q.Kids {
+		n += k.Leaves()
+	}
+	return n
+}
+
+// Search calls fn with those of uids, which must be sorted, that are in the mailbox (tombstones of which the caller has not
+// been told included) and satisfy the query, some at a time and in order. An error of fn ends it. Memory is bounded by a
+// slice, whatever the size of mailbox and messages.
+func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) error) error {
+	x := &search{s: s, box: box, query: q}
+	x.number(q)
+	for slice := range slices.Chunk(uids, searchSlice) {
+		x.found = x.found[:0]
+		if err := x.slice(slice); err != nil {
+			return err
+		}
+		slices.SortFunc(x.found, func(a, b Found) int { return int(int64(a.UID) - int64(b.UID)) })
+		if err := fn(x.found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// number gives the leaves that need facts their places.
+func (x *search) number(q *Query) {
+	if q.Op >= QuerySent {
+		q.fact = len(x.leafs)
+		x.leafs = append(x.leafs, q)
+		x.folds = append(x.folds, Fold(nil, q.Text))
+	}
+	for _, k := range q.Kids {
+		x.number(k)
+	}
+}
+
+// candidate is a message about which the query is not decided yet.
+type candidate struct {
+	Message
+	facts []verdict
+}
+
+// slice runs the stages over some messages.
+func (x *search) slice(uids []UID) error {
+	var open []candidate
+	err := x.s.List(x.box, uids, WantRow, func(m *Listed) error {
+		if v := x.eval(x.query, &m.Message, nil); v == isTrue {
+			x.found = append(x.found, Found{m.UID, m.ModSeq})
+		} else if v == isOpen {
+			open = append(open, candidate{Message: m.Message})
+		}
+		return nil
+	})
+	if err != nil || len(open) == 0 {
+		return err
+	}
+	facts := make([]verdict, len(open)*len(x.leafs))
+	for i := range facts {
+		facts[i] = isOpen
+	}
+	for i := range open {
+		open[i].facts = facts[i*len(x.leafs) : (i+1)*len(x.leafs)]
+	}
+	for _, stage := range []struct {
+		want  Want
+		learn func(*candidate, *Content) error
+		ops   []QueryOp
+	}{
+		{WantHead, x.learnHeader, []QueryOp{QuerySent, QueryHeader, QueryText}},
+		{WantBody, x.learnBody, []QueryOp{QueryBody, QueryText}},
+	} {
+		if !slices.ContainsFunc(x.leafs, func(q *Query) bool { return slices.Contains(stage.ops, q.Op) }) {
+			continue
+		}
+		if open, err = x.stage(open, stage.want, stage.learn); err != nil || len(open) == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// stage learns more of the open candidates and returns those that stay open.
+func (x *search) stage(open []candidate, want Want, learn func(*candidate, *Content) error) ([]candidate, error) {
+	uids := make([]UID, len(open))
+	for i := range open {
+		uids[i] = open[i].UID
+	}
+	left, next := open[:0], 0
+	err := x.s.List(x.box, uids, want, func(m *Listed) error {
+		for next < len(open) && open[next].UID < m.UID {
+			next++
+		}
+		if next == len(open) || m.Content == nil {
+			return nil
+		}
+		c := open[next]
+		next++
+		if err := learn(&c, m.Content); err != nil {
+			return err
+		}
+		if v := x.eval(x.query, &c.Message, c.facts); v == isTrue {
+			x.found = append(x.found, Found{c.UID, c.ModSeq})
+		} else if v == isOpen {
+			left = append(left, c)
+		}
+		return nil
+	})
+	return left, err
+}
+
+// eval is what is known so far of a query about a message.
+func (x *search) eval(q *Query, m *Message, facts []verdict) verdict {
+	switch q.Op {
+	case QueryAll:
+		return isTrue
+	case QueryNot:
+		return isTrue - x.eval(q.Kids[0], m, facts)
+	case QueryAnd, QueryOr:
+		end := isFalse
+		if q.Op == QueryOr {
+			end = isTrue
+		}
+		v := isTrue - end
+		for _, k := range q.Kids {
+			switch got := x.eval(k, m, facts); {
+			case got == end:
+				return end
+			case got == isOpen:
+				v = isOpen
+			}
+		}
+		return v
+	}
+	if q.Op < QuerySent {
+		return q.rowVerdict(m)
+	}
+	if facts == nil {
+		return isOpen
+	}
+	return facts[q.fact]
+}
+
+func (q *Query) rowVerdict(m *Message) verdict {
+	ok := false
+	switch q.Op {
+	case QueryUIDs:
+		_, ok = slices.BinarySearch(q.UIDs, m.UID)
+	case QueryFlags:
+		ok = m.Flags.Has(q.Flags)
+	case QueryInternal:
+		ok = q.in(m.Internal.Unix())
+	case QuerySaved:
+		ok = q.in(m.Saved.Unix())
+	case QuerySize:
+		ok = q.in(m.Size)
+	case QueryModSeq:
+		ok = q.in(int64(m.ModSeq))
+	case QueryThread:
+		ok = m.Thread == q.Lo
+	case QueryBlob:
+		ok = int64(m.Blob) == q.Lo
+	}
+	return truth(ok)
+}
+
+func (q *Query) in(n int64) bool { return q.Lo <= n && n <= q.Hi }
+
+func truth(ok bool) verdict {
+	if ok {
+		return isTrue
+	}
+	return isFalse
+}
+
+// learnHeader answers what the header block can answer.
+func (x *search) learnHeader(c *candidate, m *Content) error {
+	h, err := m.WholeHeader()
+	if err != nil {
+		return err
+	}
+	charset := h.charset()
+	for i, q := range x.leafs {
+		switch {
+		case c.facts[i] != isOpen:
+		case q.Op == QuerySent:
+			day, ok := sentDay(h)
+			c.facts[i] = truth(ok && q.in(day))
+		case q.Op == QueryHeader:
+			c.facts[i] = truth(x.headerHas(h, charset, q.Field, x.folds[i]))
+		case q.Op == QueryText:
+			if x.headerHas(h, charset, "", x.folds[i]) {
+				c.facts[i] = isTrue
+			}
+		}
+	}
+	return nil
+}
+
+// sentDay is midnight UTC of the day that the Date field names, whatever its time and zone (RFC 9051 §6.4.4 SENTON).
+func sentDay(h Header) (int64, bool) {
+	t, err := ParseDate(h.Get("Date"))
+	if err != nil {
+		return 0, false
+	}
+	y, mon, d := t.Date()
+	return time.Date(y, mon, d, 0, 0, 0, 0, time.UTC).Unix(), true
+}
+
+// headerHas looks for folded text in the fields of a name, or in all fields that people read.
+func (x *search) headerHas(h Header, charset, name string, text []byte) bool {
+	var buf []byte
+	for i := range h {
+		switch {
+		case name != "" && !strings.EqualFold(h[i].Name, name), name == "" && isSignature(h[i].Name):
+			continue
+		case len(text) == 0:
+			return true
+		}
+		buf = searchField(buf[:0], h[i], charset, name == "")
+		if bytes.Contains(buf, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// searchField appends a field's decoded value folded, with its name in front if that is wanted.
+func searchField(dst []byte, f Field, charset string, named bool) []byte {
+	if named {
+		dst = append(Fold(dst, f.Name), ": "...)
+	}
+	v := unfold(f.Value)
+	if isASCII(v) {
+		return Fold(dst, DecodeWords(v))
+	}
+	return Fold(dst, decodeWords(v, charset))
+}
+
+// isSignature says whether the field holds only what machines check: base64 that would match any short word.
+func isSignature(name string) bool {
+	return hasPrefixFold(name, "ARC-") || hasPrefixFold(name, "X-Google-") || strings.EqualFold(name, "DKIM-Signature") ||
+		strings.EqualFold(name, "X-MS-Exchange-AntiSpam-MessageData-0")
+}
+
+// learnBody answers what the body can answer, which is all that is left.
+func (x *search) learnBody(c *candidate, m *Content) error {
+	x.text.reset()
+	for i, q := range x.leafs {
+		if c.facts[i] == isOpen && (q.Op == QueryBody || q.Op == QueryText) {
+			x.text.look(i, x.folds[i])
+		}
+	}
+	err := bodyText(m, func(folded []byte) error {
+		if x.text.feed(folded) {
+			return errListFull
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errListFull) {
+		return err
+	}
+	for i, fact := range c.facts {
+		if fact == isOpen {
+			c.facts[i] = isFalse
+		}
+	}
+	for _, i := range x.text.found {
+		c.facts[i] = isTrue
+	}
+	return nil
+}
+
+// textScan looks for several words in text that comes in pieces.
+type textScan struct {
+	words [][]byte
+	ids   []int
+	found []int
+	keep  int // octets at the end of a piece that a word may begin in
+	buf   []byte
+}
+
+func (t *textScan) reset() {
+	t.words, t.ids, t.found, t.keep, t.buf = t.words[:0], t.ids[:0], t.found[:0], 0, t.buf[:0]
+}
+
+// look adds a word; the empty one is in every text.
+func (t *textScan) look(id int, word []byte) {
+	if len(word) == 0 {
+		t.found = append(t.found, id)
+		return
+	}
+	t.words, t.ids, t.keep = append(t.words, word), append(t.ids, id), max(t.keep, len(word)-1)
+}
+
+// feed looks at the next piece, and says whether all words have been found.
+func (t *textScan) feed(piece []byte) bool {
+	t.buf = append(t.buf, piece...)
+	for i := 0; i < len(t.words); {
+		if !bytes.Contains(t.buf, t.words[i]) {
+			i++
+			continue
+		}
+		t.found = append(t.found, t.ids[i])
+		t.words, t.ids = slices.Delete(t.words, i, i+1), slices.Delete(t.ids, i, i+1)
+	}
+	t.buf = append(t.buf[:0], t.buf[max(0, len(t.buf)-t.keep):]...)
+	return len(t.words) == 0
+}
+
+// bodyText gives the folded text of a message's body to fn, in pieces: every text part, the headers of messages inside,
+// and the names of attachments. A line end divides what does not belong together.
+func bodyText(m *Content, fn func(folded []byte) error) error {
+	return partText(m, m.Tree(), fn)
+}
+
+func partText(m *Content, p *Part, fn func([]byte) error) error {
+	var line []byte
+	if name := p.Filename(); name != "" {
+		line = append(Fold(line, name), '\n')
+	}
+	if p.Desc != "" {
+		line = append(Fold(line, DecodeWords(p.Desc)), '\n')
+	}
+	if p.IsMessage() {
+		inner := p.Parts[0]
+		h := make([]byte, min(inner.HeaderLen, headMax))
+		n, err := io.ReadFull(io.NewSectionReader(m, inner.HeaderOff, int64(len(h))), h)
+		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+			return err
+		}
+		fields := ParseHeader(h[:n])
+		for i, charset := 0, fields.charset(); i < len(fields); i++ {
+			if !isSignature(fields[i].Name) {
+				line = append(searchField(line, fields[i], charset, true), '\n')
+			}
+		}
+	}
+	if len(line) > 0 {
+		if err := fn(line); err != nil {
+			return err
+		}
+	}
+	for _, kid := range p.Parts {
+		if err := partText(m, kid, fn); err != nil {
+			return err
+		}
+	}
+	if p.Type != "text" {
+		return nil
+	}
+	text := p.Text(m)
+	if p.Subtype == "html" {
+		text = HTMLText(text)
+	}
+	f := newFoldReader(text)
+	for {
+		piece, err := f.next()
+		if err == io.EOF {
+			return fn([]byte("\n"))
+		}
+		if err != nil {
+			return err
+		}
+		if err := fn(piece); err != nil {
+			return err
+		}
+	}
+}
