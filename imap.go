@@ -127,6 +127,9 @@ var imapCapabilities = []imapCapability{
 	{name: "XLIST", rfc: 6154, states: imapLoggedIn},
 	{name: "MULTIAPPEND", rfc: 3502, states: imapLoggedIn},
 	{name: "UNAUTHENTICATE", rfc: 8437, states: imapLoggedIn},
+	{name: "ESEARCH", rfc: 4731, states: imapLoggedIn},
+	{name: "SEARCHRES", rfc: 5182, states: imapLoggedIn},
+	{name: "WITHIN", rfc: 5032, states: imapLoggedIn},
 }
 
 // imapConn is one client. All its fields belong to the goroutine that serves it.

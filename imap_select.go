@@ -26,9 +26,10 @@ type imapView struct {
 	recent   []imapRange // UIDs that are \Recent in this session only
 	saved    []UID       // the result of the last search with RETURN (SAVE) (RFC 5182)
 
-	silent ModSeq // of our own STORE.SILENT
-	stale  []UID  // messages in it that others had changed, too
-	echo   []UID  // messages that a STORE left as they were and has to show all the same
+	silent ModSeq   // of our own STORE.SILENT
+	stale  []UID    // messages in it that others had changed, too
+	shown  []ModSeq // of our own FETCHes that set \Seen and said so
+	echo   []UID    // messages that a STORE left as they were and has to show all the same
 }
 
 // imapErrGone ends a session whose selected mailbox is deleted.
@@ -243,7 +244,7 @@ func (c *imapConn) sync(mayExpunge bool) error {
 			after = changed[len(changed)-1].uid
 		}
 	}
-	c.seen, c.silent, c.stale, c.echo = now, 0, nil, nil
+	c.seen, c.silent, c.stale, c.shown, c.echo = now, 0, nil, nil, nil
 	c.highest = min(c.highest, now)
 	if mayExpunge {
 		c.gone = now
@@ -375,6 +376,9 @@ func (c *imapConn) tellFlags(changed []imapChange) error {
 			continue
 		}
 		c.highest = max(c.highest, m.modseq)
+		if slices.Contains(c.shown, m.modseq) {
+			continue
+		}
 		if err := c.tellWords(m.flags.Words); err != nil {
 			return err
 		}
