@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"strings"
-	"time"
 )
 
 // Want says how much a listing reads of each message beside its row.
@@ -73,13 +72,11 @@ type listing struct {
 	bytes int
 
 	// What a row is scanned into.
-	row            Message
-	words          sql.NullString
-	internal, save int64
-	size, headlen  sql.NullInt64
-	head, tree     []byte
-	chunk          []byte
-	dest           []any
+	row           messageRow
+	size, headlen sql.NullInt64
+	head, tree    []byte
+	chunk         []byte
+	dest          []any
 }
 
 // errListFull ends a query whose batch is full.
@@ -108,7 +105,7 @@ func (l *listing) read(tx *Tx, id MailboxID, uids []UID) ([]UID, error) {
 				return nil
 			}
 			at++
-			l.batch = append(l.batch, Listed{l.row, l.content(tx)})
+			l.batch = append(l.batch, Listed{l.row.message(), l.content(tx)})
 			if l.bytes >= listBytes {
 				return errListFull
 			}
@@ -126,15 +123,11 @@ func (l *listing) read(tx *Tx, id MailboxID, uids []UID) ([]UID, error) {
 // scan reads a row of the query into the fields.
 func (l *listing) scan(scan func(...any) error) error {
 	if l.dest == nil {
-		m := &l.row
-		l.dest = []any{&m.UID, &m.ModSeq, &m.Flags.Bits, &l.words, &m.Gone, &m.Blob, &m.Size, &l.internal, &l.save, &m.Thread,
-			&l.size, &l.headlen, &l.head, &l.tree, &l.chunk}[:10+[...]int{0, 3, 4, 5}[l.want]]
+		more := []any{&l.size, &l.headlen, &l.head, &l.tree, &l.chunk}
+		l.dest = append(l.row.dest(), more[:[...]int{WantRow: 0, WantHead: 3, WantTree: 4, WantBody: 5}[l.want]]...)
 	}
 	l.head, l.tree, l.chunk = nil, nil, nil
-	err := scan(l.dest...)
-	l.row.Flags.Words = l.words.String
-	l.row.Internal, l.row.Saved = time.Unix(l.internal, 0), time.Unix(l.save, 0)
-	return err
+	return scan(l.dest...)
 }
 
 func (l *listing) content(tx *Tx) *Content {

@@ -27,13 +27,29 @@ const (
 	maxTombstones  = 20_000 // remembered for each mailbox, so that QRESYNC stays short
 )
 
+// messageRow is where messageColumns are scanned into; message makes a Message of them.
+type messageRow struct {
+	Message
+	words           sql.NullString
+	internal, saved int64
+}
+
+// dest lists where the columns go, in their order.
+func (r *messageRow) dest() []any {
+	return []any{&r.UID, &r.ModSeq, &r.Flags.Bits, &r.words, &r.Gone, &r.Blob, &r.Size, &r.internal, &r.saved, &r.Thread, &r.Form}
+}
+
+func (r *messageRow) message() Message {
+	r.Flags.Words = r.words.String
+	r.Internal, r.Saved = time.Unix(r.internal, 0), time.Unix(r.saved, 0)
+	return r.Message
+}
+
 // scanMessage reads messageColumns into m.
 func scanMessage(m *Message, scan func(...any) error) error {
-	var words sql.NullString
-	var internal, saved int64
-	err := scan(&m.UID, &m.ModSeq, &m.Flags.Bits, &words, &m.Gone, &m.Blob, &m.Size, &internal, &saved, &m.Thread, &m.Form)
-	m.Flags.Words = words.String
-	m.Internal, m.Saved = time.Unix(internal, 0), time.Unix(saved, 0)
+	var r messageRow
+	err := scan(r.dest()...)
+	*m = r.message()
 	return err
 }
 
