@@ -64,6 +64,11 @@ var imapCommands = map[string]imapCommand{
 	"NAMESPACE":   {run: (*imapConn).cmdNamespace, states: imapLoggedIn},
 	"STATUS":      {run: (*imapConn).cmdStatus, states: imapLoggedIn},
 	"APPEND":      {run: (*imapConn).cmdAppend, states: imapLoggedIn},
+	"SETACL":      {run: (*imapConn).cmdSetACL, states: imapLoggedIn},
+	"DELETEACL":   {run: (*imapConn).cmdDeleteACL, states: imapLoggedIn},
+	"GETACL":      {run: (*imapConn).cmdGetACL, states: imapLoggedIn},
+	"LISTRIGHTS":  {run: (*imapConn).cmdListRights, states: imapLoggedIn},
+	"MYRIGHTS":    {run: (*imapConn).cmdMyRights, states: imapLoggedIn},
 	"IDLE":        {run: (*imapConn).cmdIdle, states: imapLoggedIn},
 
 	"CHECK":       {run: (*imapConn).cmdNoop, states: imapSelected},
@@ -122,6 +127,9 @@ var imapCapabilities = []imapCapability{
 	{name: "UIDONLY", rfc: 9586, states: imapLoggedIn},
 	{name: "UTF8=ACCEPT", rfc: 6855, states: imapLoggedIn},
 	{name: "LIST-EXTENDED", rfc: 5258, states: imapLoggedIn},
+	{name: "ACL", rfc: 4314, states: imapLoggedIn},
+	{name: "RIGHTS", rfc: 4314, states: imapLoggedIn, value: func(*imapConn) string { return "texk" }},
+	{name: "LIST-MYRIGHTS", rfc: 8440, states: imapLoggedIn},
 	{name: "LIST-STATUS", rfc: 5819, states: imapLoggedIn},
 	{name: "CREATE-SPECIAL-USE", rfc: 6154, states: imapLoggedIn},
 	{name: "XLIST", rfc: 6154, states: imapLoggedIn},
@@ -243,7 +251,7 @@ func (c *imapConn) bye(err error) {
 	case errors.Is(err, imapErrUserGone):
 		c.putf("* BYE [CLIENTBUG] Please log in again\r\n")
 	case errors.Is(err, imapErrGone):
-		c.putf("* BYE The selected mailbox was deleted\r\n")
+		c.putf("* BYE The selected mailbox is gone\r\n")
 	case errors.Is(err, imapErrLost), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 	default:
 		c.log.Info("imap connection", "user", c.user.Name, "err", err)
@@ -371,12 +379,20 @@ func (c *imapConn) checkUser() error {
 	}
 }
 
-// userNow reads the user's row again.
+// userNow looks again whether the user may be logged in, and what the user may do with the selected mailbox.
 func (c *imapConn) userNow() error {
 	var now User
-	err := c.srv.store.Read(func(tx *Tx) (err error) { now, err = tx.UserByID(c.user.ID); return err })
+	err := c.srv.store.Read(func(tx *Tx) (err error) {
+		if now, err = tx.UserByID(c.user.ID); err == nil && c.state == imapSelected {
+			c.rights, err = tx.RightsOf(now, c.mbox)
+		}
+		return err
+	})
 	if errors.Is(err, ErrNotFound) || err == nil && (now.Disabled || now.Secret != c.user.Secret) {
 		return imapErrUserGone
+	}
+	if err == nil && c.state == imapSelected && c.rights&RightRead == 0 {
+		return imapErrGone
 	}
 	c.user = now
 	return err

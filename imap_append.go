@@ -117,7 +117,7 @@ func (c *imapConn) appendAll(m Mailbox, all []imapAppend) (uids []UID, err error
 			}
 			uids = append(uids, msg.UID)
 		}
-		return nil
+		return c.dropFlags(tx, m, uids)
 	})
 	return uids, err
 }

@@ -20,6 +20,7 @@ type imapList struct {
 
 	// Return: what is told of them.
 	showSubscribed bool
+	myRights       bool
 	status         []string
 }
 
@@ -102,7 +103,9 @@ func (l *imapList) returnOption(p *imapParser) {
 	case "SUBSCRIBED":
 		l.showSubscribed = true
 	case "CHILDREN", "SPECIAL-USE": // told anyway: macOS, iOS and Outlook need them and never ask
-	case "STATUS":
+	case "MYRIGHTS": // RFC 8440
+		l.myRights = true
+	case "STATUS": // RFC 5819
 		p.space()
 		l.status = p.statusItems()
 	default:
@@ -276,6 +279,9 @@ func (l *imapList) show(e imapEntry, below []imapEntry) {
 	l.c.putf("* %s (%s) \"/\" ", l.verb, l.attributes(e, children))
 	l.c.putMailbox(e.name)
 	l.c.putf("%s\r\n", info)
+	if l.myRights && e.box != nil {
+		l.c.putMyRights(e.name, e.rights)
+	}
 	if len(l.status) > 0 && e.box != nil && e.rights&RightRead != 0 {
 		l.c.putStatus(e.name, e.box, l.status)
 	}

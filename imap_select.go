@@ -16,6 +16,7 @@ import (
 // content.
 type imapView struct {
 	mbox     Mailbox // as it was at SELECT
+	rights   Rights  // what the client may do with it
 	readonly bool
 	uids     []UID // sequence number - 1 → UID
 	seen     ModSeq
@@ -32,8 +33,8 @@ type imapView struct {
 	echo   []UID    // messages that a STORE left as they were and has to show all the same
 }
 
-// imapErrGone ends a session whose selected mailbox is deleted.
-var imapErrGone = errors.New("the selected mailbox was deleted")
+// imapErrGone ends a session whose selected mailbox is deleted, or not the client's to read any more.
+var imapErrGone = errors.New("the selected mailbox is gone")
 
 const (
 	imapSyncStep  = 20_000 // changes that sync holds in memory at a time
@@ -76,10 +77,13 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 		return err
 	}
 	view := c.srv.store.View(m.ID, 0) // before the list is read, so that nothing of it loses its content
-	v := imapView{readonly: readonly, view: view}
+	v := imapView{view: view}
 	var unseen UID
 	err = c.srv.store.Read(func(tx *Tx) (err error) {
 		if v.mbox, err = tx.MailboxByID(m.ID); err != nil {
+			return err
+		}
+		if v.rights, err = tx.RightsOf(c.user, v.mbox); err != nil {
 			return err
 		}
 		if v.uids, v.seen, err = tx.UIDs(m.ID, nil); err != nil || v.mbox.Unseen == 0 {
@@ -93,6 +97,7 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 		return err
 	}
 	view.Told(v.seen)
+	v.readonly = readonly || v.rights&imapRightsWrite == 0
 	v.gone, v.highest = v.seen, v.mbox.HighestModSeq
 	c.imapView, c.state = v, imapSelected
 	c.showMailbox(name, unseen)
@@ -134,10 +139,13 @@ func (c *imapConn) putFlags() {
 	c.words = c.mbox.Keywords
 	all := strings.Join(append(slices.Clone(flagNames), strings.Fields(c.words)...), " ")
 	c.putf("* FLAGS (%s)\r\n", all)
-	if c.readonly {
+	switch may := c.rights.touch(Flags{}, Flags{Bits: 1<<len(flagNames) - 1, Words: c.words}); {
+	case c.readonly:
 		c.putf("* OK [PERMANENTFLAGS ()] Read-only\r\n")
-	} else {
-		c.putf("* OK [PERMANENTFLAGS (%s \\*)] Limited\r\n", all)
+	case c.rights&RightWrite != 0:
+		c.putf("* OK [PERMANENTFLAGS (%s \\*)] Limited\r\n", strings.Join(may.Names(), " "))
+	default:
+		c.putf("* OK [PERMANENTFLAGS %s] Limited\r\n", may)
 	}
 }
 
@@ -493,9 +501,9 @@ func (c *imapConn) cmdClose(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	m, readonly := c.mbox, c.readonly
+	m, may := c.mbox, !c.readonly && c.rights&RightExpunge != 0
 	c.unselect()
-	if readonly {
+	if !may { // not an error (RFC 4314 §4)
 		return nil
 	}
 	return c.expunge(m, nil, false)

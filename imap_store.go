@@ -18,6 +18,14 @@ func (c *imapConn) mayWrite() error {
 	return nil
 }
 
+// mayExpunge refuses what needs the right to expunge.
+func (c *imapConn) mayExpunge() error {
+	if c.rights&RightExpunge == 0 {
+		return imapNo("NOPERM", "You lack the right \"e\" on this mailbox")
+	}
+	return c.mayWrite()
+}
+
 // cmdStore is STORE and UID STORE (RFC 9051 §6.4.6), with UNCHANGEDSINCE (RFC 7162 §3.1.3).
 //
 //	store           = "STORE" SP sequence-set [SP "(" "UNCHANGEDSINCE" SP number64 ")"] SP store-att-flags
@@ -47,10 +55,26 @@ func (c *imapConn) cmdStore(p *imapParser) error {
 	if err := c.mayWrite(); err != nil {
 		return err
 	}
+	if err := c.mayStore(&change); err != nil {
+		return err
+	}
 	if change.Unchanged >= 0 {
 		c.enableCondstore()
 	}
 	return c.store(uids, change, silent)
+}
+
+// mayStore limits a change to the flags that the client may touch. It is refused when that leaves nothing (RFC 4314 §4).
+func (c *imapConn) mayStore(change *FlagChange) error {
+	change.May = c.rights & (RightSeen | RightTrash | RightWrite)
+	asked := change.Flags
+	if change.Op == '=' && asked == (Flags{}) {
+		asked.Bits = ^FlagBits(0)
+	}
+	if change.May == 0 || asked != (Flags{}) && change.May.touch(Flags{}, asked) == (Flags{}) {
+		return imapNo("NOPERM", "You may not change these flags")
+	}
+	return nil
 }
 
 // store changes flags in steps. After each, sync shows what it did.
@@ -93,6 +117,15 @@ func (c *imapConn) modifiedSet(uids []UID) string {
 	return imapSet(nums)
 }
 
+// dropFlags takes away from new messages the flags that the client may not set there (RFC 4314 §4).
+func (c *imapConn) dropFlags(tx *Tx, to Mailbox, uids []UID) error {
+	have, err := tx.RightsOf(c.user, to)
+	if not := ^have & (RightSeen | RightTrash | RightWrite); err == nil && not != 0 {
+		_, err = tx.SetFlags(to, uids, FlagChange{Op: '=', Unchanged: -1, May: not})
+	}
+	return err
+}
+
 // cmdExpunge is EXPUNGE (RFC 9051 §6.4.3) and UID EXPUNGE (§6.4.9). The client hears of its expunges before the tagged OK;
 // some believe that there were none otherwise.
 //
@@ -107,7 +140,7 @@ func (c *imapConn) cmdExpunge(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	if err := c.mayWrite(); err != nil {
+	if err := c.mayExpunge(); err != nil {
 		return err
 	}
 	before := c.highest
@@ -159,7 +192,7 @@ func (c *imapConn) cmdCopy(p *imapParser) error {
 func (c *imapConn) cmdMove(p *imapParser) error {
 	uids, to, err := c.copyArguments(p)
 	if err == nil {
-		err = c.mayWrite()
+		err = c.mayExpunge()
 	}
 	if err != nil {
 		return err
@@ -204,7 +237,12 @@ func (c *imapConn) copyArguments(p *imapParser) (uids []UID, to Mailbox, err err
 func (c *imapConn) transfer(uids []UID, to Mailbox, how func(tx *Tx, from Mailbox, uids []UID, to Mailbox) ([]UID, []UID, error)) (src, dst []UID, err error) {
 	for step := range slices.Chunk(uids, imapWriteStep) {
 		var s, d []UID
-		err := c.srv.store.Write(func(tx *Tx) (err error) { s, d, err = how(tx, c.mbox, step, to); return err })
+		err := c.srv.store.Write(func(tx *Tx) (err error) {
+			if s, d, err = how(tx, c.mbox, step, to); err != nil {
+				return err
+			}
+			return c.dropFlags(tx, to, d)
+		})
 		if err != nil {
 			return src, dst, err
 		}

@@ -61,6 +61,26 @@ func (r Rights) String() string {
 	return sb.String()
 }
 
+// touch changes flags from old to new as far as the rights go (RFC 4314 §4); none at all is all of them.
+func (r Rights) touch(old, new Flags) Flags {
+	if r == 0 || r == RightsAll {
+		return new
+	}
+	keep := FlagBits(0)
+	if r&RightSeen == 0 {
+		keep |= FlagSeen
+	}
+	if r&RightTrash == 0 {
+		keep |= FlagDeleted
+	}
+	if r&RightWrite == 0 {
+		keep |= ^(FlagSeen | FlagDeleted)
+		new.Words = old.Words
+	}
+	new.Bits = new.Bits&^keep | old.Bits&keep
+	return new
+}
+
 // ACLEntry is the rights of one user (an address as Addr.Key) or of anyone.
 type ACLEntry struct {
 	Who    string

@@ -238,6 +238,7 @@ type FlagChange struct {
 	Flags     Flags  // for '=', bits and words not in Flags are cleared
 	Unchanged ModSeq // leave alone what changed after this (RFC 7162 §3.1.3); negative: no condition
 	Known     ModSeq // the caller's last look: what others changed after it is returned as Stale
+	May       Rights // of RightSeen, RightTrash and RightWrite: which flags may be touched; 0 is all
 }
 
 // FlagResult is what came of it.
@@ -272,7 +273,7 @@ func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err
 		if row.ModSeq > c.Known {
 			res.Stale = append(res.Stale, u)
 		}
-		f := c.apply(row.Flags)
+		f := c.May.touch(row.Flags, c.apply(row.Flags))
 		if f == row.Flags {
 			res.Same = append(res.Same, u)
 			continue
