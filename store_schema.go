@@ -16,7 +16,8 @@ var migrations = []string{schema1}
 //	mailboxes      counts are kept here so that STATUS and LIST need no scan; owner NULL is a deleted mailbox whose
 //	               messages are still to be cleared away
 //	acl            what others than the owner may do with a mailbox; who is a user's name or "anyone"
-//	metadata       annotations (RFC 5464) of a mailbox, or of the server (mailbox 0); private ones name their user
+//	metadata       annotations (RFC 5464) of a mailbox, or of the server (mailbox 0); private ones name their user, and
+//	               one with value NULL was removed
 //	messages       one slim row for each message of a mailbox, clustered by (mailbox, uid); gone=1 is a tombstone,
 //	               blob=0 one whose content is no longer needed
 //	blobs, chunks  content, stored once: the header block (its first 64 KiB) and the MIME tree in blobs, the rest in
@@ -47,8 +48,8 @@ CREATE TABLE subscriptions(user INTEGER NOT NULL REFERENCES users(id) ON DELETE 
 CREATE TABLE acl(mailbox INTEGER NOT NULL, who TEXT NOT NULL, rights INTEGER NOT NULL, PRIMARY KEY(mailbox,who)) WITHOUT ROWID;
 CREATE INDEX acl_who ON acl(who,mailbox);
 
-CREATE TABLE metadata(mailbox INTEGER NOT NULL, user INTEGER NOT NULL, entry TEXT NOT NULL, value BLOB NOT NULL,
-  PRIMARY KEY(mailbox,user,entry)) WITHOUT ROWID;
+CREATE TABLE metadata(mailbox INTEGER NOT NULL, user INTEGER NOT NULL, entry TEXT NOT NULL, value BLOB,
+  modseq INTEGER NOT NULL, PRIMARY KEY(mailbox,user,entry)) WITHOUT ROWID;
 
 CREATE TABLE messages(
   mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, modseq INTEGER NOT NULL, flags INTEGER NOT NULL, keywords TEXT,
