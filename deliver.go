@@ -396,7 +396,7 @@ func (s *Server) enqueue(tx *Tx, p *placement) error {
 	if n >= s.cfg.Limits.QueueMessages && !p.m.Report {
 		return ErrQueueFull
 	}
-	q := QueueItem{Name: p.m.ID, Blob: p.b.ID, Size: p.b.Size, From: p.m.From, Flags: p.m.Flags, Ret: p.m.Ret, EnvID: p.m.EnvID, Created: tx.s.Now()}
+	q := QueueItem{Name: p.m.ID, Blob: p.b, From: p.m.From, Flags: p.m.Flags, Ret: p.m.Ret, EnvID: p.m.EnvID, Created: tx.s.Now()}
 	seen := map[string]bool{}
 	for _, r := range p.queue {
 		if seen[r.Addr.Key()] {

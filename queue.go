@@ -361,7 +361,7 @@ func queueStatus(err error) string {
 
 // send carries one message to its recipients, at most queueRcpts in each transaction.
 func (j *queueJob) send(c *smtpClient, q *QueueItem) error {
-	content, err := j.s.store.Content(q.Blob)
+	content, err := j.s.store.Content(q.Blob.ID)
 	if err != nil {
 		return err
 	}
@@ -430,14 +430,9 @@ func (j *queueJob) transact(c *smtpClient, q *QueueItem, content *Content) ([]ou
 
 // local delivers what waits for people here: their mailbox was full, or their domain was somebody else's when it came.
 func (j *queueJob) local(q *QueueItem) error {
-	content, err := j.s.store.Content(q.Blob)
-	if err != nil {
-		return err
-	}
-	b := Blob{ID: q.Blob, Size: q.Size, Thread: threadOf(content.Header())}
 	var out []outcome
 	for _, r := range q.Rcpts {
-		err := j.s.deliverQueued(q, r, b)
+		err := j.s.deliverQueued(q, r)
 		if err == nil {
 			continue
 		}
@@ -451,7 +446,7 @@ func (j *queueJob) local(q *QueueItem) error {
 }
 
 // deliverQueued gives a message of the queue to somebody who lives here, and takes them off the queue, in one commit.
-func (s *Server) deliverQueued(q *QueueItem, r QueueRcpt, b Blob) error {
+func (s *Server) deliverQueued(q *QueueItem, r QueueRcpt) error {
 	m := &Mail{From: q.From, Flags: q.Flags, Ret: q.Ret, EnvID: q.EnvID, EachAlone: true, ID: q.Name,
 		To: []Rcpt{{Addr: r.Addr, ORcpt: r.ORcpt, Notify: r.Notify}}}
 	var err error
@@ -459,7 +454,7 @@ func (s *Server) deliverQueued(q *QueueItem, r QueueRcpt, b Blob) error {
 		return err
 	}
 	return s.store.Write(func(tx *Tx) error {
-		p := placement{m: m, b: b, full: map[UserID]error{}}
+		p := placement{m: m, b: q.Blob, full: map[UserID]error{}}
 		if err := p.deliver(tx, &m.To[0]); err != nil {
 			return err
 		}
@@ -632,7 +627,7 @@ func (s *Server) report(q *QueueItem, action ReportAction, out []outcome) (*Mail
 	if len(r.Rcpts) == 0 || q.From.IsZero() {
 		return nil, nil
 	}
-	content, err := s.store.Content(q.Blob)
+	content, err := s.store.Content(q.Blob.ID)
 	if err != nil {
 		return nil, err
 	}

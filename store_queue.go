@@ -19,7 +19,7 @@ import (
 const queueSchema = `
 CREATE TABLE queue(
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, blob INTEGER NOT NULL, size INTEGER NOT NULL,
-  sender TEXT NOT NULL, flags INTEGER NOT NULL DEFAULT 0, ret TEXT NOT NULL DEFAULT '', envid TEXT NOT NULL DEFAULT '',
+  thread INTEGER NOT NULL, form INTEGER NOT NULL, sender TEXT NOT NULL, flags INTEGER NOT NULL DEFAULT 0, ret TEXT NOT NULL DEFAULT '', envid TEXT NOT NULL DEFAULT '',
   created INTEGER NOT NULL, due INTEGER NOT NULL DEFAULT 0, bymode TEXT NOT NULL DEFAULT '');
 CREATE INDEX queue_name ON queue(name);
 
@@ -58,9 +58,10 @@ const (
 type QueueItem struct {
 	ID      int64     `json:"-"`
 	Name    string    `json:"id"` // as in the log, in Received and in the answer to DATA
-	Blob    BlobID    `json:"-"`
+	Blob    Blob      `json:"-"`
 	Size    int64     `json:"size"`
 	From    Addr      `json:"-"` // zero is <>
+	Sender  string    `json:"sender"`
 	Flags   int       `json:"-"`
 	Ret     string    `json:"ret,omitempty"`   // FULL, HDRS or "" (RFC 3461 §4.3)
 	EnvID   string    `json:"envid,omitempty"` // the sender's own name for it, as xtext (RFC 3461 §4.4)
@@ -107,12 +108,13 @@ func (tx *Tx) Enqueue(q *QueueItem) error {
 	if !q.From.IsZero() {
 		from = q.From.String()
 	}
-	err := tx.one(`INSERT INTO queue(name,blob,size,sender,flags,ret,envid,created,due,bymode) VALUES(?,?,?,?,?,?,?,?,?,?) RETURNING id`,
-		[]any{q.Name, q.Blob, q.Size, from, q.Flags, q.Ret, q.EnvID, q.Created.Unix(), due, q.ByMode}, &q.ID)
+	err := tx.one(`INSERT INTO queue(name,blob,size,thread,form,sender,flags,ret,envid,created,due,bymode)
+		VALUES(?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id`,
+		[]any{q.Name, q.Blob.ID, q.Blob.Size, q.Blob.Thread, q.Blob.Form, from, q.Flags, q.Ret, q.EnvID, q.Created.Unix(), due, q.ByMode}, &q.ID)
 	if err != nil {
 		return fmt.Errorf("enqueue: %w", err)
 	}
-	if err := tx.refer(q.Blob); err != nil {
+	if err := tx.refer(q.Blob.ID); err != nil {
 		return err
 	}
 	for i := range q.Rcpts {
@@ -175,7 +177,7 @@ func (tx *Tx) Destinations() (all []Destination, err error) {
 }
 
 const (
-	queueColumns = `q.id,q.name,q.blob,q.size,q.sender,q.flags,q.ret,q.envid,q.created,q.due,q.bymode`
+	queueColumns = `q.id,q.name,q.blob,q.size,q.thread,q.form,q.sender,q.flags,q.ret,q.envid,q.created,q.due,q.bymode`
 	rcptColumns  = `r.id,r.address,r.domain,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),r.next,r.hold,r.warned,r.error`
 )
 
@@ -183,11 +185,12 @@ const (
 func (tx *Tx) queueItem(id int64) (q QueueItem, err error) {
 	var from string
 	var due int64
-	err = tx.one(`SELECT `+queueColumns+` FROM queue q WHERE id=?`, []any{id}, &q.ID, &q.Name, &q.Blob, &q.Size, &from, &q.Flags,
-		&q.Ret, &q.EnvID, (*unixTime)(&q.Created), &due, &q.ByMode)
+	err = tx.one(`SELECT `+queueColumns+` FROM queue q WHERE id=?`, []any{id}, &q.ID, &q.Name, &q.Blob.ID, &q.Blob.Size,
+		&q.Blob.Thread, &q.Blob.Form, &from, &q.Flags, &q.Ret, &q.EnvID, (*unixTime)(&q.Created), &due, &q.ByMode)
 	if err == nil && from != "" {
 		q.From, err = ParseAddr(from)
 	}
+	q.Size, q.Sender = q.Blob.Size, from
 	if due != 0 {
 		q.Due = time.Unix(due, 0)
 	}

@@ -42,6 +42,14 @@ func startServer(tb testing.TB, config ...string) *testServer {
 // startServerOn starts a server on a file that may be there already.
 func startServerOn(tb testing.TB, path string, opt StoreOptions, config ...string) *testServer {
 	tb.Helper()
+	s := openServer(tb, path, opt, config...)
+	s.runQueue()
+	return s
+}
+
+// openServer is startServerOn without a running queue.
+func openServer(tb testing.TB, path string, opt StoreOptions, config ...string) *testServer {
+	tb.Helper()
 	cfg, err := parseConfig("hostname = \"mx.home.arpa\"\n" + strings.Join(config, "\n"))
 	if err != nil {
 		tb.Fatal(err)
@@ -68,7 +76,6 @@ func startServerOn(tb testing.TB, path string, opt StoreOptions, config ...strin
 			tb.Fatal(err)
 		}
 	}
-	s.runQueue()
 	for i := range services {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
