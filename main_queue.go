@@ -124,7 +124,7 @@ func (c *command) queueShow(st *Store, match string) error {
 		return err
 	}
 	for _, q := range items {
-		content, err := st.Content(q.Blob)
+		content, err := st.Content(q.Blob.ID)
 		if err != nil {
 			return err
 		}
