@@ -19,7 +19,7 @@ type peer struct {
 	ehlo string // lines of the answer to EHLO after the first, divided by "\n"
 
 	// answer gives the reply to a line ("<data>" stands for the end of the content, "<connect>" for the connection).
-	// "" is the usual one, "cut" closes the connection.
+	// "" is the usual one, "cut" closes the connection. It is called with mu held.
 	answer func(line string) string
 
 	mu    sync.Mutex
@@ -121,6 +121,24 @@ func readUntilDot(r *bufio.Reader) (string, error) {
 		}
 		body.WriteString(l)
 	}
+}
+
+func (p *peer) connections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conns
+}
+
+func (p *peer) received() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string(nil), p.mails...)
+}
+
+func (p *peer) said() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string(nil), p.lines...)
 }
 
 // count says how many commands began with prefix.
@@ -256,10 +274,10 @@ func TestQueueOneConnection(t *testing.T) {
 	}
 	qt.step()
 	qt.wantQueue(0)
-	if p.conns != 1 || p.count("QUIT") != 1 || p.count("MAIL") != 5 || p.count("RCPT") != 10 {
-		t.Errorf("%d connections, commands %q", p.conns, p.lines)
+	if p.connections() != 1 || p.count("QUIT") != 1 || p.count("MAIL") != 5 || p.count("RCPT") != 10 {
+		t.Errorf("%d connections, commands %q", p.connections(), p.said())
 	}
-	for _, m := range p.mails {
+	for _, m := range p.received() {
 		if !strings.Contains(m, "\r\n..dot\r\n") || strings.HasPrefix(m, "Return-Path") || !strings.Contains(m, "Message-ID: <") {
 			t.Errorf("sent %q", m)
 		}
@@ -277,9 +295,9 @@ func TestQueueRetrySchedule(t *testing.T) {
 	qt.submit("ann@home.arpa", "x@far.example")
 	var at []string
 	for m := 0; m <= 60; m++ {
-		before := p.conns
+		before := p.connections()
 		qt.step()
-		if p.conns > before {
+		if p.connections() > before {
 			at = append(at, fmt.Sprint(m))
 		}
 		qt.forward(time.Minute)
@@ -310,8 +328,8 @@ func TestQueueOfflineDestination(t *testing.T) {
 		qt.step()
 		qt.forward(time.Hour)
 	}
-	if p.conns != 3 {
-		t.Errorf("%d connections in 3 tries", p.conns)
+	if p.connections() != 3 {
+		t.Errorf("%d connections in 3 tries", p.connections())
 	}
 	// Another domain behind the same dead host waits with the others.
 	qt.submit("ann@home.arpa", "z@new.example")
@@ -324,7 +342,300 @@ func TestQueueOfflineDestination(t *testing.T) {
 	qt.forward(time.Hour)
 	qt.step()
 	qt.wantQueue(0)
-	if p.count("MAIL") != 121 || p.conns > 2 {
-		t.Errorf("%d connections, %d MAIL", p.conns, p.count("MAIL"))
+	if p.count("MAIL") != 121 || p.connections() > 2 {
+		t.Errorf("%d connections, %d MAIL", p.connections(), p.count("MAIL"))
+	}
+}
+
+// TestQueueEachRecipientAlone has one transaction with a good, a deferred and a refused recipient.
+func TestQueueEachRecipientAlone(t *testing.T) {
+	later := true
+	p := newPeer(t, func(l string) string {
+		switch {
+		case strings.Contains(l, "no@") && strings.HasPrefix(l, "RCPT"):
+			return "550-5.1.1 Nobody\r\n550 5.1.1 of that name"
+		case strings.Contains(l, "later@") && strings.HasPrefix(l, "RCPT") && later:
+			return "451 4.7.1 Greylisted"
+		}
+		return ""
+	})
+	qt := newQueueTest(t, p)
+	qt.submit("ann@home.arpa", "ok@far.example", "no@far.example", "later@far.example")
+	qt.step()
+	items := qt.queue()
+	if len(items) != 1 || len(items[0].Rcpts) != 1 || items[0].Rcpts[0].Address != "later@far.example" ||
+		items[0].Rcpts[0].Tries != 1 || items[0].Rcpts[0].Error != "451 4.7.1 Greylisted" {
+		t.Fatalf("queue %+v", items)
+	}
+	if len(p.received()) != 1 {
+		t.Errorf("%d mails sent", len(p.received()))
+	}
+	box := qt.inbox(t, "ann@home.arpa")
+	if len(box) != 1 || !strings.Contains(box[0], "Final-Recipient: rfc822; no@far.example\r\nAction: failed\r\nStatus: 5.1.1\r\n") ||
+		!strings.Contains(box[0], "Diagnostic-Code: smtp; 550 5.1.1 Nobody 5.1.1 of that name\r\n") ||
+		strings.Contains(box[0], "later@") {
+		t.Errorf("report %q", box)
+	}
+	later = false
+	qt.forward(3 * time.Minute)
+	qt.step()
+	qt.wantQueue(0)
+	if got := len(p.received()); got != 2 {
+		t.Errorf("%d mails sent", got)
+	}
+}
+
+// TestQueueRefusedMail: a 5xx to MAIL or to the content is every recipient's.
+func TestQueueRefusedMail(t *testing.T) {
+	for _, at := range []string{"MAIL", "DATA", "<data>"} {
+		p := newPeer(t, func(l string) string {
+			if strings.HasPrefix(l, at) {
+				return "554 5.7.1 Not from you"
+			}
+			return ""
+		})
+		for _, ext := range []string{"PIPELINING\nSIZE", "SIZE"} {
+			p.ehlo = ext
+			qt := newQueueTest(t, p)
+			qt.submit("ann@home.arpa", "a@far.example", "b@far.example")
+			qt.step()
+			qt.wantQueue(0)
+			box := qt.inbox(t, "ann@home.arpa")
+			if len(box) != 1 || strings.Count(box[0], "Status: 5.7.1\r\n") != 2 {
+				t.Errorf("%s: report %q", at, box)
+			}
+		}
+	}
+}
+
+// TestQueueWarnAndGiveUp walks through the life of a message that can't be delivered.
+func TestQueueWarnAndGiveUp(t *testing.T) {
+	for _, dead := range []bool{true, false} { // the host is dead, or only the recipient is put off
+		p := newPeer(t, func(l string) string {
+			if dead && l == "<connect>" {
+				return "cut"
+			}
+			if strings.HasPrefix(l, "RCPT") {
+				return "450 4.2.0 Busy"
+			}
+			return ""
+		})
+		qt := newQueueTest(t, p)
+		qt.submit("ann@home.arpa", "x@far.example")
+		var reports []string
+		for h := 0; h < 80; h++ {
+			qt.step()
+			for range 4 {
+				qt.forward(15 * time.Minute)
+				qt.step()
+			}
+			if n := len(qt.inbox(t, "ann@home.arpa")); n > len(reports) {
+				reports = append(reports, fmt.Sprintf("%dh", h+1))
+			}
+		}
+		if got := strings.Join(reports, " "); got != "5h 73h" { // at the first try after 4 and 72
+			t.Errorf("dead %v: reports after %s", dead, got)
+		}
+		qt.wantQueue(0)
+		box := qt.inbox(t, "ann@home.arpa")
+		if !strings.Contains(box[0], "Action: delayed") || !strings.Contains(box[0], "Will-Retry-Until: ") || !strings.Contains(box[1], "Action: failed") {
+			t.Errorf("reports %q", box)
+		}
+	}
+}
+
+// TestQueueClockJump: a board that starts in 1970 and learns the time later must not give its whole queue back.
+func TestQueueClockJump(t *testing.T) {
+	p := newPeer(t, func(l string) string {
+		if l == "<connect>" {
+			return "cut"
+		}
+		return ""
+	})
+	qt := newQueueTest(t, p)
+	qt.submit("ann@home.arpa", "x@far.example")
+	qt.step()
+	qt.forward(56 * 365 * 24 * time.Hour)
+	qt.step()
+	if n := len(qt.inbox(t, "ann@home.arpa")); n != 0 {
+		t.Errorf("%d reports after a jump", n)
+	}
+	qt.wantQueue(1)
+	qt.forward(-56 * 365 * 24 * time.Hour) // and back: time stands still for the store, and retries go on with the next minutes
+	before := p.connections()
+	qt.forward(56*365*24*time.Hour + time.Hour)
+	qt.step()
+	if p.connections() != before+1 {
+		t.Errorf("not tried after the jump back")
+	}
+	for range queueTries {
+		qt.forward(2 * time.Hour)
+		qt.step()
+	}
+	qt.wantQueue(0)
+	if n := len(qt.inbox(t, "ann@home.arpa")); n != 2 {
+		t.Errorf("%d reports in the end", n)
+	}
+}
+
+// TestQueueCut: the connection is cut after the content, before the reply. The message is sent again later, and those
+// behind it go at once in a new connection.
+func TestQueueCut(t *testing.T) {
+	var p *peer
+	p = newPeer(t, func(l string) string {
+		if l == "<data>" && len(p.mails) == 1 {
+			return "cut"
+		}
+		return ""
+	})
+	qt := newQueueTest(t, p)
+	for range 3 {
+		qt.submit("ann@home.arpa", "x@far.example")
+	}
+	qt.step()
+	qt.wantQueue(1)
+	if p.connections() != 2 || p.count("QUIT") != 1 {
+		t.Errorf("%d connections, %q", p.connections(), p.said())
+	}
+	qt.forward(3 * time.Minute)
+	qt.step()
+	qt.wantQueue(0)
+	if len(p.received()) != 4 {
+		t.Errorf("%d mails came", len(p.received()))
+	}
+}
+
+// TestQueue421 says goodbye in the middle of a session, always at the same message.
+func TestQueue421(t *testing.T) {
+	var p *peer
+	bad := "x1@far.example"
+	p = newPeer(t, func(l string) string {
+		if strings.HasPrefix(l, "RCPT") && strings.Contains(l, bad) {
+			return "421 4.3.2 Closing"
+		}
+		return ""
+	})
+	qt := newQueueTest(t, p)
+	for i := range 4 {
+		qt.submit("ann@home.arpa", fmt.Sprintf("x%d@far.example", i))
+	}
+	qt.step()
+	items := qt.queue()
+	if len(items) != 1 || !strings.Contains(items[0].Rcpts[0].Error, "421 4.3.2 Closing") {
+		t.Errorf("queue %+v", items)
+	}
+	if p.connections() != 2 {
+		t.Errorf("%d connections", p.connections())
+	}
+}
+
+func TestQueueNullSender(t *testing.T) {
+	p := newPeer(t, func(l string) string {
+		if strings.HasPrefix(l, "RCPT") {
+			return "550 no"
+		}
+		return ""
+	})
+	qt := newQueueTest(t, p)
+	qt.submit("", "x@far.example")
+	qt.step()
+	qt.wantQueue(0)
+	if p.count("MAIL FROM:<> ") != 1 {
+		t.Errorf("said %q", p.said())
+	}
+	// A report for somebody far away goes out with the null sender, and when it is refused nobody hears of it.
+	qt.submit("stranger@far.example", "x@far.example")
+	qt.step()
+	qt.step()
+	qt.wantQueue(0)
+	if p.count("MAIL FROM:<> ") != 2 || p.count("RCPT TO:<stranger@far.example>") != 1 {
+		t.Errorf("said %q", p.said())
+	}
+	for _, u := range []string{"ann@home.arpa", "bob@home.arpa"} {
+		if n := len(qt.inbox(t, u)); n > 0 {
+			t.Errorf("%s got %d mails", u, n)
+		}
+	}
+}
+
+func TestQueueVerbs(t *testing.T) {
+	p := newPeer(t, nil)
+	qt := newQueueTest(t, p)
+	a := qt.submit("ann@home.arpa", "x@far.example")
+	b := qt.submit("ann@home.arpa", "x@far.example", "y@other.example")
+	do := func(fn func(*Tx) (int, error), want int) {
+		t.Helper()
+		var n int
+		if err := qt.store.Write(func(tx *Tx) (err error) { n, err = fn(tx); return err }); err != nil || n != want {
+			t.Fatalf("%d messages, %v", n, err)
+		}
+	}
+	do(func(tx *Tx) (int, error) { return tx.QueueHold("far.example", true) }, 2)
+	qt.step()
+	if p.count("RCPT") != 1 || p.count("RCPT TO:<y@other.example>") != 1 {
+		t.Errorf("held mail went: %q", p.said())
+	}
+	do(func(tx *Tx) (int, error) { return tx.QueueHold(b, false) }, 1)
+	qt.step()
+	if p.count("RCPT TO:<x@far.example>") != 1 {
+		t.Errorf("released mail stayed: %q", p.said())
+	}
+	do(func(tx *Tx) (int, error) { return tx.QueueRemove(a) }, 1)
+	do(func(tx *Tx) (int, error) { return tx.QueueRetry("") }, 0)
+	qt.wantQueue(0)
+	var ds []Destination
+	qt.store.Read(func(tx *Tx) (err error) { ds, err = tx.Destinations(); return err })
+	if len(ds) != 0 {
+		t.Errorf("destinations left: %+v", ds)
+	}
+}
+
+// TestQueueRetryByHand: retry forgets that a host is dead.
+func TestQueueRetryByHand(t *testing.T) {
+	p := newPeer(t, func(l string) string {
+		if l == "<connect>" {
+			return "cut"
+		}
+		return ""
+	})
+	qt := newQueueTest(t, p)
+	qt.submit("ann@home.arpa", "x@far.example")
+	qt.step()
+	qt.step()
+	if p.connections() != 1 {
+		t.Fatalf("%d connections", p.connections())
+	}
+	qt.store.Write(func(tx *Tx) error { _, err := tx.QueueRetry("far.example"); return err })
+	qt.step()
+	if p.connections() != 2 {
+		t.Errorf("%d connections", p.connections())
+	}
+}
+
+// TestQueueManyRecipients splits what one transaction can't hold, and follows a peer that takes fewer.
+func TestQueueManyRecipients(t *testing.T) {
+	var p *peer
+	n := 0
+	p = newPeer(t, func(l string) string {
+		switch {
+		case strings.HasPrefix(l, "MAIL"):
+			n = 0
+		case strings.HasPrefix(l, "RCPT"):
+			if n++; n > 30 {
+				return "452 4.5.3 Too many"
+			}
+		}
+		return ""
+	})
+	qt := newQueueTest(t, p)
+	var to []string
+	for i := range 150 {
+		to = append(to, fmt.Sprintf("x%d@far.example", i))
+	}
+	qt.submit("ann@home.arpa", to...)
+	qt.step()
+	qt.wantQueue(0)
+	if len(p.received()) < 5 || p.connections() != 1 {
+		t.Errorf("%d mails in %d connections", len(p.received()), p.connections())
 	}
 }
