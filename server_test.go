@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// dialService connects and reads the greeting.
+func dialService(tb testing.TB, s *testServer, service string) (net.Conn, *bufio.Reader, string) {
+	tb.Helper()
+	nc, err := net.Dial("tcp", s.addr[service])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	r := bufio.NewReader(nc)
+	line, err := r.ReadString('\n')
+	if err != nil {
+		tb.Fatalf("%s: %v", service, err)
+	}
+	return nc, r, line
+}
+
+// Too many connections are turned away in the protocol's own words, and there is room again when one ends.
+func TestConnectionLimits(t *testing.T) {
+	for _, config := range []string{"connections = 3", "per_address = 3"} {
+		s := startServer(t, "[limits]", config)
+		var open []net.Conn
+		for range 3 {
+			nc, _, _ := dialService(t, s, "imap")
+			open = append(open, nc)
+		}
+		for service, want := range map[string]string{"smtp": "421 4.7.0 Too many", "pop3": "-ERR [SYS/TEMP] Too many", "imap": "* BYE [UNAVAILABLE] Too many"} {
+			_, r, line := dialService(t, s, service)
+			if !strings.HasPrefix(line, want) {
+				t.Errorf("%s, %s: %q", config, service, line)
+			}
+			if _, err := r.ReadString('\n'); err != io.EOF {
+				t.Errorf("%s, %s: the connection stays open: %v", config, service, err)
+			}
+		}
+		open[0].Close()
+		for i := 0; ; i++ {
+			_, _, line := dialService(t, s, "smtp")
+			if strings.HasPrefix(line, "220") {
+				break
+			}
+			if i > 100 {
+				t.Fatalf("%s: no room after one ended: %q", config, line)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+}
+
+// Somebody who is logged in does not count against the address: a family behind one router has many phones.
+func TestPerAddressLoggedIn(t *testing.T) {
+	s := startServer(t, "[limits]", "per_address = 2")
+	for i := range 6 {
+		nc, r, line := dialService(t, s, "imap")
+		if !strings.HasPrefix(line, "* OK") {
+			t.Fatalf("connection %d: %q", i, line)
+		}
+		fmt.Fprintf(nc, "a LOGIN ann@home.arpa secret\r\n")
+		for !strings.HasPrefix(line, "a ") {
+			var err error
+			if line, err = r.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !strings.HasPrefix(line, "a OK") {
+			t.Fatal(line)
+		}
+	}
+}
+
+// A line without end costs no memory and ends the connection.
+func TestEndlessLine(t *testing.T) {
+	s := startServer(t)
+	for _, service := range []string{"smtp", "pop3", "imap"} {
+		nc, r, _ := dialService(t, s, service)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		block := bytes.Repeat([]byte("A"), 64<<10)
+		sent := 0
+		for ; sent < 256<<20; sent += len(block) {
+			nc.SetWriteDeadline(time.Now().Add(10 * time.Second))
+			if _, err := nc.Write(block); err != nil {
+				break
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if sent >= 256<<20 {
+			t.Errorf("%s took %d octets without a line end", service, sent)
+		}
+		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+			t.Errorf("%s: %d octets of heap", service, grown)
+		}
+		io.Copy(io.Discard, r)
+	}
+}
+
+// Stopping ends idle connections at once, and what is under way is finished.
+func TestShutdown(t *testing.T) {
+	s := startServer(t)
+	var readers []*bufio.Reader
+	for _, service := range []string{"smtp", "pop3", "imap"} {
+		_, r, _ := dialService(t, s, service)
+		readers = append(readers, r)
+	}
+	start := time.Now()
+	s.Shutdown()
+	if d := time.Since(start); d > stopTimeout {
+		t.Errorf("it took %v", d)
+	}
+	for _, r := range readers {
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			t.Errorf("after the stop: %v", err)
+		}
+	}
+}
+
+// Deliveries, readers and a backup at the same time never see a busy or locked file.
+func TestContention(t *testing.T) {
+	st := openTestStore(t, StoreOptions{})
+	_, inbox := addTestUser(t, st, "ann")
+	until := time.Now().Add(2 * time.Second)
+	var wg sync.WaitGroup
+	for i := range 10 {
+		wg.Go(func() {
+			for n := 0; time.Now().Before(until); n++ {
+				appendText(t, st, inbox, fmt.Sprintf("Subject: %d.%d\r\n\r\n%s", i, n, strings.Repeat("x", 4000)), Flags{})
+			}
+		})
+	}
+	for range 20 {
+		wg.Go(func() {
+			for time.Now().Before(until) {
+				var last BlobID
+				mustRead(t, st, func(tx *Tx) error {
+					return tx.Messages(inbox.ID, 1, ^UID(0), func(m *Message) error { last = m.Blob; return nil })
+				})
+				if last == 0 {
+					continue
+				}
+				c, err := st.Content(last)
+				if err == nil {
+					_, err = io.Copy(io.Discard, c.Reader())
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := 0; time.Now().Before(until); i++ {
+			path := filepath.Join(t.TempDir(), fmt.Sprint(i))
+			if err := st.Backup(path); err != nil {
+				t.Error(err)
+			}
+			os.Remove(path)
+		}
+	})
+	wg.Wait()
+	checkStore(t, st)
+}
