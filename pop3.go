@@ -805,7 +805,7 @@ func (l *popLines) endLine() error {
 // finish ends the last line and the header, if the message did not.
 func (l *popLines) finish() error {
 	if l.inLine {
-		l.last = 0 // a CR at the very end is no line end
+		l.last, l.empty = 0, false // a CR at the very end is no line end
 		if err := l.endLine(); err != nil {
 			return err
 		}
