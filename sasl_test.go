@@ -5,10 +5,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -138,4 +141,473 @@ func TestSCRAMExample(t *testing.T) {
 	if x.user.Name != "user@home.arpa" {
 		t.Errorf("logged in as %q", x.user.Name)
 	}
+}
+
+// TestMechanisms runs exchanges of PLAIN and LOGIN as clients speak them, good and bad. The lines of the client are
+// joined by "|", in the clear here; "!" is sent as it is.
+func TestMechanisms(t *testing.T) {
+	a, _ := testAuth(t)
+	a.cfg.Limits.LoginsMinute, a.cfg.Limits.LoginsDay = 1000, 1000
+	smtp := loginFrom{addr: testFrom, plain: true, login: true}
+	pop := loginFrom{addr: testFrom, plain: true}
+	clear := loginFrom{addr: testFrom, login: true}
+	for _, c := range []struct {
+		from          loginFrom
+		mech, initial string
+		lines         string
+		asked         string // the challenges
+		want          error
+	}{
+		{pop, "PLAIN", "\x00ann\x00secret", "", "", nil},
+		{pop, "plain", "", "\x00ann@home.arpa\x00secret", "", nil},
+		{pop, "PLAIN", "ann\x00ann\x00secret", "", "", nil},
+		{pop, "PLAIN", "ANN@home.arpa\x00ann\x00secret", "", "", nil},
+		{pop, "PLAIN", "\x00Ann@HOME.arpa\x00secret", "", "", nil},
+		{pop, "PLAIN", "bob\x00ann\x00secret", "", "", ErrAuth},
+		{pop, "PLAIN", "\x00ann\x00Secret", "", "", ErrAuth},
+		{pop, "PLAIN", "\x00ann\x00", "", "", ErrAuth},
+		{pop, "PLAIN", "\x00ann+x@home.arpa\x00secret", "", "", ErrAuth},
+		{pop, "PLAIN", "\x00ann@elsewhere.arpa\x00secret", "", "", ErrAuth},
+		{pop, "PLAIN", "\x00@@\x00secret", "", "", ErrAuth},
+		{pop, "PLAIN", "\x00\x00secret", "", "", ErrAuthSyntax},
+		{pop, "PLAIN", "ann\x00secret", "", "", ErrAuthSyntax},
+		{pop, "PLAIN", "\x00ann\x00secret\x00", "", "", ErrAuthSyntax},
+		{pop, "PLAIN", "!=", "", "", ErrAuthSyntax},
+		{pop, "PLAIN", "!???", "", "", ErrAuthSyntax},
+		{pop, "PLAIN", "", "!*", "", ErrAuthCancelled},
+		{pop, "LOGIN", "", "", "", ErrMechanism},
+		{smtp, "LOGIN", "", "ann|secret", "Username:|Password:", nil},
+		{smtp, "login", "ann", "secret", "Password:", nil},
+		{smtp, "LOGIN", "ann", "wrong", "Password:", ErrAuth},
+		{smtp, "LOGIN", "ann", "!*", "Password:", ErrAuthCancelled},
+		{clear, "PLAIN", "\x00ann\x00secret", "", "", ErrAuthPrivacy},
+		{clear, "LOGIN", "", "", "", ErrAuthPrivacy},
+		{pop, "SCRAM-SHA-256-PLUS", "", "", "", ErrMechanism},
+		{pop, "SCRAM-SHA-1", "", "", "", ErrMechanism},
+		{pop, "", "", "", "", ErrMechanism},
+		{pop, "SCRAM-SHA-256", "n,a=bob,n=ann,r=x", "", "", ErrAuth},
+		{pop, "SCRAM-SHA-256", "n,,n=a=2dnn,r=x", "", "", ErrAuthSyntax},
+		{pop, "SCRAM-SHA-256", "n,,n=,r=x", "", "", ErrAuthSyntax},
+		{pop, "SCRAM-SHA-256", "n,,n=ann,r=", "", "", ErrAuthSyntax},
+		{pop, "SCRAM-SHA-256", "n,x=1,n=ann,r=x", "", "", ErrAuthSyntax},
+		{pop, "SCRAM-SHA-256", "x", "", "", ErrAuthSyntax},
+	} {
+		encode := func(s string) string {
+			if raw, ok := strings.CutPrefix(s, "!"); ok || s == "" {
+				return raw
+			}
+			return base64.StdEncoding.EncodeToString([]byte(s))
+		}
+		lines := strings.Split(c.lines, "|")
+		var asked []string
+		u, err := a.Login(c.from, c.mech, encode(c.initial), func(challenge string) (string, error) {
+			text, _ := base64.StdEncoding.DecodeString(challenge)
+			asked = append(asked, string(text))
+			if len(asked) > len(lines) {
+				return "", io.EOF
+			}
+			return encode(lines[len(asked)-1]), nil
+		})
+		if !errors.Is(err, c.want) || (err == nil) != (u.Name == "ann@home.arpa") || strings.Join(asked, "|") != c.asked {
+			t.Errorf("%s %q %q: %v, user %q, asked %q", c.mech, c.initial, c.lines, err, u.Name, asked)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s %q: the error has the password: %v", c.mech, c.initial, err)
+		}
+	}
+}
+
+// TestSCRAM runs whole exchanges: names, bindings and what is refused.
+func TestSCRAM(t *testing.T) {
+	a, _ := testAuth(t)
+	a.cfg.Limits.LoginsMinute, a.cfg.Limits.LoginsDay = 1000, 1000
+	binding := []byte("0123456789abcdef0123456789abcdef")
+	plain, bound := loginFrom{addr: testFrom}, loginFrom{addr: testFrom, binding: binding}
+	for _, c := range []struct {
+		what string
+		from loginFrom
+		mech string
+		c    scramClient
+		want error
+	}{
+		{"plain", plain, mechScram, scramClient{gs2: "n,,", name: "ann", password: "secret"}, nil},
+		{"address", plain, mechScram, scramClient{gs2: "n,,", name: "ann@home.arpa", password: "secret"}, nil},
+		{"for oneself", plain, mechScram, scramClient{gs2: "n,a=ann@home.arpa,", name: "ann", password: "secret"}, nil},
+		{"could bind", plain, mechScram, scramClient{gs2: "y,,", name: "ann", password: "secret"}, nil},
+		{"won't bind", bound, mechScram, scramClient{gs2: "n,,", name: "ann", password: "secret"}, nil},
+		{"bound", bound, mechScramPlus, scramClient{gs2: "p=tls-exporter,,", name: "ann", password: "secret", binding: binding}, nil},
+		{"wrong password", plain, mechScram, scramClient{gs2: "n,,", name: "ann", password: "secrets"}, ErrAuth},
+		{"bob's", plain, mechScram, scramClient{gs2: "n,,", name: "nobody", password: "secret"}, ErrAuth},
+		{"escaped name", plain, mechScram, scramClient{gs2: "n,,", name: "a=2Cb=3Dc", password: "secret"}, ErrAuth},
+		{"the mechanism was taken out of the list", bound, mechScram, scramClient{gs2: "y,,", name: "ann", password: "secret"}, ErrAuthSyntax},
+		{"bound to another connection", bound, mechScramPlus, scramClient{gs2: "p=tls-exporter,,", name: "ann", password: "secret", binding: []byte("another")}, ErrAuth},
+		{"not bound", bound, mechScramPlus, scramClient{gs2: "n,,", name: "ann", password: "secret"}, ErrAuthSyntax},
+		{"another binding", bound, mechScramPlus, scramClient{gs2: "p=tls-unique,,", name: "ann", password: "secret", binding: binding}, ErrAuthSyntax},
+		{"PLUS without", bound, mechScram, scramClient{gs2: "p=tls-exporter,,", name: "ann", password: "secret", binding: binding}, ErrAuthSyntax},
+	} {
+		c.c.nonce = "fyko+d2lbbFgONRv9qkxdawL"
+		u, err := c.c.login(a, c.from, c.mech)
+		if !errors.Is(err, c.want) || (err == nil) != (u.Name == "ann@home.arpa") {
+			t.Errorf("%s: %v, user %q", c.what, err, u.Name)
+		}
+	}
+}
+
+// TestUnknownName checks that nothing tells an unknown name from a wrong password: the cost, the words, the salt.
+func TestUnknownName(t *testing.T) {
+	a, _ := testAuth(t)
+	a.cfg.Limits.LoginsMinute, a.cfg.Limits.LoginsDay = 1000, 1000
+	err := a.store.Write(func(tx *Tx) error {
+		u, err := tx.UserByName("bob@home.arpa")
+		if err != nil {
+			return err
+		}
+		u.Disabled = true
+		if _, err := tx.AddUser(Addr{"robot", "home.arpa"}, "", false); err != nil {
+			return err
+		}
+		return tx.UpdateUser(u)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"ann", "bob", "robot", "ghost", "ann@elsewhere.example", "@", "", strings.Repeat("x", 300)}
+	for _, name := range names {
+		before := a.derived.Load()
+		if _, err := a.Password(testFrom, name, "wrong"); !errors.Is(err, ErrAuth) || err.Error() != authError(name, ErrAuth).Error() {
+			t.Errorf("%q: %v", name, err)
+		}
+		if n := a.derived.Load() - before; n != 1 {
+			t.Errorf("%q costs %d derivations", name, n)
+		}
+	}
+	restarted := NewAuth(a.cfg, a.store)
+	for _, name := range names[1:6] {
+		var first string
+		for _, auth := range []*Auth{a, a, restarted} {
+			x, _, err := auth.begin(loginFrom{addr: testFrom}, mechScram)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x.serverNonce = "nonce"
+			challenge, _, err := x.next([]byte("n,,n=" + name + ",r=x"))
+			if err != nil || !strings.HasSuffix(string(challenge), ",i=4096") {
+				t.Errorf("%q: %q, %v", name, challenge, err)
+			}
+			if first == "" {
+				first = string(challenge)
+			} else if string(challenge) != first {
+				t.Errorf("%q: first %q and then %q", name, first, challenge)
+			}
+		}
+	}
+}
+
+// TestRemembered checks the memory of successful logins: what it saves, how long, and what voids it.
+func TestRemembered(t *testing.T) {
+	a, now := testAuth(t)
+	cost := func(what string, want int64, name, password string, ok bool) {
+		t.Helper()
+		before := a.derived.Load()
+		if _, err := a.Password(testFrom, name, password); (err == nil) != ok {
+			t.Errorf("%s: %v", what, err)
+		}
+		if n := a.derived.Load() - before; n != want {
+			t.Errorf("%s: %d derivations", what, n)
+		}
+	}
+	cost("first", 1, "ann", "secret", true)
+	cost("again", 0, "ann", "secret", true)
+	cost("by address", 0, "ANN@home.arpa", "secret", true)
+	cost("wrong", 1, "ann", "Secret", false)
+	cost("somebody else with the same password", 1, "bob", "secret", true)
+	*now = now.Add(rememberFor - 1)
+	cost("nine minutes later", 0, "ann", "secret", true)
+	*now = now.Add(1)
+	cost("ten minutes later", 1, "ann", "secret", true)
+	secret, err := a.Secret("other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(fn func(*User)) {
+		t.Helper()
+		err := a.store.Write(func(tx *Tx) error {
+			u, err := tx.UserByName("ann@home.arpa")
+			if err != nil {
+				return err
+			}
+			fn(&u)
+			return tx.UpdateUser(u)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(func(u *User) { u.Secret = secret })
+	cost("the old password", 1, "ann", "secret", false)
+	cost("the new password", 1, "ann", "other", true)
+	change(func(u *User) { u.Disabled = true })
+	cost("disabled", 1, "ann", "other", false)
+
+	for i := range 3 * rememberMax {
+		*now = now.Add(time.Millisecond)
+		a.remember([32]byte{byte(i), byte(i >> 8)})
+	}
+	if len(a.good) > rememberMax {
+		t.Errorf("%d logins in memory", len(a.good))
+	}
+	if last := 3*rememberMax - 1; !a.remembered([32]byte{byte(last), byte(last >> 8)}) || a.remembered([32]byte{}) {
+		t.Error("not the oldest are forgotten")
+	}
+}
+
+// TestLoginsAtOnce checks that a client which opens five connections pays once, that a user's session is never
+// another's, and that no more derivations run side by side than may.
+func TestLoginsAtOnce(t *testing.T) {
+	a, _ := testAuth(t)
+	a.cfg.Limits.LoginsMinute, a.cfg.Limits.LoginsDay = 1000, 1000
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if _, err := a.Password(testFrom, "ann", "secret"); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	wg.Wait()
+	if n := a.derived.Load(); n != 1 {
+		t.Errorf("five connections cost %d derivations", n)
+	}
+	for i := range 40 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			name, password := []string{"ann", "bob"}[i%2], []string{"secret", "wrong"}[i/2%2]
+			u, err := a.Password(testFrom, name, password)
+			if (err == nil) != (password == "secret") || err == nil && u.Name != name+"@home.arpa" {
+				t.Errorf("%s with %q: %q, %v", name, password, u.Name, err)
+			}
+		}()
+	}
+	wg.Wait()
+
+	for range checksAtOnce {
+		a.slots <- struct{}{}
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := a.Password(testFrom, "bob", "another")
+		done <- err
+	}()
+	select {
+	case <-done:
+		t.Error("a derivation more than may run side by side")
+	case <-time.After(50 * time.Millisecond):
+	}
+	<-a.slots
+	if err := <-done; !errors.Is(err, ErrAuth) {
+		t.Error(err)
+	}
+}
+
+// TestFailureLimits checks what failed logins lead to: never a locked account, only a network that has to wait.
+func TestFailureLimits(t *testing.T) {
+	a, now := testAuth(t)
+	a.cfg.Limits.LoginsMinute, a.cfg.Limits.LoginsDay = 3, 7
+	n := 0
+	try := func(what, from, password string, want error) {
+		t.Helper()
+		if password == "" {
+			n++
+			password = fmt.Sprint("guess ", n)
+		}
+		if _, err := a.Password(netip.MustParseAddr(from), "ann", password); !errors.Is(err, want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for range 3 {
+		try("guess", "192.0.2.7", "", ErrAuth)
+	}
+	before := a.derived.Load()
+	try("the fourth in a minute", "192.0.2.7", "", ErrAuthRate)
+	try("the right password", "192.0.2.7", "secret", ErrAuthRate)
+	if a.derived.Load() != before {
+		t.Error("a refused login costs a derivation")
+	}
+	c := scramClient{gs2: "n,,", name: "ann", password: "secret", nonce: "x"}
+	if _, err := c.login(a, loginFrom{addr: netip.MustParseAddr("192.0.2.7")}, mechScram); !errors.Is(err, ErrAuthRate) {
+		t.Errorf("by SCRAM: %v", err)
+	}
+	try("from elsewhere", "192.0.2.8", "secret", nil)
+	try("IPv4 in IPv6", "::ffff:192.0.2.7", "secret", ErrAuthRate)
+	*now = now.Add(time.Minute)
+	try("a minute later", "192.0.2.7", "secret", nil)
+	for range 3 {
+		try("guess", "192.0.2.7", "", ErrAuth)
+	}
+	*now = now.Add(time.Minute)
+	try("the seventh today", "192.0.2.7", "", ErrAuth)
+	try("the eighth today", "192.0.2.7", "", ErrAuthRate)
+	*now = now.Add(23 * time.Hour)
+	try("hours later", "192.0.2.7", "secret", ErrAuthRate)
+	*now = now.Add(time.Hour)
+	try("tomorrow", "192.0.2.7", "secret", nil)
+
+	for range 3 {
+		try("guess", "2001:db8:1:2::3", "", ErrAuth)
+	}
+	try("the same /64", "2001:db8:1:2:ffff::", "secret", ErrAuthRate)
+	try("another /64", "2001:db8:1:3::3", "secret", nil)
+
+	for i := range 30 { // a phone with an old password
+		*now = now.Add(10 * time.Minute)
+		try(fmt.Sprint("phone ", i), "192.0.2.9", "old password", ErrAuth)
+	}
+	try("beside the phone", "192.0.2.9", "secret", nil)
+	try("loopback", "127.0.0.1", "", ErrAuth)
+	try("loopback", "127.0.0.1", "", ErrAuth)
+	try("loopback", "127.0.0.1", "", ErrAuth)
+	try("loopback has no privilege", "127.0.0.1", "secret", ErrAuthRate)
+
+	for i := range 2 * maxFailing {
+		a.failed(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32), uint64(i+1))
+		*now = now.Add(time.Millisecond)
+	}
+	if len(a.failing) > maxFailing {
+		t.Errorf("%d networks in memory", len(a.failing))
+	}
+}
+
+// TestFailureDelay checks that answers come ever later, and that a stopping server does not wait for that.
+func TestFailureDelay(t *testing.T) {
+	last := time.Duration(0)
+	for n := 1; n < 100; n++ {
+		d := failureDelay(n)
+		if d < last || d > maxDelay || n == 1 && d != firstDelay {
+			t.Errorf("failure %d waits %v, the one before %v", n, d, last)
+		}
+		last = d
+	}
+	if last != maxDelay {
+		t.Errorf("at last %v", last)
+	}
+	a, _ := testAuth(t)
+	a.stop = nil
+	start := time.Now()
+	if _, err := a.Password(testFrom, "ann", "wrong"); !errors.Is(err, ErrAuth) || time.Since(start) < firstDelay {
+		t.Errorf("%v after %v", err, time.Since(start))
+	}
+	stop := make(chan struct{})
+	a.stop = stop
+	a.failing[loginNetwork(testFrom)].minute = 9
+	time.AfterFunc(20*time.Millisecond, func() { close(stop) })
+	start = time.Now()
+	if a.failed(loginNetwork(testFrom), 1); time.Since(start) > maxDelay/2 {
+		t.Errorf("stopped, and waits %v", time.Since(start))
+	}
+}
+
+// TestCalibration checks that the iterations are measured once for each file and stay, and that they fit the machine.
+func TestCalibration(t *testing.T) {
+	a, _ := testAuth(t)
+	err := a.store.Write(func(tx *Tx) error { return tx.SetSetting(settingIterations, nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := a.Secret("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := parseSecret(first)
+	if err != nil || s.iterations < minIterations || s.iterations > maxIterations {
+		t.Errorf("%d iterations, %v", s.iterations, err)
+	}
+	for range 3 {
+		p, err := NewAuth(a.cfg, a.store).parameters()
+		if err != nil || p.iterations != s.iterations {
+			t.Errorf("%d iterations and then %d, %v", s.iterations, p.iterations, err)
+		}
+	}
+	if n := calibrate(); n < minIterations || n > maxIterations {
+		t.Errorf("%d iterations", n)
+	}
+}
+
+func TestSASLPrep(t *testing.T) {
+	for _, c := range []struct{ in, want string }{ // the first five are the examples of RFC 4013 §3
+		{"I\u00adX", "IX"},
+		{"user", "user"},
+		{"USER", "USER"},
+		{"\u00aa", "a"},
+		{"\u2168", "IX"},
+		{"pass word", "pass word"},
+		{"pass\u00a0word", "pass word"},
+		{"pass\u3000word", "pass word"},
+		{"\uff11\uff12\uff13\uff41", "123a"},
+		{"密码", "密码"},
+		{"e\u0301", "\u00e9"},
+		{"\u7c73\ufe0f", "\u7c73"},
+		{"caf\xe9", "caf\xe9"}, // Latin-1 of an old device is left alone
+		{"\x07", "\x07"},
+	} {
+		if got := saslPrep(c.in); got != c.want {
+			t.Errorf("%q becomes %q", c.in, got)
+		}
+	}
+}
+
+func TestSecretForms(t *testing.T) {
+	text, err := MakeSecret("pässword", minIterations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := parseSecret(text)
+	if err != nil || s.String() != text || s.iterations != minIterations || len(s.salt) != 16 {
+		t.Errorf("%q: %v, %q", text, err, s)
+	}
+	if other, _ := MakeSecret("pässword", minIterations); other == text {
+		t.Error("the same salt twice")
+	}
+	if _, err := MakeSecret("", minIterations); err == nil {
+		t.Error("an empty password")
+	}
+	for _, bad := range []string{"", "x", "SCRAM-SHA-256", "SCRAM-SHA-256$", "SCRAM-SHA-256$0:AA==$AA==:AA==", "SCRAM-SHA-256$-1:AA==$AA==:AA==",
+		"SCRAM-SHA-256$x:AA==$AA==:AA==", "SCRAM-SHA-256$4096:?$AA==:AA==", "SCRAM-SHA-256$4096:AA==$?:AA==", "SCRAM-SHA-1$4096:AA==$AA==:AA=="} {
+		if _, err := parseSecret(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+// FuzzSASL says anything in any mechanism. Nobody gets in, and an error is one that the protocols know.
+func FuzzSASL(f *testing.F) {
+	f.Add("PLAIN", "AGFubgB3cm9uZw==", "", "")
+	f.Add("LOGIN", "", "YW5u", "d3Jvbmc=")
+	f.Add("SCRAM-SHA-256", "biwsbj1hbm4scj1hYmM=", "Yz1iaXdzLHI9YWJjZCxwPUFBQUE=", "")
+	f.Add("SCRAM-SHA-256-PLUS", "cD10bHMtZXhwb3J0ZXIsLG49YW5uLHI9YWJj", "*", "=")
+	a, now := testAuth(f)
+	a.cfg.Limits.LoginsMinute, a.cfg.Limits.LoginsDay = 1<<30, 1<<30
+	f.Fuzz(func(t *testing.T, mech, initial, second, third string) {
+		*now = now.Add(time.Second)
+		lines := []string{second, third}
+		u, err := a.Login(loginFrom{addr: testFrom, plain: true, login: true, binding: []byte("x")}, mech, initial, func(string) (string, error) {
+			if len(lines) == 0 {
+				return "", io.EOF
+			}
+			line := lines[0]
+			lines = lines[1:]
+			return line, nil
+		})
+		if u.ID != 0 || err == nil {
+			t.Fatalf("%q %q %q %q: %q got in", mech, initial, second, third, u.Name)
+		}
+		for _, known := range []error{ErrAuth, ErrAuthSyntax, ErrAuthCancelled, ErrMechanism, io.EOF} {
+			if errors.Is(err, known) {
+				return
+			}
+		}
+		t.Errorf("%q %q %q %q: %v", mech, initial, second, third, err)
+	})
 }
