@@ -4,6 +4,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -69,7 +70,12 @@ var imapCommands = map[string]imapCommand{
 	"GETACL":      {run: (*imapConn).cmdGetACL, states: imapLoggedIn},
 	"LISTRIGHTS":  {run: (*imapConn).cmdListRights, states: imapLoggedIn},
 	"MYRIGHTS":    {run: (*imapConn).cmdMyRights, states: imapLoggedIn},
-	"IDLE":        {run: (*imapConn).cmdIdle, states: imapLoggedIn},
+
+	"GETMETADATA":  {run: (*imapConn).cmdGetMetadata, states: imapLoggedIn},
+	"SETMETADATA":  {run: (*imapConn).cmdSetMetadata, states: imapLoggedIn},
+	"GETQUOTA":     {run: (*imapConn).cmdGetQuota, states: imapLoggedIn},
+	"GETQUOTAROOT": {run: (*imapConn).cmdGetQuotaRoot, states: imapLoggedIn},
+	"IDLE":         {run: (*imapConn).cmdIdle, states: imapLoggedIn},
 
 	"CHECK":       {run: (*imapConn).cmdNoop, states: imapSelected},
 	"CLOSE":       {run: (*imapConn).cmdClose, states: imapSelected},
@@ -130,6 +136,11 @@ var imapCapabilities = []imapCapability{
 	{name: "ACL", rfc: 4314, states: imapLoggedIn},
 	{name: "RIGHTS", rfc: 4314, states: imapLoggedIn, value: func(*imapConn) string { return "texk" }},
 	{name: "LIST-MYRIGHTS", rfc: 8440, states: imapLoggedIn},
+	{name: "QUOTA", rfc: 9208, states: imapLoggedIn},
+	{name: "QUOTA=RES-STORAGE", rfc: 9208, states: imapLoggedIn},
+	{name: "QUOTA=RES-MESSAGE", rfc: 9208, states: imapLoggedIn},
+	{name: "STATUS=SIZE", rfc: 8438, states: imapLoggedIn},
+	{name: "APPENDLIMIT", rfc: 7889, states: imapLoggedIn, value: func(c *imapConn) string { return fmt.Sprint(int64(c.srv.cfg.Limits.Message)) }},
 	{name: "LIST-STATUS", rfc: 5819, states: imapLoggedIn},
 	{name: "CREATE-SPECIAL-USE", rfc: 6154, states: imapLoggedIn},
 	{name: "XLIST", rfc: 6154, states: imapLoggedIn},

@@ -317,21 +317,29 @@ func (c *imapConn) subscribe(tx *Tx, name string, on bool) error {
 	return err
 }
 
-// imapStatusItems is what STATUS and LIST RETURN (STATUS) can ask for.
-var imapStatusItems = map[string]func(c *imapConn, m *Mailbox) string{
-	"MESSAGES":      func(c *imapConn, m *Mailbox) string { return fmt.Sprint(m.Exists) },
-	"RECENT":        func(c *imapConn, m *Mailbox) string { return fmt.Sprint(c.srv.store.Recent(*m)) },
-	"UIDNEXT":       func(c *imapConn, m *Mailbox) string { return fmt.Sprint(m.UIDNext) },
-	"UIDVALIDITY":   func(c *imapConn, m *Mailbox) string { return fmt.Sprint(m.UIDValidity) },
-	"UNSEEN":        func(c *imapConn, m *Mailbox) string { return fmt.Sprint(m.Unseen) },
-	"HIGHESTMODSEQ": func(c *imapConn, m *Mailbox) string { return fmt.Sprint(m.HighestModSeq) },
+// imapStatusItems is what STATUS and LIST RETURN (STATUS) can ask for. All but DELETED-STORAGE stand in the mailbox's row.
+var imapStatusItems = map[string]func(c *imapConn, m *Mailbox) int64{
+	"MESSAGES":      func(c *imapConn, m *Mailbox) int64 { return m.Exists },
+	"RECENT":        func(c *imapConn, m *Mailbox) int64 { return c.srv.store.Recent(*m) },
+	"UIDNEXT":       func(c *imapConn, m *Mailbox) int64 { return int64(m.UIDNext) },
+	"UIDVALIDITY":   func(c *imapConn, m *Mailbox) int64 { return int64(m.UIDValidity) },
+	"UNSEEN":        func(c *imapConn, m *Mailbox) int64 { return m.Unseen },
+	"DELETED":       func(c *imapConn, m *Mailbox) int64 { return m.Deleted },
+	"SIZE":          func(c *imapConn, m *Mailbox) int64 { return m.Bytes },                         // RFC 8438
+	"HIGHESTMODSEQ": func(c *imapConn, m *Mailbox) int64 { return int64(m.HighestModSeq) },          // RFC 7162 §3.1.7
+	"APPENDLIMIT":   func(c *imapConn, m *Mailbox) int64 { return int64(c.srv.cfg.Limits.Message) }, // RFC 7889 §4
+	"MAILBOXID":     nil,                                                                            // RFC 8474 §4.3, not a number
+	"DELETED-STORAGE": func(c *imapConn, m *Mailbox) (n int64) { // RFC 9208 §5.1
+		c.srv.store.Read(func(tx *Tx) (err error) { n, err = tx.DeletedBytes(*m); return err })
+		return n
+	},
 }
 
 // statusItems reads the list of what STATUS shall tell.
 func (p *imapParser) statusItems() (items []string) {
 	p.list(func() {
 		name := strings.ToUpper(p.atom())
-		if imapStatusItems[name] == nil {
+		if _, ok := imapStatusItems[name]; !ok {
 			p.fail("Unknown status item %.30q", name)
 		}
 		if name == "HIGHESTMODSEQ" {
@@ -368,7 +376,11 @@ func (c *imapConn) putStatus(name string, m *Mailbox, items []string) {
 	c.putMailbox(name)
 	var out []string
 	for _, item := range items {
-		out = append(out, item+" "+imapStatusItems[item](c, m))
+		if item == "MAILBOXID" {
+			out = append(out, fmt.Sprintf("MAILBOXID (F%d)", m.ID))
+		} else {
+			out = append(out, fmt.Sprintf("%s %d", item, imapStatusItems[item](c, m)))
+		}
 	}
 	c.putf(" (%s)\r\n", strings.Join(out, " "))
 }

@@ -168,7 +168,13 @@ func (p *imapParser) nstring() string {
 	return p.string()
 }
 
-func (p *imapParser) stringLiteral() string {
+// literal8 reads "~{n}", which may hold NULs (RFC 3516 §4.2).
+func (p *imapParser) literal8() string { return p.smallLiteral(true) }
+
+func (p *imapParser) stringLiteral() string { return p.smallLiteral(false) }
+
+// smallLiteral reads a literal that is no message into memory.
+func (p *imapParser) smallLiteral(nul bool) string {
 	n, sync, _ := p.literalSize()
 	limit := int64(imapLiteralMax)
 	if p.c.state == imapNotAuth {
@@ -183,7 +189,7 @@ func (p *imapParser) stringLiteral() string {
 	}
 	var buf bytes.Buffer
 	p.readLiteral(&buf, n, sync)
-	if bytes.IndexByte(buf.Bytes(), 0) >= 0 {
+	if !nul && bytes.IndexByte(buf.Bytes(), 0) >= 0 {
 		p.fail("NUL in a string")
 	}
 	p.took += int(n)
@@ -624,6 +630,21 @@ func (c *imapConn) putNString(s string) {
 		return
 	}
 	c.putString(s)
+}
+
+// putAstring writes an atom where that is possible, else a string.
+func (c *imapConn) putAstring(s string) {
+	for i := range len(s) {
+		if !imapAtomChar(s[i]) || s[i] >= 0x80 {
+			c.putString(s)
+			return
+		}
+	}
+	if s == "" || strings.EqualFold(s, "NIL") {
+		c.putString(s)
+		return
+	}
+	c.w.WriteString(s)
 }
 
 // putLiteral8 writes a literal of octets that may contain NUL: "~{n}" (RFC 3516 §4.2, RFC 9051 §9 literal8).

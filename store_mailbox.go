@@ -199,17 +199,23 @@ func (tx *Tx) Used(owner UserID) (bytes, messages int64, err error) {
 	return bytes, messages, err
 }
 
-// room returns ErrQuota when the owner may not have so many more octets.
-func (tx *Tx) room(owner UserID, more int64) error {
-	var quota int64
-	if err := tx.one(`SELECT quota FROM users WHERE id=?`, []any{owner}, &quota); err != nil || quota == 0 {
+// room returns ErrQuota when the owner may not have so many more octets and messages.
+func (tx *Tx) room(owner UserID, bytes, messages int64) error {
+	var maxBytes, maxMessages int64
+	err := tx.one(`SELECT quota,quota_messages FROM users WHERE id=?`, []any{owner}, &maxBytes, &maxMessages)
+	if err != nil || maxBytes == 0 && maxMessages == 0 {
 		return err
 	}
-	used, _, err := tx.Used(owner)
-	if err == nil && used+more > quota {
-		err = fmt.Errorf("%w: %d of %d octets used", ErrQuota, used, quota)
+	usedBytes, used, err := tx.Used(owner)
+	switch {
+	case err != nil:
+		return err
+	case maxBytes > 0 && usedBytes+bytes > maxBytes:
+		return fmt.Errorf("%w: %d of %d octets used", ErrQuota, usedBytes, maxBytes)
+	case maxMessages > 0 && used+messages > maxMessages:
+		return fmt.Errorf("%w: %d of %d messages", ErrQuota, used, maxMessages)
 	}
-	return err
+	return nil
 }
 
 // FirstRecent is the UID from which on messages up to before next would be given as \Recent to the next session.

@@ -69,7 +69,7 @@ func (tx *Tx) bump(user UserID) (ModSeq, error) {
 
 // Append puts content into a mailbox. ErrQuota when its owner has no room.
 func (tx *Tx) Append(m Mailbox, b Blob, f Flags, internal time.Time) (Message, error) {
-	if err := tx.room(m.Owner, b.Size); err != nil {
+	if err := tx.room(m.Owner, b.Size, 1); err != nil {
 		return Message{}, err
 	}
 	row := Message{Flags: f, Blob: b.ID, Size: b.Size, Internal: internal, Saved: tx.s.Now(), Thread: b.Thread, Form: b.Form}
@@ -366,7 +366,7 @@ func (tx *Tx) Copy(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err er
 	for _, r := range rows {
 		bytes += r.Size
 	}
-	if err := tx.room(to.Owner, bytes); err != nil {
+	if err := tx.room(to.Owner, bytes, int64(len(rows))); err != nil {
 		return nil, nil, err
 	}
 	return tx.copyRows(rows, to)
@@ -383,7 +383,7 @@ func (tx *Tx) Move(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err er
 		for _, r := range rows {
 			bytes += r.Size
 		}
-		if err := tx.room(to.Owner, bytes); err != nil {
+		if err := tx.room(to.Owner, bytes, int64(len(rows))); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -6,11 +6,13 @@ import (
 	"fmt"
 )
 
-// Annotation is a named value. A nil Value is one that was removed; it is remembered so that watchers can be told.
+// Annotation is a named value of a mailbox or of the server.
 type Annotation struct {
-	Entry  string // in lower case, such as /shared/comment
-	Value  []byte
-	ModSeq ModSeq
+	Mailbox MailboxID // 0 is the server
+	User    UserID    // whose it is, 0 for one that all may see
+	Entry   string    // in lower case, such as /shared/comment
+	Gone    bool      // removed; it is remembered so that watchers can be told
+	ModSeq  ModSeq
 }
 
 const (
@@ -23,45 +25,28 @@ const (
 // ErrTooMany is for more of something than there may be.
 var ErrTooMany = errors.New("too many")
 
-// Annotations calls fn for those of a mailbox (0 is the server) that are shared and the user's own, by name. Values are read
-// only where want says so.
-func (tx *Tx) Annotations(id MailboxID, user UserID, since ModSeq, fn func(a Annotation, value func() ([]byte, error)) error) error {
-	var all []Annotation
-	var users []UserID
-	err := tx.each(`SELECT user,entry,modseq,value IS NULL FROM metadata WHERE mailbox=? AND user IN (0,?) AND modseq>? ORDER BY entry`,
+// Annotations lists those of a mailbox that are shared or the user's own and changed after since, by name.
+func (tx *Tx) Annotations(id MailboxID, user UserID, since ModSeq) (all []Annotation, err error) {
+	err = tx.each(`SELECT user,entry,modseq,value IS NULL FROM metadata WHERE mailbox=? AND user IN (0,?) AND modseq>? ORDER BY entry`,
 		[]any{id, user, since}, func(scan func(...any) error) error {
-			var a Annotation
-			var u UserID
-			var gone bool
-			if err := scan(&u, &a.Entry, &a.ModSeq, &gone); err != nil {
-				return err
-			}
-			if !gone {
-				a.Value = []byte{}
-			}
-			all, users = append(all, a), append(users, u)
-			return nil
-		})
-	if err != nil {
-		return err
-	}
-	for i, a := range all {
-		value := func() (b []byte, err error) {
-			err = tx.one(`SELECT value FROM metadata WHERE mailbox=? AND user=? AND entry=?`, []any{id, users[i], a.Entry}, &b)
-			return b, err
-		}
-		if err := fn(a, value); err != nil {
+			a := Annotation{Mailbox: id}
+			err := scan(&a.User, &a.Entry, &a.ModSeq, &a.Gone)
+			all = append(all, a)
 			return err
-		}
-	}
-	return nil
+		})
+	return all, err
 }
 
-// SetAnnotation sets a value, or removes it if it is nil. user is 0 for what all may see. owner's modseq stamps the change.
-// ErrTooBig, ErrTooMany.
-func (tx *Tx) SetAnnotation(owner UserID, id MailboxID, user UserID, entry string, value []byte) error {
-	if len(value) > maxAnnotation || len(entry) > maxAnnotationName {
-		return fmt.Errorf("annotation %s: %w", entry, ErrTooBig)
+// AnnotationValue reads a value. ErrNotFound.
+func (tx *Tx) AnnotationValue(a Annotation) (value []byte, err error) {
+	err = tx.one(`SELECT value FROM metadata WHERE mailbox=? AND user=? AND entry=? AND value IS NOT NULL`, []any{a.Mailbox, a.User, a.Entry}, &value)
+	return value, err
+}
+
+// SetAnnotation sets a value, or removes it if it is nil. owner's modseq stamps the change. ErrTooBig, ErrTooMany.
+func (tx *Tx) SetAnnotation(owner UserID, a Annotation, value []byte) error {
+	if len(value) > maxAnnotation || len(a.Entry) > maxAnnotationName {
+		return fmt.Errorf("annotation %s: %w", a.Entry, ErrTooBig)
 	}
 	mod, err := tx.bump(owner)
 	if err != nil {
@@ -69,14 +54,14 @@ func (tx *Tx) SetAnnotation(owner UserID, id MailboxID, user UserID, entry strin
 	}
 	var have, graves int
 	err = tx.one(`SELECT coalesce(sum(value IS NOT NULL),0), coalesce(sum(value IS NULL),0) FROM metadata WHERE mailbox=? AND user=? AND entry<>?`,
-		[]any{id, user, entry}, &have, &graves)
+		[]any{a.Mailbox, a.User, a.Entry}, &have, &graves)
 	switch {
 	case err != nil:
 		return err
 	case value != nil && have >= maxAnnotations:
-		return fmt.Errorf("annotation %s: %w", entry, ErrTooMany)
+		return fmt.Errorf("annotation %s: %w", a.Entry, ErrTooMany)
 	case graves >= maxAnnotationGraves:
-		if _, err := tx.exec(`DELETE FROM metadata WHERE mailbox=? AND user=? AND value IS NULL`, id, user); err != nil {
+		if _, err := tx.exec(`DELETE FROM metadata WHERE mailbox=? AND user=? AND value IS NULL`, a.Mailbox, a.User); err != nil {
 			return err
 		}
 	}
@@ -84,7 +69,7 @@ func (tx *Tx) SetAnnotation(owner UserID, id MailboxID, user UserID, entry strin
 	if value != nil {
 		v = value
 	}
-	_, err = tx.exec(`INSERT OR REPLACE INTO metadata(mailbox,user,entry,value,modseq) VALUES(?,?,?,?,?)`, id, user, entry, v, mod)
+	_, err = tx.exec(`INSERT OR REPLACE INTO metadata(mailbox,user,entry,value,modseq) VALUES(?,?,?,?,?)`, a.Mailbox, a.User, a.Entry, v, mod)
 	return err
 }
 

@@ -21,10 +21,11 @@ type User struct {
 	Admin    bool
 	Disabled bool
 	Quota    int64 // octets; 0 is no limit
+	Messages int64 // how many there may be; 0 is no limit
 	Created  time.Time
 }
 
-const userColumns = `id,name,secret,admin,disabled,quota,created`
+const userColumns = `id,name,secret,admin,disabled,quota,quota_messages,created`
 
 // specialMailboxes are made with every user, subscribed; INBOX first.
 var specialMailboxes = []struct{ name, special string }{
@@ -66,7 +67,7 @@ func (tx *Tx) UserByID(id UserID) (u User, err error) {
 }
 
 func userDest(u *User) []any {
-	return []any{&u.ID, &u.Name, &u.Secret, &u.Admin, &u.Disabled, &u.Quota, (*unixTime)(&u.Created)}
+	return []any{&u.ID, &u.Name, &u.Secret, &u.Admin, &u.Disabled, &u.Quota, &u.Messages, (*unixTime)(&u.Created)}
 }
 
 // unixTime scans seconds since 1970.
@@ -94,7 +95,8 @@ func (tx *Tx) Users() (all []User, err error) {
 
 // UpdateUser stores the user's secret, rights and quota. The name and the ID can't change.
 func (tx *Tx) UpdateUser(u User) error {
-	n, err := tx.exec(`UPDATE users SET secret=?, admin=?, disabled=?, quota=? WHERE id=? AND id<>1`, u.Secret, u.Admin, u.Disabled, u.Quota, u.ID)
+	n, err := tx.exec(`UPDATE users SET secret=?, admin=?, disabled=?, quota=?, quota_messages=? WHERE id=? AND id<>1`,
+		u.Secret, u.Admin, u.Disabled, u.Quota, u.Messages, u.ID)
 	if err == nil && n == 0 {
 		err = ErrNotFound
 	}
