@@ -464,6 +464,9 @@ func (s *Server) deliverQueued(q *QueueItem, r QueueRcpt) error {
 		if err := s.enqueue(tx, &p); err != nil {
 			return err
 		}
+		if err := tx.SentOutcome(q.Name, r.Addr.String(), SentDelivered, ""); err != nil {
+			return err
+		}
 		return tx.QueueDone(q.ID, r)
 	})
 }
@@ -531,6 +534,13 @@ func settleOne(tx *Tx, q *QueueItem, o outcome) error {
 	case o.soon:
 		return nil
 	case o.action != ActionDelayed:
+		state := SentDelivered
+		if o.action == ActionFailed {
+			state = SentFailed
+		}
+		if err := tx.SentOutcome(q.Name, o.rcpt.Addr.String(), state, o.said); err != nil {
+			return err
+		}
 		return tx.QueueDone(q.ID, o.rcpt)
 	}
 	if o.rcpt.Warned {

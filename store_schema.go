@@ -65,7 +65,7 @@ CREATE TABLE blobs(
   codec INTEGER NOT NULL DEFAULT 0, head BLOB NOT NULL, tree BLOB NOT NULL);
 CREATE INDEX blobs_free ON blobs(id) WHERE refs=0;
 CREATE TABLE chunks(id INTEGER PRIMARY KEY, data BLOB NOT NULL);
-` + queueSchema
+` + queueSchema + webSchema
 
 // migrate brings the file to the newest schema, all steps in one transaction. A file of a newer program is refused.
 func (s *Store) migrate() error {

@@ -120,6 +120,9 @@ func (tx *Tx) RemoveUser(id UserID) error {
 			return err
 		}
 	}
+	if err := tx.removeLetters(id); err != nil {
+		return err
+	}
 	n, err := tx.exec(`DELETE FROM users WHERE id=? AND id<>1`, id)
 	if err == nil && n == 0 {
 		err = ErrNotFound
