@@ -128,6 +128,12 @@ func (t *TLS) Leaf() *x509.Certificate {
 	return c.Leaf
 }
 
+// hasName says whether the certificate in use is for the name.
+func (t *TLS) hasName(host string) bool {
+	leaf := t.Leaf()
+	return leaf != nil && leaf.VerifyHostname(host) == nil
+}
+
 // certificate is asked for in every handshake, and now and then looks whether another one is due. What goes wrong
 // then is logged, and the old one kept; it never fails.
 func (t *TLS) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
