@@ -24,6 +24,7 @@ type testServer struct {
 	*Server
 	addr map[string]string // service → address
 	path string            // of the database
+	web  *webApp
 }
 
 var testSecret = sync.OnceValue(func() string {
@@ -85,6 +86,13 @@ func openServer(tb testing.TB, path string, opt StoreOptions, config ...string) 
 		go s.serve(l, &services[i])
 		tb.Cleanup(func() { l.Close() })
 	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.addr["http"] = l.Addr().String()
+	s.web = s.newWeb()
+	s.wg.Go(func() { s.serveHTTP(s.web, l, false) })
 	tb.Cleanup(func() {
 		s.Shutdown()
 		if err := st.Close(); err != nil {

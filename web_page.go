@@ -1,0 +1,311 @@
+// Pages: templates in two languages, and what every page shows around its own content.
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"html/template"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// webLang is a language with its templates, parsed when somebody first asks for it.
+type webLang struct {
+	Code  string // as in the lang attribute
+	words map[string]string
+	tmpl  *template.Template
+}
+
+// T translates a text, which is its own key in English.
+func (l *webLang) T(text string) string {
+	if t, ok := l.words[text]; ok {
+		return t
+	}
+	return text
+}
+
+// F translates and fills in.
+func (l *webLang) F(text string, args ...any) string { return fmt.Sprintf(l.T(text), args...) }
+
+// N translates with a number: one for 1, many for the rest, both with %s for the number.
+func (l *webLang) N(n int64, one, many string) string {
+	if n == 1 {
+		return l.F(one, "1")
+	}
+	return l.F(many, webNumber(n))
+}
+
+// webNumber groups digits: 12,345.
+func webNumber(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// Size is a number of octets for people.
+func (l *webLang) Size(n int64) string {
+	switch {
+	case n < 1000:
+		return l.F("%d bytes", n)
+	case n < 1000<<10:
+		return fmt.Sprintf("%.0f KB", max(float64(n)/1024, 1))
+	case n < 1000<<20:
+		return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.2f GB", float64(n)/(1<<30))
+}
+
+// Short is a time as a list shows it: the time today, the day this year, the date before.
+func (l *webLang) Short(t, now time.Time) string {
+	t, now = t.Local(), now.Local()
+	zh := l.Code == "zh"
+	switch {
+	case t.YearDay() == now.YearDay() && t.Year() == now.Year():
+		return t.Format("15:04")
+	case t.Year() == now.Year() && zh:
+		return t.Format("1月2日")
+	case t.Year() == now.Year():
+		return t.Format("2 Jan")
+	case zh:
+		return t.Format("2006年1月2日")
+	}
+	return t.Format("2 Jan 2006")
+}
+
+// Long is a time in full.
+func (l *webLang) Long(t time.Time) string {
+	t = t.Local()
+	if l.Code == "zh" {
+		return t.Format("2006年1月2日 ") + "星期" + []string{"日", "一", "二", "三", "四", "五", "六"}[t.Weekday()] + t.Format(" 15:04")
+	}
+	return t.Format("Monday, 2 January 2006, 15:04")
+}
+
+// Stamp is a time to the minute, with the day if it is not today.
+func (l *webLang) Stamp(t time.Time) string {
+	t = t.Local()
+	if now := time.Now(); t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format("15:04")
+	}
+	return l.Short(t, t.Add(48*time.Hour)) + t.Format(" 15:04")
+}
+
+// language gives a language with its templates.
+func (a *webApp) language(code string) *webLang {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.pages[code]; l != nil {
+		return l
+	}
+	l := &webLang{Code: code}
+	if code == "zh" {
+		l.words = webChinese()
+	}
+	l.tmpl = template.Must(template.New("").Funcs(a.functions(l)).ParseFS(webFiles, "web/*.html"))
+	a.pages[code] = l
+	return l
+}
+
+// functions are what templates can call.
+func (a *webApp) functions(l *webLang) template.FuncMap {
+	return template.FuncMap{
+		"t": l.T, "f": l.F, "n": func(n any, one, many string) string { return l.N(webInt(n), one, many) },
+		"size":   func(n any) string { return l.Size(webInt(n)) },
+		"short":  func(t time.Time) string { return l.Short(t, a.s.store.Now()) },
+		"long":   l.Long,
+		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"num":    func(n any) string { return webNumber(webInt(n)) },
+		"icon":   webIcon,
+		"static": func(name string) string { return "/static/" + name + "?" + a.version },
+		"lang":   func() string { return map[string]string{"en": "en", "zh": "zh-Hans"}[l.Code] },
+		"letter": webInitial, "tint": webTint,
+		"dict": func(kv ...any) map[string]any {
+			m := map[string]any{}
+			for i := 0; i+1 < len(kv); i += 2 {
+				m[kv[i].(string)] = kv[i+1]
+			}
+			return m
+		},
+		"depth":  func(name string) int { return min(strings.Count(name, "/"), 5) },
+		"base":   path.Base,
+		"folder": func(m Mailbox) string { return l.folderName(m) },
+		"list":   func(s ...string) []string { return s },
+		"bar":    webBar, "stamp": l.Stamp,
+	}
+}
+
+// webBar is how full a bar is, in steps of five percent: a class, because pages have no inline styles.
+func webBar(part, whole int64) int {
+	if whole <= 0 {
+		return 0
+	}
+	return int(min(part*20/whole, 20)) * 5
+}
+
+func webInt(n any) int64 {
+	switch n := n.(type) {
+	case int:
+		return int64(n)
+	case int64:
+		return n
+	case UID:
+		return int64(n)
+	}
+	return 0
+}
+
+// webInitial is the letter in a sender's circle.
+func webInitial(name string) string {
+	for _, r := range name {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return string(unicode.ToUpper(r))
+		}
+	}
+	return "@"
+}
+
+// webTint picks one of eight colours for a sender, always the same one.
+func webTint(address string) int { return int(sha256.Sum256([]byte(strings.ToLower(address)))[0] % 8) }
+
+// folderName shows the folders that everybody has in the reader's language.
+func (l *webLang) folderName(m Mailbox) string {
+	if m.Name == "INBOX" {
+		return l.T("Inbox")
+	}
+	if m.Special != "" && !strings.Contains(m.Name, "/") {
+		return l.T(m.Name)
+	}
+	return path.Base(m.Name)
+}
+
+// webPage is what the frame of every page needs. D is the page's own.
+type webPage struct {
+	Title, Kind string // Kind is the template's name
+	User        User
+	CSRF        string
+	Theme       string
+	Here        string // this page's address, for forms that come back to it
+	Note        *webNote
+	Folders     []webFolder
+	Box         MailboxID // the folder that is open
+	Query       string
+	Waiting     int // letters that wait to be sent
+	Used, Quota int64
+	Hostname    string
+	Keys        bool // shortcuts are on
+	D           any
+}
+
+// webFolder is an entry of the list of folders.
+type webFolder struct {
+	Mailbox
+	Icon   string
+	Open   bool
+	Shared bool
+	Depth  int
+}
+
+func (q *webReq) page(kind, title string, d any) error {
+	return q.status(http.StatusOK, kind, title, d)
+}
+
+// status renders a page with a status other than 200.
+func (q *webReq) status(code int, kind, title string, d any) error {
+	p := webPage{Title: q.lang.T(title), Kind: kind, User: q.user, CSRF: q.formToken(), Theme: q.look().Theme,
+		Here: q.r.URL.RequestURI(), Hostname: q.s.cfg.Hostname, D: d, Keys: true}
+	if q.r.Method != http.MethodGet {
+		p.Here = "/"
+	}
+	if b, ok := d.(webInBox); ok {
+		p.Box, p.Query = b.inBox()
+	}
+	if q.user.ID != 0 {
+		if err := q.frame(&p); err != nil {
+			q.log.Error("page frame", "user", q.user.Name, "err", err)
+		}
+	}
+	var b bytes.Buffer
+	if err := q.lang.tmpl.ExecuteTemplate(&b, kind, p); err != nil {
+		q.log.Error("template", "page", kind, "err", err)
+		http.Error(q.w, "Internal error", http.StatusInternalServerError)
+		return nil
+	}
+	q.send(code, "text/html; charset=utf-8", b.Bytes())
+	return nil
+}
+
+// webInBox is a page's content that belongs to a folder.
+type webInBox interface{ inBox() (MailboxID, string) }
+
+// frame fills in what is around the content for somebody who is logged in.
+func (q *webReq) frame(p *webPage) error {
+	p.Note = q.takeNote()
+	return q.s.store.Read(func(tx *Tx) error {
+		folders, err := q.folders(tx)
+		if err != nil {
+			return err
+		}
+		for i := range folders {
+			folders[i].Open = folders[i].ID == p.Box
+		}
+		p.Folders = folders
+		letters, err := tx.WaitingLetters(q.user.ID)
+		if err != nil {
+			return err
+		}
+		p.Waiting, p.Quota = len(letters), q.user.Quota
+		p.Used, _, err = tx.Used(q.user.ID)
+		return err
+	})
+}
+
+// webFolderOrder puts the folders that everybody has first, each with its icon.
+var webFolderOrder = []struct{ special, icon string }{
+	{"INBOX", "inbox"}, {`\Drafts`, "draft"}, {`\Sent`, "sent"}, {`\Archive`, "archive"}, {`\Junk`, "junk"}, {`\Trash`, "trash"},
+}
+
+// folders lists what the user may see: special folders first, then the others, then those that belong to everybody.
+func (q *webReq) folders(tx *Tx) ([]webFolder, error) {
+	boxes, err := tx.Mailboxes(q.user.ID)
+	if err != nil {
+		return nil, err
+	}
+	var all []webFolder
+	taken := map[MailboxID]bool{}
+	for _, o := range webFolderOrder {
+		for _, m := range boxes {
+			if !taken[m.ID] && (m.Special == o.special || o.special == m.Name) {
+				taken[m.ID] = true
+				all = append(all, webFolder{Mailbox: m, Icon: o.icon, Depth: strings.Count(m.Name, "/")})
+			}
+		}
+	}
+	for _, m := range boxes {
+		if !taken[m.ID] {
+			all = append(all, webFolder{Mailbox: m, Icon: "folder", Depth: min(strings.Count(m.Name, "/"), 5)})
+		}
+	}
+	return all, nil
+}
+
+// webClean makes text from mail harmless to show in one line: no control characters, and none that turn the direction
+// of writing around, with which "gpj.exe" is made to look like another name.
+func webClean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t' || r == '\n' || r == '\r':
+			return ' '
+		case r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError,
+			r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f, r == 0x061c:
+			return -1
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,319 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// webClient is a browser without scripts: it keeps cookies, follows redirects and fills in forms.
+type webClient struct {
+	t    testing.TB
+	s    *testServer
+	c    *http.Client
+	base string
+	page string // what came last
+	code int
+	at   string // its address
+	head http.Header
+}
+
+func newWebClient(t testing.TB, s *testServer) *webClient {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &webClient{t: t, s: s, c: &http.Client{Jar: jar, Timeout: time.Minute}, base: "http://" + s.addr["http"]}
+}
+
+func (c *webClient) do(r *http.Request) string {
+	c.t.Helper()
+	if r.Header.Get("Accept") == "" {
+		r.Header.Set("Accept", "text/html")
+	}
+	res, err := c.c.Do(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.page, c.code, c.at, c.head = string(b), res.StatusCode, res.Request.URL.RequestURI(), res.Header
+	return c.page
+}
+
+func (c *webClient) get(path string) string {
+	c.t.Helper()
+	r, err := http.NewRequest("GET", c.base+path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return c.do(r)
+}
+
+var webTokenField = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
+
+// token is the form token of the page that came last.
+func (c *webClient) token() string {
+	m := webTokenField.FindStringSubmatch(c.page)
+	if m == nil {
+		c.t.Helper()
+		c.t.Fatalf("no form on %s: %.300s", c.at, c.page)
+	}
+	return m[1]
+}
+
+// post sends a form with the token of the page that came last; fields are name, value, name, value.
+func (c *webClient) post(path string, fields ...string) string {
+	c.t.Helper()
+	v := url.Values{"csrf": {c.token()}}
+	for i := 0; i < len(fields); i += 2 {
+		v.Add(fields[i], fields[i+1])
+	}
+	r, err := http.NewRequest("POST", c.base+path, strings.NewReader(v.Encode()))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return c.do(r)
+}
+
+// letter sends the form of a letter, with files as name → content.
+func (c *webClient) letter(files map[string]string, fields ...string) string {
+	c.t.Helper()
+	pr, pw := io.Pipe()
+	mw := multipart.NewWriter(pw)
+	token := c.token()
+	go func() {
+		mw.WriteField("csrf", token)
+		for i := 0; i < len(fields); i += 2 {
+			mw.WriteField(fields[i], fields[i+1])
+		}
+		for name, content := range files {
+			w, _ := mw.CreateFormFile("files", name)
+			io.WriteString(w, content)
+		}
+		pw.CloseWithError(mw.Close())
+	}()
+	r, err := http.NewRequest("POST", c.base+"/compose", pr)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", mw.FormDataContentType())
+	return c.do(r)
+}
+
+func (c *webClient) login(name string) *webClient {
+	c.t.Helper()
+	c.get("/login")
+	c.post("/login", "name", name, "password", "secret")
+	if c.code != 200 || !strings.HasPrefix(c.at, "/box/") {
+		c.t.Fatalf("login as %s: %d at %s", name, c.code, c.at)
+	}
+	return c
+}
+
+// want fails unless the page that came last has all the texts.
+func (c *webClient) want(texts ...string) {
+	c.t.Helper()
+	for _, x := range texts {
+		if !strings.Contains(c.page, x) {
+			c.t.Fatalf("%s (%d) lacks %q:\n%.3000s", c.at, c.code, x, c.page)
+		}
+	}
+}
+
+// find returns the first group of a pattern on the page that came last.
+func (c *webClient) find(pattern string) string {
+	c.t.Helper()
+	m := regexp.MustCompile(pattern).FindStringSubmatch(c.page)
+	if m == nil {
+		c.t.Fatalf("%s (%d) has no %s:\n%.3000s", c.at, c.code, pattern, c.page)
+	}
+	return m[1]
+}
+
+// put puts a message into a mailbox of a user.
+func (s *testServer) put(t testing.TB, user, box, raw string, f FlagBits) UID {
+	t.Helper()
+	sp := s.store.NewSpool(100 << 20)
+	defer sp.Close()
+	io.WriteString(sp, strings.ReplaceAll(raw, "\n", "\r\n"))
+	var m Message
+	err := s.store.Write(func(tx *Tx) error {
+		u, err := tx.UserByName(user + "@home.arpa")
+		if err != nil {
+			return err
+		}
+		mb, err := tx.MailboxByName(u.ID, box)
+		if err != nil {
+			return err
+		}
+		b, err := tx.AddBlob(sp)
+		if err == nil {
+			m, err = tx.Append(mb, b, Flags{Bits: f}, s.store.Now())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.UID
+}
+
+// waitFor tries until the page has the text, at most ten seconds.
+func (c *webClient) waitFor(path, text string) {
+	c.t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if strings.Contains(c.get(path), text) {
+			return
+		}
+		if time.Now().After(end) {
+			c.t.Fatalf("%s never showed %q:\n%.3000s", path, text, c.page)
+		}
+	}
+}
+
+// TestWebFlow is the main way through the pages without any script: log in, read, answer with an attachment, find it with
+// its receiver, move and bring back.
+func TestWebFlow(t *testing.T) {
+	s := startServer(t)
+	s.put(t, "ann", "INBOX", "From: Bob <bob@home.arpa>\nTo: ann@home.arpa\nSubject: =?utf-8?B?5L2g5aW9?= boat\nMessage-ID: <1@x>\n\nShall we go <b>out</b>?\n", 0)
+	ann := newWebClient(t, s).login("ann")
+	ann.want("你好 boat", "Bob", "Shall we go &lt;b&gt;out&lt;/b&gt;?", `class="mail unread"`)
+	href := ann.find(`href="(/box/\d+/\d+)`)
+	ann.get(href)
+	ann.want("你好 boat", "&lt;b&gt;out&lt;/b&gt;")
+	ann.get("/mail")
+	if strings.Contains(ann.page, "mail unread") {
+		t.Error("still unread after reading")
+	}
+	ann.get("/compose?reply=" + strings.Replace(href[5:], "/", ".", 1))
+	ann.want(`value="Bob &lt;bob@home.arpa&gt;"`, "Re: 你好 boat", "&gt; Shall we go")
+	fields := []string{"to", "Bob <bob@home.arpa>", "subject", "Re: 你好 boat", "text", "Yes!\n", "source", ann.find(`name="source" value="([^"]+)"`),
+		"kind", "reply", "inreplyto", "<1@x>", "references", "<1@x>"}
+	ann.letter(map[string]string{"日历.txt": "hello file"}, append(fields, "do", "attach")...)
+	ann.want("日历.txt")
+	id := ann.find(`name="id" value="(\d+)"`)
+	ann.letter(nil, append(fields, "id", id, "do", "send")...)
+	ann.want("Sending")
+	bob := newWebClient(t, s).login("bob")
+	s.hurry(t)
+	bob.waitFor("/mail", "Re: 你好 boat")
+	bob.get(bob.find(`href="(/box/\d+/\d+)`))
+	bob.want("Yes!", "日历.txt", "ann@home.arpa")
+	file := bob.find(`class="file" href="([^"]+)"`)
+	if got := bob.get(file); got != "hello file" {
+		t.Errorf("the attachment is %q", got)
+	}
+	for k, want := range map[string]string{"Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'",
+		"Content-Disposition": `attachment; filename="__.txt"; filename*=UTF-8''%E6%97%A5%E5%8E%86.txt`} {
+		if got := bob.head.Get(k); got != want {
+			t.Errorf("%s of an attachment is %q", k, got)
+		}
+	}
+	ann.get(href)
+	ann.get("/mail")
+	ann.want("Answered")
+	key := ann.find(`name="m" value="([^"]+)"`)
+	ann.post("/act", "m", key, "do", "archive", "back", "/mail")
+	ann.want("1 message archived.", "There is nothing here.")
+	ann.post("/undo", "u", strings.ReplaceAll(ann.find(`name="u" value="([^"]+)"`), "&gt;", ">"), "back", "/mail")
+	ann.want("1 message brought back.", "你好 boat")
+}
+
+// hurry makes every letter that waits due now.
+func (s *testServer) hurry(t testing.TB) {
+	t.Helper()
+	err := s.store.Write(func(tx *Tx) error {
+		due, _, err := tx.DueLetters(s.store.Now().Add(time.Hour), 100)
+		for i := range due {
+			due[i].Due = s.store.Now()
+			if err == nil {
+				err = tx.SaveLetter(&due[i])
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.web.wakeSender()
+}
+
+// TestWebForms sees that no form works without its token, from another site, under another name, or without login.
+func TestWebForms(t *testing.T) {
+	s := startServer(t)
+	c := newWebClient(t, s).login("ann")
+	try := func(name string, want int, change func(*http.Request)) {
+		t.Helper()
+		r, _ := http.NewRequest("POST", c.base+"/folders", strings.NewReader("do=create&name=X&csrf="+url.QueryEscape(c.token())))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		change(r)
+		keep := c.page
+		c.do(r)
+		if c.code != want {
+			t.Errorf("%s: %d, want %d", name, c.code, want)
+		}
+		c.page = keep
+	}
+	body := func(s string) func(*http.Request) {
+		return func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader(s)), int64(len(s)) }
+	}
+	try("no token", 403, body("do=create&name=X"))
+	try("wrong token", 403, body("do=create&name=X&csrf=abc"))
+	try("another site", 403, func(r *http.Request) { r.Header.Set("Origin", "http://evil.example") })
+	try("another site, newer browser", 403, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") })
+	try("another name", 421, func(r *http.Request) { r.Host = "evil.example" })
+	try("too long", 413, body("csrf="+strings.Repeat("a", 2<<20)))
+	try("good", 200, func(r *http.Request) {})
+	out := newWebClient(t, s)
+	out.get("/login")
+	out.post("/folders", "do", "create", "name", "Y")
+	if out.code != 401 {
+		t.Errorf("a form without login: %d", out.code)
+	}
+	for _, path := range []string{"/mail", "/outbox", "/box/1", "/box/1/1/eml"} {
+		if out.get(path); !strings.HasPrefix(out.at, "/login?to=") {
+			t.Errorf("%s without login led to %s", path, out.at)
+		}
+	}
+}
+
+// TestWebOthersMail sees that nobody reaches another's mail by its address, and that picture addresses can't be made up.
+func TestWebOthersMail(t *testing.T) {
+	s := startServer(t)
+	uid := s.put(t, "ann", "INBOX", "Subject: secret\n\nx\n", 0)
+	ann := newWebClient(t, s).login("ann")
+	box := ann.find(`/box/(\d+)`)
+	bob := newWebClient(t, s).login("bob")
+	for _, tail := range []string{"", "/html", "/eml", "/source", "/header", "/print", "/part/1", "/all.zip"} {
+		if bob.get(fmt.Sprintf("/box/%s/%d%s", box, uid, tail)); bob.code != 404 {
+			t.Errorf("%s of another's message: %d", tail, bob.code)
+		}
+	}
+	for _, path := range []string{"/box/" + box, "/box/" + box + "?q=secret", "/compose?reply=" + box + ".1", "/admin", "/inline/1/1/AAAA"} {
+		if bob.get(path); bob.code != 404 {
+			t.Errorf("%s: %d", path, bob.code)
+		}
+	}
+	bob.get("/mail")
+	bob.post("/act", "m", fmt.Sprintf("%s.%d", box, uid), "do", "delete")
+	if bob.code != 404 {
+		t.Errorf("deleting another's message: %d", bob.code)
+	}
+	bob.get("/mail")
+	bob.post("/undo", "u", fmt.Sprintf("%s>%s 00 1:1", box, box))
+	if bob.code != 404 {
+		t.Errorf("undo on another's mail: %d", bob.code)
+	}
+}
