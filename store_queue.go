@@ -345,6 +345,10 @@ func (tx *Tx) Queue(match string) (items []QueueItem, err error) {
 	if err != nil {
 		return nil, err
 	}
+	failed, err := tx.failedDestinations()
+	if err != nil {
+		return nil, err
+	}
 	for _, id := range ids {
 		q, err := tx.queueItem(id)
 		if err == nil {
@@ -353,9 +357,31 @@ func (tx *Tx) Queue(match string) (items []QueueItem, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("queue item %d: %w", id, err)
 		}
+		for i := range q.Rcpts {
+			r := &q.Rcpts[i]
+			d, ok := failed[r.Addr.Domain]
+			if ok && d.Next.After(r.Next) {
+				r.Next = d.Next
+			}
+			if ok && r.Error == "" {
+				r.Error = d.Error
+			}
+		}
 		items = append(items, q)
 	}
 	return items, nil
+}
+
+// failedDestinations are those that are waited for after a failed try: what is for them waits with them.
+func (tx *Tx) failedDestinations() (map[string]Destination, error) {
+	failed := map[string]Destination{}
+	all, err := tx.Destinations()
+	for _, d := range all {
+		if d.Failures > 0 {
+			failed[d.Domain] = d
+		}
+	}
+	return failed, err
 }
 
 // QueueRetry makes what Queue lists due at once, and forgets that its destinations have failed. It returns how many
