@@ -54,6 +54,7 @@ func verbs() []verb {
 		{"export", "ADDRESS PATH", "write every mailbox as an mbox file into a new folder", (*command).exportMail},
 		{"backup", "FILE", "a consistent copy of the database, also while the server runs", (*command).backup},
 		{"check", "", "look at the file, the configuration, ports, TLS, clock and disk", (*command).check},
+		{"setup-link", "", "a fresh one-time link to the page that makes an administrator", (*command).setupLink},
 		{"version", "", "say which version this is", (*command).version},
 	}
 }

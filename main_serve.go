@@ -48,6 +48,10 @@ func (c *command) serve(args []string) error {
 		return err
 	}
 	s.runQueue()
+	if err := c.welcome(s); err != nil {
+		s.Shutdown()
+		return err
+	}
 	stop := make(chan os.Signal, 2)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	notifySystemd("READY=1")
@@ -66,29 +70,60 @@ func (c *command) serve(args []string) error {
 func (c *command) listen(s *Server) error {
 	var open []net.Listener
 	var start []func()
-	for i := range services {
-		svc := &services[i]
-		for _, addr := range svc.listen(s.cfg) {
-			l, err := openListener(s.cfg, svc.name, addr)
+	add := func(name string, addrs []string, run func(net.Listener)) error {
+		for _, addr := range addrs {
+			l, err := openListener(s.cfg, name, addr)
 			if err != nil {
-				for _, l := range open {
-					l.Close()
-				}
 				return err
 			}
 			open = append(open, l)
-			start = append(start, func() { s.serve(l, svc) })
-			fmt.Fprintf(c.out, "%-12s %s\n", svc.name, l.Addr())
+			start = append(start, func() { run(l) })
+			fmt.Fprintf(c.out, "%-12s %s\n", name, l.Addr())
+		}
+		return nil
+	}
+	var err error
+	for i := range services {
+		svc := &services[i]
+		if err == nil {
+			err = add(svc.name, svc.listen(s.cfg), func(l net.Listener) { s.serve(l, svc) })
 		}
 	}
-	if len(open) == 0 {
-		return configError{errors.New("[listen] names no address at all; mail.toml shows how")}
+	site := s.webHandler()
+	if err == nil {
+		err = add("http", s.cfg.Listen.HTTP, func(l net.Listener) { s.serveHTTP(site, l, false) })
+	}
+	if err == nil {
+		err = add("https", s.cfg.Listen.HTTPS, func(l net.Listener) { s.serveHTTP(site, l, true) })
+	}
+	if err == nil && len(open) == 0 {
+		err = configError{errors.New("[listen] names no address at all; mail.toml shows how")}
+	}
+	if err != nil {
+		for _, l := range open {
+			l.Close()
+		}
+		return err
 	}
 	for i, f := range start {
 		l := open[i]
 		s.wg.Go(f)
 		s.wg.Go(func() { <-s.stop.Done(); l.Close() })
 	}
+	return nil
+}
+
+// welcome prints the set-up link while there is nobody who could log in.
+func (c *command) welcome(s *Server) error {
+	var users []User
+	if err := s.store.Read(func(tx *Tx) (err error) { users, err = tx.Users(); return err }); err != nil || len(users) > 0 {
+		return err
+	}
+	link, err := webSetupLink(s.cfg, s.store)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "\nThere are no users yet. Open this page, once, to make the first one:\n\n    %s\n\n", link)
 	return nil
 }
 

@@ -223,3 +223,21 @@ func (c *command) aliasList(st *Store) error {
 	}
 	return nil
 }
+
+// setupLink prints a link that makes an administrator, also for somebody who has forgotten the password.
+func (c *command) setupLink(args []string) error {
+	if len(args) > 0 {
+		return usageError{}
+	}
+	cfg, st, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	link, err := webSetupLink(cfg, st)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(c.out, link)
+	return nil
+}

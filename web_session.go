@@ -374,34 +374,34 @@ func (q *webReq) languageWanted() string {
 	return "en"
 }
 
-// setupLink makes a fresh one-time link to the set-up page and voids the one before. Its token is in the fragment, which
+// webSetupLink makes a fresh one-time link to the set-up page and voids the one before. Its token is in the fragment, which
 // browsers never send to a server or write into a log.
-func (s *Server) setupLink() (string, error) {
+func webSetupLink(cfg *Config, st *Store) (string, error) {
 	raw := make([]byte, 10)
 	rand.Read(raw)
 	code := base32.StdEncoding.EncodeToString(raw)
 	code = code[:4] + "-" + code[4:8] + "-" + code[8:12] + "-" + code[12:]
 	sum := webHash(code)
-	err := s.store.Write(func(tx *Tx) error { return tx.SetSetting(webSettingSetup, sum) })
+	err := st.Write(func(tx *Tx) error { return tx.SetSetting(webSettingSetup, sum) })
 	if err != nil {
 		return "", err
 	}
-	return s.webAddress() + "/setup#" + code, nil
+	return webSiteAddress(cfg) + "/setup#" + code, nil
 }
 
-// webAddress is the site's address by the machine's name: plain HTTP if it is served, because a browser that does not
+// webSiteAddress is the site's address by the machine's name: plain HTTP if it is served, because a browser that does not
 // know the private CA yet would warn.
-func (s *Server) webAddress() string {
+func webSiteAddress(cfg *Config) string {
 	for _, try := range []struct {
 		scheme, usual string
 		listen        []string
-	}{{"http", "80", s.cfg.Listen.HTTP}, {"https", "443", s.cfg.Listen.HTTPS}} {
+	}{{"http", "80", cfg.Listen.HTTP}, {"https", "443", cfg.Listen.HTTPS}} {
 		for _, l := range try.listen {
 			host, port, err := net.SplitHostPort(l)
 			if err != nil {
 				continue
 			}
-			name := s.cfg.Hostname
+			name := cfg.Hostname
 			if a, err := netip.ParseAddr(host); err == nil && !a.IsUnspecified() {
 				name = a.String()
 			}
@@ -411,7 +411,7 @@ func (s *Server) webAddress() string {
 			return try.scheme + "://" + net.JoinHostPort(name, port)
 		}
 	}
-	return "http://" + s.cfg.Hostname
+	return "http://" + cfg.Hostname
 }
 
 // webSetupPage is the first page that anybody sees.
