@@ -86,6 +86,8 @@ var imapCommands = map[string]imapCommand{
 	"UID STORE":   {run: (*imapConn).cmdStore, states: imapSelected},
 	"COPY":        {run: (*imapConn).cmdCopy, states: imapSelected},
 	"UID COPY":    {run: (*imapConn).cmdCopy, states: imapSelected},
+	"REPLACE":     {run: (*imapConn).cmdReplace, states: imapSelected},
+	"UID REPLACE": {run: (*imapConn).cmdReplace, states: imapSelected},
 	"MOVE":        {run: (*imapConn).cmdMove, states: imapSelected},
 	"UID MOVE":    {run: (*imapConn).cmdMove, states: imapSelected},
 
@@ -145,6 +147,9 @@ var imapCapabilities = []imapCapability{
 	{name: "CREATE-SPECIAL-USE", rfc: 6154, states: imapLoggedIn},
 	{name: "XLIST", rfc: 6154, states: imapLoggedIn},
 	{name: "MULTIAPPEND", rfc: 3502, states: imapLoggedIn},
+	{name: "CATENATE", rfc: 4469, states: imapLoggedIn},
+	{name: "URL-PARTIAL", rfc: 5550, states: imapLoggedIn},
+	{name: "REPLACE", rfc: 8508, states: imapLoggedIn},
 	{name: "UNAUTHENTICATE", rfc: 8437, states: imapLoggedIn},
 	{name: "ESEARCH", rfc: 4731, states: imapLoggedIn},
 	{name: "SEARCHRES", rfc: 5182, states: imapLoggedIn},
@@ -285,7 +290,7 @@ func (c *imapConn) command(line string) error {
 		err = imapBad("Unknown command")
 	case cmd.states&c.state == 0:
 		err = c.notNow(cmd.states)
-	case c.uidonly && (cmd.usesSeq || name == "COPY" || name == "MOVE"):
+	case c.uidonly && (cmd.usesSeq || name == "COPY" || name == "MOVE" || name == "REPLACE"):
 		err = &imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"} // RFC 9586 §3.3
 	default:
 		err = cmd.run(c, p)

@@ -2,9 +2,17 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	neturl "net/url"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // imapAppend is one message of an APPEND command.
@@ -14,11 +22,15 @@ type imapAppend struct {
 	spool    *Spool
 }
 
-const imapAppendMax = 100 // messages of one APPEND
+const (
+	imapAppendMax = 100  // messages of one APPEND
+	imapCatMax    = 1000 // parts of one CATENATE
+)
 
 // cmdAppend is APPEND (RFC 9051 §6.3.12), of several messages at once if asked (RFC 3502): all or none.
 //
-//	append = "APPEND" SP mailbox 1*(SP [flag-list SP] [date-time SP] literal)
+//	append         = "APPEND" SP mailbox 1*append-message
+//	append-message = SP [flag-list SP] [date-time SP] (literal / "UTF8" SP "(" literal8 ")" / "CATENATE" SP "(" cat-part *(SP cat-part) ")")
 func (c *imapConn) cmdAppend(p *imapParser) error {
 	p.space()
 	name := p.mailboxName()
@@ -43,7 +55,7 @@ func (c *imapConn) cmdAppend(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	uids, err := c.appendAll(m, all)
+	uids, err := c.appendAll(m, all, 0)
 	if err != nil {
 		return err
 	}
@@ -82,29 +94,217 @@ func (p *imapParser) appendMessage() (a imapAppend) {
 		a.internal = p.datetime()
 		p.space()
 	}
-	n, sync, _ := p.literalSize()
-	if p.err != nil {
-		return a
-	}
-	switch err := st.Room(n); {
-	case n == 0: // how a client gives up (RFC 3502 §6.3.11)
-		p.refuse(imapNo("", "A message can't be empty"))
-	case n > int64(p.c.srv.cfg.Limits.Message):
-		p.refuse(imapNo("TOOBIG", fmt.Sprintf("Messages may have at most %d octets", p.c.srv.cfg.Limits.Message)))
-	case err != nil:
-		p.refuse(err)
+	switch {
+	case p.take("CATENATE "): // RFC 4469 §4
+		parts := 0
+		p.list(func() {
+			if parts++; parts > imapCatMax {
+				p.refuse(imapNo("LIMIT", "Too many parts"))
+			}
+			p.catenate(a.spool)
+		})
+	case p.take("UTF8 ("): // RFC 6855 §4
+		if !p.c.utf8 {
+			p.fail("Say ENABLE UTF8=ACCEPT first")
+		}
+		p.messageLiteral(a.spool)
+		p.need(")")
 	default:
-		p.readLiteral(a.spool, n, sync)
+		p.messageLiteral(a.spool)
+	}
+	if p.err == nil && a.spool.Size() == 0 {
+		p.refuse(imapNo("", "A message can't be empty"))
 	}
 	return a
 }
 
-// appendAll stores the messages in one transaction.
-func (c *imapConn) appendAll(m Mailbox, all []imapAppend) (uids []UID, err error) {
+// messageLiteral reads a literal into the spool. One that is too big is refused before it is sent.
+func (p *imapParser) messageLiteral(sp *Spool) {
+	n, sync, _ := p.literalSize()
+	if p.err != nil {
+		return
+	}
+	limit := int64(p.c.srv.cfg.Limits.Message)
+	switch err := p.c.srv.store.Room(n); {
+	case n == 0: // how a client gives up (RFC 3502 §6.3.11)
+		p.refuse(imapNo("", "A message can't be empty"))
+	case sp.Size()+n > limit:
+		p.refuse(imapNo("TOOBIG", fmt.Sprintf("Messages may have at most %d octets", limit)))
+	case err != nil:
+		p.refuse(err)
+	default:
+		p.readLiteral(sp, n, sync)
+	}
+}
+
+// catenate reads one part of CATENATE and adds it to the spool: text, or what is stored here already.
+//
+//	cat-part = "TEXT" SP literal / "URL" SP astring
+func (p *imapParser) catenate(sp *Spool) {
+	if p.take("TEXT ") {
+		p.messageLiteral(sp)
+		return
+	}
+	p.need("URL ")
+	url := p.astring()
+	if p.err != nil {
+		return
+	}
+	if err := p.c.copyURL(sp, url); err != nil {
+		var ie *imapError
+		if errors.As(err, &ie) {
+			err = imapNo("BADURL "+imapText(strings.ReplaceAll(url, "]", "%5D")), ie.text)
+		}
+		p.refuse(err)
+	}
+}
+
+// copyURL adds to the spool what an IMAP URL names. Only messages here can be named, by a URL that begins with a slash
+// (RFC 5092 §7.1), of all a message or a section, and a part of that (URL-PARTIAL, RFC 5550 §2.7.2).
+func (c *imapConn) copyURL(sp *Spool, url string) error {
+	u, err := imapParseURL(c, url)
+	if err != nil {
+		return err
+	}
+	var content *Content
+	err = c.srv.store.Read(func(tx *Tx) error {
+		m, err := c.mailboxAs(tx, u.mailbox, RightRead)
+		if err != nil {
+			return err
+		}
+		if u.validity != 0 && u.validity != int64(m.UIDValidity) {
+			return imapNo("", "The mailbox has another UIDVALIDITY")
+		}
+		msg, err := tx.Message(m.ID, u.uid)
+		if err != nil {
+			return imapNo("", "There is no such message")
+		}
+		content, err = tx.Content(msg.Blob)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r, off, n := u.section.open(content)
+	if r == nil {
+		return imapNo("", "The message has no such section")
+	}
+	from, n := u.section.cut(n)
+	_, err = io.Copy(sp, io.NewSectionReader(r, off+from, n))
+	return err
+}
+
+// imapURL is what an IMAP URL names.
+type imapURL struct {
+	mailbox  string
+	validity int64 // 0 if it does not say
+	uid      UID
+	section  imapSection
+}
+
+// imapParseURL reads "/" mailbox [";UIDVALIDITY=" n] "/;UID=" n ["/;SECTION=" section] ["/;PARTIAL=" offset ["." length]]
+// (RFC 5092 §11). Names are in UTF-8, with what is special in percents.
+func imapParseURL(c *imapConn, s string) (u imapURL, err error) {
+	bad := imapNo("", "This URL does not name a message here")
+	path, ok := strings.CutPrefix(s, "/")
+	at := strings.Index(strings.ToUpper(path), "/;UID=")
+	if !ok || at < 0 {
+		return u, bad
+	}
+	name, rest := path[:at], path[at:]
+	if i := strings.Index(strings.ToUpper(name), ";UIDVALIDITY="); i >= 0 {
+		if u.validity, err = strconv.ParseInt(name[i+len(";UIDVALIDITY="):], 10, 64); err != nil {
+			return u, bad
+		}
+		name = name[:i]
+	}
+	section, partial := "", ""
+	for _, f := range strings.Split(rest, "/;")[1:] {
+		key, value, _ := strings.Cut(f, "=")
+		switch strings.ToUpper(key) {
+		case "UID":
+			n, err := strconv.ParseUint(value, 10, 32)
+			if err != nil {
+				return u, bad
+			}
+			u.uid = UID(n)
+		case "SECTION":
+			section = value
+		case "PARTIAL":
+			partial = value
+			if !strings.Contains(value, ".") {
+				partial += "." + strconv.FormatInt(1<<62, 10)
+			}
+		default:
+			return u, bad
+		}
+	}
+	if name, err = neturl.PathUnescape(name); err != nil || !utf8.ValidString(name) {
+		return u, bad
+	}
+	if section, err = neturl.PathUnescape(section); err != nil {
+		return u, bad
+	}
+	if partial != "" {
+		partial = "<" + partial + ">"
+	}
+	p := &imapParser{c: c, rest: section + "]" + partial}
+	u.mailbox, u.section = imapInbox(norm.NFC.String(name)), p.section()
+	if p.end() != nil {
+		return u, bad
+	}
+	return u, nil
+}
+
+// cmdReplace is REPLACE and UID REPLACE (RFC 8508 §3): APPEND, and the old message goes in the same step.
+//
+//	replace = "REPLACE" SP seq-number SP mailbox append-message
+func (c *imapConn) cmdReplace(p *imapParser) error {
+	p.space()
+	old := p.set()
+	p.space()
+	name := p.mailboxName()
+	m, err := c.appendTo(p, name)
+	if err == nil && len(old) != 1 {
+		err = imapNo("NONEXISTENT", "There is no such message")
+	}
+	if err == nil {
+		err = c.mayExpunge()
+	}
+	if err != nil && p.err == nil {
+		p.refuse(err)
+	}
+	var a imapAppend
+	if p.err == nil {
+		a = p.appendMessage()
+		defer a.spool.Close()
+	}
+	if err := p.end(); err != nil {
+		return err
+	}
+	uids, err := c.appendAll(m, []imapAppend{a}, old[0])
+	if err != nil {
+		return err
+	}
+	c.putf("* OK [APPENDUID %d %s] The new message\r\n", m.UIDValidity, imapSet(uids))
+	before := c.highest
+	err = c.sync(true)
+	c.codeModSeq(before)
+	return err
+}
+
+// appendAll stores the messages in one transaction. With old that message of the selected mailbox goes first, so that only
+// what is added counts against a quota.
+func (c *imapConn) appendAll(m Mailbox, all []imapAppend, old UID) (uids []UID, err error) {
 	err = c.srv.store.Write(func(tx *Tx) error {
 		uids = uids[:0]
 		if _, err := tx.MailboxByID(m.ID); err != nil {
 			return imapNo("TRYCREATE", "The mailbox is gone")
+		}
+		if old != 0 {
+			if gone, err := tx.Expunge(c.mbox, []UID{old}, true); err != nil || len(gone) == 0 {
+				return cmp.Or(err, imapNo("NONEXISTENT", "The message is gone"))
+			}
 		}
 		for _, a := range all {
 			b, err := tx.AddBlob(a.spool)
