@@ -112,6 +112,7 @@ func openServer(tb testing.TB, path string, opt StoreOptions, config ...string) 
 //	a <~ REGEXP      the next line matches; (?P<name>…) binds $name
 //	a <* TEXT        skip lines up to one that begins with TEXT
 //	a <eof           the server closes the connection
+//	a fill N         send N octets of text in short lines
 //	a tls            begin TLS
 func TestWire(t *testing.T) {
 	files, _ := filepath.Glob("testdata/wire/*.txt")
@@ -201,6 +202,13 @@ func (p *wirePlay) line(l string) {
 			p.fail("%v", err)
 		}
 		io.WriteString(c, raw)
+	case "fill":
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			p.fail("%v", err)
+		}
+		line := strings.Repeat("x", 62) + "\r\n"
+		io.WriteString(c, strings.Repeat(line, n/len(line)+1)[:n])
 	case "<-":
 		if got := p.read(c); got != text {
 			p.fail("got %q", got)
