@@ -91,6 +91,18 @@ func (sp *Spool) Prepend(fields []byte) {
 	sp.prefix = append(append([]byte(nil), fields...), sp.prefix...)
 }
 
+// BodyOnly makes the content a body below an empty header: it is a message without any field, as some devices send them.
+func (sp *Spool) BodyOnly() error {
+	body := io.NewSectionReader(sp, 0, sp.Size())
+	sp.mime, sp.tree = NewMIMEReader(), nil
+	sp.mime.Write([]byte("\r\n"))
+	if _, err := io.Copy(sp.mime, body); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	sp.prefix = []byte("\r\n")
+	return nil
+}
+
 // Size counts the message with what was put in front.
 func (sp *Spool) Size() int64 { return int64(len(sp.prefix)) + sp.size }
 
