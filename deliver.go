@@ -26,6 +26,7 @@ var (
 	errAliasMany  = fmt.Errorf("this address stands for more than %d others", maxAliasTargets)
 	errMailLoop   = errors.New("the message has passed too many servers: it goes round in circles")
 	errHeaderSize = fmt.Errorf("the message's header is longer than %d KB", maxHeaderBlock>>10)
+	errNeverFits  = errors.New("the message is bigger than the whole mailbox may be")
 	errNotSender  = errors.New("the From field names somebody else")
 )
 
@@ -226,6 +227,22 @@ func (w *aliasWalk) count() error {
 	return nil
 }
 
+// roomFor says whether the one person that an address stands for can take a message of so many octets. Where there are
+// more of them, each is seen to when the message is there.
+func (s *Server) roomFor(r *route, size int64) error {
+	if len(r.users) != 1 || len(r.remote) > 0 {
+		return nil
+	}
+	switch u := r.users[0]; {
+	case u.Quota == 0 && u.Messages == 0:
+		return nil
+	case u.Quota > 0 && size > u.Quota:
+		return errNeverFits
+	default:
+		return s.store.Read(func(tx *Tx) error { return tx.room(u.ID, size, 1) })
+	}
+}
+
 // canonical gives a local address one of our domains: our host name and our literals stand for the first one.
 func (s *Server) canonical(a Addr) Addr {
 	for _, d := range s.cfg.Domains {
@@ -412,13 +429,18 @@ func (s *Server) enqueue(tx *Tx, p *placement) error {
 // addFields puts the fields that a message gets here in front of it: Return-Path for its local readers (it is left out
 // again on the way out, RFC 5321 §4.4), Received, and what a submitted message lacks (RFC 6409 §8).
 func (s *Server) addFields(m *Mail) error {
+	head, err := m.Body.Head()
+	if err == nil && !startsHeader(head) {
+		if err = m.Body.BodyOnly(); err == nil {
+			head, err = m.Body.Head()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("read spool: %w", err)
+	}
 	tree := m.Body.Tree()
 	if tree.HeaderLen > maxHeaderBlock {
 		return errHeaderSize
-	}
-	head, err := m.Body.Head()
-	if err != nil {
-		return fmt.Errorf("read spool: %w", err)
 	}
 	tree.Walk(func(_ []int, p *Part) bool {
 		if p.Has8bit {
@@ -459,6 +481,21 @@ func (s *Server) addFields(m *Mail) error {
 	}
 	m.Body.Prepend(b.Bytes())
 	return nil
+}
+
+// startsHeader says whether a message begins with a header field, an empty header, or the "From " line that some programs
+// leave in front of it.
+func startsHeader(head []byte) bool {
+	if bytes.HasPrefix(head, []byte("\r\n")) || bytes.HasPrefix(head, []byte("From ")) || bytes.HasPrefix(head, []byte(">From ")) {
+		return true
+	}
+	name, _, ok := bytes.Cut(head, []byte(":"))
+	for _, b := range bytes.TrimRight(name, " \t") {
+		if b <= ' ' || b > '~' {
+			return false
+		}
+	}
+	return ok && len(name) > 0
 }
 
 // asciiHost is our name as every peer may see it.

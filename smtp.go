@@ -48,7 +48,7 @@ type smtpConn struct {
 	esmtp    bool   // it said EHLO or LHLO
 	user     *User  // who logged in
 	mail     *Mail  // the transaction, from MAIL to the end of the content
-	binary   bool   // MAIL said BODY=BINARYMIME
+	size     int64  // what MAIL said of it, 1 if nothing
 	bdat     *smtpIncoming
 	bad      int
 	refused  int
@@ -248,7 +248,7 @@ func (c *smtpConn) reset() {
 		c.bdat.close()
 		c.bdat = nil
 	}
-	c.mail, c.binary = nil, false
+	c.mail = nil
 }
 
 // HELO (RFC 5321 §4.1.1.1)

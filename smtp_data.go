@@ -42,7 +42,7 @@ func (c *smtpConn) cmdMail(arg string) smtpReply {
 		return r
 	}
 	m.ID = newMailID()
-	c.mail = m
+	c.mail, c.size = m, max(size, 1)
 	return smtpReply{250, "2.1.0 " + from.Path() + " OK"}
 }
 
@@ -173,6 +173,10 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 		c.log.Info("relaying refused", "from", c.mail.From, "rcpt", to, "remote", c.remote)
 		return smtpReply{550, "5.7.1 Mail for other domains is only taken from those who log in"}
 	}
+	if err := c.srv.roomFor(rcpt.route, c.size); err != nil {
+		c.log.Info("recipient refused", "from", c.mail.From, "rcpt", to, "remote", c.remote, "err", err)
+		return c.fault(err)
+	}
 	c.mail.To = append(c.mail.To, rcpt)
 	return smtpReply{250, "2.1.5 " + smtpClean(to.Path()) + " OK"}
 }
@@ -201,6 +205,7 @@ var smtpFaults = []struct {
 	{errMailLoop, 554, "5.4.6"},
 	{errHeaderSize, 552, "5.3.4"},
 	{errNotSender, 550, "5.7.1"},
+	{errNeverFits, 552, "5.2.3"},
 	{ErrTooBig, 552, "5.3.4"},
 	{ErrQuota, 452, "4.2.2"},
 	{ErrDiskFull, 452, "4.3.1"},

@@ -1,0 +1,428 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// smtpTalk is a client for tests.
+type smtpTalk struct {
+	t testing.TB
+	net.Conn
+	r *bufio.Reader
+}
+
+func (s *testServer) talk(t testing.TB, service string) *smtpTalk {
+	t.Helper()
+	c, err := net.Dial("tcp", s.addr[service])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	k := &smtpTalk{t, c, bufio.NewReader(c)}
+	k.want(220)
+	return k
+}
+
+// reply reads a reply; 0 when the connection has ended.
+func (k *smtpTalk) reply() (code int, text string) {
+	k.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for {
+		line, err := k.r.ReadString('\n')
+		if err != nil {
+			return 0, ""
+		}
+		text += line[4:]
+		if line[3] == ' ' {
+			fmt.Sscanf(line, "%d", &code)
+			return code, text
+		}
+	}
+}
+
+func (k *smtpTalk) want(code int) string {
+	k.t.Helper()
+	got, text := k.reply()
+	if got != code {
+		k.t.Fatalf("reply %d %s, not %d", got, text, code)
+	}
+	return text
+}
+
+func (k *smtpTalk) cmd(line string, code int) string {
+	k.t.Helper()
+	io.WriteString(k, line+"\r\n")
+	return k.want(code)
+}
+
+// begin goes up to the 354.
+func (k *smtpTalk) begin(from string, to ...string) {
+	k.t.Helper()
+	k.cmd("EHLO client.example", 250)
+	k.cmd("MAIL FROM:<"+from+">", 250)
+	for _, a := range to {
+		k.cmd("RCPT TO:<"+a+">", 250)
+	}
+	k.cmd("DATA", 354)
+}
+
+// smuggled are the ends that some server somewhere took for the end of a message.
+var smuggled = []string{"\n.\n", "\r.\r", "\r.\n", "\n.\r", "\n.\r\n", "\r\n.\n", "\r.\r\n", "\r\n.\r", "\r\n\x00.\r\n", "\r\n.\x00\r\n"}
+
+// TestSMTPSmuggling sends a false end and a second envelope behind it, cut into two writes at every place: there must
+// never be two messages, and never one for bob.
+func TestSMTPSmuggling(t *testing.T) {
+	s := startServer(t, "[limits]", "per_address = 200")
+	for _, v := range smuggled {
+		content := "Subject: a\r\n\r\nbody" + v + "MAIL FROM:<evil@example.com>\r\nRCPT TO:<bob@home.arpa>\r\nDATA\r\nSubject: b\r\n\r\nevil\r\n.\r\nQUIT\r\n"
+		cut := strings.Index(content, v)
+		for at := cut; at <= cut+len(v); at++ {
+			before := len(s.inbox(t, "ann@home.arpa"))
+			k := s.talk(t, "smtp")
+			k.begin("x@example.com", "ann@home.arpa")
+			io.WriteString(k, content[:at])
+			time.Sleep(time.Millisecond)
+			io.WriteString(k, content[at:])
+			io.ReadAll(k.r)
+			k.Close()
+			if n := len(s.inbox(t, "ann@home.arpa")) - before; n > 1 || n == 1 && !strings.ContainsRune(v, 0) {
+				t.Errorf("%q cut at %d: %d messages", v, at, n)
+			}
+		}
+	}
+	if n := len(s.inbox(t, "bob@home.arpa")); n != 0 {
+		t.Errorf("bob got %d smuggled messages", n)
+	}
+}
+
+// TestSMTPDots feeds dot-stuffed text in pieces of every size.
+func TestSMTPDots(t *testing.T) {
+	const text = "..a\r\n.b\r\n\r\n...\r\nc.\r\n.\r\nRSET\r\n"
+	const want = ".a\r\nb\r\n\r\n..\r\nc.\r\n"
+	s := startServer(t)
+	for size := 1; size < len(text); size++ {
+		in := &smtpIncoming{spool: s.store.NewSpool(1000)}
+		d := smtpDots{in: in, start: true}
+		used, end := 0, smtpNoEnd
+		for used < len(text) && end == smtpNoEnd {
+			var n int
+			n, end = d.feed([]byte(text[used:min(len(text), used+size)]))
+			used += n
+		}
+		got, _ := io.ReadAll(io.NewSectionReader(in.spool, 0, in.spool.Size()))
+		if string(got) != want || end != smtpTrueEnd || text[used:] != "RSET\r\n" || in.bare {
+			t.Fatalf("size %d: %q, end %d, rest %q", size, got, end, text[used:])
+		}
+	}
+}
+
+// TestSMTPDotWriter never lets a bare CR or LF out, whatever it is fed and however the pieces are cut (CVE-2023-51764).
+func TestSMTPDotWriter(t *testing.T) {
+	for _, v := range append(smuggled, "\r\n.\r\n", ".", "", "a", "a\r", "a\n", "\n", "\r", "\r\r\n", "..", "\r\n") {
+		text := "x" + v + "y"
+		for cut := 0; cut <= len(text); cut++ {
+			var b bytes.Buffer
+			d := smtpDotWriter{w: bufio.NewWriter(&b)}
+			d.Write([]byte(text[:cut]))
+			d.Write([]byte(text[cut:]))
+			d.end()
+			d.w.Flush()
+			out := b.String()
+			if rest := strings.ReplaceAll(out, "\r\n", ""); strings.ContainsAny(rest, "\r\n") || strings.Count(out, "\r\n.\r\n") != 1 || !strings.HasSuffix(out, "\r\n.\r\n") {
+				t.Errorf("%q cut at %d became %q", text, cut, out)
+			}
+		}
+	}
+}
+
+// TestSMTPStored looks at what reaches the mailbox.
+func TestSMTPStored(t *testing.T) {
+	s := startServer(t)
+	k := s.talk(t, "submission")
+	k.cmd("EHLO [127.0.0.1]", 250)
+	k.cmd("AUTH PLAIN AGFubgBzZWNyZXQ=", 235)
+	k.cmd("MAIL FROM:<ann@home.arpa>", 250)
+	k.cmd("RCPT TO:<bob+x@home.arpa>", 250)
+	k.cmd("DATA", 354)
+	k.cmd("Subject: bare\r\n\r\n..\r\n.", 250)
+	k.cmd("QUIT", 221)
+	got := s.inbox(t, "bob@home.arpa")
+	if len(got) != 1 {
+		t.Fatalf("%d messages", len(got))
+	}
+	for _, want := range []string{"Return-Path: <ann@home.arpa>\r\nReceived: from [127.0.0.1] ([127.0.0.1])\r\n\tby mx.home.arpa with ESMTPA id ",
+		"\r\n\tfor <bob+x@home.arpa>; ", "\r\nMessage-ID: <", "\r\nDate: ", "\r\nFrom: ann@home.arpa\r\n", "\r\nTo: undisclosed-recipients:;\r\n",
+		"\r\nSubject: bare\r\n\r\n.\r\n"} {
+		if !strings.Contains(got[0], want) {
+			t.Errorf("no %q in %q", want, got[0])
+		}
+	}
+}
+
+// TestSMTPNoHeader: a message that is only a body stays one, below our fields.
+func TestSMTPNoHeader(t *testing.T) {
+	s := startServer(t)
+	k := s.talk(t, "smtp")
+	k.begin("x@example.com", "ann@home.arpa")
+	k.cmd("just words: or are they\r\nand more words\r\n.", 250)
+	k.cmd("MAIL FROM:<x@example.com>", 250)
+	k.cmd("RCPT TO:<ann@home.arpa>", 250)
+	k.cmd("DATA", 354)
+	k.cmd(".", 250)
+	got := s.inbox(t, "ann@home.arpa")
+	if len(got) != 2 || !strings.HasSuffix(got[0], "\r\n\r\njust words: or are they\r\nand more words\r\n") {
+		t.Errorf("stored %q", got)
+	}
+}
+
+func (s *testServer) write(t testing.TB, fn func(*Tx) error) {
+	t.Helper()
+	if err := s.store.Write(fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRouteAliases(t *testing.T) {
+	s := startServer(t, "domains = [\"home.arpa\", \"two.arpa\"]")
+	s.write(t, func(tx *Tx) error {
+		err := errors.Join(
+			tx.AddAlias("all@home.arpa", "ann@home.arpa", "bob@home.arpa", "x@far.example"),
+			tx.AddAlias("nested@home.arpa", "all@home.arpa", "ann+n@home.arpa", "gone@home.arpa"),
+			tx.AddAlias("loop@home.arpa", "pool@home.arpa"), tx.AddAlias("pool@home.arpa", "loop@home.arpa"),
+			tx.AddAlias("dead@home.arpa", "gone@home.arpa"),
+			tx.AddAlias("@two.arpa", "bob@home.arpa"))
+		for i := range 12 {
+			err = errors.Join(err, tx.AddAlias(fmt.Sprintf("d%d@home.arpa", i), fmt.Sprintf("d%d@home.arpa", i+1)))
+		}
+		err = errors.Join(err, tx.AddAlias("d12@home.arpa", "ann@home.arpa"))
+		for i := range maxAliasTargets + 1 {
+			err = errors.Join(err, tx.AddAlias("many@home.arpa", fmt.Sprintf("m%d@far.example", i)))
+		}
+		u, e := tx.AddUser(Addr{"off", "home.arpa"}, "", false)
+		u.Disabled = true
+		return errors.Join(err, e, tx.UpdateUser(u))
+	})
+	for _, c := range []struct{ addr, want string }{
+		{"ann@home.arpa", "ann@home.arpa"},
+		{"ann+a+b@home.arpa", "ann@home.arpa"},
+		{"ANN@HOME.ARPA", "ann@home.arpa"},
+		{"all+tag@home.arpa", "ann@home.arpa bob@home.arpa x@far.example"},
+		{"nested@home.arpa", "ann@home.arpa bob@home.arpa x@far.example"},
+		{"anything@two.arpa", "bob@home.arpa"},
+		{"ann@mx.home.arpa", "ann@home.arpa"},
+		{"ann@[127.0.0.1]", "ann@home.arpa"},
+		{"postmaster@two.arpa", "bob@home.arpa"},
+		{"postmaster@home.arpa", "ann@home.arpa"},
+		{"POSTMASTER@home.arpa", "ann@home.arpa"},
+		{"d3@home.arpa", "ann@home.arpa"},
+		{"x@far.example", "x@far.example"},
+		{"d0@home.arpa", errAliasLoop.Error()},
+		{"loop@home.arpa", errAliasLoop.Error()},
+		{"dead@home.arpa", errNoUser.Error()},
+		{"+x@home.arpa", errNoUser.Error()},
+		{"many@home.arpa", errAliasMany.Error()},
+		{"off@home.arpa", errDisabled.Error()},
+	} {
+		r, err := s.route(mustAddr(t, c.addr))
+		var got []string
+		if err != nil {
+			got = append(got, err.Error())
+		} else {
+			for _, u := range r.users {
+				got = append(got, u.Name)
+			}
+			for _, a := range r.remote {
+				got = append(got, a.String())
+			}
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s leads to %q, not %q", c.addr, got, c.want)
+		}
+	}
+}
+
+func (s *testServer) setQuota(t *testing.T, user string, quota int64) {
+	t.Helper()
+	s.write(t, func(tx *Tx) error {
+		u, err := tx.UserByName(user)
+		u.Quota = quota
+		return errors.Join(err, tx.UpdateUser(u))
+	})
+}
+
+// TestSMTPQuota: a full mailbox is refused in the session, and never makes the others of a message wait.
+func TestSMTPQuota(t *testing.T) {
+	s := startServer(t)
+	s.setQuota(t, "ann@home.arpa", 3000)
+	body := strings.Repeat(strings.Repeat("x", 70)+"\r\n", 35)
+	k := s.talk(t, "smtp")
+	k.begin("x@example.com", "ann@home.arpa")
+	k.cmd("Subject: fits\r\n\r\n"+body+".", 250)
+	k.cmd("MAIL FROM:<x@example.com> SIZE=2600", 250)
+	k.cmd("RCPT TO:<ann@home.arpa>", 452)
+	k.cmd("RCPT TO:<bob@home.arpa>", 250)
+	k.cmd("RSET", 250)
+	k.cmd("MAIL FROM:<x@example.com> SIZE=5000", 250)
+	k.cmd("RCPT TO:<ann@home.arpa>", 552)
+	k.cmd("RSET", 250)
+	k.cmd("MAIL FROM:<x@example.com>", 250)
+	k.cmd("RCPT TO:<ann@home.arpa>", 250)
+	k.cmd("DATA", 354)
+	k.cmd("Subject: no room\r\n\r\n"+body+".", 452)
+	k.cmd("MAIL FROM:<x@example.com>", 250)
+	k.cmd("RCPT TO:<ann@home.arpa>", 250)
+	k.cmd("RCPT TO:<bob@home.arpa>", 250)
+	k.cmd("DATA", 354)
+	k.cmd("Subject: room for one\r\n\r\n"+body+".", 250)
+	if a, b := len(s.inbox(t, "ann@home.arpa")), len(s.inbox(t, "bob@home.arpa")); a != 1 || b != 1 {
+		t.Errorf("ann has %d, bob %d", a, b)
+	}
+	var items []QueueItem
+	s.store.Read(func(tx *Tx) (err error) { items, err = tx.Queue(""); return err })
+	if len(items) != 1 || len(items[0].Rcpts) != 1 || items[0].Rcpts[0].Address != "ann@home.arpa" {
+		t.Fatalf("queue %+v", items)
+	}
+	// Room is made, and the waiting copy comes in.
+	s.setQuota(t, "ann@home.arpa", 0)
+	s.write(t, func(tx *Tx) error { _, err := tx.QueueRetry(""); return err })
+	for i := 0; len(s.inbox(t, "ann@home.arpa")) < 2; i++ {
+		if i > 500 {
+			t.Fatal("the waiting copy does not come")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// TestLMTPQuota: in LMTP the full mailbox gets its own reply, and nothing waits.
+func TestLMTPQuota(t *testing.T) {
+	s := startServer(t)
+	s.setQuota(t, "ann@home.arpa", 100)
+	k := s.talk(t, "lmtp")
+	k.cmd("LHLO front", 250)
+	k.cmd("MAIL FROM:<x@example.com>", 250)
+	k.cmd("RCPT TO:<ann@home.arpa>", 250)
+	k.cmd("RCPT TO:<bob@home.arpa>", 250)
+	k.cmd("DATA", 354)
+	k.cmd("Subject: x\r\n\r\n"+strings.Repeat("y", 200)+"\r\n.", 452)
+	k.want(250)
+	var n int
+	s.store.Read(func(tx *Tx) (err error) { n, err = tx.QueueLength(); return err })
+	if n != 0 || len(s.inbox(t, "bob@home.arpa")) != 1 {
+		t.Errorf("%d in the queue, bob has %d", n, len(s.inbox(t, "bob@home.arpa")))
+	}
+}
+
+// TestSMTPLimits: recipients, Received fields, header size, and too many refusals.
+func TestSMTPLimits(t *testing.T) {
+	s := startServer(t, "[limits]", "recipients = 3", "received = 5")
+	k := s.talk(t, "smtp")
+	k.cmd("EHLO c", 250)
+	k.cmd("MAIL FROM:<x@example.com>", 250)
+	for range 3 {
+		k.cmd("RCPT TO:<ann@home.arpa>", 250)
+	}
+	k.cmd("RCPT TO:<bob@home.arpa>", 452)
+	k.cmd("DATA", 354)
+	k.cmd(strings.Repeat("Received: by x\r\n", 5)+"\r\nloop\r\n.", 554)
+	k.cmd("MAIL FROM:<x@example.com>", 250)
+	k.cmd("RCPT TO:<ann@home.arpa>", 250)
+	k.cmd("DATA", 354)
+	k.cmd("Subject: x\r\n"+strings.Repeat("X-Big: "+strings.Repeat("y", 900)+"\r\n", 1200)+"\r\nbody\r\n.", 552)
+	k.cmd("MAIL FROM:<x@example.com>", 250)
+	for range smtpMaxRefused - 2 { // the header was one
+		k.cmd("RCPT TO:<no@home.arpa>", 550)
+	}
+	k.cmd("RCPT TO:<no@home.arpa>", 421)
+	if code, _ := k.reply(); code != 0 {
+		t.Errorf("still there: %d", code)
+	}
+	if n := len(s.inbox(t, "ann@home.arpa")); n != 0 {
+		t.Errorf("ann got %d", n)
+	}
+}
+
+// TestSMTPOneCopy: a recipient named twice, and by an alias too, gets one copy.
+func TestSMTPOneCopy(t *testing.T) {
+	s := startServer(t)
+	s.write(t, func(tx *Tx) error { return tx.AddAlias("us@home.arpa", "ann@home.arpa", "bob@home.arpa") })
+	k := s.talk(t, "smtp")
+	k.begin("x@example.com", "ann@home.arpa", "us@home.arpa", "ann+x@home.arpa")
+	k.cmd("Subject: x\r\n\r\nx\r\n.", 250)
+	if a, b := len(s.inbox(t, "ann@home.arpa")), len(s.inbox(t, "bob@home.arpa")); a != 1 || b != 1 {
+		t.Errorf("ann has %d, bob %d", a, b)
+	}
+}
+
+// TestSMTPLongLine: a command without end does not fill the memory, and one that ends goes by.
+func TestSMTPLongLine(t *testing.T) {
+	s := startServer(t)
+	k := s.talk(t, "smtp")
+	k.cmd("EHLO c", 250)
+	k.cmd("NOOP "+strings.Repeat("x", 2*smtpLine), 500)
+	k.cmd("NOOP", 250)
+	go func() {
+		chunk := bytes.Repeat([]byte("y"), 64<<10)
+		for range 1000 {
+			if _, err := k.Write(chunk); err != nil {
+				return
+			}
+		}
+	}()
+	k.want(500)
+	if code, _ := k.reply(); code != 0 {
+		t.Errorf("still there: %d", code)
+	}
+}
+
+// TestSMTPLoop has two servers whose aliases lead to each other: the sender gets one report, and it stops.
+func TestSMTPLoop(t *testing.T) {
+	la, lb := freeAddr(t), freeAddr(t)
+	a := startServer(t, "domains = [\"a.arpa\", \"home.arpa\"]", "[routes]", fmt.Sprintf("\"b.arpa\" = %q", lb), "[limits]", "received = 6")
+	b := startServer(t, "domains = [\"b.arpa\"]", "[routes]", fmt.Sprintf("\".\" = %q", la), "[limits]", "received = 6")
+	a.listenOn(t, la)
+	b.listenOn(t, lb)
+	a.write(t, func(tx *Tx) error { return tx.AddAlias("ping@a.arpa", "pong@b.arpa") })
+	b.write(t, func(tx *Tx) error { return tx.AddAlias("pong@b.arpa", "ping@a.arpa") })
+	k := a.talk(t, "smtp")
+	k.begin("ann@home.arpa", "ping@a.arpa")
+	k.cmd("Subject: round\r\n\r\nx\r\n.", 250)
+	deadline := time.Now().Add(10 * time.Second)
+	for len(a.inbox(t, "ann@home.arpa")) == 0 && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(100 * time.Millisecond)
+	got := a.inbox(t, "ann@home.arpa")
+	if len(got) != 1 || !strings.Contains(got[0], "Status: 5.4.6") {
+		t.Errorf("ann got %q", got)
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// listenOn has a server take mail on one more address.
+func (s *testServer) listenOn(t *testing.T, addr string) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	for i := range services {
+		if services[i].name == "smtp" {
+			go s.serve(l, &services[i])
+		}
+	}
+}
