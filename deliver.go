@@ -67,6 +67,7 @@ type Rcpt struct {
 type route struct {
 	local   bool // the address itself is one of ours
 	users   []User
+	rules   map[UserID]*Rules // of those users who have any
 	remote  []Addr
 	aliased bool
 }
@@ -166,7 +167,7 @@ func (w *aliasWalk) walk(tx *Tx, a Addr, depth int) error {
 		w.err = errDisabled
 		return nil
 	case len(targets) == 0:
-		return w.user(u)
+		return w.forward(tx, u, depth)
 	case depth >= maxAliasDepth:
 		w.err = errAliasLoop
 		return nil
@@ -198,25 +199,31 @@ func (w *aliasWalk) nobody(tx *Tx, a Addr) error {
 	}
 	for _, u := range all {
 		if u.Admin && !u.Disabled {
-			return w.user(u)
+			return w.user(u, nil)
 		}
 	}
 	for _, u := range all {
 		if !u.Disabled {
-			return w.user(u)
+			return w.user(u, nil)
 		}
 	}
 	w.err = errNoUser
 	return nil
 }
 
-func (w *aliasWalk) user(u User) error {
+func (w *aliasWalk) user(u User, rules *Rules) error {
 	for _, have := range w.r.users {
 		if have.ID == u.ID {
 			return nil
 		}
 	}
 	w.r.users = append(w.r.users, u)
+	if rules != nil {
+		if w.r.rules == nil {
+			w.r.rules = map[UserID]*Rules{}
+		}
+		w.r.rules[u.ID] = rules
+	}
 	return w.count()
 }
 
@@ -311,7 +318,17 @@ func (s *Server) accept(m *Mail) error {
 	if err := s.prepare(m); err != nil {
 		return err
 	}
-	return s.store.Write(func(tx *Tx) error { return s.place(tx, m) })
+	var answers []vacation
+	err := s.store.Write(func(tx *Tx) (err error) { answers, err = s.place(tx, m); return err })
+	if err != nil {
+		return err
+	}
+	for _, v := range answers {
+		if err := s.answer(m, v); err != nil {
+			s.log.Warn("automatic answer", "user", v.user.Name, "rcpt", m.From, "err", err)
+		}
+	}
+	return nil
 }
 
 // prepare does what accept does before its transaction.
@@ -331,28 +348,28 @@ func (s *Server) prepare(m *Mail) error {
 	return s.addFields(m)
 }
 
-// place is accept's transaction.
-func (s *Server) place(tx *Tx, m *Mail) error {
+// place is accept's transaction. It returns the automatic answers that are to be sent once it is committed.
+func (s *Server) place(tx *Tx, m *Mail) ([]vacation, error) {
 	b, err := tx.AddBlob(m.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p := placement{m: m, b: b, full: map[UserID]error{}}
 	for i := range m.To {
 		if err := p.deliver(tx, &m.To[i]); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if p.stored == 0 && p.quota != nil && !m.Report {
-		return p.quota
+		return nil, p.quota
 	}
 	if err := s.enqueue(tx, &p); err != nil {
-		return err
+		return nil, err
 	}
 	if m.Also != nil {
-		return m.Also(tx, b)
+		err = m.Also(tx, b)
 	}
-	return nil
+	return p.answers, err
 }
 
 // placement is what one run of place has done so far. A transaction may run twice, so nothing of it may stay in m.
@@ -363,6 +380,9 @@ type placement struct {
 	queue  []QueueRcpt
 	stored int
 	quota  error
+
+	header  Header // parsed when a rule asks for it
+	answers []vacation
 }
 
 // deliver puts the message into the INBOX of every user that a recipient stands for, once for each user.
@@ -371,12 +391,7 @@ func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 	for _, u := range r.route.users {
 		err, seen := p.full[u.ID]
 		if !seen {
-			var box Mailbox
-			if box, err = tx.MailboxByName(u.ID, "INBOX"); err != nil {
-				return fmt.Errorf("INBOX of %s: %w", u.Name, err)
-			}
-			_, err = tx.Append(box, p.b, Flags{}, tx.s.Now())
-			if err != nil && !errors.Is(err, ErrQuota) {
+			if err = p.store(tx, u, r.route.rules[u.ID]); err != nil && !errors.Is(err, ErrQuota) {
 				return err
 			}
 			p.full[u.ID] = err
@@ -397,6 +412,27 @@ func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 	for _, a := range r.route.remote {
 		p.queue = append(p.queue, QueueRcpt{Addr: a, ORcpt: r.ORcpt, Notify: r.Notify})
 		p.stored++
+	}
+	return nil
+}
+
+// store puts the message into the mailbox of one user that their rules say, the INBOX without any.
+func (p *placement) store(tx *Tx, u User, rules *Rules) error {
+	box, flags, err := p.filtered(tx, u, rules)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Append(box, p.b, flags, tx.s.Now()); err != nil || rules == nil {
+		return err
+	}
+	if p.wantsAnswer(u, rules.Vacation, tx.s.Now()) {
+		first, err := tx.Answer(u.ID, p.m.From.Key())
+		if err != nil {
+			return err
+		}
+		if first {
+			p.answers = append(p.answers, vacation{u, rules.Vacation})
+		}
 	}
 	return nil
 }

@@ -521,7 +521,7 @@ func (j *queueJob) settle(q *QueueItem, out []outcome) error {
 			}
 		}
 		for _, m := range reports {
-			if err := s.place(tx, m); err != nil {
+			if _, err := s.place(tx, m); err != nil {
 				return fmt.Errorf("report: %w", err)
 			}
 		}
@@ -614,7 +614,8 @@ func (j *queueJob) warn(q *QueueItem, text string) error {
 		if m == nil {
 			return nil
 		}
-		return j.s.place(tx, m)
+		_, err := j.s.place(tx, m)
+		return err
 	})
 }
 
