@@ -80,17 +80,33 @@ func NewAuth(cfg *Config, store *Store) *Auth {
 	return a
 }
 
-// Password checks a name (an address, or the local part of one in the first domain) and a password. It may take some
-// seconds: failures are answered ever more slowly. ErrAuth, ErrAuthRate, or what the store says.
+// Password checks a name (an address, or the local part of one in the first domain) and a password, the user's own or
+// one for a device, for the mail protocols. It may take some seconds: failures are answered ever more slowly. ErrAuth,
+// ErrAuthRate, or what the store says.
 func (a *Auth) Password(from netip.Addr, name, password string) (User, error) {
+	return a.login(from, name, password, false)
+}
+
+// PagePassword does the same for the web pages: they take the user's own password and nothing else, and ask for the
+// second factor themselves.
+func (a *Auth) PagePassword(from netip.Addr, name, password string) (User, error) {
+	return a.login(from, name, password, true)
+}
+
+func (a *Auth) login(from netip.Addr, name, password string, page bool) (User, error) {
 	network := loginNetwork(from)
 	if !a.mayTry(network) {
 		a.pause(rateDelay)
 		return User{}, authError(name, ErrAuthRate)
 	}
-	u, known, err := a.user(name)
+	u, known, err := a.user(name, page)
 	if err != nil {
 		return User{}, err
+	}
+	if known && !page {
+		if ok, err := a.devicePassword(u, password); ok || err != nil {
+			return u, err
+		}
 	}
 	password = saslPrep(password)
 	guess := a.mac(u, password)
@@ -117,19 +133,29 @@ func authError(name string, err error) error {
 }
 
 // user finds who may log in under a name. For everybody else it returns a user with a secret that nothing matches and
-// that costs as much to check.
-func (a *Auth) user(name string) (u User, known bool, err error) {
+// that costs as much to check, and so it does for users with a second factor unless page is true: mail programs can't
+// show a code, so theirs are the device passwords.
+func (a *Auth) user(name string, page bool) (u User, known bool, err error) {
 	p, err := a.parameters()
 	if err != nil {
 		return User{}, false, err
 	}
 	key, ok := a.loginKey(name)
 	if ok {
-		err = a.store.Read(func(tx *Tx) (err error) { u, err = tx.UserByName(key); return err })
+		second := false
+		err = a.store.Read(func(tx *Tx) (err error) {
+			if u, err = tx.UserByName(key); err == nil && !page {
+				second, err = tx.HasPreference(u.ID, PrefTOTP)
+			}
+			return err
+		})
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return User{}, false, fmt.Errorf("look up user: %w", err)
 		}
 		if err == nil && !u.Disabled && u.Secret != "" {
+			if second {
+				u.Secret = p.fake(key)
+			}
 			return u, true, nil
 		}
 	}
@@ -149,10 +175,7 @@ func (a *Auth) loginKey(name string) (string, bool) {
 	return addr.Key(), true
 }
 
-// secrets are what a user's password may match, in the form of RFC 5803. Passwords for single devices belong here.
-func (a *Auth) secrets(u User) []string { return []string{u.Secret} }
-
-// check compares a prepared password, whose mac is guess, with all of a user's secrets. The limit is asked for again
+// check compares a prepared password, whose mac is guess, with a user's secret. The limit is asked for again
 // when it is our turn to derive: many guesses may have been waiting side by side.
 func (a *Auth) check(network netip.Prefix, u User, password string, guess [32]byte) (bool, error) {
 	turn := &a.turns[guess[0]%byte(len(a.turns))]
@@ -166,20 +189,18 @@ func (a *Auth) check(network netip.Prefix, u User, password string, guess [32]by
 	if !a.mayTry(network) {
 		return false, ErrAuthRate
 	}
-	for _, secret := range a.secrets(u) {
-		s, err := parseSecret(secret)
-		if err != nil {
-			return false, fmt.Errorf("secret of user %d: %w", u.ID, err)
-		}
-		a.derived.Add(1)
-		stored, _, err := deriveKeys(password, s.salt, s.iterations)
-		if err != nil {
-			return false, err
-		}
-		if subtle.ConstantTimeCompare(stored, s.stored) == 1 {
-			a.remember(guess)
-			return true, nil
-		}
+	s, err := parseSecret(u.Secret)
+	if err != nil {
+		return false, fmt.Errorf("secret of user %d: %w", u.ID, err)
+	}
+	a.derived.Add(1)
+	stored, _, err := deriveKeys(password, s.salt, s.iterations)
+	if err != nil {
+		return false, err
+	}
+	if subtle.ConstantTimeCompare(stored, s.stored) == 1 {
+		a.remember(guess)
+		return true, nil
 	}
 	return false, nil
 }
@@ -689,7 +710,7 @@ func (x *saslExchange) scramFirst(response []byte) ([]byte, bool, error) {
 		return nil, false, authError(name, ErrAuthRate)
 	}
 	var err error
-	if x.user, x.known, err = x.a.user(name); err != nil {
+	if x.user, x.known, err = x.a.user(name, false); err != nil {
 		return nil, false, err
 	}
 	if x.secret, err = parseSecret(x.user.Secret); err != nil {

@@ -14,7 +14,7 @@ import (
 //	web_sessions       a browser that is logged in; only the hash of its token is kept
 //	preferences        one value for each user and key: language, signature, forwarding, …
 //	contacts           kept=1 is in the address book, kept=0 was met in mail that the user sent
-//	device_passwords   passwords for single programs, as users.secret
+//	device_passwords   passwords for single programs; they are random, and their hashes are quick ones
 //	letters            letters being written, or waiting until due; the copy in Drafts is at (mailbox,uid)
 //	letter_files       their attachments, each as content of its own
 //	sent               what became of letters from the web pages, for each recipient; blob is the copy in Sent
@@ -191,6 +191,13 @@ func (tx *Tx) Preference(user UserID, key string, v any) error {
 	return nil
 }
 
+// HasPreference says whether the user has set the preference at all.
+func (tx *Tx) HasPreference(user UserID, key string) (bool, error) {
+	var n int
+	err := tx.one(`SELECT count(*) FROM preferences WHERE user=? AND key=?`, []any{user, key}, &n)
+	return n > 0, err
+}
+
 // SetPreference stores one of a user's preferences (as JSON); nil removes it.
 func (tx *Tx) SetPreference(user UserID, key string, v any) error {
 	if v == nil {
@@ -302,7 +309,7 @@ func (tx *Tx) ForgetContact(user UserID, address string) error {
 type Device struct {
 	ID      int64
 	Name    string
-	Secret  string // in the form of RFC 5803
+	Secret  string // of a device password, as sasl makes it
 	Created time.Time
 }
 
