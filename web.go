@@ -90,7 +90,7 @@ const (
 // webRoutes is the site.
 func webRoutes() []webRoute {
 	var all []webRoute
-	for _, part := range [][]webRoute{webSessionRoutes(), webMailRoutes(), webComposeRoutes()} {
+	for _, part := range [][]webRoute{webSessionRoutes(), webMailRoutes(), webComposeRoutes(), webEventRoutes()} {
 		all = append(all, part...)
 	}
 	return all

@@ -209,7 +209,7 @@ func (q *webReq) postLogin() error {
 		p.HTTPS = q.secureAddress("/login")
 		return q.status(http.StatusForbidden, "login", "Log in", p)
 	}
-	u, err := q.s.auth.Password(q.remote, p.Name, f.Get("password"))
+	u, err := q.s.auth.PagePassword(q.remote, p.Name, f.Get("password"))
 	switch {
 	case errors.Is(err, ErrAuthRate):
 		p.Error = "Too many failed logins. Wait a minute and try again."
@@ -477,7 +477,7 @@ func (q *webReq) postSetup() error {
 	u, err := q.claim(p.Code, addr, f.Get("password"))
 	if errors.Is(err, ErrAuth) {
 		// A wrong code waits, and after a few of them the address has to wait longer, like any failed login.
-		q.s.auth.Password(q.remote, "", "")
+		q.s.auth.PagePassword(q.remote, "", "")
 		return again(http.StatusForbidden, "The code is wrong. It is in the link that the server has printed.")
 	}
 	if err != nil {

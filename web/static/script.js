@@ -1,1 +1,416 @@
+// Postino's one script. Every page works without it; with it, mail arrives by itself, drafts save themselves, addresses
+// complete themselves, files can be dropped, and the keyboard is enough.
 "use strict";
+(() => {
+const $ = (sel, at = document) => at.querySelector(sel);
+const $$ = (sel, at = document) => [...at.querySelectorAll(sel)];
+const body = document.body;
+const csrf = body.dataset.csrf;
+
+// A menu closes when something else is clicked, or with Escape.
+document.addEventListener("click", e => {
+  $$("details.menu[open]").forEach(d => { if (!d.contains(e.target)) d.open = false; });
+});
+document.addEventListener("keydown", e => {
+  if (e.key !== "Escape") return;
+  $$("details.menu[open]").forEach(d => { d.open = false; $("summary", d).focus(); });
+  const nav = $("#nav");
+  if (nav) nav.checked = false;
+});
+
+// First start: the code is in the fragment, which no server ever sees.
+const setup = $("#setup");
+if (setup && location.hash.length > 1) setup.elements.code.value = decodeURIComponent(location.hash.slice(1));
+$$("[data-keep-hash]").forEach(a => a.addEventListener("click", () => { a.href = a.href.split("#")[0] + location.hash; }));
+
+// Times in the reader's own time zone, if it is not the server's.
+function localTimes(at) {
+  const two = n => String(n).padStart(2, "0"), now = new Date();
+  $$("time[datetime]", at).forEach(t => {
+    const d = new Date(t.dateTime);
+    if (isNaN(d)) return;
+    t.title = d.toLocaleString(document.documentElement.lang);
+    if (/^\d\d:\d\d$/.test(t.textContent) && d.toDateString() === now.toDateString()) t.textContent = two(d.getHours()) + ":" + two(d.getMinutes());
+  });
+}
+localTimes(document);
+
+// A note that can be undone counts down; others go by themselves.
+function watchNote() {
+  const note = $("#note .note");
+  if (!note) return;
+  const left = Number(note.dataset.until || 0);
+  if (left) setTimeout(() => { note.remove(); }, left * 1000);
+}
+watchNote();
+function say(text, bad) {
+  const box = $("#note");
+  if (!box) return;
+  const n = document.createElement("div");
+  n.className = "note" + (bad ? " bad" : "");
+  n.append(Object.assign(document.createElement("span"), { textContent: text }));
+  box.replaceChildren(n);
+}
+
+// ---- lists ----
+let last = null; // the box that was ticked last, for Shift
+function wireList() {
+  const form = $("#mails");
+  if (!form) return;
+  const all = $("#pick-all");
+  const boxes = () => $$('.pick input', form);
+  if (all) {
+    all.hidden = false;
+    all.addEventListener("change", () => { boxes().forEach(b => { b.checked = all.checked; }); picked(); });
+  }
+  const picked = () => {
+    const n = boxes().filter(b => b.checked).length;
+    form.classList.toggle("picking", n > 0);
+    if (all) { all.checked = n > 0 && n === boxes().length; all.indeterminate = n > 0 && n < boxes().length; }
+  };
+  form.addEventListener("click", e => {
+    const b = e.target;
+    if (!b.matches(".pick input")) return;
+    if (e.shiftKey && last) {
+      const list = boxes(), i = list.indexOf(b), j = list.indexOf(last);
+      if (j >= 0) list.slice(Math.min(i, j), Math.max(i, j) + 1).forEach(x => { x.checked = b.checked; });
+    }
+    last = b;
+    picked();
+  });
+  picked();
+}
+wireList();
+
+// ---- news ----
+let source = null, base = document.title, waiting = false;
+function counts(news) {
+  for (const f of news.folders) {
+    const a = $(`#folders a[data-id="${f.id}"]`);
+    if (!a) continue;
+    let n = $(".n", a);
+    const drafts = $(".i-draft", a), num = drafts ? f.exists : f.unseen;
+    if (!n && num) { n = document.createElement("span"); n.className = "n"; a.append(n); }
+    if (n) { n.textContent = num ? num.toLocaleString("en") : ""; }
+    if (a.hasAttribute("data-inbox")) document.title = (f.unseen ? `(${f.unseen}) ` : "") + base;
+  }
+}
+async function refresh() {
+  const list = $("section.list[data-modseq]");
+  if (!list || waiting) return;
+  waiting = true;
+  try {
+    const url = new URL(location.href);
+    url.searchParams.set("part", "list");
+    const r = await fetch(url, { headers: { Accept: "text/html" } });
+    if (!r.ok) return;
+    const html = new DOMParser().parseFromString(await r.text(), "text/html");
+    const fresh = $("section.list", html);
+    if (!fresh) return;
+    const ticked = new Set($$(".pick input:checked").map(b => b.value)), here = $(".mail.here");
+    const at = here && here.dataset.key, focus = document.activeElement.closest && document.activeElement.closest(".mail");
+    list.replaceWith(fresh);
+    $$(".pick input", fresh).forEach(b => { b.checked = ticked.has(b.value); });
+    if (at) { const m = $(`.mail[data-key="${CSS.escape(at)}"]`); if (m) m.classList.add("here"); }
+    if (focus) { const m = $(`.mail[data-key="${CSS.escape(focus.dataset.key)}"] > a`); if (m) m.focus(); }
+    localTimes(fresh);
+    wireList();
+  } catch { } finally { waiting = false; }
+}
+function listen() {
+  if (!$("#folders") || source || !window.EventSource) return;
+  source = new EventSource("/events");
+  source.addEventListener("mail", e => {
+    const news = JSON.parse(e.data);
+    counts(news);
+    const list = $("section.list[data-modseq]");
+    if (list) {
+      const f = news.folders.find(f => String(f.id) === body.dataset.box);
+      if (f && String(f.modseq) !== list.dataset.modseq) refresh();
+    }
+    if (news.new) {
+      if (!$("#note form")) say(news.new.said);
+      if (window.Notification && Notification.permission === "granted" && document.hidden) {
+        const n = new Notification(news.new.from, { body: news.new.subject, tag: news.new.href });
+        n.onclick = () => { window.focus(); location.href = news.new.href; };
+      }
+    }
+  });
+}
+// Browsers allow six connections to one server, so a page in the background gives its own up after a while.
+let hide = 0;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hide);
+  if (!document.hidden) { if (!source) { listen(); refresh(); } return; }
+  const keep = window.Notification && Notification.permission === "granted";
+  hide = setTimeout(() => { if (source) source.close(); source = null; }, keep ? 3600e3 : 60e3);
+});
+window.addEventListener("pagehide", () => { if (source) source.close(); source = null; });
+window.addEventListener("pageshow", e => { if (e.persisted) { listen(); refresh(); } });
+listen();
+const ask = $("#ask-notify");
+if (ask && window.Notification && Notification.permission === "default") {
+  ask.hidden = false;
+  ask.addEventListener("click", () => Notification.requestPermission().then(() => { ask.hidden = true; }));
+}
+
+// ---- keyboard ----
+let prefix = "";
+const typing = t => t.closest && t.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
+function move(step) {
+  const rows = $$(".list .mail");
+  if (!rows.length) { const a = $(step > 0 ? "#older" : "#newer"); if (a) a.click(); return; }
+  let i = rows.findIndex(r => r.classList.contains("here"));
+  i = i < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.max(0, Math.min(rows.length - 1, i + step));
+  rows.forEach(r => r.classList.remove("here"));
+  rows[i].classList.add("here");
+  $("a", rows[i]).focus({ preventScroll: true });
+  rows[i].scrollIntoView({ block: "nearest" });
+}
+function act(what) {
+  const form = $("#mails") || $("#mail-tools");
+  if (!form) return;
+  if (form.id === "mails" && !$$(".pick input:checked").length) {
+    const here = $(".mail.here .pick input");
+    if (!here) return;
+    here.checked = true;
+  }
+  const b = $(`button[value="${what}"]`, form);
+  if (b) b.click();
+}
+const follow = sel => { const a = $(sel); if (a) a.click(); return !!a; };
+const keys = {
+  j: () => move(1), k: () => move(-1), n: () => move(1), p: () => move(-1),
+  o: () => follow(".mail.here > a"), u: () => $("#mail-tools") ? follow("#back") : act("unread"),
+  x: () => { const b = $(".mail.here .pick input"); if (b) b.click(); },
+  c: () => { location.href = "/compose"; },
+  r: () => follow("#reply"), a: () => follow("#reply-all"), f: () => follow("#forward"),
+  e: () => act("archive"), "#": () => act("delete"), Delete: () => act("delete"), "!": () => { act($('button[value="notjunk"]') ? "notjunk" : "junk"); },
+  s: () => act($("#mail-tools .starred") || $(".mail.here .starred") || $('#mail-tools button[value="unstar"]') ? "unstar" : "star"),
+  I: () => act("read"), U: () => act("unread"), z: () => follow("#note form button"),
+  "/": () => { const s = $("#q"); if (s) { s.focus(); s.select(); } }, "?": help,
+  gi: () => follow("a[data-inbox]"), gd: () => follow("#folders a:has(.i-draft)"), gs: () => follow("#folders a:has(.i-sent)"), ga: () => follow("#folders a:has(.i-archive)"),
+};
+async function help() {
+  let d = $("#keys-help");
+  if (!d) {
+    const r = await fetch("/help/keys");
+    if (!r.ok) return;
+    d = document.createElement("dialog");
+    d.id = "keys-help";
+    const html = new DOMParser().parseFromString(await r.text(), "text/html");
+    d.append(...$("#keys", html).childNodes);
+    d.addEventListener("click", () => d.close());
+    body.append(d);
+  }
+  d.showModal();
+}
+if (body.hasAttribute("data-keys")) document.addEventListener("keydown", e => {
+  if (e.ctrlKey || e.metaKey || e.altKey || typing(e.target) || $("dialog[open]")) return;
+  const k = prefix + e.key;
+  prefix = "";
+  if (k === "g") { prefix = "g"; setTimeout(() => { prefix = ""; }, 1200); return; }
+  if (keys[k]) { e.preventDefault(); keys[k](); }
+});
+
+// ---- writing ----
+const letter = $("#letter");
+if (letter) {
+  const el = letter.elements, text = $("#text"), html = $("#html"), rich = $("#rich"), status = $("#saved"), list = $("#attached"), files = $("#files");
+  let dirty = false, busy = false, timer = 0, gone = false;
+  const editor = document.createElement("div");
+  const W = $("#editor").dataset.words.split("|");
+  // The editor for formatted text.
+  editor.className = "rich"; editor.contentEditable = "true"; editor.hidden = true;
+  editor.setAttribute("role", "textbox"); editor.setAttribute("aria-multiline", "true"); editor.setAttribute("aria-label", W[8]);
+  const bar = document.createElement("div");
+  bar.className = "rich-tools"; bar.setAttribute("role", "toolbar"); bar.setAttribute("aria-label", W[6]);
+  const button = (label, run, cls) => {
+    const b = document.createElement("button");
+    b.type = "button"; b.className = "btn small " + (cls || ""); b.textContent = label;
+    b.addEventListener("mousedown", e => e.preventDefault());
+    b.addEventListener("click", run);
+    bar.append(b);
+    return b;
+  };
+  const cmd = (name, value) => () => { editor.focus(); document.execCommand(name, false, value); touched(); };
+  const tools = [button(W[0], cmd("bold")), button(W[1], cmd("italic")), button(W[2], cmd("insertUnorderedList")), button(W[3], cmd("formatBlock", "blockquote")),
+    button(W[4], () => { const u = prompt(W[5], "https://"); if (u && /^(https?:|mailto:)/i.test(u)) cmd("createLink", u)(); })];
+  const toggle = button(W[6], () => setRich(editor.hidden), "toggle");
+  function setRich(on) {
+    if (on) {
+      if (!html.value.trim()) {
+        editor.replaceChildren();
+        for (const line of text.value.replace(/^\n/, "").split("\n")) {
+          const p = document.createElement("div");
+          if (line) p.textContent = line; else p.append(document.createElement("br"));
+          editor.append(p);
+        }
+      } else {
+        const doc = new DOMParser().parseFromString(html.value, "text/html"); // the server has sanitised it
+        editor.replaceChildren(...doc.body.childNodes);
+      }
+    } else if (!editor.hidden) {
+      text.value = editor.innerText;
+      html.value = "";
+    }
+    editor.hidden = !on; text.hidden = on; rich.value = on ? "1" : "";
+    tools.forEach(b => { b.hidden = !on; });
+    toggle.textContent = on ? W[7] : W[6];
+    (on ? editor : text).focus();
+  }
+  $("#editor").prepend(bar);
+  $("#editor").append(editor);
+  tools.forEach(b => { b.hidden = true; });
+  if ($("#editor").hasAttribute("data-rich")) setRich(true);
+  editor.addEventListener("input", touched);
+  editor.addEventListener("paste", e => {
+    if (e.clipboardData.files.length) { e.preventDefault(); upload(e.clipboardData.files); return; }
+    const t = e.clipboardData.getData("text/plain");
+    if (t) { e.preventDefault(); document.execCommand("insertText", false, t); }
+  });
+  text.addEventListener("paste", e => { if (e.clipboardData.files.length) { e.preventDefault(); upload(e.clipboardData.files); } });
+
+  function form(what) {
+    if (!editor.hidden) html.value = editor.innerHTML;
+    const f = new FormData(letter);
+    f.delete("files");
+    f.set("do", what);
+    return f;
+  }
+  function show(answer) {
+    el.id.value = answer.id;
+    if ($("[name=keep]", list)) $$("li", list).filter(li => $("[name=keep]", li)).forEach(li => li.remove());
+    $$("li[data-file]", list).forEach(li => li.remove());
+    for (const f of answer.files) {
+      const li = document.createElement("li");
+      li.dataset.file = f.id;
+      const name = Object.assign(document.createElement("span"), { className: "name", textContent: f.name });
+      const size = Object.assign(document.createElement("span"), { className: "size", textContent: f.size });
+      const b = Object.assign(document.createElement("button"), { className: "btn icon small", name: "do", value: "drop:" + f.id, textContent: "×", title: f.name });
+      b.setAttribute("aria-label", "× " + f.name);
+      li.append(name, " ", size, b);
+      list.append(li);
+    }
+    status.textContent = answer.saved;
+    history.replaceState(null, "", "/compose?id=" + answer.id);
+  }
+  async function save() {
+    clearTimeout(timer);
+    if (busy || gone || !dirty) return;
+    busy = true; dirty = false;
+    try {
+      const r = await fetch("/compose", { method: "POST", body: form("auto"), headers: { Accept: "application/json" }, keepalive: false });
+      if (r.ok) show(await r.json());
+      else { dirty = true; const e = await r.json().catch(() => ({})); status.textContent = e.error || r.status; keep(); }
+    } catch { dirty = true; keep(); }
+    busy = false;
+    if (dirty) timer = setTimeout(save, 15000);
+  }
+  // What could not be saved on the server waits in the browser, for a login that has run out.
+  const key = "letter:" + (el.source.value || el.id.value || "new");
+  function keep() { try { localStorage.setItem(key, JSON.stringify({ to: el.to.value, cc: el.cc.value, bcc: el.bcc.value, subject: el.subject.value, text: editor.hidden ? text.value : editor.innerText })); } catch { } }
+  try {
+    const kept = JSON.parse(localStorage.getItem(key) || "null");
+    if (kept) { for (const k of ["to", "cc", "bcc", "subject", "text"]) el[k].value = kept[k]; localStorage.removeItem(key); touched(); }
+  } catch { }
+  function touched() { dirty = true; clearTimeout(timer); timer = setTimeout(save, 4000); }
+  letter.addEventListener("input", e => { if (e.target !== files) touched(); });
+  window.addEventListener("blur", () => { if (dirty) save(); });
+  letter.addEventListener("submit", e => {
+    const b = e.submitter;
+    if (!editor.hidden) html.value = editor.innerHTML;
+    gone = true; clearTimeout(timer);
+    if (b && b.value && b.value.startsWith("drop:") && el.id.value) { // without leaving the page
+      e.preventDefault(); gone = false;
+      fetch("/compose", { method: "POST", body: form(b.value), headers: { Accept: "text/html" } }).then(() => b.closest("li").remove());
+    }
+  });
+  letter.addEventListener("keydown", e => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); $("#send").click(); } });
+  window.addEventListener("beforeunload", e => { if (dirty && !gone && !navigator.sendBeacon("/compose", form("auto"))) { save(); e.preventDefault(); } });
+
+  // Files: chosen, dropped or pasted, one after the other, with a bar.
+  $("#attach").hidden = true;
+  files.addEventListener("change", () => { upload(files.files); });
+  let queue = Promise.resolve();
+  function upload(chosen) {
+    for (const f of [...chosen]) queue = queue.then(() => one(f));
+    queue = queue.then(() => { files.value = ""; });
+  }
+  function one(f) {
+    if (f.size > Number(letter.dataset.limit)) { say(letter.dataset.tooBig, true); return; }
+    return new Promise(done => {
+      const li = document.createElement("li"), p = document.createElement("progress");
+      p.max = f.size || 1; p.value = 0; p.setAttribute("aria-label", f.name);
+      li.append(Object.assign(document.createElement("span"), { className: "name", textContent: f.name }), p);
+      list.append(li);
+      const data = form("auto"), x = new XMLHttpRequest();
+      data.append("files", f, f.name);
+      x.open("POST", "/compose");
+      x.setRequestHeader("Accept", "application/json");
+      x.upload.addEventListener("progress", e => { p.value = e.loaded; });
+      x.addEventListener("loadend", () => {
+        li.remove();
+        let a = {};
+        try { a = JSON.parse(x.responseText); } catch { }
+        if (x.status === 200) show(a); else say(a.error || String(x.status), true);
+        done();
+      });
+      x.send(data);
+    });
+  }
+  for (const t of ["dragenter", "dragover"]) document.addEventListener(t, e => { if (e.dataTransfer.types.includes("Files")) { e.preventDefault(); letter.classList.add("dropping"); } });
+  for (const t of ["dragleave", "drop"]) document.addEventListener(t, e => { if (t === "drop" || !e.relatedTarget) letter.classList.remove("dropping"); });
+  document.addEventListener("drop", e => { if (e.dataTransfer.files.length) { e.preventDefault(); upload(e.dataTransfer.files); } });
+}
+
+// ---- addresses complete themselves ----
+$$("[data-people]").forEach(input => {
+  let box = null, at = -1, ask = 0, count = 0;
+  const close = () => { if (box) box.remove(); box = null; at = -1; input.setAttribute("aria-expanded", "false"); input.removeAttribute("aria-activedescendant"); };
+  const part = () => input.value.slice(0, input.selectionStart).split(/[,;，；、]/).pop().trim();
+  const take = s => {
+    const before = input.value.slice(0, input.selectionStart), after = input.value.slice(input.selectionStart).replace(/^[^,;，；、]*[,;，；、]?\s*/, "");
+    const keep = before.replace(/[^,;，；、]*$/, "");
+    input.value = keep + (keep && !/\s$/.test(keep) ? " " : "") + s + ", " + after;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    close();
+  };
+  input.setAttribute("role", "combobox"); input.setAttribute("aria-autocomplete", "list"); input.setAttribute("aria-expanded", "false");
+  input.addEventListener("input", () => {
+    clearTimeout(ask);
+    const s = part();
+    if (s.length < 1) { close(); return; }
+    ask = setTimeout(async () => {
+      const n = ++count, r = await fetch("/people?q=" + encodeURIComponent(s), { headers: { Accept: "application/json" } });
+      if (!r.ok || n !== count) return;
+      const found = await r.json();
+      close();
+      if (!found.length || part() !== s || document.activeElement !== input) return;
+      box = document.createElement("ul");
+      box.className = "suggest"; box.setAttribute("role", "listbox"); box.id = input.id + "-people";
+      input.setAttribute("aria-controls", box.id); input.setAttribute("aria-expanded", "true");
+      found.forEach((p, i) => {
+        const li = Object.assign(document.createElement("li"), { textContent: p, id: input.id + "-p" + i });
+        li.setAttribute("role", "option");
+        li.addEventListener("mousedown", e => { e.preventDefault(); take(p); });
+        box.append(li);
+      });
+      input.after(box);
+    }, 120);
+  });
+  input.addEventListener("keydown", e => {
+    if (!box) return;
+    const all = [...box.children];
+    if (e.key === "ArrowDown" || e.key === "ArrowUp") {
+      at = (at + (e.key === "ArrowDown" ? 1 : all.length - 1 + (at < 0))) % all.length;
+      all.forEach((li, i) => li.setAttribute("aria-selected", String(i === at)));
+      input.setAttribute("aria-activedescendant", all[at].id);
+      e.preventDefault();
+    } else if (e.key === "Enter" || e.key === "Tab") {
+      if (at >= 0 || e.key === "Enter") { e.preventDefault(); take(all[Math.max(at, 0)].textContent); }
+    } else if (e.key === "Escape") { close(); e.stopPropagation(); }
+  });
+  input.addEventListener("blur", () => setTimeout(close, 150));
+});
+})();

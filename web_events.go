@@ -1,0 +1,178 @@
+// News for open pages: server-sent events from the store's Watch, and what the script asks for.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const (
+	webBeat       = 25 * time.Second       // between signs of life on a quiet stream
+	webCalm       = 400 * time.Millisecond // between two events, however much happens
+	webMaxOffered = 8                      // contacts offered while somebody types an address
+)
+
+func webEventRoutes() []webRoute {
+	return []webRoute{
+		{"GET /events", webUser, (*webReq).getEvents},
+		{"GET /people", webUser, (*webReq).getPeople},
+	}
+}
+
+// webNews is what an event says: the folders' numbers, and the newest message that came into the inbox.
+type webNews struct {
+	Folders []webNewsFolder `json:"folders"`
+	New     *webNewsMail    `json:"new,omitempty"`
+}
+
+type webNewsFolder struct {
+	ID     MailboxID `json:"id"`
+	Unseen int64     `json:"unseen"`
+	Exists int64     `json:"exists"`
+	ModSeq ModSeq    `json:"modseq"`
+}
+
+type webNewsMail struct {
+	From    string `json:"from"`
+	Subject string `json:"subject"`
+	Href    string `json:"href"`
+	Said    string `json:"said"` // the whole as one sentence, for screen readers
+}
+
+// getEvents keeps the connection and writes an event after every commit that touched the user's mail (HTML, server-sent
+// events). It ends when the session does.
+func (q *webReq) getEvents() error {
+	if q.streams.Add(1) > webMaxStreams {
+		q.streams.Add(-1)
+		return webFault(http.StatusServiceUnavailable, "Too many pages are open.")
+	}
+	defer q.streams.Add(-1)
+	wake, stop := q.s.store.Watch(q.user.ID)
+	defer stop()
+	h := q.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no")
+	ctl := http.NewResponseController(q.w)
+	write := func(text string) bool {
+		ctl.SetWriteDeadline(time.Now().Add(webStallTimeout))
+		if _, err := q.w.Write([]byte(text)); err != nil {
+			return false
+		}
+		return ctl.Flush() == nil
+	}
+	last, next, err := q.news(0)
+	if err != nil {
+		return err
+	}
+	if !write("retry: 5000\n\n" + last) {
+		return nil
+	}
+	beat := time.NewTicker(webBeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-q.r.Context().Done():
+			return nil
+		case <-q.s.stop.Done():
+			return nil
+		case <-beat.C:
+			if !q.stillIn() || !write(": alive\n\n") {
+				return nil
+			}
+		case <-wake:
+			event, n, err := q.news(next)
+			if err != nil || !q.stillIn() {
+				return nil // the browser comes back, and hears then what is wrong
+			}
+			if next = n; event != last && !write(event) {
+				return nil
+			}
+			last = event
+			time.Sleep(webCalm)
+		}
+	}
+}
+
+// stillIn says whether the session has not been ended meanwhile.
+func (q *webReq) stillIn() bool {
+	return q.s.store.Read(func(tx *Tx) error { _, _, err := tx.WebSession(q.session.Hash); return err }) == nil
+}
+
+// news makes an event. since is the UID that the inbox's next message would have had at the last one, 0 at first.
+func (q *webReq) news(since UID) (event string, next UID, err error) {
+	var n webNews
+	var row *webRow
+	err = q.s.store.Read(func(tx *Tx) error {
+		n, row = webNews{}, nil
+		folders, err := q.folders(tx)
+		for _, f := range folders {
+			n.Folders = append(n.Folders, webNewsFolder{f.ID, f.Unseen, f.Exists, f.HighestModSeq})
+			if f.Name != "INBOX" || f.Owner != q.user.ID {
+				continue
+			}
+			next = f.UIDNext
+			if since == 0 || f.UIDNext <= since {
+				continue
+			}
+			msgs, err := tx.Newest(f.ID, ^UID(0), 1)
+			if err != nil {
+				return err
+			}
+			if len(msgs) > 0 && msgs[0].UID >= since && msgs[0].Flags.Bits&FlagSeen == 0 {
+				row = &webRow{Box: f.Mailbox, M: msgs[0]}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return "", next, err
+	}
+	if row != nil {
+		if err := q.summaries([]*webRow{row}); err != nil {
+			return "", next, err
+		}
+		n.New = &webNewsMail{From: row.From.Label(), Subject: row.Subject, Href: webHref(row.Box.ID, row.M.UID),
+			Said: q.lang.F("New mail from %s: %s", row.From.Label(), row.Subject)}
+	}
+	b, err := json.Marshal(n)
+	return fmt.Sprintf("event: mail\ndata: %s\n\n", b), next, err
+}
+
+// getPeople completes an address.
+func (q *webReq) getPeople() error {
+	part := strings.TrimSpace(q.r.URL.Query().Get("q"))
+	list := []string{}
+	if part != "" && len(part) < 100 {
+		var found []Contact
+		var users []User
+		err := q.s.store.Read(func(tx *Tx) (err error) {
+			if found, err = tx.FindContacts(q.user.ID, part, webMaxOffered); err != nil {
+				return err
+			}
+			users, err = tx.Users()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		seen := map[string]bool{}
+		for _, c := range found {
+			seen[c.Address] = true
+			list = append(list, webPlain(c.Name, c.Address))
+		}
+		for _, u := range users { // people of this house, whether they were written to or not
+			if !u.Disabled && !seen[u.Name] && len(list) < webMaxOffered && strings.Contains(u.Name, strings.ToLower(part)) {
+				list = append(list, u.Name)
+			}
+		}
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	q.send(http.StatusOK, "application/json", b)
+	return nil
+}
