@@ -279,7 +279,7 @@ func (c *imapConn) bye(err error) {
 // connection can't go on.
 func (c *imapConn) command(line string) error {
 	p := &imapParser{c: c, line: line, rest: line}
-	c.code, c.text, c.uid = "", "", false
+	c.code, c.text, c.uid, c.fresh = "", "", false, false
 	c.tag = p.tag()
 	name := p.commandName()
 	cmd, ok := imapCommands[name]
@@ -304,7 +304,7 @@ func (c *imapConn) command(line string) error {
 	if err := c.checkUser(); err != nil {
 		return err
 	}
-	if c.state == imapSelected {
+	if c.state == imapSelected && !c.fresh {
 		if err := c.sync(!cmd.usesSeq); err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ type imapView struct {
 	seen     ModSeq
 	gone     ModSeq
 	highest  ModSeq // of what the client was told
+	fresh    bool   // this command has just opened it: there is no news yet, and the client knows no UIDs that could vanish
 	view     *View
 	words    string      // keywords that FLAGS has named
 	recent   []imapRange // UIDs that are \Recent in this session only
@@ -99,6 +100,7 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 	view.Told(v.seen)
 	v.readonly = readonly || v.rights&imapRightsWrite == 0
 	v.gone, v.highest = v.seen, v.mbox.HighestModSeq
+	v.fresh = true
 	c.imapView, c.state = v, imapSelected
 	c.showMailbox(name, unseen)
 	if q != nil && q.validity == v.mbox.UIDValidity {
