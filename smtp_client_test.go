@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// testDNS is a Resolver with everything it knows in two maps; a nil list is an answer that there is nothing, and a name
+// that begins with "servfail" gets none.
+type testDNS struct {
+	mx    map[string][]*net.MX
+	hosts map[string][]string
+	asked []string
+}
+
+func dnsError(name string, notFound bool) error {
+	return &net.DNSError{Err: "test", Name: name, IsNotFound: notFound, IsTemporary: !notFound}
+}
+
+func (d *testDNS) LookupMX(_ context.Context, name string) ([]*net.MX, error) {
+	d.asked = append(d.asked, name)
+	if strings.HasPrefix(name, "servfail") {
+		return nil, dnsError(name, false)
+	}
+	if mx := d.mx[strings.TrimSuffix(name, ".")]; len(mx) > 0 {
+		return mx, nil
+	}
+	return nil, dnsError(name, true)
+}
+
+func (d *testDNS) LookupHost(_ context.Context, name string) ([]string, error) {
+	d.asked = append(d.asked, name)
+	if strings.HasPrefix(name, "servfail") {
+		return nil, dnsError(name, false)
+	}
+	if a := d.hosts[strings.TrimSuffix(name, ".")]; len(a) > 0 {
+		return a, nil
+	}
+	return nil, dnsError(name, true)
+}
+
+// directTest is a queueTest without routes: DNS and dialling are ours. Every address leads to the peer except those in dead.
+func directTest(t *testing.T, p *peer, dns *testDNS, dead ...string) (qt *queueTest, dialled func() []string) {
+	qt = newQueueTest(t, p)
+	qt.cfg.Routes = nil
+	qt.dns = dns
+	ch := make(chan string, 100)
+	qt.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ch <- addr
+		for _, d := range dead {
+			if addr == d {
+				return nil, fmt.Errorf("dial %s: connection refused", addr)
+			}
+		}
+		return net.Dial("tcp", p.addr())
+	}
+	return qt, func() (all []string) {
+		for len(ch) > 0 {
+			all = append(all, <-ch)
+		}
+		return all
+	}
+}
+
+func TestMXRoutes(t *testing.T) {
+	mx := func(list ...any) (all []*net.MX) {
+		for i := 0; i < len(list); i += 2 {
+			all = append(all, &net.MX{Host: list[i].(string), Pref: uint16(list[i+1].(int))})
+		}
+		return all
+	}
+	dns := &testDNS{
+		mx: map[string][]*net.MX{
+			"two.example":           mx("b.example.", 20, "a.example.", 10),
+			"null.example":          mx(".", 0),
+			"self.example":          mx("a.example.", 20, "MX.home.arpa.", 10),
+			"backup.example":        mx("a.example.", 5, "mx.home.arpa.", 10, "b.example.", 20),
+			"lost.example":          mx("gone.example.", 10),
+			"half.example":          mx("servfail.example.", 10, "gone.example.", 20),
+			"xn--bcher-kva.example": mx("a.example.", 1),
+		},
+		hosts: map[string][]string{"a.example": {"192.0.2.1", "2001:db8::1"}, "b.example": {"192.0.2.2"}, "plain.example": {"192.0.2.3"}},
+	}
+	for _, c := range []struct{ domain, dialled, status, queued string }{
+		{"two.example", "192.0.2.1:25 [2001:db8::1]:25 192.0.2.2:25", "", ""},
+		{"plain.example", "192.0.2.3:25", "", ""},
+		{"bücher.example", "192.0.2.1:25 [2001:db8::1]:25", "", ""},
+		{"[192.0.2.9]", "192.0.2.9:25", "", ""},
+		{"[IPv6:2001:db8::9]", "[2001:db8::9]:25", "", ""},
+		{"backup.example", "192.0.2.1:25 [2001:db8::1]:25", "", ""},
+		{"null.example", "", "5.1.10", ""},
+		{"gone.example", "", "5.1.2", ""},
+		{"self.example", "", "5.4.6", ""},
+		{"lost.example", "", "5.1.2", ""},
+		{"servfail.example", "", "", "DNS: "},
+		{"half.example", "", "", "DNS: "},
+	} {
+		p := newPeer(t, nil)
+		dead := strings.Fields(c.dialled)
+		if len(dead) > 0 {
+			dead = dead[:len(dead)-1] // the last one answers
+		}
+		qt, dialled := directTest(t, p, dns, dead...)
+		qt.submit("ann@home.arpa", "x@"+c.domain)
+		qt.step()
+		if got := strings.Join(dialled(), " "); got != c.dialled {
+			t.Errorf("%s: dialled %q", c.domain, got)
+		}
+		box := strings.Join(qt.inbox(t, "ann@home.arpa"), "")
+		if c.status == "" && box != "" || c.status != "" && !strings.Contains(box, "\r\nStatus: "+c.status+"\r\n") {
+			t.Errorf("%s: report %q", c.domain, box)
+		}
+		items := qt.queue()
+		if c.queued == "" && len(items) > 0 {
+			t.Errorf("%s: queue %+v", c.domain, items)
+		}
+		if c.queued != "" {
+			var ds []Destination
+			qt.store.Read(func(tx *Tx) (err error) { ds, err = tx.Destinations(); return err })
+			if len(items) != 1 || len(ds) != 1 || !strings.HasPrefix(ds[0].Error, c.queued) {
+				t.Errorf("%s: queue %+v, %+v", c.domain, items, ds)
+			}
+		}
+	}
+}
+
+// TestNoDNSForRoutes: a routed domain, a local one and a literal need no DNS.
+func TestNoDNSForRoutes(t *testing.T) {
+	dns := &testDNS{}
+	p := newPeer(t, nil)
+	qt := newQueueTest(t, p)
+	qt.dns = dns
+	qt.submit("ann@home.arpa", "x@far.example", "bob@home.arpa", "y@lab.internal")
+	qt.step()
+	qt.wantQueue(0)
+	if len(dns.asked) > 0 {
+		t.Errorf("asked for %q", dns.asked)
+	}
+}
+
+func (qt *queueTest) destinationError(t *testing.T) string {
+	t.Helper()
+	var ds []Destination
+	qt.store.Read(func(tx *Tx) (err error) { ds, err = tx.Destinations(); return err })
+	if len(ds) != 1 {
+		t.Fatalf("destinations %+v", ds)
+	}
+	return ds[0].Error
+}
+
+// TestSTARTTLSOutbound sends to a server of our own, whose certificate nobody signed: encrypted all the same.
+func TestSTARTTLSOutbound(t *testing.T) {
+	far := startServer(t, `domains = ["far.example", "home.arpa"]`)
+	p := newPeer(t, nil)
+	qt := newQueueTest(t, p)
+	qt.cfg.Routes = map[string]Route{".": {Hosts: []string{far.addr["smtp"]}}}
+	qt.submit("ann@home.arpa", "postmaster@far.example")
+	qt.step()
+	qt.wantQueue(0)
+	got := far.inbox(t, "ann@home.arpa")
+	if len(got) != 1 || !strings.Contains(got[0], " with ESMTPS id ") {
+		t.Errorf("came %q", got)
+	}
+}
+
+// TestSTARTTLSBroken: a handshake that fails is followed by a new connection without TLS; octets in front of the
+// handshake are an attack, and the host is left alone.
+func TestSTARTTLSBroken(t *testing.T) {
+	for _, answer := range []string{"220 go\r\nthis is no TLS record, and long enough for one", "454 4.7.0 not now"} {
+		p := newPeer(t, func(l string) string {
+			if l == "STARTTLS" {
+				return answer
+			}
+			return ""
+		})
+		p.ehlo = "STARTTLS\nPIPELINING"
+		qt := newQueueTest(t, p)
+		qt.submit("ann@home.arpa", "x@far.example")
+		qt.step()
+		if strings.HasPrefix(answer, "220") { // both lines came in one write
+			qt.wantQueue(1)
+			if e := qt.destinationError(t); !strings.Contains(e, "in front of the TLS handshake") {
+				t.Errorf("error %q", e)
+			}
+			continue
+		}
+		qt.wantQueue(0)
+		if p.connections() != 2 {
+			t.Errorf("%d connections", p.connections())
+		}
+	}
+	p := newPeer(t, func(l string) string {
+		if l == "STARTTLS" {
+			return "220 go"
+		}
+		return ""
+	})
+	p.ehlo = "STARTTLS"
+	qt := newQueueTest(t, p)
+	qt.submit("ann@home.arpa", "x@far.example")
+	qt.step()
+	qt.wantQueue(0)
+	if p.connections() != 2 {
+		t.Errorf("%d connections", p.connections())
+	}
+}
+
+// TestSmarthost logs in at a submission port of our own, under TLS; the certificate is only taken when any_cert says so.
+func TestSmarthost(t *testing.T) {
+	for _, service := range []string{"submission", "submissions"} {
+		for _, anyCert := range []bool{false, true} {
+			hub := startServer(t)
+			pass := filepath.Join(t.TempDir(), "password")
+			if err := os.WriteFile(pass, []byte("secret\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			qt := newQueueTest(t, newPeer(t, nil))
+			qt.cfg.Domains, qt.cfg.Routes = []string{"lab.arpa"}, nil
+			o := &qt.cfg.Outbound
+			o.Mode, o.Smarthost, o.User, o.PasswordFile, o.AnyCert = OutboundSmarthost, hub.addr[service], "ann", pass, anyCert
+			if service == "submissions" { // known by its port number in real life
+				addr := hub.addr[service]
+				o.Smarthost = "127.0.0.1:465"
+				qt.dial = func(context.Context, string, string) (net.Conn, error) { return net.Dial("tcp", addr) }
+			}
+			qt.submit("ann@home.arpa", "bob@home.arpa")
+			qt.step()
+			if !anyCert {
+				qt.wantQueue(1)
+				if e := qt.destinationError(t); !strings.Contains(e, "certificate") {
+					t.Errorf("error %q", e)
+				}
+				continue
+			}
+			qt.wantQueue(0)
+			got := hub.inbox(t, "bob@home.arpa")
+			if len(got) != 1 || !strings.Contains(got[0], " with ESMTPSA id ") {
+				t.Errorf("%s: came %q", service, got)
+			}
+		}
+	}
+}
+
+// TestSmarthostPassword: it is not sent where no TLS is offered, and a wrong one costs no mail.
+func TestSmarthostPassword(t *testing.T) {
+	pass := filepath.Join(t.TempDir(), "password")
+	os.WriteFile(pass, []byte("wrong"), 0o600)
+	p := newPeer(t, nil)
+	p.ehlo = "AUTH PLAIN LOGIN"
+	hub := startServer(t)
+	for _, c := range []struct{ host, want string }{{p.addr(), "does not offer STARTTLS"}, {hub.addr["submission"], "after AUTH: 535"}} {
+		qt := newQueueTest(t, p)
+		qt.cfg.Domains, qt.cfg.Routes = []string{"lab.arpa"}, nil
+		o := &qt.cfg.Outbound
+		o.Mode, o.Smarthost, o.User, o.PasswordFile, o.AnyCert = OutboundSmarthost, c.host, "ann", pass, true
+		qt.submit("ann@home.arpa", "bob@home.arpa")
+		qt.step()
+		qt.wantQueue(1)
+		if e := qt.destinationError(t); !strings.Contains(e, c.want) {
+			t.Errorf("error %q", e)
+		}
+	}
+	if p.count("AUTH") != 0 {
+		t.Errorf("said %q", p.said())
+	}
+}
+
+// TestSMTPClientLimits: replies without end, without sense and without hurry.
+func TestSMTPClientLimits(t *testing.T) {
+	for name, greeting := range map[string]string{
+		"many lines":   strings.Repeat("220-x\r\n", smtpReplyLines+1) + "220 x",
+		"long line":    "220 " + strings.Repeat("x", 2*smtpReplyLine),
+		"changes code": "220-x\r\n221 y",
+		"no number":    "hello",
+		"1xx":          "120 wait",
+		"6xx":          "600 what",
+	} {
+		p := newPeer(t, func(l string) string {
+			if l == "<connect>" {
+				return greeting
+			}
+			return ""
+		})
+		qt := newQueueTest(t, p)
+		qt.submit("ann@home.arpa", "x@far.example")
+		start := time.Now()
+		qt.step()
+		if e := qt.destinationError(t); !strings.Contains(e, smtpErrReply.Error()) || time.Since(start) > 5*time.Second {
+			t.Errorf("%s: error %q", name, e)
+		}
+	}
+}
+
+// TestSMTPSizeLimit: a message that the peer's SIZE does not allow is not sent to it.
+func TestSMTPSizeLimit(t *testing.T) {
+	p := newPeer(t, nil)
+	p.ehlo = "SIZE 100"
+	qt := newQueueTest(t, p)
+	qt.submit("ann@home.arpa", "x@far.example")
+	qt.step()
+	qt.wantQueue(0)
+	if box := qt.inbox(t, "ann@home.arpa"); len(box) != 1 || !strings.Contains(box[0], "Status: 5.3.4") || p.count("MAIL") != 0 {
+		t.Errorf("report %q, said %q", box, p.said())
+	}
+}
