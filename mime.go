@@ -246,7 +246,6 @@ func (m *MIMEReader) endLine(line []byte) {
 	}
 	switch {
 	case m.boundaryLine(line):
-		m.top().seen.or(m.seen)
 	case m.inHeader:
 		m.headSeen.or(m.seen)
 		m.head = append(m.head, line[:min(len(line), maxPartHeader-len(m.head))]...)
@@ -283,6 +282,7 @@ func (m *MIMEReader) boundaryLine(line []byte) bool {
 			return false
 		}
 		m.closeAbove(i)
+		m.top().seen.or(m.seen)
 		m.top().ended = last
 		if !last {
 			m.open(m.child(m.top().part))
@@ -327,7 +327,9 @@ func (m *MIMEReader) closeTop(end, lines int64) {
 	f := m.top()
 	p := f.part
 	p.BodyLen = end - p.BodyOff
-	p.Lines = min(max(lines-f.startNo, 0), p.BodyLen) // a header that the end cuts short has no line in its body
+	if p.BodyLen > 0 { // a header that the end cuts short has no line in its body
+		p.Lines = lines - f.startNo
+	}
 	p.Has8bit, p.HasNUL, p.LongLine = f.seen.high, f.seen.nul, f.seen.long
 	p.BareCR, p.BareLF = f.seen.cr, f.seen.lf
 	switch {

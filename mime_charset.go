@@ -35,7 +35,7 @@ func CharsetReader(charset string, r io.Reader) io.Reader {
 // KnownCharset says whether the label names a charset we decode as such.
 func KnownCharset(charset string) bool {
 	switch charset = cleanLabel(charset); charset {
-	case "us-ascii", "ascii", "utf-7":
+	case "us-ascii", "ascii", "utf-7", "iso-2022-kr":
 		return true
 	}
 	return lookupCharset(charset) != nil
@@ -243,7 +243,8 @@ func (d *utf7Decoder) octet(dst []byte, c byte) int {
 	*d = utf7Decoder{}
 	switch {
 	case c == '-' && empty:
-		c = '+'
+		dst[n] = '+'
+		return n + 1
 	case c == '-':
 		return n
 	}

@@ -108,6 +108,8 @@ type converter struct {
 // part writes p with its header. A message, not only the outermost, is a root.
 func (c *converter) part(p *Part, root bool) error {
 	switch {
+	case p.HeaderLen+p.BodyLen == 0: // the message ends in a boundary
+		return nil
 	case p.isSealed(), p.Opaque && c.hop.takesBody(p):
 		if err := c.header(p, leafPlan{}, root); err != nil {
 			return err
@@ -312,7 +314,7 @@ func (c *converter) header(p *Part, plan leafPlan, root bool) error {
 	}
 	h := ParseHeader(b)
 	s := string(b)
-	hc := headerConverter{c: c, charset: h.charset(), labels: c.newLabels(p, plan, h)}
+	hc := headerConverter{hop: c.hop, w: c.w, charset: h.charset(), labels: c.newLabels(p, plan, h)}
 	if len(hc.labels) > 0 && root && !h.Has("MIME-Version") {
 		hc.labels = append(hc.labels, newLabel{"MIME-Version", "MIME-Version: 1.0\r\n", false})
 	}
@@ -370,20 +372,27 @@ func withoutParam(params []Param, name string) []Param {
 
 // fields writes header fields (and blank lines) that are a body.
 func (c *converter) fields(s, charset string) {
-	hc := headerConverter{c: c, charset: charset}
+	hc := headerConverter{hop: c.hop, w: c.w, charset: charset}
+	var last strings.Builder
 	for s != "" {
 		var raw string
-		if raw, s = cutField(s); isBlankLine(raw) {
+		switch raw, s = cutField(s); {
+		case isBlankLine(raw):
 			c.w.str("\r\n")
-			continue
+		case strings.HasSuffix(raw, "\n"):
+			hc.field(raw)
+		default: // the end of the body needs no line end
+			hc.w = &lineWriter{w: &last}
+			hc.field(raw)
+			c.w.str(strings.TrimSuffix(last.String(), "\r\n"))
 		}
-		hc.field(raw)
 	}
 }
 
 // headerConverter writes the fields of one block.
 type headerConverter struct {
-	c       *converter
+	hop     NextHop
+	w       *lineWriter
 	charset string // of the body, and so perhaps of raw text in the header
 	labels  []newLabel
 }
@@ -393,7 +402,7 @@ func (hc *headerConverter) missing() {
 	for i := range hc.labels {
 		if l := &hc.labels[i]; !l.done {
 			l.done = true
-			hc.c.w.str(l.field)
+			hc.w.str(l.field)
 		}
 	}
 }
@@ -405,24 +414,24 @@ func (hc *headerConverter) field(raw string) {
 		if l := &hc.labels[i]; ok && strings.EqualFold(name, l.name) {
 			if !l.done {
 				l.done = true
-				hc.c.w.str(l.field)
+				hc.w.str(l.field)
 			}
 			return
 		}
 	}
 	switch {
 	case hc.isFine(raw):
-		hc.c.w.str(raw)
+		hc.w.str(raw)
 	case ok:
-		hc.c.w.str(hc.convert(name, value))
+		hc.w.str(hc.convert(name, value))
 	default: // no field at all; keep what can be kept
-		hc.c.w.str(foldField("X-Unparsable", hardBreak(EncodeWords(decodeRaw(unfold(raw), hc.charset)))...))
+		hc.w.str(foldField("X-Unparsable", hardBreak(EncodeWords(decodeRaw(unfold(raw), hc.charset)))...))
 	}
 }
 
 // isFine says whether the field's octets and lines can go as they are.
 func (hc *headerConverter) isFine(raw string) bool {
-	if !isASCII(raw) && !(hc.c.hop.UTF8 && utf8.ValidString(raw)) {
+	if !isASCII(raw) && !(hc.hop.UTF8 && utf8.ValidString(raw)) {
 		return false
 	}
 	lines := strings.Split(raw, "\r\n")
@@ -437,10 +446,24 @@ func (hc *headerConverter) isFine(raw string) bool {
 // convert writes a field anew.
 func (hc *headerConverter) convert(name, value string) string {
 	v := unfold(value)
-	if isASCII(v) || hc.c.hop.UTF8 && utf8.ValidString(v) { // only its lines are wrong
-		return foldField(name, hardBreak(v)...)
+	onlyLines := isASCII(v) || hc.hop.UTF8 && utf8.ValidString(v)
+	switch key := strings.ToLower(name); key {
+	case "subject", "comments", "content-description": // a word too long for a line can be encoded
+	default:
+		if onlyLines {
+			return foldField(name, hardBreak(v)...)
+		}
+		if field := hc.structured(name, key, v); field != "" {
+			return field
+		}
 	}
-	switch strings.ToLower(name) {
+	return foldField(name, hardBreak(EncodeWords(decodeWords(v, hc.charset)))...)
+}
+
+// structured writes a field whose syntax says where encoded words may stand; "" for one
+// that is not known or cannot be read.
+func (hc *headerConverter) structured(name, key, v string) string {
+	switch key {
 	case "from", "sender", "reply-to", "to", "cc", "bcc", "resent-from", "resent-sender", "resent-reply-to",
 		"resent-to", "resent-cc", "resent-bcc", "disposition-notification-to", "return-receipt-to", "errors-to", "return-path":
 		if list := ParseAddressList(decodeRaw(v, hc.charset)); len(list) > 0 {
@@ -455,7 +478,7 @@ func (hc *headerConverter) convert(name, value string) string {
 			return paramField(name, disp, params)
 		}
 	}
-	return foldField(name, hardBreak(EncodeWords(decodeWords(v, hc.charset)))...)
+	return ""
 }
 
 // hardBreak splits at spaces, and a token too long for a line wherever that comes.

@@ -126,11 +126,9 @@ func (q *qpWriter) octet(in []byte) int {
 		q.breakLine("\r\n")
 		return 1
 	case c == ' ' || c == '\t':
-		q.put(c, len(in) == 1 || in[1] == '\r' || in[1] == '\n')
-	case c < ' ' || c > '~' || c == '=':
-		q.put(c, true)
+		q.put(in, len(in) == 1 || in[1] == '\r' || in[1] == '\n')
 	default:
-		q.put(c, len(q.line) == q.start && startsOddly(in))
+		q.put(in, c < ' ' || c > '~' || c == '=')
 	}
 	return 1
 }
@@ -140,7 +138,8 @@ func startsOddly(in []byte) bool {
 	return in[0] == '.' || in[0] == '-' && len(in) > 1 && in[1] == '-' || in[0] == 'F' && strings.HasPrefix(string(in[:min(5, len(in))]), "From ")
 }
 
-func (q *qpWriter) put(c byte, encoded bool) {
+// put writes the first octet of in, on a new line when this one is full.
+func (q *qpWriter) put(in []byte, encoded bool) {
 	size := 1
 	if encoded {
 		size = 3
@@ -148,11 +147,12 @@ func (q *qpWriter) put(c byte, encoded bool) {
 	if len(q.line)-q.start+size > 75 {
 		q.breakLine("=\r\n")
 	}
-	if !encoded {
-		q.line = append(q.line, c)
+	c := in[0]
+	if encoded || len(q.line) == q.start && startsOddly(in) {
+		q.line = append(q.line, '=', hexDigits[c>>4], hexDigits[c&15])
 		return
 	}
-	q.line = append(q.line, '=', hexDigits[c>>4], hexDigits[c&15])
+	q.line = append(q.line, c)
 }
 
 func (q *qpWriter) breakLine(end string) {

@@ -281,8 +281,8 @@ const (
 )
 
 // EncodeWords makes s ASCII for an unstructured field (RFC 2047 §5 (1)): each run of words
-// that need it becomes encoded words of at most 75 octets, cut between characters, Q or B,
-// whichever is shorter. CR, LF and NUL come out encoded. Text that needs nothing is
+// that need it becomes encoded words of at most 75 octets, cut between characters, Q
+// unless B is much shorter. CR, LF and NUL come out encoded. Text that needs nothing is
 // returned as it is.
 func EncodeWords(s string) string {
 	return encodeTokens(s, func(token string) bool {
@@ -359,7 +359,7 @@ func encodeTokens(s string, needs func(string) bool) string {
 // writeWords writes valid UTF-8 as encoded words with a space between them.
 func writeWords(b *strings.Builder, s string) {
 	const room = maxWord - len(utf8WordHead) - len("q??=")
-	useB := base64.StdEncoding.EncodedLen(len(s)) < qWordLen(s)
+	useB := 3*base64.StdEncoding.EncodedLen(len(s)) < 2*qWordLen(s) // Q can be read by people
 	for first := true; s != ""; first = false {
 		if !first {
 			b.WriteByte(' ')

@@ -187,7 +187,7 @@ func scanParams(s string) []rawParam {
 		}
 		r := newRawParam(name)
 		r.value, s = scanParamValue(strings.TrimLeft(rest[1:], " \t"), r.name)
-		if isMIMEToken(r.name) {
+		if isMIMEToken(r.name) && !strings.Contains(r.name, "*") {
 			raw = append(raw, r)
 		}
 	}
@@ -318,16 +318,17 @@ func isAttributeChar(c byte) bool {
 // within a line of 78 columns.
 const maxSection = 50
 
-// formatParam writes a parameter for a header, in one piece or several parameters. A short ASCII value is a token or a quoted string. Any other goes by RFC 2231,
+// formatParam writes a parameter for a header, in one piece or several parameters. A short ASCII value is a token or a quoted string, unless it looks like an encoded word. Any other goes by RFC 2231,
 // in sections when it is long. Only the old "name" of Content-Type has encoded words in
 // its quotes: RFC 2047 §5 forbids that, but it is what readers without RFC 2231 know.
 func formatParam(p Param) []string {
-	if p.Name == "name" && !isPrintableASCII(p.Value) {
+	p.Value = strings.ToValidUTF8(p.Value, "\uFFFD")
+	if p.Name == "name" && (!isPrintableASCII(p.Value) || strings.Contains(p.Value, "=?")) {
 		var words strings.Builder
-		writeWords(&words, strings.ToValidUTF8(p.Value, "\uFFFD"))
+		writeWords(&words, p.Value)
 		return []string{`name="` + words.String() + `"`}
 	}
-	if isPrintableASCII(p.Value) && len(p.Value) <= maxSection {
+	if isPrintableASCII(p.Value) && len(p.Value) <= maxSection && !strings.Contains(p.Value, "=?") {
 		if isMIMEToken(p.Value) {
 			return []string{p.Name + "=" + p.Value}
 		}
