@@ -65,6 +65,10 @@ type Config struct {
 		GiveUp   Duration `toml:"give_up"`
 	} `toml:"queue"`
 
+	Search struct {
+		Index bool `toml:"index"` // keep decoded text in the file, so that searching it is quick
+	} `toml:"search"`
+
 	Limits Limits `toml:"limits"`
 
 	dir string // of the file; relative paths in it start here
@@ -201,6 +205,7 @@ func defaultConfig() *Config {
 	c := &Config{Domains: []string{"home.arpa"}, Database: "mail.db"}
 	c.Auth.Plaintext = []Network{{netip.MustParsePrefix("127.0.0.0/8")}, {netip.MustParsePrefix("::1/128")}}
 	c.Outbound.Mode = OutboundDirect
+	c.Search.Index = true
 	c.Queue.Retry, c.Queue.RetryMax = Duration(3*time.Minute), Duration(time.Hour)
 	c.Queue.Warn, c.Queue.GiveUp = Duration(4*time.Hour), Duration(3*24*time.Hour)
 	c.Limits = Limits{Message: 50 << 20, Recipients: 1000, Connections: 200, PerAddress: 20, Received: 50,

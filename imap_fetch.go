@@ -290,7 +290,15 @@ func (f *imapFetch) narrow() error {
 	if f.partial != nil {
 		f.uids = f.partial.of(f.uids)
 	}
-	return nil
+	if !f.vanished || f.set == "$" {
+		return nil
+	}
+	known := (&imapParser{c: c, rest: f.set}).ranges(^uint32(0))
+	gone, err := c.vanishedSince(f.since, known, 0)
+	if err == nil {
+		c.putVanished("(EARLIER) ", gone)
+	}
+	return err
 }
 
 // run sends the messages. Where \Seen is to be set, that is done for some at a time, before they are sent, so that the

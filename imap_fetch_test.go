@@ -160,6 +160,27 @@ func TestFetchSeen(t *testing.T) {
 	c.is("UID FETCH 1:* UID (PARTIAL 4:9)")
 }
 
+// TestFetchVanished sees what the extensions without sequence numbers make of FETCH.
+func TestFetchVanished(t *testing.T) {
+	s := startServer(t)
+	putMail(t, s, "ann", "Archive", fetchPlain, fetchPlain, fetchPlain, fetchPlain)
+	c := dialIMAP(t, s, "ann")
+	c.ok("ENABLE QRESYNC")
+	c.ok("SELECT Archive")
+	c.ok(`STORE 2,3 +FLAGS (\Deleted)`)
+	c.is("EXPUNGE", "* VANISHED 2:3")
+	c.is("UID FETCH 1:* FLAGS (CHANGEDSINCE 5 VANISHED)", "* VANISHED (EARLIER) 2:3", "* 2 FETCH (UID 4 FLAGS (\\Recent) MODSEQ (6))")
+	c.is("UID FETCH 3 FLAGS (CHANGEDSINCE 1 VANISHED)", "* VANISHED (EARLIER) 3")
+	c.ok("ENABLE UIDONLY")
+	c.is("UID FETCH 4 (BODY[TEXT]<0.1> UID)", "* 4 UIDFETCH (UID 4 MODSEQ (9) FLAGS (\\Seen \\Recent) BODY[TEXT]<0> {1}\r\nH)")
+	c.is("UID FETCH 1 RFC822.SIZE", "* 1 UIDFETCH (RFC822.SIZE 160)")
+	for _, bad := range []string{"FETCH 1 FLAGS", "SEARCH ALL", "UID SEARCH 1"} {
+		if _, tagged := c.do(bad); !strings.HasPrefix(tagged, "BAD [UIDREQUIRED]") {
+			t.Errorf("%s: %s", bad, tagged)
+		}
+	}
+}
+
 // TestFetchCutShort sees that a message which ends anywhere keeps its structure.
 func TestFetchCutShort(t *testing.T) {
 	for n := range fetchNested {

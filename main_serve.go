@@ -34,7 +34,7 @@ func (c *command) serve(args []string) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	log := c.logger()
-	st, err := OpenStore(cfg.Path(cfg.Database), StoreOptions{Log: log, Service: true})
+	st, err := OpenStore(cfg.Path(cfg.Database), StoreOptions{Log: log, Service: true, NoIndex: !cfg.Search.Index})
 	if err != nil {
 		return err
 	}

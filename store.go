@@ -93,6 +93,7 @@ type StoreOptions struct {
 	Now         func() time.Time // the system clock; nil is time.Now
 	CommitDelay time.Duration    // an injected flush cost, added to every commit
 	Readers     int              // reading connections; 0 is 4
+	NoIndex     bool             // the text index is not kept; the mail itself is searched
 	Service     bool             // this is the appliance and not a verb beside it: it checks a file that was not closed
 }
 
@@ -148,6 +149,10 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	s.bg.Add(2)
 	go s.pollOthers()
 	go s.collector()
+	if opt.Service {
+		s.bg.Add(1)
+		go s.indexer()
+	}
 	return s, nil
 }
 

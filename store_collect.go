@@ -15,7 +15,7 @@ const (
 // collectSteps are done in this order. Each returns how much it found to do; with act it does it, for at most
 // collectStep items, so that others can write in between.
 var collectSteps = []func(tx *Tx, act bool) (int, error){
-	(*Tx).emptyTombstones, (*Tx).pruneTombstones, (*Tx).clearMailboxes, (*Tx).clearBlobs,
+	(*Tx).emptyTombstones, (*Tx).pruneTombstones, (*Tx).clearMailboxes, (*Tx).clearBlobs, (*Tx).packIndex,
 }
 
 func (s *Store) collector() {
@@ -182,6 +182,9 @@ func (tx *Tx) clearBlobs(act bool) (n int, err error) {
 			return n, err
 		}
 		if _, err := tx.exec(`DELETE FROM blobs WHERE id=?`, id); err != nil {
+			return n, err
+		}
+		if err := tx.unindex(BlobID(id)); err != nil {
 			return n, err
 		}
 	}

@@ -22,6 +22,7 @@ var migrations = []string{schema1}
 //	               blob=0 one whose content is no longer needed
 //	blobs, chunks  content, stored once: the header block (its first 64 KiB) and the MIME tree in blobs, the rest in
 //	               chunks of 64 KiB with id = blob<<14 | n
+//	search         blocks of text and sort keys, see indexSchema; all of it can be made again from the mail
 const schema1 = `
 CREATE TABLE IF NOT EXISTS settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
@@ -65,7 +66,7 @@ CREATE TABLE blobs(
   codec INTEGER NOT NULL DEFAULT 0, head BLOB NOT NULL, tree BLOB NOT NULL);
 CREATE INDEX blobs_free ON blobs(id) WHERE refs=0;
 CREATE TABLE chunks(id INTEGER PRIMARY KEY, data BLOB NOT NULL);
-` + queueSchema + webSchema + rulesSchema
+` + indexSchema + queueSchema + webSchema + rulesSchema
 
 // migrate brings the file to the newest schema, all steps in one transaction. A file of a newer program is refused.
 func (s *Store) migrate() error {

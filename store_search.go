@@ -3,11 +3,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"slices"
 	"strings"
-	"time"
 )
 
 // QueryOp is what a Query asks.
@@ -71,8 +71,11 @@ type search struct {
 	s     *Store
 	box   MailboxID
 	query *Query
-	leafs []*Query // that need facts
-	folds [][]byte // their Text folded
+	leafs []*Query   // that need facts
+	folds [][]byte   // their Text folded
+	names [][]byte   // and their Field, as index text has it
+	grams [][]uint64 // letter groups of folds
+	gone  []bool     // which leafs can't be true in the block in hand
 	found []Found
 	text  textScan
 }
@@ -124,7 +127,12 @@ func (x *search) number(q *Query) {
 	if q.Op >= QuerySent {
 		q.fact = len(x.leafs)
 		x.leafs = append(x.leafs, q)
-		x.folds = append(x.folds, Fold(nil, q.Text))
+		text := Fold(nil, q.Text)
+		x.folds = append(x.folds, text)
+		x.names = append(x.names, append(Fold(nil, q.Field), ": "...))
+		var grams []uint64
+		letterGroups(text, func(h uint64) { grams = append(grams, h) })
+		x.grams = append(x.grams, grams)
 	}
 	for _, k := range q.Kids {
 		x.number(k)
@@ -158,6 +166,9 @@ func (x *search) slice(uids []UID) error {
 	for i := range open {
 		open[i].facts = facts[i*len(x.leafs) : (i+1)*len(x.leafs)]
 	}
+	if open, err = x.indexStage(open); err != nil || len(open) == 0 {
+		return err
+	}
 	for _, stage := range []struct {
 		want  Want
 		learn func(*candidate, *Content) error
@@ -174,6 +185,119 @@ func (x *search) slice(uids []UID) error {
 		}
 	}
 	return nil
+}
+
+// indexStage answers what the text index can answer, which is nearly all for messages that it covers.
+func (x *search) indexStage(open []candidate) (left []candidate, err error) {
+	slices.SortFunc(open, func(a, b candidate) int { return cmp.Compare(a.Blob, b.Blob) })
+	ids := make([]BlobID, len(open))
+	for i := range open {
+		ids[i] = open[i].Blob
+	}
+	err = x.s.Read(func(tx *Tx) error {
+		return tx.byBlock(ids, func(b *block, lo, hi int) error { return x.searchBlock(tx, b, open[lo:hi]) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range open {
+		if v := x.eval(x.query, &c.Message, c.facts); v == isTrue {
+			x.found = append(x.found, Found{c.UID, c.ModSeq})
+		} else if v == isOpen {
+			left = append(left, c)
+		}
+	}
+	slices.SortFunc(left, func(a, b candidate) int { return cmp.Compare(a.UID, b.UID) })
+	return left, nil
+}
+
+// searchBlock answers for the candidates that a block covers, with its text only if the filter leaves something open.
+func (x *search) searchBlock(tx *Tx, b *block, open []candidate) error {
+	x.gone = x.gone[:0]
+	for i := range x.leafs {
+		x.gone = append(x.gone, !gramsHave(b.grams, x.grams[i]))
+	}
+	undecided := false
+	eachInBlock(b, open, func(c *candidate, r *indexReader) {
+		x.learnKeys(c, r)
+		undecided = undecided || x.eval(x.query, &c.Message, c.facts) == isOpen
+	})
+	if !undecided {
+		return nil
+	}
+	return tx.blockText(b, func(text []byte) {
+		eachInBlock(b, open, func(c *candidate, r *indexReader) {
+			if r.end <= len(text) && x.eval(x.query, &c.Message, c.facts) == isOpen {
+				x.learnText(c, r, text[r.at:r.end])
+			}
+		})
+	})
+}
+
+// eachInBlock pairs candidates, sorted by content, with their entries.
+func eachInBlock(b *block, open []candidate, fn func(*candidate, *indexReader)) {
+	r := indexReader{keys: b.keys}
+	for i := 0; i < len(open) && r.next(); {
+		for i < len(open) && open[i].Blob < r.blob {
+			i++
+		}
+		for ; i < len(open) && open[i].Blob == r.blob; i++ {
+			fn(&open[i], &r)
+		}
+	}
+}
+
+// learnKeys answers what the filter and the sort keys can answer.
+func (x *search) learnKeys(c *candidate, r *indexReader) {
+	for i, q := range x.leafs {
+		switch {
+		case q.Op == QuerySent:
+			var k MailKeys
+			if k.parse(r.indexEntry.keys) {
+				c.facts[i] = truth(k.Day != noDay && q.in(k.Day))
+			}
+		case x.gone[i] && !r.cut && !isSignature(q.Field):
+			c.facts[i] = isFalse
+		}
+	}
+}
+
+// learnText answers from a message's text. What is not in text that was cut may be in the rest.
+func (x *search) learnText(c *candidate, r *indexReader, text []byte) {
+	head, body := text[:r.head], text[r.head:]
+	for i, q := range x.leafs {
+		if c.facts[i] != isOpen || isSignature(q.Field) {
+			continue
+		}
+		has := false
+		switch q.Op {
+		case QueryHeader:
+			has = linesHave(head, x.names[i], x.folds[i])
+		case QueryText:
+			has = bytes.Contains(head, x.folds[i]) || bytes.Contains(body, x.folds[i])
+		case QueryBody:
+			has = bytes.Contains(body, x.folds[i])
+		}
+		if has || !r.cut {
+			c.facts[i] = truth(has)
+		}
+	}
+}
+
+// linesHave looks for a text in the lines that begin with a name.
+func linesHave(lines, name, text []byte) bool {
+	for len(lines) > 0 {
+		line := lines
+		if i := bytes.IndexByte(lines, '\n'); i >= 0 {
+			line, lines = lines[:i], lines[i+1:]
+		} else {
+			lines = nil
+		}
+		if bytes.HasPrefix(line, name) && bytes.Contains(line[len(name):], text) {
+			return true
+		}
+	}
+	return false
 }
 
 // stage learns more of the open candidates and returns those that stay open.
@@ -280,8 +404,8 @@ func (x *search) learnHeader(c *candidate, m *Content) error {
 		switch {
 		case c.facts[i] != isOpen:
 		case q.Op == QuerySent:
-			day, ok := sentDay(h)
-			c.facts[i] = truth(ok && q.in(day))
+			day := mailDay(h)
+			c.facts[i] = truth(day != noDay && q.in(day))
 		case q.Op == QueryHeader:
 			c.facts[i] = truth(x.headerHas(h, charset, q.Field, x.folds[i]))
 		case q.Op == QueryText:
@@ -291,16 +415,6 @@ func (x *search) learnHeader(c *candidate, m *Content) error {
 		}
 	}
 	return nil
-}
-
-// sentDay is midnight UTC of the day that the Date field names, whatever its time and zone (RFC 9051 §6.4.4 SENTON).
-func sentDay(h Header) (int64, bool) {
-	t, err := ParseDate(h.Get("Date"))
-	if err != nil {
-		return 0, false
-	}
-	y, mon, d := t.Date()
-	return time.Date(y, mon, d, 0, 0, 0, 0, time.UTC).Unix(), true
 }
 
 // headerHas looks for folded text in the fields of a name, or in all fields that people read.

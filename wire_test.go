@@ -55,7 +55,7 @@ func openServer(tb testing.TB, path string, opt StoreOptions, config ...string) 
 	if err != nil {
 		tb.Fatal(err)
 	}
-	opt.Service = true
+	opt.Service, opt.NoIndex = true, !cfg.Search.Index
 	st, err := OpenStore(path, opt)
 	if err != nil {
 		tb.Fatal(err)

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// benchMessages is how many messages the mailbox of the benchmarks has.
+const benchMessages = 100_000
+
+// benchFile is a database with ann's INBOX of benchMessages, made once for a run of the tests. Set POSTINO_BENCH_DIR to a
+// folder to have it kept there for the next run.
+var benchFile = sync.OnceValues(func() (string, error) {
+	dir := os.Getenv("POSTINO_BENCH_DIR")
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "postino-bench-"); err != nil {
+			return "", err
+		}
+	}
+	path := filepath.Join(dir, "bench.db")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	return path, benchFill(path)
+})
+
+func benchFill(path string) error {
+	st, err := OpenStore(path+".new", StoreOptions{})
+	if err != nil {
+		return err
+	}
+	var inbox Mailbox
+	err = st.Write(func(tx *Tx) error {
+		u, err := tx.AddUser(Addr{"ann", "home.arpa"}, testSecret(), false)
+		if err == nil {
+			inbox, err = tx.MailboxByName(u.ID, "INBOX")
+		}
+		return err
+	})
+	w := newBenchWriter()
+	for n := 0; n < benchMessages && err == nil; n += 500 {
+		var spools []*Spool
+		for i := n; i < n+500; i++ {
+			sp := st.NewSpool(1 << 20)
+			sp.Write(w.mail(i))
+			spools = append(spools, sp)
+		}
+		err = st.Write(func(tx *Tx) error {
+			for i, sp := range spools {
+				b, err := tx.AddBlob(sp)
+				if err != nil {
+					return err
+				}
+				f := Flags{}
+				if (n+i)%3 > 0 {
+					f.Bits = FlagSeen
+				}
+				if _, err := tx.Append(inbox, b, f, time.Date(2024, 1, 1, 0, n+i, 0, 0, time.UTC)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err == nil {
+		err = st.Index(false)
+	}
+	if err != nil {
+		return err
+	}
+	if err := st.Close(); err != nil {
+		return err
+	}
+	os.Rename(path+".new-wal", path+"-wal")
+	return os.Rename(path+".new", path)
+}
+
+// benchWriter writes mail that looks like people's: short and long, in threads, some of it HTML or Chinese.
+type benchWriter struct {
+	r     *rand.Rand
+	words []string
+	zipf  *rand.Zipf
+	ids   []string
+	subj  []string
+}
+
+func newBenchWriter() *benchWriter {
+	w := &benchWriter{r: rand.New(rand.NewPCG(1, 2))}
+	syllables := strings.Fields("ba ce di fo gu ha je ki lo mu na pe ri so tu va we xi yo zu al en ir on us tri sta pre con ver men der che ing")
+	for range 20_000 {
+		var sb strings.Builder
+		for range 2 + w.r.IntN(3) {
+			sb.WriteString(syllables[w.r.IntN(len(syllables))])
+		}
+		w.words = append(w.words, sb.String())
+	}
+	w.zipf = rand.NewZipf(w.r, 1.1, 10, uint64(len(w.words)-1))
+	return w
+}
+
+func (w *benchWriter) text(n int) string {
+	var sb strings.Builder
+	for line := 0; sb.Len() < n; {
+		word := w.words[w.zipf.Uint64()]
+		sb.WriteString(word)
+		if line += len(word) + 1; line > 70 {
+			sb.WriteString("\r\n")
+			line = 0
+		} else {
+			sb.WriteByte(' ')
+		}
+	}
+	return sb.String()
+}
+
+func (w *benchWriter) chinese(n int) string {
+	var sb strings.Builder
+	for range n {
+		sb.WriteRune(rune(0x4e00 + w.r.ExpFloat64()*300))
+	}
+	return sb.String()
+}
+
+// mail writes the ith message. "meeting" is in six of ten bodies, "xyzzyneedle" and "稀有" in three messages each.
+func (w *benchWriter) mail(i int) []byte {
+	var b bytes.Buffer
+	id := fmt.Sprintf("<%d.%x@mail%d.example.org>", i, w.r.Uint64(), w.r.IntN(50))
+	subject, refs := strings.TrimSpace(strings.ReplaceAll(w.text(30), "\r\n", " ")), ""
+	if i > 100 && w.r.IntN(10) < 6 {
+		j := i - 1 - w.r.IntN(100)
+		subject, refs = "Re: "+w.subj[j], "In-Reply-To: "+w.ids[j]+"\r\nReferences: "+w.ids[max(0, j-7)]+"\r\n "+w.ids[j]+"\r\n"
+		w.subj = append(w.subj, w.subj[j])
+	} else {
+		w.subj = append(w.subj, subject)
+	}
+	w.ids = append(w.ids, id)
+	sender := w.words[w.r.IntN(2000)]
+	fmt.Fprintf(&b, "Received: from mail.example.org (mail.example.org [192.0.2.1])\r\n\tby mx.home.arpa with ESMTPS id %x\r\n\tfor <ann@home.arpa>; Mon, 1 Jan 2024 00:00:00 +0000\r\n", w.r.Uint64())
+	sig := make([]byte, 180)
+	for k := range sig {
+		sig[k] = byte(w.r.Uint32())
+	}
+	fmt.Fprintf(&b, "DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=a;\r\n\tb=%s\r\n", base64.StdEncoding.EncodeToString(sig))
+	fmt.Fprintf(&b, "From: %s %s <%s@example.org>\r\nTo: Ann <ann@home.arpa>\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: %s\r\n%s",
+		strings.ToUpper(sender[:1])+sender[1:], w.words[i%5000], sender, subject, FormatDate(time.Date(2024, 1, 1, 0, i+w.r.IntN(3000), 0, 0, time.UTC)), id, refs)
+	b.WriteString("MIME-Version: 1.0\r\n")
+	body := w.text(200 + int(w.r.ExpFloat64()*2000))
+	if i%10 < 6 {
+		body += "\r\nThe meeting is as agreed.\r\n"
+	}
+	if i%(benchMessages/3) == 500 {
+		body += "\r\nxyzzyneedle 稀有\r\n"
+	}
+	switch {
+	case i%20 == 1:
+		fmt.Fprintf(&b, "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n%s\r\n", benchBase64(w.chinese(300+w.r.IntN(500))+body))
+	case i%10 == 3:
+		html := "<html><body><p>" + strings.ReplaceAll(body, "\r\n", "<br>\r\n") + "</p><img src=\"cid:x\"></body></html>\r\n"
+		fmt.Fprintf(&b, "Content-Type: multipart/alternative; boundary=b%d\r\n\r\n--b%d\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s\r\n--b%d\r\nContent-Type: text/html; charset=utf-8\r\n\r\n%s\r\n--b%d--\r\n", i, i, body, i, html, i)
+	case i%50 == 7:
+		fmt.Fprintf(&b, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s\r\n--b%d\r\nContent-Type: application/pdf; name=\"%s.pdf\"\r\nContent-Transfer-Encoding: base64\r\n\r\n%s\r\n--b%d--\r\n",
+			i, i, body, i, sender, benchBase64(strings.Repeat(string(sig), 100)), i)
+	default:
+		fmt.Fprintf(&b, "Content-Type: text/plain; charset=utf-8\r\n\r\n%s\r\n", body)
+	}
+	return b.Bytes()
+}
+
+func benchBase64(s string) string {
+	var sb strings.Builder
+	for code := base64.StdEncoding.EncodeToString([]byte(s)); code != ""; {
+		n := min(76, len(code))
+		sb.WriteString(code[:n] + "\r\n")
+		code = code[n:]
+	}
+	return sb.String()
+}
+
+// benchServer runs a server on a copy of the file, so that a benchmark may change it.
+func benchServer(b *testing.B) *testServer {
+	b.Helper()
+	from, err := benchFile()
+	if err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(b.TempDir(), "mail.db")
+	for _, ext := range []string{"", "-wal"} {
+		if err := copyFile(path+ext, from+ext); err != nil && !os.IsNotExist(err) {
+			b.Fatal(err)
+		}
+	}
+	return startServerOn(b, path, StoreOptions{})
+}
+
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	_, err = io.Copy(out, in)
+	return err
+}
+
+// BenchmarkIMAP measures commands on a mailbox of 100,000 messages over a loopback socket.
+func BenchmarkIMAP(b *testing.B) {
+	s := benchServer(b)
+	c := dialIMAP(b, s, "ann")
+	c.ok("SELECT INBOX")
+	for _, bench := range []struct{ name, command string }{
+		{"Select", "SELECT INBOX"},
+		{"SyncNothing", "NOOP"},
+		{"FetchFlags", "FETCH 1:* (UID FLAGS)"},
+		{"FetchEnvelopes", "FETCH 1:* (ENVELOPE BODYSTRUCTURE)"},
+		{"FetchBodies", "FETCH 1:* BODY.PEEK[]"},
+		{"SearchUnseen", "SEARCH UNSEEN"},
+		{"SearchSubject", "SEARCH SUBJECT veralgu"},
+		{"SearchFrom", "SEARCH FROM example.org"},
+		{"SearchSent", "SEARCH SENTSINCE 10-Feb-2024"},
+		{"SearchBodyRare", "SEARCH BODY xyzzyneedle"},
+		{"SearchBodyNone", "SEARCH BODY qqqqqq"},
+		{"SearchBodyCommon", "SEARCH BODY meeting"},
+		{"SearchBodyChinese", "SEARCH BODY " + lit("稀有")},
+		{"SearchTextRare", "SEARCH TEXT xyzzyneedle"},
+		{"SearchTwoLetters", "SEARCH BODY qq"},
+		{"SortSubject", "SORT (SUBJECT) UTF-8 ALL"},
+		{"SortArrival", "SORT (REVERSE ARRIVAL) UTF-8 ALL"},
+		{"SortFromDate", "SORT (FROM DATE) UTF-8 ALL"},
+		{"ThreadReferences", "THREAD REFERENCES UTF-8 ALL"},
+		{"ThreadRefs", "THREAD REFS UTF-8 ALL"},
+		{"ThreadSubject", "THREAD ORDEREDSUBJECT UTF-8 ALL"},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			var n int64
+			cpu := cpuTime()
+			for b.Loop() {
+				n += c.drain(bench.command)
+			}
+			b.ReportMetric(float64((cpuTime()-cpu).Milliseconds())/float64(b.N), "cpu-ms/op")
+			b.SetBytes(n / int64(b.N))
+		})
+	}
+}
+
+// cpuTime is what the process has computed, which other work on the machine disturbs less than the clock.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// drain sends a command, reads its answer without keeping it, and returns the octets read.
+func (c *imapClient) drain(command string) (n int64) {
+	c.tb.Helper()
+	c.n++
+	tag := fmt.Sprintf("t%d ", c.n)
+	io.WriteString(c, tag+command+"\r\n")
+	c.SetReadDeadline(time.Now().Add(10 * time.Minute))
+	start := true
+	for {
+		l, err := c.r.ReadSlice('\n')
+		n += int64(len(l))
+		if err != nil && !strings.Contains(err.Error(), "buffer full") {
+			c.tb.Fatal(err)
+		}
+		if start && bytes.HasPrefix(l, []byte(tag)) {
+			if !bytes.HasPrefix(l, []byte(tag+"OK")) {
+				c.tb.Fatalf("%s: %s", command, l)
+			}
+			return n
+		}
+		start = err == nil
+	}
+}

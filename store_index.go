@@ -1,0 +1,634 @@
+// The text index: what search and sorting need of each message's content, kept so that it can be read at once.
+package main
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"hash/fnv"
+	"io"
+	"time"
+	"unicode/utf8"
+)
+
+// The index is a table of blocks. A block covers a range of content ids and holds, for each message in it, its sort keys
+// and its decoded and folded text: the header fields and the body as people read them. A filter of the block's letter
+// groups says of most blocks that a word is not in them; the text of the others is searched, so the answer is exact, and a
+// common word takes no longer than reading the text once.
+//
+// Blocks are written once, when there is enough new text to fill one, by a goroutine that works in small steps while no
+// mail is arriving. Content after the last block is searched as it lies in the mail. So nothing has to be written when a
+// message is delivered, and every search is right at any moment.
+//
+// Letter groups are pairs of neighbours in scripts that write words with one or two characters (Chinese, Japanese), and
+// triples in all others. Shorter words are looked for in every block, which is a scan of text ready for it.
+//
+// Why not FTS5 with its trigrams: it keeps no text, so the messages in which a common word may be have all to be decoded
+// again; it does not find words of two characters; it writes its index about six times over; and it takes some twenty
+// times the computing.
+const indexSchema = `
+CREATE TABLE search(
+  id INTEGER PRIMARY KEY, last INTEGER NOT NULL, n INTEGER NOT NULL, dead INTEGER NOT NULL DEFAULT 0,
+  keys BLOB NOT NULL, grams BLOB NOT NULL, text BLOB NOT NULL);
+CREATE INDEX search_dead ON search(dead,n) WHERE dead>0;
+`
+
+const (
+	indexBlock   = 64 << 10        // octets of text that fill a block
+	indexText    = 256 << 10       // octets of one message's body text that are kept; the rest is searched in the mail
+	indexHead    = 64 << 10        // and of its header text
+	indexMember  = 1000            // messages in one block, at most
+	indexStep    = 8               // blocks written in one transaction
+	indexEvery   = 5 * time.Second // between looks for new content
+	indexJoin    = 8               // blocks that are made one when most of their messages are gone
+	gramBits     = 8               // bits of filter for each different letter group
+	gramHashes   = 4               // bits set for each: about 1 in 40 blocks is read for nothing
+	wideFrom     = 0x2e80          // the first character of the scripts that are indexed by pairs
+	indexKeyText = 255             // octets of a base subject or address that sorting compares
+)
+
+// MailKeys is what sorting and threading compare of a message (RFC 5256 §3), texts folded.
+type MailKeys struct {
+	Sent     int64  // seconds, of the Date field; 0 if there is none that can be read
+	Day      int64  // midnight UTC of the day it names; noDay without one
+	Subject  []byte // base subject
+	Reply    bool   // the subject says that it is a reply or forward
+	From     []byte // left half of the first address
+	To, Cc   []byte
+	ShowFrom []byte // name of the first address, or the address (RFC 5957 §3)
+	ShowTo   []byte
+	ID       uint64   // of Message-ID, hashed; 0 if there is none
+	Refs     []uint64 // of References, else of In-Reply-To
+}
+
+// noDay is the Day of a message without a Date that can be read.
+const noDay = -1 << 62
+
+// indexEntry is one message of a block.
+type indexEntry struct {
+	blob       BlobID
+	head, body int  // octets of text
+	cut        bool // there is more text than is kept
+	keys       []byte
+}
+
+// indexWriter makes one block.
+type indexWriter struct {
+	entries []indexEntry
+	text    []byte
+	seen    []uint64 // a bit for each hash of a letter group
+}
+
+// add takes a message's text and keys into the block.
+func (w *indexWriter) add(m *Content) error {
+	h, err := m.WholeHeader()
+	if err != nil {
+		return err
+	}
+	e := indexEntry{blob: m.ID, keys: mailKeys(h).append(nil)}
+	start := len(w.text)
+	charset := h.charset()
+	for _, f := range h {
+		if isSignature(f.Name) {
+			continue
+		}
+		w.text = append(searchField(w.text, f, charset, true), '\n')
+		if len(w.text)-start > indexHead {
+			e.cut, w.text = true, w.text[:start+indexHead]
+			break
+		}
+	}
+	e.head = len(w.text) - start
+	start = len(w.text)
+	err = bodyText(m, func(piece []byte) error {
+		w.text = append(w.text, piece...)
+		if len(w.text)-start > indexText {
+			e.cut, w.text = true, w.text[:start+indexText]
+			return errListFull
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errListFull) {
+		return err
+	}
+	e.body = len(w.text) - start
+	w.entries = append(w.entries, e)
+	return nil
+}
+
+// full says whether the block should be written.
+func (w *indexWriter) full() bool { return len(w.text) >= indexBlock || len(w.entries) >= indexMember }
+
+// keys is the block's first column.
+func (w *indexWriter) keys() []byte {
+	var b []byte
+	prev := BlobID(0)
+	for _, e := range w.entries {
+		b = binary.AppendUvarint(b, uint64(e.blob-prev))
+		b = binary.AppendUvarint(b, uint64(e.head))
+		n := uint64(e.body) << 1
+		if e.cut {
+			n |= 1
+		}
+		b = binary.AppendUvarint(b, n)
+		b = binary.AppendUvarint(b, uint64(len(e.keys)))
+		b = append(b, e.keys...)
+		prev = e.blob
+	}
+	return b
+}
+
+// grams is the block's filter (a Bloom filter), as large as the number of different letter groups demands.
+func (w *indexWriter) grams() []byte {
+	if w.seen == nil {
+		w.seen = make([]uint64, 1<<20/64)
+	}
+	clear(w.seen)
+	count := 0
+	each := func(fn func(uint64)) {
+		text := w.text
+		for _, e := range w.entries {
+			letterGroups(text[:e.head], fn)
+			letterGroups(text[e.head:e.head+e.body], fn)
+			text = text[e.head+e.body:]
+		}
+	}
+	each(func(h uint64) {
+		if bit := uint64(1) << (h & 63); w.seen[h>>6&(1<<14-1)]&bit == 0 {
+			w.seen[h>>6&(1<<14-1)] |= bit
+			count++
+		}
+	})
+	filter := make([]byte, count*gramBits/8+8)
+	each(func(h uint64) { gramSet(filter, h) })
+	return filter
+}
+
+// gramAt is the ith bit of a letter group in a filter.
+func gramAt(filter []byte, h uint64, i int) (octet int, bit byte) {
+	x := uint32(h) + uint32(i)*uint32(h>>32)
+	pos := uint64(x) * uint64(len(filter)*8) >> 32
+	return int(pos >> 3), 1 << (pos & 7)
+}
+
+func gramSet(filter []byte, h uint64) {
+	for i := range gramHashes {
+		octet, bit := gramAt(filter, h, i)
+		filter[octet] |= bit
+	}
+}
+
+// gramsHave says whether all the letter groups may be in the block.
+func gramsHave(filter []byte, groups []uint64) bool {
+	for _, h := range groups {
+		for i := range gramHashes {
+			if octet, bit := gramAt(filter, h, i); filter[octet]&bit == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// letterGroups calls fn with a hash of each letter group of a folded text.
+func letterGroups(text []byte, fn func(h uint64)) {
+	var a, b uint32 // the two characters before, 0 for none
+	for i := 0; i < len(text); {
+		r, n := rune(text[i]), 1
+		if r >= utf8.RuneSelf {
+			r, n = utf8.DecodeRune(text[i:])
+		}
+		i += n
+		c := uint32(r)
+		switch {
+		case c < wideFrom && b != 0 && b < wideFrom && a != 0 && a < wideFrom:
+			fn(gramHash(uint64(a)<<42 ^ uint64(b)<<21 ^ uint64(c)))
+		case c >= wideFrom && b >= wideFrom:
+			fn(gramHash(uint64(b)<<21 ^ uint64(c)))
+		}
+		a, b = b, c
+	}
+}
+
+// gramHash mixes the bits of a letter group.
+func gramHash(x uint64) uint64 {
+	x ^= x >> 31
+	x *= 0x9e3779b97f4a7c15
+	x ^= x >> 29
+	x *= 0xbf58476d1ce4e5b9
+	return x ^ x>>32
+}
+
+// indexer fills the index until the store is closed.
+func (s *Store) indexer() {
+	defer s.bg.Done()
+	tick := time.NewTicker(indexEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.quit:
+			return
+		case <-tick.C:
+		}
+		if err := s.Index(true); err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrReadOnly) {
+			s.log.Error("store index", "err", err)
+		}
+	}
+}
+
+// Index takes new content into the index, as far as it fills blocks. Gently, it rests as long as it works, and gives way
+// to mail that is arriving.
+func (s *Store) Index(gently bool) error {
+	for {
+		began := time.Now()
+		more, err := s.indexStep()
+		if err != nil || !more {
+			return err
+		}
+		for rest := time.Since(began); gently && (rest > 0 || s.inflight.Load() > 0); rest = 0 {
+			select {
+			case <-s.quit:
+				return nil
+			case <-time.After(max(rest, 100*time.Millisecond)):
+			}
+		}
+	}
+}
+
+// indexStep writes a few blocks, and says whether there may be more to write. Where no index is to be kept, it takes a few
+// away.
+func (s *Store) indexStep() (more bool, err error) {
+	if s.opt.NoIndex {
+		return s.dropIndex()
+	}
+	var upto BlobID
+	var fresh []BlobID
+	err = s.Read(func(tx *Tx) error {
+		if err := tx.one(`SELECT coalesce(max(last),0) FROM search`, nil, &upto); err != nil {
+			return err
+		}
+		ids, err := tx.ints(`SELECT id FROM blobs WHERE id>? AND refs>0 ORDER BY id LIMIT ?`, upto, indexStep*indexMember)
+		fresh = make([]BlobID, len(ids))
+		for i, id := range ids {
+			fresh[i] = BlobID(id)
+		}
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	blocks, err := s.indexBlocks(fresh)
+	if err != nil || len(blocks) == 0 {
+		return false, err
+	}
+	err = s.Write(func(tx *Tx) error {
+		for _, b := range blocks {
+			if err := tx.putBlock(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return true, err
+}
+
+func (s *Store) dropIndex() (more bool, err error) {
+	var first []int64
+	err = s.Read(func(tx *Tx) (err error) {
+		first, err = tx.ints(`SELECT id FROM search ORDER BY id LIMIT ?`, indexStep)
+		return err
+	})
+	if err != nil || len(first) == 0 {
+		return false, err
+	}
+	return true, s.Write(func(tx *Tx) error {
+		_, err := tx.exec(`DELETE FROM search WHERE id<=?`, first[len(first)-1])
+		return err
+	})
+}
+
+// block is a row of the table.
+type block struct {
+	first, last       BlobID
+	n                 int
+	keys, grams, text []byte
+}
+
+// indexBlocks reads content until enough blocks are full.
+func (s *Store) indexBlocks(ids []BlobID) (blocks []block, err error) {
+	w := &indexWriter{}
+	for _, id := range ids {
+		m, err := s.Content(id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = w.add(m)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if w.full() {
+			if blocks = append(blocks, w.block()); len(blocks) == indexStep {
+				break
+			}
+			w.entries, w.text = nil, nil
+		}
+	}
+	return blocks, nil
+}
+
+func (w *indexWriter) block() block {
+	return block{w.entries[0].blob, w.entries[len(w.entries)-1].blob, len(w.entries), w.keys(), w.grams(), w.text}
+}
+
+func (tx *Tx) putBlock(b block) error {
+	tx.wrote += int64(len(b.text))
+	_, err := tx.exec(`INSERT INTO search(id,last,n,keys,grams,text) VALUES(?,?,?,?,?,?)`, b.first, b.last, b.n, b.keys, b.grams, b.text)
+	return err
+}
+
+// unindex counts content that is cleared away as dead in its block.
+func (tx *Tx) unindex(id BlobID) error {
+	_, err := tx.exec(`UPDATE search SET dead=dead+1 WHERE id=(SELECT max(id) FROM search WHERE id<=?) AND last>=?`, id, id)
+	return err
+}
+
+// packIndex rewrites a block of which half or more is dead, together with blocks after it that fit into one with it. The
+// text of deleted mail is gone from the index then; before, it is no more to be found than in other freed pages of the
+// file.
+func (tx *Tx) packIndex(act bool) (n int, err error) {
+	ids, err := tx.ints(`SELECT id FROM search WHERE dead>0 AND dead*2>=n LIMIT 1`)
+	if err != nil || len(ids) == 0 || !act {
+		return len(ids), err
+	}
+	w := &indexWriter{}
+	var old []int64
+	err = tx.each(`SELECT id,keys,text FROM search WHERE id>=? ORDER BY id LIMIT ?`, []any{ids[0], indexJoin}, func(scan func(...any) error) error {
+		var id int64
+		var keys, text []byte
+		if err := scan(&id, &keys, &text); err != nil {
+			return err
+		}
+		mark, size := len(w.entries), len(w.text)
+		if err := tx.packBlock(w, keys, text); err != nil {
+			return err
+		}
+		if len(old) > 0 && (len(w.text) > indexBlock || len(w.entries) > indexMember) {
+			w.entries, w.text = w.entries[:mark], w.text[:size]
+			return errListFull
+		}
+		old = append(old, id)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errListFull) {
+		return 0, err
+	}
+	for _, id := range old {
+		if _, err := tx.exec(`DELETE FROM search WHERE id=?`, id); err != nil {
+			return 0, err
+		}
+	}
+	if len(w.entries) == 0 {
+		return 1, nil
+	}
+	return 1, tx.putBlock(w.block())
+}
+
+// packBlock adds what is still there of a block.
+func (tx *Tx) packBlock(w *indexWriter, keys, text []byte) error {
+	r := indexReader{keys: keys}
+	for r.next() {
+		var refs int64
+		err := tx.one(`SELECT refs FROM blobs WHERE id=?`, []any{r.blob}, &refs)
+		if err == nil {
+			e := r.indexEntry
+			e.keys = bytes.Clone(e.keys)
+			w.entries = append(w.entries, e)
+			w.text = append(w.text, text[r.at:r.at+r.head+r.body]...)
+		} else if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// indexReader goes through the messages of a block.
+type indexReader struct {
+	indexEntry
+	keys []byte // what is left of the column
+	at   int    // where the entry's text begins
+	end  int
+}
+
+// next steps to the next message. What is damaged ends the block: the messages are searched in the mail then.
+func (r *indexReader) next() bool {
+	blob, head, body, keys := r.num(), r.num(), r.num(), r.num()
+	if r.keys == nil || keys > uint64(len(r.keys)) {
+		return false
+	}
+	r.blob += BlobID(blob)
+	r.at = r.end
+	r.head, r.body, r.cut = int(head), int(body>>1), body&1 != 0
+	r.end = r.at + r.head + r.body
+	r.indexEntry.keys, r.keys = r.keys[:keys], r.keys[keys:]
+	return true
+}
+
+func (r *indexReader) num() uint64 {
+	n, size := binary.Uvarint(r.keys)
+	if size <= 0 {
+		r.keys = nil
+		return 0
+	}
+	r.keys = r.keys[size:]
+	return n
+}
+
+// blockAt reads the block that covers the content, without its text.
+func (tx *Tx) blockAt(id BlobID, b *block) (found bool, err error) {
+	err = tx.one(`SELECT id,last,n,keys,grams FROM search WHERE id=(SELECT max(id) FROM search WHERE id<=?) AND last>=?`,
+		[]any{id, id}, &b.first, &b.last, &b.n, &b.keys, &b.grams)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// blockText calls fn with the text of a block, which is good until it returns.
+func (tx *Tx) blockText(b *block, fn func(text []byte)) error {
+	return tx.each(`SELECT text FROM search WHERE id=?`, []any{b.first}, func(scan func(...any) error) error {
+		var text sql.RawBytes
+		err := scan(&text)
+		if err == nil {
+			fn(text)
+		}
+		return err
+	})
+}
+
+// byBlock calls fn for each block and the part of ids, which must be sorted, that it covers.
+func (tx *Tx) byBlock(ids []BlobID, fn func(b *block, lo, hi int) error) error {
+	var upto BlobID
+	if err := tx.one(`SELECT coalesce(max(last),0) FROM search`, nil, &upto); err != nil {
+		return err
+	}
+	var b block
+	for lo := 0; lo < len(ids) && ids[lo] <= upto; {
+		found, err := tx.blockAt(ids[lo], &b)
+		if err != nil {
+			return err
+		}
+		if !found {
+			lo++
+			continue
+		}
+		hi := lo
+		for hi < len(ids) && ids[hi] <= b.last {
+			hi++
+		}
+		if err := fn(&b, lo, hi); err != nil {
+			return err
+		}
+		lo = hi
+	}
+	return nil
+}
+
+// mailKeys finds what sorting compares in a header block.
+func mailKeys(h Header) *MailKeys {
+	k := &MailKeys{Day: noDay}
+	if t, err := ParseDate(h.Get("Date")); err == nil {
+		k.Sent, k.Day = t.Unix(), mailDay(h)
+	}
+	subject, reply := BaseSubject(string(Fold(nil, h.Text("Subject"))))
+	k.Subject, k.Reply = indexKey(subject), reply
+	k.From, k.ShowFrom = addressKeys(h.Get("From"))
+	k.To, k.ShowTo = addressKeys(h.Get("To"))
+	k.Cc, _ = addressKeys(h.Get("Cc"))
+	if ids := MessageIDs(h.Get("Message-ID")); len(ids) > 0 {
+		k.ID = idHash(ids[0])
+	}
+	refs := MessageIDs(h.Get("References"))
+	if len(refs) == 0 {
+		refs = MessageIDs(h.Get("In-Reply-To"))
+		refs = refs[:min(1, len(refs))]
+	}
+	if len(refs) > maxRefs {
+		refs = append(refs[:1:1], refs[len(refs)-maxRefs+1:]...)
+	}
+	for _, id := range refs {
+		k.Refs = append(k.Refs, idHash(id))
+	}
+	return k
+}
+
+// mailDay is midnight UTC of the day that the Date field names, whatever its time and zone (RFC 9051 §6.4.4 SENTON), or
+// noDay.
+func mailDay(h Header) int64 {
+	t, err := ParseDate(h.Get("Date"))
+	if err != nil {
+		return noDay
+	}
+	y, mon, d := t.Date()
+	return time.Date(y, mon, d, 0, 0, 0, 0, time.UTC).Unix()
+}
+
+// maxRefs is how many of the References are kept: the first, which is the conversation's, and the last ones.
+const maxRefs = 100
+
+// indexKey is as much of a key as sorting compares, in whole characters.
+func indexKey(s string) []byte {
+	if len(s) > indexKeyText {
+		n := indexKeyText
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n]
+	}
+	return []byte(s)
+}
+
+// addressKeys are the left half and the name of the first address of a list (RFC 5256 §3 FROM, RFC 5957 §3).
+func addressKeys(list string) (local, show []byte) {
+	for _, a := range ParseAddressList(list) {
+		if a.IsGroupStart() || a.IsGroupEnd() {
+			continue
+		}
+		name := a.DisplayName()
+		if name == "" {
+			name = a.Local + "@" + a.Domain
+		}
+		return indexKey(string(Fold(nil, a.Local))), indexKey(string(Fold(nil, name)))
+	}
+	return nil, nil
+}
+
+// idHash is a message id in eight octets; two of a mailbox are the same by chance once in 10^19 pairs. Never 0.
+func idHash(id string) uint64 {
+	h := fnv.New64a()
+	io.WriteString(h, id)
+	return max(h.Sum64(), 1)
+}
+
+// append writes the keys as they are kept.
+func (k *MailKeys) append(b []byte) []byte {
+	kind := byte(0)
+	if k.Day != noDay { // the day is that of Sent in UTC, or a neighbour
+		kind = byte(2 + k.Day/86400 - floorDay(k.Sent))
+	}
+	if k.Reply {
+		kind |= 1 << 2
+	}
+	b = binary.AppendVarint(append(b, kind), k.Sent)
+	for _, s := range [...][]byte{k.Subject, k.From, k.To, k.Cc, k.ShowFrom, k.ShowTo} {
+		b = append(append(b, byte(len(s))), s...)
+	}
+	b = binary.LittleEndian.AppendUint64(b, k.ID)
+	b = append(b, byte(len(k.Refs)))
+	for _, r := range k.Refs {
+		b = binary.LittleEndian.AppendUint64(b, r)
+	}
+	return b
+}
+
+// floorDay is the number of the day in UTC.
+func floorDay(sec int64) int64 {
+	d := sec / 86400
+	if sec%86400 < 0 {
+		d--
+	}
+	return d
+}
+
+// parse reads what append wrote; the texts lie in b. It says whether b was whole.
+func (k *MailKeys) parse(b []byte) bool {
+	if len(b) == 0 {
+		return false
+	}
+	kind := b[0]
+	sent, n := binary.Varint(b[1:])
+	if n <= 0 {
+		return false
+	}
+	b = b[1+n:]
+	*k = MailKeys{Sent: sent, Day: noDay, Reply: kind&4 != 0, Refs: k.Refs[:0]}
+	if kind&3 != 0 {
+		k.Day = (floorDay(sent) + int64(kind&3) - 2) * 86400
+	}
+	for _, s := range [...]*[]byte{&k.Subject, &k.From, &k.To, &k.Cc, &k.ShowFrom, &k.ShowTo} {
+		if len(b) == 0 || len(b) <= int(b[0]) {
+			return false
+		}
+		*s, b = b[1:1+b[0]:1+b[0]], b[1+int(b[0]):]
+	}
+	if len(b) < 9 || len(b) != 9+8*int(b[8]) {
+		return false
+	}
+	k.ID = binary.LittleEndian.Uint64(b)
+	for b = b[9:]; len(b) > 0; b = b[8:] {
+		k.Refs = append(k.Refs, binary.LittleEndian.Uint64(b))
+	}
+	return true
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestIndexAgrees sees that every search finds the same with the index, with a part of it, and without, also when
+// messages have been deleted.
+func TestIndexAgrees(t *testing.T) {
+	st, err := OpenStore(t.TempDir()+"/mail.db", StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	var inbox Mailbox
+	w := newBenchWriter()
+	fill := func(from, to int) {
+		err := st.Write(func(tx *Tx) error {
+			for i := from; i < to; i++ {
+				sp := st.NewSpool(1 << 20)
+				sp.Write(w.mail(i))
+				b, err := tx.AddBlob(sp)
+				if err == nil {
+					_, err = tx.Append(inbox, b, Flags{}, time.Unix(int64(i), 0))
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	err = st.Write(func(tx *Tx) error {
+		u, err := tx.AddUser(Addr{"ann", "home.arpa"}, testSecret(), false)
+		if err == nil {
+			inbox, err = tx.MailboxByName(u.ID, "INBOX")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	queries := []*Query{}
+	text := func(op QueryOp, field, s string) *Query { return &Query{Op: op, Field: field, Text: s} }
+	for _, s := range []string{"meeting", "xyzzyneedle", "qqq", "q", "ba", "一丁", "MEETING IS", "example.org", ""} {
+		queries = append(queries, text(QueryBody, "", s), text(QueryText, "", s), text(QueryHeader, "From", s), text(QueryHeader, "Subject", s),
+			text(QueryHeader, "DKIM-Signature", s), &Query{Op: QueryNot, Kids: []*Query{text(QueryBody, "", s)}},
+			&Query{Op: QueryOr, Kids: []*Query{text(QueryBody, "", s), text(QueryHeader, "To", "nobody")}},
+			&Query{Op: QueryAnd, Kids: []*Query{text(QueryText, "", s), {Op: QueryInternal, Lo: 100, Hi: 300}}})
+	}
+	queries = append(queries, &Query{Op: QuerySent, Lo: 1704067200, Hi: 1704067200}, text(QueryHeader, "X-None", ""), text(QueryHeader, "References", ""))
+	answers := func() (all [][]UID) {
+		var uids []UID
+		if err := st.Read(func(tx *Tx) (err error) { uids, _, err = tx.UIDs(inbox.ID, nil); return err }); err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range queries {
+			var got []UID
+			err := st.Search(inbox.ID, uids, q, func(f []Found) error {
+				for _, m := range f {
+					got = append(got, m.UID)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, got)
+		}
+		return all
+	}
+	compare := func(what string, got, want [][]UID) {
+		t.Helper()
+		for i := range want {
+			if !slices.Equal(got[i], want[i]) {
+				t.Errorf("%s: %+v finds %d, not %d", what, *queries[i], len(got[i]), len(want[i]))
+			}
+		}
+	}
+	fill(0, 300)
+	before := answers()
+	if len(before[0]) == 0 || len(before[0]) == 300 {
+		t.Fatalf("%d messages have meetings", len(before[0]))
+	}
+	if err := st.Index(false); err != nil {
+		t.Fatal(err)
+	}
+	compare("with the index", answers(), before)
+
+	fill(300, 330)
+	some := answers()
+	st.opt.NoIndex = true
+	if err := st.Index(false); err != nil {
+		t.Fatal(err)
+	}
+	compare("a part and nothing", some, answers())
+	st.opt.NoIndex = false
+	if err := st.Index(false); err != nil {
+		t.Fatal(err)
+	}
+
+	err = st.Write(func(tx *Tx) error {
+		var odd []UID
+		for u := UID(1); u < 330; u++ {
+			if u%8 != 1 {
+				odd = append(odd, u)
+			}
+		}
+		_, err := tx.Expunge(inbox, odd, true)
+		return err
+	})
+	if err == nil {
+		err = st.Collect()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks, texts int64
+	err = st.Read(func(tx *Tx) error {
+		return tx.one(`SELECT count(*), coalesce(sum(length(text)),0) FROM search`, nil, &blocks, &texts)
+	})
+	if err != nil || blocks < 2 || blocks > 8 || texts > 500_000 {
+		t.Errorf("%d blocks with %d octets are left, %v", blocks, texts, err)
+	}
+	packed := answers()
+	st.opt.NoIndex = true
+	if err := st.Index(false); err != nil {
+		t.Fatal(err)
+	}
+	compare("packed", packed, answers())
+}
+
+func TestFold(t *testing.T) {
+	for _, test := range []struct{ a, b string }{
+		{"Hello", "hELLO"}, {"É", "e\u0301"}, {"ａｂｃ", "ABC"}, {"ΑΎΡΙΟ", "αύριο"}, {"ЁЛКА", "ёлка"}, {"ﬁ", "FI"}, {"ǆ", "Ǆ"}, {"한글", "한글"},
+	} {
+		a, b := Fold(nil, test.a), Fold(nil, test.b)
+		if !bytes.Equal(a, b) {
+			t.Errorf("%q folds to %q, %q to %q", test.a, a, test.b, b)
+		}
+	}
+	if got := string(Fold(nil, "中文 straße \xff")); got != "中文 STRAßE \ufffd" {
+		t.Errorf("%q", got)
+	}
+	// Whatever the pieces that it is read in, the folded text is the same.
+	long := bytes.Repeat([]byte("aé中😀"), 5000)
+	for _, size := range []int{1, 7, 4096} {
+		f := newFoldReader(&slowReader{long, size})
+		var got []byte
+		for {
+			piece, err := f.next()
+			if err == io.EOF {
+				break
+			}
+			got = append(got, piece...)
+		}
+		if !bytes.Equal(got, Fold(nil, long)) {
+			t.Errorf("in pieces of %d: %d octets, want %d", size, len(got), len(Fold(nil, long)))
+		}
+	}
+}
+
+type slowReader struct {
+	b []byte
+	n int
+}
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	if len(r.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(r.n, len(p))], r.b)
+	r.b = r.b[n:]
+	return n, nil
+}
+
+func TestMailKeys(t *testing.T) {
+	h := ParseHeader([]byte("Date: Mon, 2 Mar 2026 23:30:00 -0800\r\nFrom: \"Zoë\" <z.x@example.org>\r\nTo: friends: bob@home.arpa;\r\n" +
+		"Subject: Re: [list] =?utf-8?Q?Caf=C3=A9?= (fwd)\r\nMessage-ID: <1@x>\r\nReferences: <a@x> <b@x>\r\n\r\n"))
+	k := mailKeys(h)
+	var got MailKeys
+	if !got.parse(k.append(nil)) || fmt.Sprint(got) != fmt.Sprint(*k) {
+		t.Errorf("%v is read back as %v", *k, got)
+	}
+	if k.Day != time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC).Unix() || k.Sent != k.Day+31*3600+1800 || !k.Reply ||
+		string(k.Subject) != string(Fold(nil, "café")) || string(k.From) != "Z.X" || string(k.To) != "BOB" ||
+		string(k.ShowFrom) != string(Fold(nil, "Zoë")) || string(k.ShowTo) != "BOB@HOME.ARPA" || len(k.Refs) != 2 || k.ID != idHash("<1@x>") {
+		t.Errorf("%+v", *k)
+	}
+	empty := mailKeys(nil)
+	if !got.parse(empty.append(nil)) || got.Day != noDay || got.ID != 0 || len(got.Refs) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
