@@ -154,6 +154,16 @@ var imapCapabilities = []imapCapability{
 	{name: "ESEARCH", rfc: 4731, states: imapLoggedIn},
 	{name: "SEARCHRES", rfc: 5182, states: imapLoggedIn},
 	{name: "WITHIN", rfc: 5032, states: imapLoggedIn},
+	{name: "PARTIAL", rfc: 9394, states: imapLoggedIn},
+	{name: "SORT", rfc: 5256, states: imapLoggedIn},
+	{name: "SORT=DISPLAY", rfc: 5957, states: imapLoggedIn},
+	{name: "ESORT", rfc: 5267, states: imapLoggedIn},
+	{name: "THREAD=ORDEREDSUBJECT", rfc: 5256, states: imapLoggedIn},
+	{name: "THREAD=REFERENCES", rfc: 5256, states: imapLoggedIn},
+	{name: "THREAD=REFS", rfc: 5256, states: imapLoggedIn},
+	{name: "I18NLEVEL=1", rfc: 5255, states: imapLoggedIn},
+	{name: "PREVIEW", rfc: 8970, states: imapLoggedIn},
+	{name: "SAVEDATE", rfc: 8514, states: imapLoggedIn},
 }
 
 // imapConn is one client. All its fields belong to the goroutine that serves it.

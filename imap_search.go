@@ -71,6 +71,7 @@ var imapSearchKeys = map[string]func(*imapParser, *imapSearch) *Query{
 // imapSearch is one search, of SEARCH, SORT or THREAD.
 type imapSearch struct {
 	c       *imapConn
+	name    string // of the answer: SEARCH or SORT
 	charset string
 	query   *Query
 	returns imapReturn
@@ -312,7 +313,7 @@ func (r *imapReturn) read(p *imapParser) {
 //	search         = "SEARCH" [search-return-opts] SP search-program
 //	search-program = ["CHARSET" SP charset SP] search-key *(SP search-key)
 func (c *imapConn) cmdSearch(p *imapParser) error {
-	s := &imapSearch{c: c}
+	s := &imapSearch{c: c, name: "SEARCH"}
 	p.space()
 	if p.take("RETURN ") {
 		s.returns.read(p)
@@ -327,18 +328,23 @@ func (c *imapConn) cmdSearch(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
+	return s.answer(nil)
+}
+
+// answer searches and writes the result, after order has put it in order.
+func (s *imapSearch) answer(order func([]UID) error) error {
+	c := s.c
 	if !c.uid && c.uidonly {
 		return &imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"}
 	}
-	var found []UID
-	highest, err := s.run(func(f []Found) error {
-		for _, m := range f {
-			found = append(found, m.UID)
-		}
-		return nil
-	})
+	found, highest, err := s.run()
+	if err == nil && order != nil {
+		err = order(found)
+	}
 	if s.returns.save {
-		c.saved = s.returns.kept(found) // nothing after a failure (RFC 5182 §2.1)
+		if c.saved = nil; err == nil { // nothing after a failure (RFC 5182 §2.1)
+			c.saved = s.returns.kept(found)
+		}
 	}
 	if err == nil {
 		s.tell(found, highest)
@@ -346,28 +352,29 @@ func (c *imapConn) cmdSearch(p *imapParser) error {
 	return err
 }
 
-// run searches the selected mailbox and returns the highest modseq of what was found.
-func (s *imapSearch) run(fn func([]Found) error) (highest ModSeq, err error) {
+// run searches the selected mailbox, and returns the highest modseq of what was found, too.
+func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
 	err = s.c.srv.store.Search(s.c.mbox.ID, s.c.uids, s.query, func(f []Found) error {
 		for _, m := range f {
+			found = append(found, m.UID)
 			highest = max(highest, m.ModSeq)
 		}
-		return fn(f)
+		return nil
 	})
-	return highest, err
+	return found, highest, err
 }
 
 // tell writes the result: ESEARCH if the client asked with RETURN or has enabled IMAP4rev2, else SEARCH.
 func (s *imapSearch) tell(found []UID, highest ModSeq) {
 	c := s.c
-	if c.rev2 && !s.returns.extended {
+	if c.rev2 && s.name == "SEARCH" && !s.returns.extended {
 		s.returns.extended, s.returns.all = true, true
 	}
 	if s.returns.extended {
 		s.tellExtended(found, highest)
 		return
 	}
-	c.w.WriteString("* SEARCH")
+	c.w.WriteString("* " + s.name)
 	for _, n := range s.numbers(found) {
 		c.w.WriteByte(' ')
 		c.putInt(int64(n))
@@ -381,10 +388,12 @@ func (s *imapSearch) tell(found []UID, highest ModSeq) {
 // kept is what SAVE keeps of a result: with MIN, MAX or PARTIAL and nothing that needs them all, only those messages (RFC
 // 5182 §2.4, RFC 9394 §3.1).
 func (r *imapReturn) kept(found []UID) []UID {
-	if r.all || r.count || !r.min && !r.max && r.partial == nil || len(found) == 0 {
-		return found
-	}
 	var kept []UID
+	if r.all || r.count || !r.min && !r.max && r.partial == nil || len(found) == 0 {
+		kept = slices.Clone(found)
+		slices.Sort(kept)
+		return kept
+	}
 	if r.min {
 		kept = append(kept, found[0])
 	}
@@ -404,12 +413,9 @@ func (s *imapSearch) numbers(uids []UID) []UID {
 		return uids
 	}
 	nums := make([]UID, len(uids))
-	at := 0
 	for i, u := range uids {
-		for s.c.uids[at] < u {
-			at++
-		}
-		nums[i] = UID(at + 1)
+		n, _ := s.c.seq(u)
+		nums[i] = UID(n)
 	}
 	return nums
 }

@@ -6,8 +6,6 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
-	"hash/fnv"
-	"io"
 	"time"
 	"unicode/utf8"
 )
@@ -35,35 +33,17 @@ CREATE INDEX search_dead ON search(dead,n) WHERE dead>0;
 `
 
 const (
-	indexBlock   = 64 << 10        // octets of text that fill a block
-	indexText    = 256 << 10       // octets of one message's body text that are kept; the rest is searched in the mail
-	indexHead    = 64 << 10        // and of its header text
-	indexMember  = 1000            // messages in one block, at most
-	indexStep    = 8               // blocks written in one transaction
-	indexEvery   = 5 * time.Second // between looks for new content
-	indexJoin    = 8               // blocks that are made one when most of their messages are gone
-	gramBits     = 8               // bits of filter for each different letter group
-	gramHashes   = 4               // bits set for each: about 1 in 40 blocks is read for nothing
-	wideFrom     = 0x2e80          // the first character of the scripts that are indexed by pairs
-	indexKeyText = 255             // octets of a base subject or address that sorting compares
+	indexBlock  = 64 << 10        // octets of text that fill a block
+	indexText   = 256 << 10       // octets of one message's body text that are kept; the rest is searched in the mail
+	indexHead   = 64 << 10        // and of its header text
+	indexMember = 1000            // messages in one block, at most
+	indexStep   = 8               // blocks written in one transaction
+	indexEvery  = 5 * time.Second // between looks for new content
+	indexJoin   = 8               // blocks that are made one when most of their messages are gone
+	gramBits    = 8               // bits of filter for each different letter group
+	gramHashes  = 4               // bits set for each: about 1 in 40 blocks is read for nothing
+	wideFrom    = 0x2e80          // the first character of the scripts that are indexed by pairs
 )
-
-// MailKeys is what sorting and threading compare of a message (RFC 5256 §3), texts folded.
-type MailKeys struct {
-	Sent     int64  // seconds, of the Date field; 0 if there is none that can be read
-	Day      int64  // midnight UTC of the day it names; noDay without one
-	Subject  []byte // base subject
-	Reply    bool   // the subject says that it is a reply or forward
-	From     []byte // left half of the first address
-	To, Cc   []byte
-	ShowFrom []byte // name of the first address, or the address (RFC 5957 §3)
-	ShowTo   []byte
-	ID       uint64   // of Message-ID, hashed; 0 if there is none
-	Refs     []uint64 // of References, else of In-Reply-To
-}
-
-// noDay is the Day of a message without a Date that can be read.
-const noDay = -1 << 62
 
 // indexEntry is one message of a block.
 type indexEntry struct {
@@ -446,10 +426,14 @@ func (r *indexReader) num() uint64 {
 	return n
 }
 
-// blockAt reads the block that covers the content, without its text.
-func (tx *Tx) blockAt(id BlobID, b *block) (found bool, err error) {
-	err = tx.one(`SELECT id,last,n,keys,grams FROM search WHERE id=(SELECT max(id) FROM search WHERE id<=?) AND last>=?`,
-		[]any{id, id}, &b.first, &b.last, &b.n, &b.keys, &b.grams)
+// blockAt reads the block that covers the content: its keys, and its filter if that is wanted.
+func (tx *Tx) blockAt(id BlobID, b *block, filter bool) (found bool, err error) {
+	const where = ` FROM search WHERE id=(SELECT max(id) FROM search WHERE id<=?) AND last>=?`
+	if filter {
+		err = tx.one(`SELECT id,last,keys,grams`+where, []any{id, id}, &b.first, &b.last, &b.keys, &b.grams)
+	} else {
+		err = tx.one(`SELECT id,last,keys`+where, []any{id, id}, &b.first, &b.last, &b.keys)
+	}
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -468,15 +452,15 @@ func (tx *Tx) blockText(b *block, fn func(text []byte)) error {
 	})
 }
 
-// byBlock calls fn for each block and the part of ids, which must be sorted, that it covers.
-func (tx *Tx) byBlock(ids []BlobID, fn func(b *block, lo, hi int) error) error {
+// byBlock calls fn for each block, with or without its filter, and the part of ids, which must be sorted, that it covers.
+func (tx *Tx) byBlock(ids []BlobID, filter bool, fn func(b *block, lo, hi int) error) error {
 	var upto BlobID
 	if err := tx.one(`SELECT coalesce(max(last),0) FROM search`, nil, &upto); err != nil {
 		return err
 	}
 	var b block
 	for lo := 0; lo < len(ids) && ids[lo] <= upto; {
-		found, err := tx.blockAt(ids[lo], &b)
+		found, err := tx.blockAt(ids[lo], &b, filter)
 		if err != nil {
 			return err
 		}
@@ -494,141 +478,4 @@ func (tx *Tx) byBlock(ids []BlobID, fn func(b *block, lo, hi int) error) error {
 		lo = hi
 	}
 	return nil
-}
-
-// mailKeys finds what sorting compares in a header block.
-func mailKeys(h Header) *MailKeys {
-	k := &MailKeys{Day: noDay}
-	if t, err := ParseDate(h.Get("Date")); err == nil {
-		k.Sent, k.Day = t.Unix(), mailDay(h)
-	}
-	subject, reply := BaseSubject(string(Fold(nil, h.Text("Subject"))))
-	k.Subject, k.Reply = indexKey(subject), reply
-	k.From, k.ShowFrom = addressKeys(h.Get("From"))
-	k.To, k.ShowTo = addressKeys(h.Get("To"))
-	k.Cc, _ = addressKeys(h.Get("Cc"))
-	if ids := MessageIDs(h.Get("Message-ID")); len(ids) > 0 {
-		k.ID = idHash(ids[0])
-	}
-	refs := MessageIDs(h.Get("References"))
-	if len(refs) == 0 {
-		refs = MessageIDs(h.Get("In-Reply-To"))
-		refs = refs[:min(1, len(refs))]
-	}
-	if len(refs) > maxRefs {
-		refs = append(refs[:1:1], refs[len(refs)-maxRefs+1:]...)
-	}
-	for _, id := range refs {
-		k.Refs = append(k.Refs, idHash(id))
-	}
-	return k
-}
-
-// mailDay is midnight UTC of the day that the Date field names, whatever its time and zone (RFC 9051 §6.4.4 SENTON), or
-// noDay.
-func mailDay(h Header) int64 {
-	t, err := ParseDate(h.Get("Date"))
-	if err != nil {
-		return noDay
-	}
-	y, mon, d := t.Date()
-	return time.Date(y, mon, d, 0, 0, 0, 0, time.UTC).Unix()
-}
-
-// maxRefs is how many of the References are kept: the first, which is the conversation's, and the last ones.
-const maxRefs = 100
-
-// indexKey is as much of a key as sorting compares, in whole characters.
-func indexKey(s string) []byte {
-	if len(s) > indexKeyText {
-		n := indexKeyText
-		for n > 0 && !utf8.RuneStart(s[n]) {
-			n--
-		}
-		s = s[:n]
-	}
-	return []byte(s)
-}
-
-// addressKeys are the left half and the name of the first address of a list (RFC 5256 §3 FROM, RFC 5957 §3).
-func addressKeys(list string) (local, show []byte) {
-	for _, a := range ParseAddressList(list) {
-		if a.IsGroupStart() || a.IsGroupEnd() {
-			continue
-		}
-		name := a.DisplayName()
-		if name == "" {
-			name = a.Local + "@" + a.Domain
-		}
-		return indexKey(string(Fold(nil, a.Local))), indexKey(string(Fold(nil, name)))
-	}
-	return nil, nil
-}
-
-// idHash is a message id in eight octets; two of a mailbox are the same by chance once in 10^19 pairs. Never 0.
-func idHash(id string) uint64 {
-	h := fnv.New64a()
-	io.WriteString(h, id)
-	return max(h.Sum64(), 1)
-}
-
-// append writes the keys as they are kept.
-func (k *MailKeys) append(b []byte) []byte {
-	kind := byte(0)
-	if k.Day != noDay { // the day is that of Sent in UTC, or a neighbour
-		kind = byte(2 + k.Day/86400 - floorDay(k.Sent))
-	}
-	if k.Reply {
-		kind |= 1 << 2
-	}
-	b = binary.AppendVarint(append(b, kind), k.Sent)
-	for _, s := range [...][]byte{k.Subject, k.From, k.To, k.Cc, k.ShowFrom, k.ShowTo} {
-		b = append(append(b, byte(len(s))), s...)
-	}
-	b = binary.LittleEndian.AppendUint64(b, k.ID)
-	b = append(b, byte(len(k.Refs)))
-	for _, r := range k.Refs {
-		b = binary.LittleEndian.AppendUint64(b, r)
-	}
-	return b
-}
-
-// floorDay is the number of the day in UTC.
-func floorDay(sec int64) int64 {
-	d := sec / 86400
-	if sec%86400 < 0 {
-		d--
-	}
-	return d
-}
-
-// parse reads what append wrote; the texts lie in b. It says whether b was whole.
-func (k *MailKeys) parse(b []byte) bool {
-	if len(b) == 0 {
-		return false
-	}
-	kind := b[0]
-	sent, n := binary.Varint(b[1:])
-	if n <= 0 {
-		return false
-	}
-	b = b[1+n:]
-	*k = MailKeys{Sent: sent, Day: noDay, Reply: kind&4 != 0, Refs: k.Refs[:0]}
-	if kind&3 != 0 {
-		k.Day = (floorDay(sent) + int64(kind&3) - 2) * 86400
-	}
-	for _, s := range [...]*[]byte{&k.Subject, &k.From, &k.To, &k.Cc, &k.ShowFrom, &k.ShowTo} {
-		if len(b) == 0 || len(b) <= int(b[0]) {
-			return false
-		}
-		*s, b = b[1:1+b[0]:1+b[0]], b[1+int(b[0]):]
-	}
-	if len(b) < 9 || len(b) != 9+8*int(b[8]) {
-		return false
-	}
-	k.ID = binary.LittleEndian.Uint64(b)
-	for b = b[9:]; len(b) > 0; b = b[8:] {
-		k.Refs = append(k.Refs, binary.LittleEndian.Uint64(b))
-	}
-	return true
 }

@@ -195,7 +195,7 @@ func (x *search) indexStage(open []candidate) (left []candidate, err error) {
 		ids[i] = open[i].Blob
 	}
 	err = x.s.Read(func(tx *Tx) error {
-		return tx.byBlock(ids, func(b *block, lo, hi int) error { return x.searchBlock(tx, b, open[lo:hi]) })
+		return tx.byBlock(ids, true, func(b *block, lo, hi int) error { return x.searchBlock(tx, b, open[lo:hi]) })
 	})
 	if err != nil {
 		return nil, err
