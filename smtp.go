@@ -87,21 +87,22 @@ const smtpHelp = "2.0.0 Commands: HELO EHLO LHLO STARTTLS AUTH MAIL RCPT DATA BD
 // smtpExtension is a line of the answer to EHLO. line returns "" where it is not offered.
 type smtpExtension struct {
 	name string
+	rfc  int
 	line func(*smtpConn) string
 }
 
 func smtpAlways(text string) func(*smtpConn) string { return func(*smtpConn) string { return text } }
 
 var smtpExtensions = []smtpExtension{
-	{"PIPELINING", smtpAlways("PIPELINING")},                                                       // RFC 2920
-	{"SIZE", func(c *smtpConn) string { return fmt.Sprintf("SIZE %d", c.srv.cfg.Limits.Message) }}, // RFC 1870
-	{"8BITMIME", smtpAlways("8BITMIME")},                                                           // RFC 6152
-	{"SMTPUTF8", smtpAlways("SMTPUTF8")},                                                           // RFC 6531
-	{"ENHANCEDSTATUSCODES", smtpAlways("ENHANCEDSTATUSCODES")},                                     // RFC 2034
-	{"CHUNKING", smtpAlways("CHUNKING")},                                                           // RFC 3030
-	{"STARTTLS", (*smtpConn).offerTLS},                                                             // RFC 3207
-	{"AUTH", (*smtpConn).offerAuth},                                                                // RFC 4954
-	{"HELP", smtpAlways("HELP")},                                                                   // RFC 5321 §4.1.1.8
+	{"PIPELINING", 2920, smtpAlways("PIPELINING")},
+	{"SIZE", 1870, func(c *smtpConn) string { return fmt.Sprintf("SIZE %d", c.srv.cfg.Limits.Message) }},
+	{"8BITMIME", 6152, smtpAlways("8BITMIME")},
+	{"SMTPUTF8", 6531, smtpAlways("SMTPUTF8")},
+	{"ENHANCEDSTATUSCODES", 2034, smtpAlways("ENHANCEDSTATUSCODES")},
+	{"CHUNKING", 3030, smtpAlways("CHUNKING")},
+	{"STARTTLS", 3207, (*smtpConn).offerTLS},
+	{"AUTH", 4954, (*smtpConn).offerAuth},
+	{"HELP", 5321, smtpAlways("HELP")},
 }
 
 // serveSMTP talks to one client until either has had enough.
