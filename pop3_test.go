@@ -430,9 +430,7 @@ func FuzzPOP3(f *testing.F) {
 		f.Add([]byte(line))
 	}
 	s := startServer(f, "[limits]\nlogins_minute = 1000000000\nlogins_day = 1000000000\nper_address = 150")
-	stopped := make(chan struct{})
-	close(stopped)
-	s.auth.stop = stopped // no delays
+	s.auth.stop = noDelay()
 	addMail(f, s.store, "ann@home.arpa", "Subject: \xe6\x97\xa9\n\n.\n", "Subject: two\r\n\r\n.\r\n", "")
 	f.Fuzz(func(t *testing.T, line []byte) {
 		upper := bytes.ToUpper(line)

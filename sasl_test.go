@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -40,12 +42,17 @@ func testAuth(tb testing.TB) (*Auth, *time.Time) {
 		tb.Fatal(err)
 	}
 	a := NewAuth(cfg, st)
-	stopped := make(chan struct{})
-	close(stopped) // no delays
-	a.stop = stopped
+	a.stop = noDelay()
 	now := time.Now()
 	a.now = func() time.Time { return now }
 	return a, &now
+}
+
+// noDelay is for Auth.stop: failures are answered at once.
+func noDelay() <-chan struct{} {
+	stopped := make(chan struct{})
+	close(stopped)
+	return stopped
 }
 
 var testFrom = netip.MustParseAddr("192.0.2.7")
@@ -610,4 +617,73 @@ func FuzzSASL(f *testing.F) {
 		}
 		t.Errorf("%q %q %q %q: %v", mech, initial, second, third, err)
 	})
+}
+
+// TestSCRAMEverywhere logs in with channel binding over real TLS, by each protocol in its own words, with and without an
+// initial response, and fails when the binding is of another connection.
+func TestSCRAMEverywhere(t *testing.T) {
+	s := startServer(t)
+	s.auth.stop = noDelay()
+	for _, p := range []struct{ service, hello, command, ask, ok, refused string }{
+		{"pop3s", "", "AUTH SCRAM-SHA-256-PLUS", "+ ", "+OK", "-ERR [AUTH]"},
+		{"imaps", "", "a AUTHENTICATE SCRAM-SHA-256-PLUS", "+ ", "a OK", "a NO [AUTHENTICATIONFAILED]"},
+		{"submissions", "EHLO [127.0.0.1]\r\n", "AUTH SCRAM-SHA-256-PLUS", "334 ", "235", "535"},
+	} {
+		for _, initial := range []bool{true, false} {
+			for _, bound := range []bool{true, false} {
+				tc, err := tls.Dial("tcp", s.addr[p.service], &tls.Config{InsecureSkipVerify: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				tc.SetDeadline(time.Now().Add(10 * time.Second))
+				r := bufio.NewReader(tc)
+				read := func(prefix string) string {
+					t.Helper()
+					for {
+						line, err := r.ReadString('\n')
+						if err != nil {
+							t.Fatalf("%s: %v, waiting for %q", p.service, err, prefix)
+						}
+						if rest, ok := strings.CutPrefix(line, prefix); ok {
+							text, _ := base64.StdEncoding.DecodeString(strings.TrimRight(rest, "\r\n"))
+							return string(text)
+						}
+					}
+				}
+				st := tc.ConnectionState()
+				binding, err := st.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !bound {
+					binding[0] ^= 1
+				}
+				c := scramClient{gs2: "p=tls-exporter,,", name: "ann", password: "secret", nonce: "fyko", binding: binding}
+				first := base64.StdEncoding.EncodeToString([]byte(c.firstMessage()))
+				io.WriteString(tc, p.hello)
+				if initial {
+					fmt.Fprintf(tc, "%s %s\r\n", p.command, first)
+				} else {
+					fmt.Fprintf(tc, "%s\r\n", p.command)
+					read(p.ask)
+					fmt.Fprintf(tc, "%s\r\n", first)
+				}
+				final, err := c.finalMessage(read(p.ask))
+				if err != nil {
+					t.Fatal(err)
+				}
+				fmt.Fprintf(tc, "%s\r\n", base64.StdEncoding.EncodeToString([]byte(final)))
+				if !bound {
+					read(p.refused)
+				} else {
+					if got := read(p.ask); got != c.want {
+						t.Errorf("%s: the server proves itself with %q and not %q", p.service, got, c.want)
+					}
+					io.WriteString(tc, "\r\n")
+					read(p.ok)
+				}
+				tc.Close()
+			}
+		}
+	}
 }
