@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -321,6 +322,91 @@ func TestPopDamaged(t *testing.T) {
 	}
 }
 
+// TestPopSizeMemory checks that a size found out in one session is not found out again in the next, and that sessions
+// with UTF8 and without have their own.
+func TestPopSizeMemory(t *testing.T) {
+	s := startServer(t)
+	addMail(t, s.store, "ann@home.arpa", "Subject: \xe6\x97\xa9\n\nbody\n")
+	var sizes []string
+	for i := range 4 {
+		c := dialPOP3(t, s)
+		if i%2 == 1 {
+			c.must("UTF8")
+		}
+		c.login()
+		sizes = append(sizes, c.must("LIST 1"))
+		c.must("QUIT")
+		if len(s.sent) != min(i+1, 2) {
+			t.Errorf("after session %d: %d sizes in memory", i, len(s.sent))
+		}
+	}
+	if sizes[0] != sizes[2] || sizes[1] != sizes[3] || sizes[1] != "+OK 1 22" || sizes[0] == sizes[1] {
+		t.Errorf("sizes %q", sizes)
+	}
+}
+
+// TestPopIdle checks that an idle client is cut off without a word and without deleting (RFC 1939 §3).
+func TestPopIdle(t *testing.T) {
+	s := startServer(t)
+	addMail(t, s.store, "ann@home.arpa", "Subject: a\r\n\r\nb\r\n")
+	c := dialPOP3(t, s)
+	c.login()
+	c.must("DELE 1")
+	done := make(chan bool)
+	go func() { // ten minutes are over, as soon as the server has begun to wait
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			s.mu.Lock()
+			for conn := range s.conns {
+				conn.net.SetReadDeadline(time.Now())
+			}
+			s.mu.Unlock()
+		}
+	}()
+	if rest, err := io.ReadAll(c.r); err != nil || len(rest) > 0 {
+		t.Errorf("%q, %v", rest, err)
+	}
+	close(done)
+	c = dialPOP3(t, s)
+	c.login()
+	if got := c.must("STAT"); !strings.HasPrefix(got, "+OK 1 ") {
+		t.Error(got)
+	}
+}
+
+// TestPopLongLine checks that a line which is too long is dropped, and one without end ends the connection.
+func TestPopLongLine(t *testing.T) {
+	s := startServer(t)
+	c := dialPOP3(t, s)
+	if got := c.do("USER %s", strings.Repeat("x", popLineMax)); got != "-ERR Line too long" {
+		t.Error(got)
+	}
+	if got := c.do("AUTH PLAIN"); got != "+ " {
+		t.Error(got)
+	}
+	if got := c.do("%s", strings.Repeat("x", popLineMax+1)); got != "-ERR Line too long" {
+		t.Error(got)
+	}
+	c.login()
+	go func() {
+		for range 1000 {
+			if _, err := io.WriteString(c, strings.Repeat("x", 64<<10)); err != nil {
+				return
+			}
+		}
+	}()
+	if got := c.status(); got != "-ERR Line too long" {
+		t.Error(got)
+	}
+	if _, err := c.r.ReadByte(); err == nil {
+		t.Error("the connection goes on")
+	}
+}
+
 // TestPopLock has many clients fight for one maildrop: each gets in, one after the other, and can come back as soon as it
 // has read the answer to QUIT.
 func TestPopLock(t *testing.T) {
@@ -369,10 +455,6 @@ func TestPopLock(t *testing.T) {
 
 // TestPopChinese checks that every text of ours has a translation, and that no translation is of a text that is gone.
 func TestPopChinese(t *testing.T) {
-	f, err := parser.ParseFile(token.NewFileSet(), "pop3.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	used := map[string]bool{}
 	text := func(e ast.Expr) {
 		if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING {
@@ -380,7 +462,7 @@ func TestPopChinese(t *testing.T) {
 			used[s] = true
 		}
 	}
-	ast.Inspect(f, func(n ast.Node) bool {
+	look := func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.CallExpr:
 			switch fn := n.Fun.(type) {
@@ -402,7 +484,15 @@ func TestPopChinese(t *testing.T) {
 			}
 		}
 		return true
-	})
+	}
+	files, _ := filepath.Glob("pop3*.go")
+	for _, name := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, look)
+	}
 	for s := range used {
 		if zh := popChinese[s]; zh == "" || strings.Count(zh, "%") != strings.Count(s, "%") {
 			t.Errorf("%q is in Chinese %q", s, zh)

@@ -44,6 +44,7 @@ type Server struct {
 	conns   map[*conn]bool
 	waiting map[netip.Addr]int // connections of an address that are not logged in
 	busy    map[UserID]bool    // maildrops that a POP3 session has locked
+	sent    map[int64]int64    // sizes that POP3 had to find out, see popConn.size
 }
 
 // service is one kind of listener; the table of them is in main.go.
@@ -64,7 +65,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, store: store, log: log, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(),
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
-		conns: map[*conn]bool{}, waiting: map[netip.Addr]int{}, busy: map[UserID]bool{},
+		conns: map[*conn]bool{}, waiting: map[netip.Addr]int{}, busy: map[UserID]bool{}, sent: map[int64]int64{},
 	}
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.auth.stop = s.stop.Done()
