@@ -2,6 +2,7 @@
 package main
 
 import (
+	"archive/zip"
 	"bufio"
 	"bytes"
 	"errors"
@@ -295,4 +296,17 @@ func exportMessage(st *Store, w *bufio.Writer, m Message) error {
 		w.WriteByte('\n')
 	}
 	return w.WriteByte('\n')
+}
+
+// archived imports a file of an archive. Whatever the archive says of its size, each message has the limit.
+func (im *importer) archived(f *zip.File) error {
+	r, err := f.Open()
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Name, err)
+	}
+	defer r.Close()
+	if err := im.read(bufio.NewReaderSize(r, mboxLine), f.Modified, maildirFlags(f.Name)); err != nil {
+		return fmt.Errorf("%s: %w", f.Name, err)
+	}
+	return nil
 }

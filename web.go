@@ -90,7 +90,7 @@ const (
 // webRoutes is the site.
 func webRoutes() []webRoute {
 	var all []webRoute
-	for _, part := range [][]webRoute{webSessionRoutes(), webMailRoutes(), webComposeRoutes(), webEventRoutes()} {
+	for _, part := range [][]webRoute{webSessionRoutes(), webMailRoutes(), webComposeRoutes(), webEventRoutes(), webSettingsRoutes(), webContactRoutes(), webAutoconfigRoutes()} {
 		all = append(all, part...)
 	}
 	return all

@@ -288,10 +288,10 @@ func (q *webReq) answer(c *webCompose, key string, all bool) error {
 		seen[k] = true
 		return !was
 	}
-	c.To = webField(webFilter(to, first))
+	c.To = webField(webOnly(to, first))
 	if all {
 		c.Title = "Reply to all"
-		c.Cc = webField(webFilter(slices.Concat(m.To, m.Cc), func(p webPerson) bool { return !own(p) && first(p) }))
+		c.Cc = webField(webOnly(slices.Concat(m.To, m.Cc), func(p webPerson) bool { return !own(p) && first(p) }))
 	}
 	c.Subject = m.Subject
 	if _, re := BaseSubject(m.Subject); !re || !strings.HasPrefix(strings.ToLower(m.Subject), "re") {
@@ -307,7 +307,7 @@ func (q *webReq) answer(c *webCompose, key string, all bool) error {
 	return nil
 }
 
-func webFilter(list []webPerson, keep func(webPerson) bool) (kept []webPerson) {
+func webOnly(list []webPerson, keep func(webPerson) bool) (kept []webPerson) {
 	for _, p := range list {
 		if keep(p) {
 			kept = append(kept, p)
