@@ -10,6 +10,9 @@ arm: # Raspberry Pi 1, Zero and everything newer
 demo: build # two appliances that send each other mail, read with other people's programs
 	POSTINO=$(CURDIR)/postino bash testdata/demo.sh
 
+clients: build # isync, offlineimap, fetchmail, msmtp, aerc, imaplib, imapflow and nodemailer against a running appliance
+	POSTINO=$(CURDIR)/postino bash testdata/clients/run.sh
+
 check:
 	bash .ci/run
 
@@ -22,4 +25,4 @@ fuzz: # each target for a minute
 clean:
 	rm -f postino postino-arm
 
-.PHONY: build arm demo check bench fuzz clean
+.PHONY: build arm demo clients check bench fuzz clean
