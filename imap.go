@@ -76,6 +76,7 @@ var imapCommands = map[string]imapCommand{
 	"GETQUOTA":     {run: (*imapConn).cmdGetQuota, states: imapLoggedIn},
 	"GETQUOTAROOT": {run: (*imapConn).cmdGetQuotaRoot, states: imapLoggedIn},
 	"IDLE":         {run: (*imapConn).cmdIdle, states: imapLoggedIn},
+	"NOTIFY":       {run: (*imapConn).cmdNotify, states: imapLoggedIn},
 
 	"CHECK":       {run: (*imapConn).cmdNoop, states: imapSelected},
 	"CLOSE":       {run: (*imapConn).cmdClose, states: imapSelected},
@@ -147,6 +148,9 @@ var imapCapabilities = []imapCapability{
 	{name: "CREATE-SPECIAL-USE", rfc: 6154, states: imapLoggedIn},
 	{name: "XLIST", rfc: 6154, states: imapLoggedIn},
 	{name: "MULTIAPPEND", rfc: 3502, states: imapLoggedIn},
+	{name: "METADATA", rfc: 5464, states: imapLoggedIn},
+	{name: "LIST-METADATA", rfc: 9590, states: imapLoggedIn},
+	{name: "NOTIFY", rfc: 5465, states: imapLoggedIn},
 	{name: "CATENATE", rfc: 4469, states: imapLoggedIn},
 	{name: "URL-PARTIAL", rfc: 5550, states: imapLoggedIn},
 	{name: "REPLACE", rfc: 8508, states: imapLoggedIn},
@@ -189,6 +193,7 @@ type imapConn struct {
 	wake  <-chan struct{} // receives when the user's mail or the user has changed
 	stops []func()        // what to give back at logout
 
+	notify *imapNotify // what the client wants to hear of, nil for what RFC 9051 says
 	imapView
 }
 
@@ -232,7 +237,7 @@ func (s *Server) serveIMAP(nc *conn) {
 	defer c.end()
 	c.putf("* OK [CAPABILITY %s] %s ready\r\n", c.capabilities(), s.cfg.Hostname)
 	for c.w.Flush() == nil && c.state != imapLogout {
-		line, err := c.nextLine()
+		line, err := c.nextCommand()
 		if err == nil {
 			err = c.command(line)
 		}
@@ -245,13 +250,34 @@ func (s *Server) serveIMAP(nc *conn) {
 // end gives back what the session holds.
 func (c *imapConn) end() {
 	c.unselect()
+	if c.notify != nil {
+		c.notify.stop()
+	}
 	for _, f := range c.stops {
 		f()
 	}
 	c.stops = nil
 }
 
-// nextLine reads the first line of a command, or the next one after a literal.
+// nextCommand reads the first line of a command. A client that has asked for it hears news while it is silent.
+func (c *imapConn) nextCommand() (string, error) {
+	if c.notify != nil && !c.notify.passive {
+		err := c.await(imapIdle, func() error {
+			if c.state == imapSelected && !c.notify.frozen() {
+				if err := c.sync(!c.notify.delayed); err != nil {
+					return err
+				}
+			}
+			return c.news()
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	return c.nextLine()
+}
+
+// nextLine reads a line: the first one of a command, or the next one after a literal.
 func (c *imapConn) nextLine() (string, error) {
 	if c.state == imapNotAuth {
 		return c.conn.line(imapLineBefore, loginTimeout-time.Since(c.started))
@@ -318,6 +344,9 @@ func (c *imapConn) command(line string) error {
 		if err := c.sync(!cmd.usesSeq); err != nil {
 			return err
 		}
+	}
+	if err := c.news(); err != nil {
+		return err
 	}
 	return c.answer(name, err)
 }
@@ -614,6 +643,17 @@ func (c *imapConn) enable(name string) bool {
 		c.qresync = true
 	case "UIDONLY":
 		c.uidonly = true
+	case "METADATA", "METADATA-SERVER": // RFC 5464 §4.4.2
+		if c.notify != nil && !c.notify.passive {
+			break // NOTIFY says what it wants
+		}
+		n := &imapNotify{passive: true, groups: []imapGroup{{events: imapMetadata | imapServerMetadata}}}
+		if c.setNotify(n); name == "METADATA-SERVER" {
+			n.groups[0].events = imapServerMetadata
+		}
+		if _, err := n.look(c); err != nil {
+			c.log.Error("imap enable", "user", c.user.Name, "err", err)
+		}
 	case "UTF8=ACCEPT":
 		c.utf8 = true
 	case "IMAP4REV2":

@@ -288,6 +288,7 @@ func (c *imapConn) cmdReplace(p *imapParser) error {
 	}
 	c.putf("* OK [APPENDUID %d %s] The new message\r\n", m.UIDValidity, imapSet(uids))
 	before := c.highest
+	c.removed = old
 	err = c.sync(true)
 	c.codeModSeq(before)
 	return err

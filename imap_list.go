@@ -22,6 +22,7 @@ type imapList struct {
 	showSubscribed bool
 	myRights       bool
 	status         []string
+	meta           []string
 }
 
 // imapEntry is a name that LIST may show. One without a mailbox only holds others, or is only subscribed.
@@ -105,6 +106,9 @@ func (l *imapList) returnOption(p *imapParser) {
 	case "CHILDREN", "SPECIAL-USE": // told anyway: macOS, iOS and Outlook need them and never ask
 	case "MYRIGHTS": // RFC 8440
 		l.myRights = true
+	case "METADATA": // RFC 9590
+		p.space()
+		p.list(func() { l.meta = append(l.meta, p.metaEntry()) })
 	case "STATUS": // RFC 5819
 		p.space()
 		l.status = p.statusItems()
@@ -156,8 +160,7 @@ func (l *imapList) run() error {
 	if err != nil {
 		return err
 	}
-	l.walk(entries)
-	return nil
+	return l.walk(entries)
 }
 
 // entries lists the names that have mailboxes, and with SUBSCRIBED the others that are subscribed; in the order of the
@@ -238,23 +241,28 @@ func imapUnder(name, parent string) bool {
 }
 
 // walk shows every entry, and the names above them that have no mailbox themselves, each before its children.
-func (l *imapList) walk(all []imapEntry) {
+func (l *imapList) walk(all []imapEntry) error {
 	last := ""
 	for i, e := range all {
 		for j := range len(e.name) {
 			if e.name[j] == '/' && !imapUnder(last, e.name[:j]) {
-				l.show(imapEntry{name: e.name[:j]}, all[i:])
+				if err := l.show(imapEntry{name: e.name[:j]}, all[i:]); err != nil {
+					return err
+				}
 			}
 		}
 		last = e.name
-		l.show(e, all[i+1:])
+		if err := l.show(e, all[i+1:]); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // show writes one name if it matches a pattern and is selected. below begins with the entries under it, if there are any.
-func (l *imapList) show(e imapEntry, below []imapEntry) {
+func (l *imapList) show(e imapEntry, below []imapEntry) error {
 	if !l.matches(e.name) {
-		return
+		return nil
 	}
 	n := 0
 	for n < len(below) && imapUnder(below[n].name, e.name) {
@@ -271,7 +279,7 @@ func (l *imapList) show(e imapEntry, below []imapEntry) {
 	if !l.selects(e) && info == "" {
 		// LSUB "%" shows a name that is not subscribed when names below it are and the pattern does not reach them.
 		if l.verb != "LSUB" || !slices.ContainsFunc(below, func(b imapEntry) bool { return b.subscribed && !l.matches(b.name) }) {
-			return
+			return nil
 		}
 		e = imapEntry{name: e.name}
 	}
@@ -279,12 +287,27 @@ func (l *imapList) show(e imapEntry, below []imapEntry) {
 	l.c.putf("* %s (%s) \"/\" ", l.verb, l.attributes(e, children))
 	l.c.putMailbox(e.name)
 	l.c.putf("%s\r\n", info)
-	if l.myRights && e.box != nil {
+	return l.extra(&e)
+}
+
+// extra writes what else was asked for of a mailbox, right behind its name.
+func (l *imapList) extra(e *imapEntry) error {
+	if e.box == nil {
+		return nil
+	}
+	if l.myRights {
 		l.c.putMyRights(e.name, e.rights)
 	}
-	if len(l.status) > 0 && e.box != nil && e.rights&RightRead != 0 {
+	if e.rights&RightRead == 0 {
+		return nil
+	}
+	if len(l.status) > 0 {
 		l.c.putStatus(e.name, e.box, l.status)
 	}
+	if len(l.meta) > 0 {
+		return (&imapGetMeta{entries: l.meta, maxSize: -1}).show(l.c, e.name, e.box.ID)
+	}
+	return nil
 }
 
 func (l *imapList) matches(name string) bool {

@@ -117,17 +117,20 @@ func (g *imapGetMeta) options(p *imapParser) {
 	})
 }
 
-// run tells the values one by one, as together they may be large. Entries that were asked for and are not there are NIL.
+// run finds the mailbox and tells its values.
 func (g *imapGetMeta) run(c *imapConn, name string) error {
-	var all []Annotation
-	err := c.srv.store.Read(func(tx *Tx) error {
-		t, err := c.metaTarget(tx, name)
-		if err != nil {
-			return err
-		}
-		all, err = tx.Annotations(t.id, c.user.ID, 0)
+	var t imapMetaTarget
+	err := c.srv.store.Read(func(tx *Tx) (err error) { t, err = c.metaTarget(tx, name); return err })
+	if err != nil {
 		return err
-	})
+	}
+	return g.show(c, name, t.id)
+}
+
+// show tells the values one by one, as together they may be large. Entries that were asked for and are not there are NIL.
+func (g *imapGetMeta) show(c *imapConn, name string, id MailboxID) error {
+	var all []Annotation
+	err := c.srv.store.Read(func(tx *Tx) (err error) { all, err = tx.Annotations(id, c.user.ID, 0); return err })
 	if err != nil {
 		return err
 	}

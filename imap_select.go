@@ -31,7 +31,9 @@ type imapView struct {
 	silent ModSeq   // of our own STORE.SILENT
 	stale  []UID    // messages in it that others had changed, too
 	shown  []ModSeq // of our own FETCHes that set \Seen and said so
-	echo   []UID    // messages that a STORE left as they were and has to show all the same
+	echo   []UID    // messages that a STORE has to show whether or not it changed them
+
+	removed []UID // messages that our own command expunged
 }
 
 // imapErrGone ends a session whose selected mailbox is deleted, or not the client's to read any more.
@@ -228,6 +230,9 @@ type imapChange struct {
 // and unsolicited FETCH. Commands change the store and return; their own effects come back to the client from here, in the
 // order of the commits and mixed with everybody else's. When there is nothing to say it is one small query.
 func (c *imapConn) sync(mayExpunge bool) error {
+	if c.notify.frozen() {
+		return c.syncOwn()
+	}
 	since := c.seen
 	if mayExpunge {
 		since = min(c.seen, c.gone)
@@ -246,15 +251,19 @@ func (c *imapConn) sync(mayExpunge bool) error {
 		if mayExpunge {
 			c.tellGone(changed)
 		}
-		c.tellNew(changed)
-		if err := c.tellFlags(changed); err != nil {
+		fresh := c.tellNew(changed)
+		if err := c.tellFlags(changed, fresh); err != nil {
+			return err
+		}
+		if err := c.tellFresh(fresh); err != nil {
 			return err
 		}
 		if more = full; more {
 			after = changed[len(changed)-1].uid
 		}
 	}
-	c.seen, c.silent, c.stale, c.shown, c.echo = now, 0, nil, nil, nil
+	c.forget()
+	c.seen = now
 	c.highest = min(c.highest, now)
 	if mayExpunge {
 		c.gone = now
@@ -360,7 +369,9 @@ func (c *imapConn) putRange(r imapRange) {
 
 // tellNew writes EXISTS if there are new messages. Without any it must not be written, not even after an EXPUNGE: Apple
 // Mail asks again and again for what it takes to be new.
-func (c *imapConn) tellNew(changed []imapChange) {
+//
+// What it returns are those that are to be told as NOTIFY says and not with their flags.
+func (c *imapConn) tellNew(changed []imapChange) (fresh []UID) {
 	known := len(c.uids)
 	for _, m := range changed {
 		if !m.gone && (len(c.uids) == 0 || m.uid > c.uids[len(c.uids)-1]) {
@@ -368,17 +379,67 @@ func (c *imapConn) tellNew(changed []imapChange) {
 		}
 	}
 	if len(c.uids) == known {
-		return
+		return nil
 	}
 	c.putf("* %d EXISTS\r\n", len(c.uids))
 	if !c.rev2 {
 		c.takeRecent()
 		c.putf("* %d RECENT\r\n", c.countRecent())
 	}
+	if c.notify == nil || c.notify.fetch == nil {
+		return nil
+	}
+	return slices.Clone(c.uids[known:])
+}
+
+// tellFresh writes of new messages what NOTIFY asks for (RFC 5465 §5.2).
+func (c *imapConn) tellFresh(fresh []UID) error {
+	if len(fresh) == 0 {
+		return nil
+	}
+	c.notify.fetch.at = 0
+	return c.notify.fetch.send(fresh)
+}
+
+// syncOwn is sync for a client that wants no news: it hears what it does itself, and all else stays to be told.
+func (c *imapConn) syncOwn() error {
+	var changed []imapChange
+	mine := slices.Concat(c.echo, c.removed)
+	slices.Sort(mine)
+	err := c.srv.store.Read(func(tx *Tx) error {
+		changed = changed[:0]
+		for _, u := range slices.Compact(mine) {
+			err := tx.Messages(c.mbox.ID, u, u, func(m *Message) error {
+				if !m.Gone || slices.Contains(c.removed, u) {
+					changed = append(changed, imapChange{m.UID, m.ModSeq, m.Flags, m.Gone})
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		_, err := tx.MailboxByID(c.mbox.ID)
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return imapErrGone
+	}
+	if err == nil {
+		c.tellGone(changed)
+		err = c.tellFlags(changed, nil)
+	}
+	c.forget()
+	return err
+}
+
+// forget drops what sync had to know of the command that ran.
+func (c *imapConn) forget() {
+	c.silent, c.stale, c.shown, c.echo, c.removed = 0, nil, nil, nil, nil
 }
 
 // tellFlags writes a FETCH for every message with news, new ones included, so that a client need not ask.
-func (c *imapConn) tellFlags(changed []imapChange) error {
+func (c *imapConn) tellFlags(changed []imapChange, fresh []UID) error {
 	for _, m := range changed {
 		echo := slices.Contains(c.echo, m.uid)
 		n, ok := c.seq(m.uid)
@@ -386,7 +447,8 @@ func (c *imapConn) tellFlags(changed []imapChange) error {
 			continue
 		}
 		c.highest = max(c.highest, m.modseq)
-		if slices.Contains(c.shown, m.modseq) {
+		_, isFresh := slices.BinarySearch(fresh, m.uid)
+		if isFresh || slices.Contains(c.shown, m.modseq) || c.notify.quiet() && !echo && m.modseq != c.silent {
 			continue
 		}
 		if err := c.tellWords(m.flags.Words); err != nil {
@@ -451,43 +513,23 @@ func (c *imapConn) cmdIdle(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	type result struct {
-		line string
-		err  error
-	}
-	done := make(chan result, 1)
 	c.putf("+ idling\r\n")
-	go func() {
-		line, err := c.conn.line(imapLineAfter, imapIdle)
-		done <- result{line, err}
-	}()
-	wake, stop := c.watchMailbox()
-	defer stop()
-	for {
+	err := c.await(imapIdle, func() error {
 		if c.state == imapSelected {
 			if err := c.sync(true); err != nil {
 				return err
 			}
 		}
-		if err := c.w.Flush(); err != nil {
-			return err
-		}
-		select {
-		case <-wake:
-		case <-c.wake:
-			if err := c.userNow(); err != nil {
-				return err
-			}
-		case r := <-done:
-			if r.err != nil {
-				return r.err
-			}
-			if !strings.EqualFold(strings.TrimRight(r.line, " "), "DONE") {
-				return imapBad("Expected DONE")
-			}
-			return nil
-		}
+		return c.news()
+	})
+	if err != nil {
+		return err
 	}
+	line, err := c.nextLine()
+	if err == nil && !strings.EqualFold(strings.TrimRight(line, " "), "DONE") {
+		err = imapBad("Expected DONE")
+	}
+	return err
 }
 
 // watchMailbox is woken when the selected mailbox changes, if its changes do not wake the user anyway.

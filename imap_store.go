@@ -92,6 +92,9 @@ func (c *imapConn) store(uids []UID, change FlagChange, silent bool) error {
 		} else {
 			c.echo = res.Same
 		}
+		if c.notify.frozen() || c.notify.quiet() && !silent {
+			c.echo = step
+		}
 		if err := c.sync(false); err != nil {
 			return err
 		}
@@ -159,8 +162,10 @@ func (c *imapConn) expunge(m Mailbox, uids []UID, tell bool) error {
 		}
 	}
 	for step := range slices.Chunk(uids, imapWriteStep) {
-		err := c.srv.store.Write(func(tx *Tx) error { _, err := tx.Expunge(m, step, false); return err })
+		var gone []UID
+		err := c.srv.store.Write(func(tx *Tx) (err error) { gone, err = tx.Expunge(m, step, false); return err })
 		if err == nil && tell {
+			c.removed = gone
 			err = c.sync(true)
 		}
 		if err != nil {
@@ -206,6 +211,7 @@ func (c *imapConn) cmdMove(p *imapParser) error {
 		if len(src) > 0 {
 			c.putf("* OK [COPYUID %d %s %s] Moved\r\n", to.UIDValidity, imapSet(src), imapSet(dst))
 		}
+		c.removed = src
 		if err := c.sync(true); err != nil {
 			return err
 		}

@@ -57,6 +57,8 @@ var modelKinds = []modelKind{
 	{name: "condstore", enable: "CONDSTORE"},
 	{name: "qresync", enable: "QRESYNC", qresync: true},
 	{name: "rev2", enable: "IMAP4rev2"},
+	{name: "notify", enable: "CONDSTORE", notify: "(SELECTED (MessageNew MessageExpunge FlagChange)) (PERSONAL (MessageNew MessageExpunge MailboxName))"},
+	{name: "delayed", notify: "(SELECTED-DELAYED (MessageNew MessageExpunge FlagChange))"},
 	{name: "uidonly", enable: "UIDONLY QRESYNC", qresync: true, uidonly: true},
 }
 
@@ -167,6 +169,8 @@ func (c *modelClient) untagged(cmd, line string) {
 	}
 	f := strings.Fields(line)
 	switch {
+	case strings.HasPrefix(line, "* OK [CLOSED]"):
+		c.msgs, c.seen = nil, ""
 	case len(f) == 3 && f[2] == "EXISTS":
 		c.exists(cmd, f[1])
 	case len(f) == 3 && f[2] == "EXPUNGE":
@@ -276,7 +280,10 @@ func (c *modelClient) noteTold(uid int) {
 
 // sel opens a mailbox and asks for all that it holds.
 func (c *modelClient) sel(box string) {
-	c.box, c.msgs, c.highest, c.seen, c.told = box, nil, "", "", nil
+	if c.box == "" {
+		c.msgs = nil // else "* OK [CLOSED]" says when
+	}
+	c.box, c.highest, c.seen, c.told = box, "", "", nil
 	if !strings.HasPrefix(c.do("SELECT %s", box), "OK") {
 		c.box = ""
 		return
@@ -385,7 +392,7 @@ func (c *modelClient) some() (set, uid string, picked []int) {
 	if slices.Contains(picked, 0) {
 		return "", "", nil
 	}
-	if c.kind.uidonly || c.kind.notify != "" || c.r.IntN(2) == 0 {
+	if c.kind.uidonly || c.kind.name == "notify" || c.r.IntN(2) == 0 {
 		var parts []string
 		for _, u := range picked {
 			parts = append(parts, strconv.Itoa(u))

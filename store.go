@@ -586,22 +586,26 @@ func (tx *Tx) finish() error {
 	return nil
 }
 
-// Watch returns a channel of capacity one that receives after any commit that changed the user's mail (or the queue,
-// for QueueTopic). It carries no news: look at the file.
-func (s *Store) Watch(topic UserID) (wake <-chan struct{}, stop func()) {
+// Watch returns a channel of capacity one that receives after any commit that changed the mail of one of the users (or
+// the queue, for QueueTopic). It carries no news: look at the file.
+func (s *Store) Watch(topics ...UserID) (wake <-chan struct{}, stop func()) {
 	ch := make(chan struct{}, 1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.watchers[topic] == nil {
-		s.watchers[topic] = map[chan struct{}]bool{}
+	for _, t := range topics {
+		if s.watchers[t] == nil {
+			s.watchers[t] = map[chan struct{}]bool{}
+		}
+		s.watchers[t][ch] = true
 	}
-	s.watchers[topic][ch] = true
 	return ch, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.watchers[topic], ch)
-		if len(s.watchers[topic]) == 0 {
-			delete(s.watchers, topic)
+		for _, t := range topics {
+			delete(s.watchers[t], ch)
+			if len(s.watchers[t]) == 0 {
+				delete(s.watchers, t)
+			}
 		}
 	}
 }

@@ -192,6 +192,12 @@ func (tx *Tx) modseqOf(id MailboxID) (now ModSeq, err error) {
 	return now, err
 }
 
+// ModSeq is how far the changes of a user's mail have come.
+func (tx *Tx) ModSeq(user UserID) (m ModSeq, err error) {
+	err = tx.one(`SELECT modseq FROM users WHERE id=?`, []any{user}, &m)
+	return m, err
+}
+
 // Changes calls fn for every message that changed after since, tombstones included, in UID order, and returns the
 // modseq the answer is current to. Each Message is only fn's to keep by copying.
 func (tx *Tx) Changes(id MailboxID, since ModSeq, fn func(*Message) error) (now ModSeq, err error) {
