@@ -17,7 +17,7 @@ func (p *Part) RawHeader(r io.ReaderAt) io.Reader {
 }
 
 // KnownEncoding says whether Decoded undoes the part's Content-Transfer-Encoding. IMAP's
-// BINARY answers [UNKNOWN-CTE] when not (RFC 3516 §4.3).
+// BINARY answers [UNKNOWN-CTE] when not (RFC 9051 §7.1).
 func (p *Part) KnownEncoding() bool {
 	switch p.Encoding {
 	case "", "7bit", "8bit", "binary", "base64", "quoted-printable":

@@ -26,11 +26,24 @@ type NextHop struct {
 // Takes says whether the message can go to the next hop as it is. That goes by the octets
 // that are in it, not by its labels.
 func (n NextHop) Takes(p *Part) bool {
-	return n.takesHeader(p) && (n.Binary || n.takesBody(p) && !p.BareLF)
+	return n.takesHeaders(p) && !p.HeaderUgly && (n.Binary || n.takesBody(p) && !p.BareLF)
 }
 
-func (n NextHop) takesHeader(p *Part) bool {
-	return !p.HeaderUgly && (n.UTF8 || !p.Header8bit)
+// takesHeaders looks for raw text in the header blocks, those of parts and of messages
+// inside too. What is signed or encrypted is passed over: it cannot be changed anyway.
+func (n NextHop) takesHeaders(p *Part) bool {
+	if n.UTF8 {
+		return true
+	}
+	if p.Header8bit {
+		return false
+	}
+	for _, c := range p.Parts {
+		if !p.isSealed() && !n.takesHeaders(c) {
+			return false
+		}
+	}
+	return true
 }
 
 // takesBody looks at all but the form of the line ends.
@@ -216,8 +229,9 @@ func (c *converter) plan(p *Part) (leafPlan, error) {
 	if p.Type == "message" && !p.isEncoded() && (p.Subtype == "delivery-status" || p.Subtype == "disposition-notification") {
 		return leafPlan{encoding: "7bit", fields: true}, nil
 	}
-	plan := leafPlan{encode: true, text: p.Type == "text" && !exact && !p.isEncoded(), encoding: "base64"}
-	if p.Type != "text" || isWide(p.Param("charset")) {
+	isText := p.Type == "text" || p.Type == "message" // such as message/global-headers (RFC 6533)
+	plan := leafPlan{encode: true, text: isText && !exact && !p.isEncoded(), encoding: "base64"}
+	if !isText || isWide(p.Param("charset")) {
 		return plan, nil
 	}
 	var m measure
@@ -225,7 +239,9 @@ func (c *converter) plan(p *Part) (leafPlan, error) {
 	if err := writeQP(qp, io.TeeReader(p.Decoded(c.r), &m), plan.text); err != nil {
 		return plan, err
 	}
-	plan.charset = newCharset(p, &m)
+	if p.Type == "text" {
+		plan.charset = newCharset(p, &m)
+	}
 	if qp.n <= base64Size(m.n) {
 		plan.encoding = "quoted-printable"
 	}

@@ -122,6 +122,7 @@ func corpus() map[string][]byte {
 		"alternative":  "Content-Type: multipart/alternative; boundary=\"=_a b\"\n\n--=_a b\nContent-Type: text/plain; charset=utf-8\n\nnaïve\n--=_a b\nContent-Type: text/html; charset=iso-8859-1\n\n<p>na\xefve\n--=_a b--\n",
 		"dashes":       mixed(part("Content-Type: text/plain; charset=utf-8", "é\n-- \nsig\n=2D-b\n"+strings.Repeat("-", 200)), "\n--\n"),
 		"dsn":          "Content-Type: multipart/report; report-type=delivery-status; boundary=r\n\n--r\n\nétat\n--r\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n\nAction: failed\nDiagnostic-Code: smtp; 550 inconnu é\n--r--\n",
+		"global dsn":   "Content-Type: multipart/report; boundary=r\n\n--r\n\nx\n--r\nContent-Type: message/global-delivery-status\n\nReporting-MTA: dns; x\n\nFinal-Recipient: utf-8; 用户@x\n--r--\n",
 		"unknown cte":  "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: utf8\n\né\n",
 		"no parts":     "Content-Type: multipart/mixed\n\né\n",
 		"long header":  "Subject: " + strings.Repeat("word ", 400) + "\nReferences: " + strings.Repeat("<a@b> ", 400) + "\nX-Blob: " + strings.Repeat("x", 3000) + "\n\nbody\n",
@@ -190,6 +191,20 @@ func TestTo7Bit(t *testing.T) {
 }
 
 // TestTo7BitLabels looks at what the header says afterwards.
+// TestTo7BitNestedHeader: raw text in the header of a multipart message inside another.
+func TestTo7BitNestedHeader(t *testing.T) {
+	msg := crlf("Content-Type: message/rfc822\n\nSubject: é\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Description: é\n\nbody é\n--b--\n")
+	p := parseMIME(msg)
+	old := NextHop{EightBit: true, Binary: true}
+	if old.Takes(p) || !p.Any8bitHeader() || !(NextHop{EightBit: true, UTF8: true}).Takes(p) {
+		t.Error("the inner headers were not seen")
+	}
+	got := string(convert(t, old, msg))
+	if q := parseMIME([]byte(got)); q.Any8bitHeader() || !q.Has8bit || !strings.Contains(got, "Content-Description: =?utf-8?q?=C3=A9?=") {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestTo7BitLabels(t *testing.T) {
 	all := corpus()
 	for name, want := range map[string][]string{

@@ -15,7 +15,7 @@ import (
 const previewWindow = 128 << 10
 
 // Preview is the beginning of what the message says, at most n characters on one line, as
-// RFC 8970 §2 wants it: text/plain before HTML, blanks collapsed, quoted text and the
+// RFC 8970 wants it: text/plain before HTML, blanks collapsed, quoted text and the
 // signature left out if something else remains. It is valid UTF-8 without control
 // characters; "" when there is no text. Work is bounded whatever the size of the body.
 func Preview(p *Part, r io.ReaderAt, n int) string {

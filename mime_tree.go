@@ -83,6 +83,17 @@ func (p *Part) walkParts(path []int, fn func([]int, *Part) bool) {
 	}
 }
 
+// Any8bitHeader says whether a header block has raw 8-bit text: the message's, a part's, or
+// that of a message inside, which Walk does not show when it is a multipart.
+func (p *Part) Any8bitHeader() bool {
+	for _, c := range p.Parts {
+		if c.Any8bitHeader() {
+			return true
+		}
+	}
+	return p.Header8bit
+}
+
 // TextPart is the body that a person should read, text/plain or text/html as asked for;
 // nil when there is none. It looks where readers look: not into attachments, not into
 // forwarded messages, and in a multipart/related only at the root (RFC 2387 §3.2).

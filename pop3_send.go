@@ -129,7 +129,7 @@ func (c *popConn) send(content *Content, top int64) error {
 // asks for the ways of RFC 6857); bodies have always been sent with eight bits. What can't be converted is sent as it is.
 func (c *popConn) render(to *popLines, content *Content) error {
 	err := ErrNotConvertible
-	if tree := content.Tree(); !c.utf8 && popHas8BitHeader(tree) {
+	if tree := content.Tree(); !c.utf8 && tree.Any8bitHeader() {
 		err = NextHop{EightBit: true, Binary: true}.Convert(to, tree, content)
 	}
 	if errors.Is(err, ErrNotConvertible) {
@@ -142,14 +142,6 @@ func (c *popConn) render(to *popLines, content *Content) error {
 		err = nil
 	}
 	return err
-}
-
-func popHas8BitHeader(tree *Part) (has bool) {
-	tree.Walk(func(_ []int, p *Part) bool {
-		has = has || p.Header8bit
-		return !has
-	})
-	return has
 }
 
 // popErrEnough ends the writing when TOP has what it wants.

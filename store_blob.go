@@ -146,12 +146,9 @@ func (sp *Spool) Head() ([]byte, error) {
 // form looks at what the tree tells, and at how the header and the message end.
 func (sp *Spool) form() (f Form, err error) {
 	tree := sp.Tree()
-	tree.Walk(func(_ []int, p *Part) bool {
-		if p.Header8bit {
-			f |= FormHeader8Bit
-		}
-		return true
-	})
+	if tree.Any8bitHeader() {
+		f |= FormHeader8Bit
+	}
 	ends := [4]byte{}
 	for i, end := range []int64{tree.HeaderLen, sp.Size()} {
 		if end >= 4 && err == nil {
