@@ -106,12 +106,13 @@ func (q *webReq) chooseAll(c webChosen, box MailboxID, text string) error {
 	})
 }
 
-// inBatches calls fn in transactions of webBatch messages, so that nobody waits long for the writer.
-func (q *webReq) inBatches(c webChosen, fn func(tx *Tx, m Mailbox, uids []UID) error) error {
+// inBatches calls fn in transactions of webBatch messages, so that nobody waits long for the writer. The user needs the
+// rights in every folder that is touched.
+func (q *webReq) inBatches(c webChosen, need Rights, fn func(tx *Tx, m Mailbox, uids []UID) error) error {
 	for id, uids := range c {
 		for part := range slices.Chunk(uids, webBatch) {
 			err := q.s.store.Write(func(tx *Tx) error {
-				m, err := q.mailbox(tx, id)
+				m, _, err := q.access(tx, id, need)
 				if err != nil {
 					return err
 				}
@@ -129,8 +130,12 @@ func (q *webReq) setFlags(c webChosen, change FlagChange) error {
 	if change.Op == 0 {
 		return nil
 	}
-	return q.inBatches(c, func(tx *Tx, m Mailbox, uids []UID) error {
-		_, err := tx.SetFlags(m, uids, change)
+	return q.inBatches(c, RightRead, func(tx *Tx, m Mailbox, uids []UID) error {
+		have, err := tx.RightsOf(q.user, m)
+		if err == nil {
+			change.May = have // flags that the user may not touch stay as they are
+			_, err = tx.SetFlags(m, uids, change)
+		}
 		return err
 	})
 }
@@ -138,9 +143,12 @@ func (q *webReq) setFlags(c webChosen, change FlagChange) error {
 // moveTo moves messages and says how to bring them back.
 func (q *webReq) moveTo(c webChosen, to Mailbox) (undo []webUndo, moved int64, err error) {
 	kept := 0
-	err = q.inBatches(c, func(tx *Tx, m Mailbox, uids []UID) error {
+	err = q.inBatches(c, RightRead|RightTrash|RightExpunge, func(tx *Tx, m Mailbox, uids []UID) error {
 		if m.ID == to.ID {
 			return nil
+		}
+		if _, _, err := q.access(tx, to.ID, RightInsert); err != nil {
+			return err
 		}
 		src, dst, err := tx.Move(m, uids, to)
 		if err != nil {
@@ -257,7 +265,7 @@ func (q *webReq) inTrash(c webChosen) (all bool, err error) {
 			if err != nil {
 				return err
 			}
-			all = all && m.Special == `\Trash`
+			all = all && m.Special == `\Trash` && m.Owner == q.user.ID
 		}
 		return nil
 	})
@@ -279,7 +287,10 @@ func (q *webReq) toFolder(do string, c webChosen, dest MailboxID, back string) e
 		q.note(&webNote{Text: q.lang.N(moved, "%s message moved.", "%s messages moved.") + " → " + name, Undo: undo})
 		return q.redirect(back)
 	}
-	err := q.inBatches(c, func(tx *Tx, m Mailbox, uids []UID) error {
+	err := q.inBatches(c, RightRead, func(tx *Tx, m Mailbox, uids []UID) error {
+		if _, _, err := q.access(tx, to.ID, RightInsert); err != nil {
+			return err
+		}
 		_, _, err := tx.Copy(m, uids, to)
 		return err
 	})
@@ -312,7 +323,7 @@ func (q *webReq) purge(c webChosen, f url.Values, back string) error {
 		p.Fields = append(p.Fields, [2]string{"do", "purge"}, [2]string{"sure", "1"})
 		return q.page("confirm", "Delete for good", p)
 	}
-	err := q.inBatches(c, func(tx *Tx, m Mailbox, uids []UID) error {
+	err := q.inBatches(c, RightTrash|RightExpunge, func(tx *Tx, m Mailbox, uids []UID) error {
 		_, err := tx.Expunge(m, uids, true)
 		return err
 	})
@@ -418,7 +429,7 @@ func (q *webReq) postFolders() error {
 		if do == "create" {
 			return webMakeFolder(tx, q.user.ID, name)
 		}
-		m, err := q.mailbox(tx, id)
+		m, _, err := q.access(tx, id, RightDelete)
 		if err != nil {
 			return err
 		}
@@ -479,7 +490,7 @@ func webRenameFolder(tx *Tx, m Mailbox, name string) error {
 // dropFolder empties or removes a folder, after asking.
 func (q *webReq) dropFolder(do string, id MailboxID, f url.Values) error {
 	var m Mailbox
-	if err := q.s.store.Read(func(tx *Tx) (err error) { m, err = q.mailbox(tx, id); return err }); err != nil {
+	if err := q.s.store.Read(func(tx *Tx) (err error) { m, _, err = q.access(tx, id, RightDelete); return err }); err != nil {
 		return err
 	}
 	if do == "remove" && (m.Name == "INBOX" || m.Special != "") {
@@ -503,7 +514,7 @@ func (q *webReq) dropFolder(do string, id MailboxID, f url.Values) error {
 		return q.purge(c, url.Values{"sure": {"1"}}, "/folders")
 	}
 	err := q.s.store.Write(func(tx *Tx) error {
-		all, err := tx.Mailboxes(q.user.ID)
+		all, err := tx.Mailboxes(m.Owner)
 		for _, b := range all {
 			if err == nil && b.ID != m.ID && strings.HasPrefix(b.Name, m.Name+"/") {
 				return webFault(http.StatusBadRequest, "There are other folders inside this one. Remove them first.")

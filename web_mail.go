@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -205,13 +206,27 @@ func webKey(box MailboxID, uid UID) string { return fmt.Sprintf("%d.%d", box, ui
 
 func webHref(box MailboxID, uid UID) string { return fmt.Sprintf("/box/%d/%d", box, uid) }
 
-// mailbox finds a folder that the user may see.
+// mailbox finds a folder whose mail the user may read: their own, or one that is shared with them.
 func (q *webReq) mailbox(tx *Tx, id MailboxID) (Mailbox, error) {
-	m, err := tx.MailboxByID(id)
-	if err == nil && m.Owner != q.user.ID {
-		err = ErrNotFound
-	}
+	m, _, err := q.access(tx, id, RightRead)
 	return m, err
+}
+
+// access finds a folder with which the user may do all of need. Without even the right to see it, it is ErrNotFound.
+func (q *webReq) access(tx *Tx, id MailboxID, need Rights) (Mailbox, Rights, error) {
+	m, err := tx.MailboxByID(id)
+	if err != nil {
+		return m, 0, err
+	}
+	have, err := tx.RightsOf(q.user, m)
+	switch {
+	case err != nil:
+	case have&RightLookup == 0:
+		err = ErrNotFound
+	case have&need != need:
+		err = webFault(http.StatusForbidden, "You may not do this in this folder.")
+	}
+	return m, have, err
 }
 
 func webMailboxID(s string) MailboxID {

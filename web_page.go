@@ -179,6 +179,9 @@ func (l *webLang) folderName(m Mailbox) string {
 	if m.Name == "INBOX" {
 		return l.T("Inbox")
 	}
+	if m.Owner == SharedOwner {
+		return m.Name
+	}
 	if m.Special != "" && !strings.Contains(m.Name, "/") {
 		return l.T(m.Name)
 	}
@@ -292,7 +295,19 @@ func (q *webReq) folders(tx *Tx) ([]webFolder, error) {
 			all = append(all, webFolder{Mailbox: m, Icon: "folder", Depth: min(strings.Count(m.Name, "/"), 5)})
 		}
 	}
-	return all, nil
+	shared, err := tx.SharedMailboxes(q.user)
+	for _, m := range shared {
+		if m.Rights&RightRead == 0 {
+			continue
+		}
+		if m.OwnerName != "" {
+			local, _, _ := strings.Cut(m.OwnerName, "@")
+			m.Name = local + "/" + m.Name
+		}
+		m.Special = "" // another's Trash is not mine
+		all = append(all, webFolder{Mailbox: m.Mailbox, Icon: "shared", Shared: true})
+	}
+	return all, err
 }
 
 // webClean makes text from mail harmless to show in one line: no control characters, and none that turn the direction

@@ -8,6 +8,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -316,4 +317,36 @@ func TestWebOthersMail(t *testing.T) {
 	if bob.code != 404 {
 		t.Errorf("undo on another's mail: %d", bob.code)
 	}
+}
+
+// TestWebSearch tries every operator on a few messages.
+func TestWebSearch(t *testing.T) {
+	s := startServer(t)
+	add := func(from, subject, body, extra string, f FlagBits) {
+		s.put(t, "ann", "INBOX", fmt.Sprintf("From: %s\nTo: ann@home.arpa\nSubject: %s\n%s\n%s\n", from, subject, extra, body), f)
+	}
+	add("Bob <bob@lab.arpa>", "boat trip", "the big boat", "", 0)
+	add("Rose <rose@home.arpa>", "lunch", "soup on sunday with a boat of sauce", "", FlagSeen|FlagFlagged)
+	add("Bob <bob@lab.arpa>", "numbers", "see the file", "Content-Type: application/pdf\nContent-Disposition: attachment; filename=n.pdf\n", FlagSeen)
+	add("王 <wang@lab.arpa>", "=?utf-8?B?5a6e6aqM?=", "周五的实验", "Content-Type: text/plain; charset=utf-8\n", FlagSeen)
+	ann := newWebClient(t, s).login("ann")
+	for q, want := range map[string]string{
+		"boat": "boat trip|lunch", "from:bob": "boat trip|numbers", "from:bob boat": "boat trip", "subject:boat": "boat trip",
+		"has:attachment": "numbers", "-has:attachment from:bob": "boat trip", "is:unread": "boat trip", "is:starred": "lunch",
+		"-from:bob is:read": "lunch|实验", "实验": "实验", "周五": "实验", `"big boat"`: "boat trip", "before:2000-01-01": "",
+		"after:2000-01-01 soup": "lunch", "on:today sauce": "lunch", "larger:1M": "", "smaller:1M from:rose": "lunch", "in:Trash boat": "",
+		"to:ann body:soup": "lunch", "colour:red": "",
+	} {
+		ann.get("/search?q=" + url.QueryEscape(q))
+		var got []string
+		for _, m := range regexp.MustCompile(`<span class="subj">([^<]*)</span>`).FindAllStringSubmatch(ann.page, -1) {
+			got = append(got, m[1])
+		}
+		slices.Sort(got)
+		if strings.Join(got, "|") != want {
+			t.Errorf("%s found %q, want %q", q, strings.Join(got, "|"), want)
+		}
+	}
+	ann.get("/search?q=" + url.QueryEscape("colour:red"))
+	ann.want("colour: means nothing here")
 }
