@@ -100,6 +100,9 @@ var imapCommands = map[string]imapCommand{
 	"UID SEARCH": {run: (*imapConn).cmdSearch, states: imapSelected},
 	"UID SORT":   {run: (*imapConn).cmdSort, states: imapSelected},
 	"UID THREAD": {run: (*imapConn).cmdThread, states: imapSelected},
+
+	"ESEARCH":      {run: (*imapConn).cmdMultiSearch, states: imapLoggedIn},
+	"CANCELUPDATE": {run: (*imapConn).cmdCancelUpdate, states: imapSelected},
 }
 
 // imapCapability is one row of the capability table: a name, the RFC that says what it means, and the states in which
@@ -162,6 +165,9 @@ var imapCapabilities = []imapCapability{
 	{name: "SORT", rfc: 5256, states: imapLoggedIn},
 	{name: "SORT=DISPLAY", rfc: 5957, states: imapLoggedIn},
 	{name: "ESORT", rfc: 5267, states: imapLoggedIn},
+	{name: "CONTEXT=SEARCH", rfc: 5267, states: imapLoggedIn},
+	{name: "MULTISEARCH", rfc: 7377, states: imapLoggedIn},
+	{name: "INPROGRESS", rfc: 9585, states: imapLoggedIn},
 	{name: "THREAD=ORDEREDSUBJECT", rfc: 5256, states: imapLoggedIn},
 	{name: "THREAD=REFERENCES", rfc: 5256, states: imapLoggedIn},
 	{name: "THREAD=REFS", rfc: 5256, states: imapLoggedIn},

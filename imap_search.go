@@ -57,7 +57,13 @@ var imapSearchKeys = map[string]func(*imapParser, *imapSearch) *Query{
 	"OLDER":   func(p *imapParser, s *imapSearch) *Query { return s.within(p, true) },  // RFC 5032
 	"YOUNGER": func(p *imapParser, s *imapSearch) *Query { return s.within(p, false) }, // RFC 5032
 
-	"UID":    imapKeyUID,
+	"UID": imapKeyUID,
+	"UIDAFTER": func(p *imapParser, _ *imapSearch) *Query {
+		return &Query{Op: QueryUIDRange, Lo: imapKeyNumber(p) + 1, Hi: math.MaxInt64}
+	}, // RFC 9738 §3.2
+	"UIDBEFORE": func(p *imapParser, _ *imapSearch) *Query {
+		return &Query{Op: QueryUIDRange, Lo: 0, Hi: imapKeyNumber(p) - 1}
+	},
 	"MODSEQ": imapKeyModSeq, // RFC 7162 §3.1.5
 
 	"SAVEDBEFORE":       imapKeyDay(QuerySaved, -1), // RFC 8514 §4.3
@@ -76,12 +82,19 @@ type imapSearch struct {
 	query   *Query
 	returns imapReturn
 	modseq  bool // the MODSEQ key was used, so the highest modseq is told
+
+	scope   *imapScope // of ESEARCH, where more than the selected mailbox may be searched
+	box     Mailbox    // the one in hand
+	uids    []UID      // and the messages in it
+	perBox  []func()   // what is to be done when they have changed
+	mailbox *Mailbox   // is named in the answer
 }
 
 // imapReturn is what RETURN asks for (RFC 4731 §3.1). Without RETURN the answer is the old one.
 type imapReturn struct {
 	extended                   bool
 	min, max, all, count, save bool
+	update                     bool         // RFC 5267 §4.3
 	partial                    *imapPartial // RFC 9394
 }
 
@@ -110,15 +123,35 @@ func imapKeyKeyword(p *imapParser, _ *imapSearch) *Query {
 // recent is the messages that are \Recent in this session.
 func (s *imapSearch) recent() *Query {
 	q := &Query{Op: QueryUIDs}
-	for _, r := range s.c.recent {
-		lo, _ := slices.BinarySearch(s.c.uids, UID(r.lo))
-		hi, found := slices.BinarySearch(s.c.uids, UID(r.hi))
+	s.always(func() {
+		q.UIDs = nil
+		if s.c.state == imapSelected && s.box.ID == s.c.mbox.ID {
+			q.UIDs = imapWithin(s.uids, s.c.recent)
+		}
+	})
+	return q
+}
+
+// always does something now for the selected mailbox, and again for each other one that is searched.
+func (s *imapSearch) always(fn func()) {
+	if s.scope == nil {
+		s.box, s.uids = s.c.mbox, s.c.uids
+	}
+	s.perBox = append(s.perBox, fn)
+	fn()
+}
+
+// imapWithin are the UIDs that lie in ranges, sorted.
+func imapWithin(uids []UID, set []imapRange) (in []UID) {
+	for _, r := range imapSorted(set) {
+		lo, _ := slices.BinarySearch(uids, UID(r.lo))
+		hi, found := slices.BinarySearch(uids, UID(r.hi))
 		if found {
 			hi++
 		}
-		q.UIDs = append(q.UIDs, s.c.uids[lo:hi]...)
+		in = append(in, uids[lo:max(lo, hi)]...)
 	}
-	return q
+	return in
 }
 
 func imapKeyField(name string) func(*imapParser, *imapSearch) *Query {
@@ -176,9 +209,39 @@ func (s *imapSearch) within(p *imapParser, older bool) *Query {
 	return &Query{Op: QueryInternal, Lo: at, Hi: math.MaxInt64}
 }
 
-func imapKeyUID(p *imapParser, _ *imapSearch) *Query {
+// imapKeyUID reads SP sequence-set. "*" is the highest UID of the mailbox, which differs from one to the next.
+func imapKeyUID(p *imapParser, s *imapSearch) *Query {
 	p.space()
-	return &Query{Op: QueryUIDs, UIDs: p.setOf(true)}
+	if p.next("$") {
+		return s.sequence(p)
+	}
+	const star = ^uint32(0)
+	set := p.ranges(star)
+	q := &Query{Op: QueryUIDs}
+	s.always(func() {
+		var last uint32
+		if n := len(s.uids); n > 0 {
+			last = uint32(s.uids[n-1])
+		}
+		now := slices.Clone(set)
+		for i, r := range now {
+			if r.lo == star { // "*" alone
+				now[i] = imapRange{last, last}
+			} else if r.hi == star { // "*:5" is the same as "5:*"
+				now[i] = imapRange{min(r.lo, last), max(r.lo, last)}
+			}
+		}
+		q.UIDs = imapWithin(s.uids, now)
+	})
+	return q
+}
+
+// sequence reads a set of sequence numbers or "$", which only the selected mailbox has.
+func (s *imapSearch) sequence(p *imapParser) *Query {
+	if s.scope != nil && !s.scope.onlySelected() {
+		p.fail("Sequence numbers are for the selected mailbox only")
+	}
+	return &Query{Op: QueryUIDs, UIDs: p.setOf(false)}
 }
 
 // imapKeyModSeq reads "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer. We keep one modseq for all flags
@@ -237,7 +300,7 @@ func (s *imapSearch) key(p *imapParser) *Query {
 		p.need(")")
 		return q
 	case p.next("0123456789*$"):
-		return &Query{Op: QueryUIDs, UIDs: p.setOf(false)}
+		return s.sequence(p)
 	}
 	name := strings.ToUpper(p.atom())
 	switch name {
@@ -295,6 +358,9 @@ func (r *imapReturn) read(p *imapParser) {
 			r.count = true
 		case "SAVE":
 			r.save = true
+		case "UPDATE":
+			r.update = true
+		case "CONTEXT": // a hint that the client will ask again; nothing has to be prepared for that
 		case "PARTIAL":
 			p.space()
 			r.partial = p.partial()
@@ -337,7 +403,13 @@ func (s *imapSearch) answer(order func([]UID) error) error {
 	if !c.uid && c.uidonly {
 		return &imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"}
 	}
+	if s.returns.update && c.tagTaken() {
+		return imapBad("A search that is being updated has this tag")
+	}
 	found, highest, err := s.run()
+	if err == nil && s.returns.update {
+		s.keepContext(found)
+	}
 	if err == nil && order != nil {
 		err = order(found)
 	}
@@ -354,12 +426,16 @@ func (s *imapSearch) answer(order func([]UID) error) error {
 
 // run searches the selected mailbox, and returns the highest modseq of what was found, too.
 func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
-	err = s.c.srv.store.Search(s.c.mbox.ID, s.c.uids, s.query, func(f []Found) error {
+	if s.scope == nil {
+		s.box, s.uids = s.c.mbox, s.c.uids
+	}
+	progress := s.c.progress(len(s.uids))
+	err = s.c.srv.store.Search(s.box.ID, s.uids, s.query, func(f []Found) error {
 		for _, m := range f {
 			found = append(found, m.UID)
 			highest = max(highest, m.ModSeq)
 		}
-		return nil
+		return progress.step(searchSlice, time.Now())
 	})
 	return found, highest, err
 }
@@ -412,9 +488,14 @@ func (s *imapSearch) numbers(uids []UID) []UID {
 	if s.c.uid {
 		return uids
 	}
+	return s.c.seqs(uids)
+}
+
+// seqs turns UIDs that the client knows into sequence numbers.
+func (c *imapConn) seqs(uids []UID) []UID {
 	nums := make([]UID, len(uids))
 	for i, u := range uids {
-		n, _ := s.c.seq(u)
+		n, _ := c.seq(u)
 		nums[i] = UID(n)
 	}
 	return nums
@@ -430,7 +511,13 @@ func (s *imapSearch) tellExtended(found []UID, highest ModSeq) {
 		return // SAVE alone has nothing to tell (RFC 5182 §2.1)
 	}
 	nums := s.numbers(found)
-	c.putf("* ESEARCH (TAG %q)", c.tag)
+	c.putf("* ESEARCH (TAG %q", c.tag)
+	if s.mailbox != nil {
+		c.w.WriteString(" MAILBOX ")
+		c.putMailbox(s.mailbox.Name)
+		c.putf(" UIDVALIDITY %d", s.mailbox.UIDValidity)
+	}
+	c.w.WriteByte(')')
 	if c.uid {
 		c.w.WriteString(" UID")
 	}

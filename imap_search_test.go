@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"mime/quotedprintable"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/text/encoding/htmlindex"
 )
@@ -124,5 +129,121 @@ func TestSearchKeys(t *testing.T) {
 			t.Errorf("%.40s: %s", bad, tagged)
 		}
 		c.ok("NOOP")
+	}
+}
+
+func TestSearchMailboxes(t *testing.T) {
+	s := startServer(t)
+	putMail(t, s, "ann", "INBOX", fetchPlain, fetchPlain)
+	putMail(t, s, "ann", "Archive", fetchNested, fetchPlain, fetchPlain)
+	putMail(t, s, "ann", "Trash", fetchPlain)
+	putMail(t, s, "bob", "INBOX", fetchPlain)
+	c := dialIMAP(t, s, "ann")
+	c.ok("CREATE Archive/2025/May")
+	c.ok("UNSUBSCRIBE Trash")
+	find := func(command, want string) {
+		t.Helper()
+		var got []string
+		for _, l := range c.ok(command) {
+			l = strings.TrimPrefix(l, fmt.Sprintf(`* ESEARCH (TAG "t%d" MAILBOX "`, c.n))
+			box, rest, _ := strings.Cut(l, `" UIDVALIDITY `)
+			_, rest, _ = strings.Cut(rest, ") ")
+			got = append(got, box+" "+rest)
+		}
+		if strings.Join(got, "; ") != want {
+			t.Errorf("%s: got %q", command, got)
+		}
+	}
+	find("ESEARCH IN (personal) BODY bye", "INBOX UID ALL 1:2; Archive UID ALL 2:3; Trash UID ALL 1")
+	find("ESEARCH IN (mailboxes (Trash Nowhere INBOX)) RETURN (COUNT MIN) FROM ann", "INBOX UID MIN 1 COUNT 2; Trash UID MIN 1 COUNT 1")
+	find("ESEARCH IN (subtree Archive) UID *", "Archive UID ALL 3")
+	find("ESEARCH IN (subscribed) UID 2:* BODY bye", "INBOX UID ALL 2; Archive UID ALL 2:3")
+	find("ESEARCH IN (inboxes subtree-one Archive) RETURN (COUNT) NOT SUBJECT outer", "INBOX UID COUNT 2; Archive UID COUNT 2")
+	find(`ESEARCH IN (mailboxes "Other Users/bob@home.arpa/INBOX") ALL`, "")
+	find("ESEARCH IN (personal) RECENT", "")
+	c.ok("SELECT Archive")
+	find("ESEARCH 1", "Archive UID ALL 1")
+	find("ESEARCH IN (selected) RETURN (SAVE ALL) 2:*", "Archive UID ALL 2:3")
+	c.is("SEARCH $", "* SEARCH 2 3")
+	find("ESEARCH IN (personal) RECENT", "Archive UID ALL 1:3")
+	for _, bad := range []string{"ESEARCH IN () ALL", "ESEARCH IN (everything) ALL", "ESEARCH IN (personal) 1", "ESEARCH IN (personal) RETURN (SAVE) ALL",
+		"ESEARCH IN (personal)", "ESEARCH IN (mailboxes) ALL"} {
+		if _, tagged := c.do(bad); !strings.HasPrefix(tagged, "BAD") {
+			t.Errorf("%s: %s", bad, tagged)
+		}
+	}
+	c.ok("UNSELECT")
+	if _, tagged := c.do("ESEARCH ALL"); !strings.HasPrefix(tagged, "BAD") {
+		t.Errorf("nothing is selected: %s", tagged)
+	}
+}
+
+func TestSearchContext(t *testing.T) {
+	s := startServer(t)
+	putMail(t, s, "ann", "INBOX", fetchPlain, fetchNested, fetchPlain)
+	c, d := dialIMAP(t, s, "ann"), dialIMAP(t, s, "ann")
+	c.ok("SELECT INBOX")
+	d.ok("SELECT INBOX")
+	c.is("UID SEARCH RETURN (UPDATE COUNT) FLAGGED", `* ESEARCH (TAG "t3") UID COUNT 0`)
+	c.is("SEARCH RETURN (ALL UPDATE CONTEXT) BODY bye UNDELETED", `* ESEARCH (TAG "t4") ALL 1,3`)
+	d.ok(`STORE 1:2 +FLAGS (\Flagged)`)
+	d.ok(`STORE 3 +FLAGS (\Deleted)`)
+	putMail(t, s, "ann", "INBOX", fetchPlain)
+	got := strings.Join(c.ok("NOOP"), "\n")
+	for _, want := range []string{`* ESEARCH (TAG "t3") UID ADDTO (0 1:2)`, "* ESEARCH (TAG \"t4\") REMOVEFROM (0 3)\n* ESEARCH (TAG \"t4\") ADDTO (0 4)"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not in\n%s", want, got)
+		}
+	}
+	d.ok(`STORE 1:2 -FLAGS (\Flagged)`)
+	d.ok(`STORE 1 +FLAGS (\Deleted)`)
+	d.ok("EXPUNGE")
+	got = strings.Join(c.ok("NOOP"), "\n")
+	for _, want := range []string{`* ESEARCH (TAG "t3") UID REMOVEFROM (0 1)`, "* ESEARCH (TAG \"t4\") REMOVEFROM (0 1)\n* 1 EXPUNGE", `* ESEARCH (TAG "t3") UID REMOVEFROM (0 2)`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not in\n%s", want, got)
+		}
+	}
+	c.ok(`CANCELUPDATE "t4"`)
+	d.ok(`STORE 2 +FLAGS (\Deleted)`)
+	if got := strings.Join(c.ok("NOOP"), "\n"); strings.Contains(got, "ESEARCH") {
+		t.Errorf("after CANCELUPDATE: %s", got)
+	}
+	if got := c.ok("SORT RETURN (UPDATE COUNT) (DATE) UTF-8 ALL"); !strings.HasPrefix(got[0], "* NO [NOUPDATE ") {
+		t.Errorf("%q", got)
+	}
+	for range imapContextMax - 1 {
+		c.ok("SEARCH RETURN (UPDATE) ALL")
+	}
+	if got := c.ok("SEARCH RETURN (UPDATE) ALL"); !strings.HasPrefix(got[0], "* NO [NOUPDATE ") {
+		t.Errorf("%q", got)
+	}
+	fmt.Fprintf(c, "t3 SEARCH RETURN (UPDATE) ALL\r\n")
+	if l := c.line(); !strings.HasPrefix(l, "t3 BAD") {
+		t.Errorf("tag used again: %q", l)
+	}
+}
+
+// TestSearchProgress sees when the client hears how far a search is, and that a search ends when nobody waits for it.
+func TestSearchProgress(t *testing.T) {
+	s := startServer(t)
+	here, there := net.Pipe()
+	var sent bytes.Buffer
+	c := &imapConn{conn: &conn{srv: s.Server, net: there, w: bufio.NewWriter(&sent)}, tag: "a1"}
+	c.r = bufio.NewReader(c.conn)
+	p := c.progress(5000)
+	now := time.Now()
+	for i := range 25 {
+		if err := p.step(200, now.Add(time.Duration(i)*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "* OK [INPROGRESS (\"a1\" 2200 5000)] Still at it\r\n* OK [INPROGRESS (\"a1\" 4200 5000)] Still at it\r\n"
+	if sent.String() != want {
+		t.Errorf("got %q", sent.String())
+	}
+	here.Close()
+	if err := p.step(200, now.Add(time.Hour)); !errors.Is(err, imapErrLost) {
+		t.Errorf("after the client has gone: %v", err)
 	}
 }

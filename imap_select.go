@@ -27,6 +27,7 @@ type imapView struct {
 	words    string      // keywords that FLAGS has named
 	recent   []imapRange // UIDs that are \Recent in this session only
 	saved    []UID       // the result of the last search with RETURN (SAVE) (RFC 5182)
+	contexts []*imapContext
 
 	silent ModSeq   // of our own STORE.SILENT
 	stale  []UID    // messages in it that others had changed, too
@@ -249,6 +250,7 @@ func (c *imapConn) sync(mayExpunge bool) error {
 			now = at
 		}
 		if mayExpunge {
+			c.contextsLose(changed)
 			c.tellGone(changed)
 		}
 		fresh := c.tellNew(changed)
@@ -256,6 +258,9 @@ func (c *imapConn) sync(mayExpunge bool) error {
 			return err
 		}
 		if err := c.tellFresh(fresh); err != nil {
+			return err
+		}
+		if err := c.contextsFollow(changed); err != nil {
 			return err
 		}
 		if more = full; more {

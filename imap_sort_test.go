@@ -76,7 +76,9 @@ func fillIndex(t *testing.T, s *testServer) {
 
 func TestThread(t *testing.T) {
 	type mails = []string
-	m := func(day int, subject, id string, refs ...string) string { return sortMail(day, "a@x", "b@x", subject, id, refs...) }
+	m := func(day int, subject, id string, refs ...string) string {
+		return sortMail(day, "a@x", "b@x", subject, id, refs...)
+	}
 	for _, test := range []struct {
 		name                   string
 		mails                  mails

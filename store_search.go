@@ -21,6 +21,7 @@ const (
 
 	// Answered by a message's row.
 	QueryUIDs     // its UID is in UIDs
+	QueryUIDRange // its UID is in Lo to Hi
 	QueryFlags    // it has all of Flags
 	QueryInternal // INTERNALDATE in seconds is in Lo to Hi
 	QuerySaved    // the time it came into the mailbox, likewise
@@ -366,6 +367,8 @@ func (q *Query) rowVerdict(m *Message) verdict {
 	switch q.Op {
 	case QueryUIDs:
 		_, ok = slices.BinarySearch(q.UIDs, m.UID)
+	case QueryUIDRange:
+		ok = q.in(int64(m.UID))
 	case QueryFlags:
 		ok = m.Flags.Has(q.Flags)
 	case QueryInternal:
