@@ -61,7 +61,7 @@ var testFrom = netip.MustParseAddr("192.0.2.7")
 type scramClient struct {
 	gs2, name, nonce, password string
 	binding                    []byte
-	first, server              string
+	first                      string
 	want                       string // server signature, in base64
 }
 
@@ -473,13 +473,29 @@ func TestFailureLimits(t *testing.T) {
 		try(fmt.Sprint("phone ", i), "192.0.2.9", "old password", ErrAuth)
 	}
 	try("beside the phone", "192.0.2.9", "secret", nil)
+	for range 2 {
+		try("the phone in a hurry", "192.0.2.9", "old password", ErrAuth)
+	}
+	try("the phone in a hurry", "192.0.2.9", "old password", ErrAuthRate)
+	try("its owner must wait", "192.0.2.9", "secret", ErrAuthRate)
+	if _, err := a.Password(netip.MustParseAddr("192.0.2.9"), "bob", "secret"); err != nil {
+		t.Errorf("somebody else behind the same router: %v", err)
+	}
+	*now = now.Add(time.Minute)
+	for range 3 {
+		try("no password", "192.0.2.9", "", ErrAuth)
+		if _, err := a.PagePassword(netip.MustParseAddr("192.0.2.10"), "", ""); !errors.Is(err, ErrAuth) {
+			t.Errorf("neither name nor password: %v", err)
+		}
+	}
+	try("what has no password is never a repetition", "192.0.2.10", "secret", ErrAuthRate)
 	try("loopback", "127.0.0.1", "", ErrAuth)
 	try("loopback", "127.0.0.1", "", ErrAuth)
 	try("loopback", "127.0.0.1", "", ErrAuth)
 	try("loopback has no privilege", "127.0.0.1", "secret", ErrAuthRate)
 
 	for i := range 2 * maxFailing {
-		a.failed(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32), uint64(i+1))
+		a.failed(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32), "ann", uint64(i+1))
 		*now = now.Add(time.Millisecond)
 	}
 	if len(a.failing) > maxFailing {
@@ -511,7 +527,7 @@ func TestFailureDelay(t *testing.T) {
 	a.failing[loginNetwork(testFrom)].minute = 9
 	time.AfterFunc(20*time.Millisecond, func() { close(stop) })
 	start = time.Now()
-	if a.failed(loginNetwork(testFrom), 1); time.Since(start) > maxDelay/2 {
+	if a.failed(loginNetwork(testFrom), "ann", 1); time.Since(start) > maxDelay/2 {
 		t.Errorf("stopped, and waits %v", time.Since(start))
 	}
 }
@@ -624,10 +640,10 @@ func FuzzSASL(f *testing.F) {
 func TestSCRAMEverywhere(t *testing.T) {
 	s := startServer(t)
 	s.auth.stop = noDelay()
-	for _, p := range []struct{ service, hello, command, ask, ok, refused string }{
-		{"pop3s", "", "AUTH SCRAM-SHA-256-PLUS", "+ ", "+OK", "-ERR [AUTH]"},
-		{"imaps", "", "a AUTHENTICATE SCRAM-SHA-256-PLUS", "+ ", "a OK", "a NO [AUTHENTICATIONFAILED]"},
-		{"submissions", "EHLO [127.0.0.1]\r\n", "AUTH SCRAM-SHA-256-PLUS", "334 ", "235", "535"},
+	for _, p := range []struct{ service, hello, command, ask, ok, refused, bye, gone string }{
+		{"pop3s", "", "AUTH SCRAM-SHA-256-PLUS", "+ ", "+OK", "-ERR [AUTH]", "QUIT\r\n", "+OK"},
+		{"imaps", "", "a AUTHENTICATE SCRAM-SHA-256-PLUS", "+ ", "a OK", "a NO [AUTHENTICATIONFAILED]", "b LOGOUT\r\n", "b OK"},
+		{"submissions", "EHLO [127.0.0.1]\r\n", "AUTH SCRAM-SHA-256-PLUS", "334 ", "235", "535", "QUIT\r\n", "221"},
 	} {
 		for _, initial := range []bool{true, false} {
 			for _, bound := range []bool{true, false} {
@@ -681,6 +697,9 @@ func TestSCRAMEverywhere(t *testing.T) {
 					}
 					io.WriteString(tc, "\r\n")
 					read(p.ok)
+				}
+				if io.WriteString(tc, p.bye); bound {
+					read(p.gone) // and with it the lock on the maildrop
 				}
 				tc.Close()
 			}
