@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 const (
@@ -39,10 +40,11 @@ type Mail struct {
 	Ret   string // as QueueItem
 	EnvID string
 
-	Trace     string // what Received says before "id": from, by, with; "" leaves the field out
-	Submitted bool   // missing From, To and Date are filled in (RFC 6409 §8)
-	Login     *User  // who submitted it, and must own its From; nil does not matter
-	EachAlone bool   // recipients whose mailbox is full get their Err and nothing more: the client hears of each (LMTP)
+	Trace     string    // what Received says before "id": from, by, with; "" leaves the field out
+	Submitted bool      // missing From, To and Date are filled in (RFC 6409 §8)
+	Login     *User     // who submitted it, and must own its From; nil does not matter
+	Hold      time.Time // nobody gets it before; zero is now (RFC 4865)
+	EachAlone bool      // recipients whose mailbox is full get their Err and nothing more: the client hears of each (LMTP)
 
 	Report bool // a delivery report: a full mailbox or queue never stops it
 
@@ -50,6 +52,8 @@ type Mail struct {
 	Also func(*Tx, Blob) error
 
 	ID string // names it in the log, in Received and in the queue; accept gives it one if it has none
+
+	reports []*Mail // for each recipient: what the sender is told when it is delivered, nil nothing
 }
 
 // Rcpt is one recipient of a Mail.
@@ -318,6 +322,10 @@ func (s *Server) accept(m *Mail) error {
 	if err := s.prepare(m); err != nil {
 		return err
 	}
+	if err := s.successReports(m); err != nil {
+		return err
+	}
+	defer m.closeReports()
 	var answers []vacation
 	err := s.store.Write(func(tx *Tx) (err error) { answers, err = s.place(tx, m); return err })
 	if err != nil {
@@ -366,6 +374,13 @@ func (s *Server) place(tx *Tx, m *Mail) ([]vacation, error) {
 	if err := s.enqueue(tx, &p); err != nil {
 		return nil, err
 	}
+	for i, r := range m.reports {
+		if r != nil && m.To[i].Err == nil {
+			if _, err := s.place(tx, r); err != nil {
+				return nil, fmt.Errorf("report: %w", err)
+			}
+		}
+	}
 	if m.Also != nil {
 		err = m.Also(tx, b)
 	}
@@ -388,6 +403,11 @@ type placement struct {
 // deliver puts the message into the INBOX of every user that a recipient stands for, once for each user.
 func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 	r.Err = nil
+	if p.m.Hold.After(tx.s.Now()) {
+		p.queue = append(p.queue, QueueRcpt{Addr: r.Addr, ORcpt: r.ORcpt, Notify: r.Notify, Next: p.m.Hold})
+		p.stored++
+		return nil
+	}
 	for _, u := range r.route.users {
 		err, seen := p.full[u.ID]
 		if !seen {
@@ -450,13 +470,19 @@ func (s *Server) enqueue(tx *Tx, p *placement) error {
 		return ErrQueueFull
 	}
 	q := QueueItem{Name: p.m.ID, Blob: p.b, From: p.m.From, Flags: p.m.Flags, Ret: p.m.Ret, EnvID: p.m.EnvID, Created: tx.s.Now()}
+	q.Since = q.Created
 	seen := map[string]bool{}
 	for _, r := range p.queue {
 		if seen[r.Addr.Key()] {
 			continue
 		}
 		seen[r.Addr.Key()] = true
-		r.Next = q.Created
+		if r.Next.IsZero() {
+			r.Next = q.Created
+		}
+		if r.Next.After(q.Since) {
+			q.Since = r.Next
+		}
 		q.Rcpts = append(q.Rcpts, r)
 	}
 	return tx.Enqueue(&q)

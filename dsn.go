@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"mime/quotedprintable"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // ReportAction is what became of a recipient (RFC 3464 §2.3.3).
@@ -26,7 +28,7 @@ const (
 type Report struct {
 	Action  ReportAction
 	MTA     string // our name
-	From    string // who signs it: an address of ours
+	From    Addr   // who signs it: an address of ours
 	To      Addr
 	ID      string // of the report itself, for Message-ID
 	Date    time.Time
@@ -101,8 +103,13 @@ func (r *Report) writeHeader(w io.Writer, boundary string) {
 	if s := ParseHeader(r.Header).Text("Subject"); s != "" {
 		subject += ": " + s
 	}
-	fmt.Fprintf(w, "From: Postino <%s>\r\nTo: %s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n",
-		r.From, r.To, EncodeWords(subject), FormatDate(r.Date), r.ID, r.MTA)
+	to := r.To.String()
+	if path, ok := r.To.ASCIIPath(); ok && !r.UTF8 {
+		to = path
+	}
+	from, _ := r.From.ASCIIPath()
+	fmt.Fprintf(w, "From: Postino %s\r\nTo: %s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n",
+		from, to, EncodeWords(subject), FormatDate(r.Date), r.ID, r.MTA)
 	if ids := MessageIDs(ParseHeader(r.Header).Get("Message-ID")); len(ids) > 0 {
 		fmt.Fprintf(w, "In-Reply-To: %s\r\nReferences: %s\r\n", ids[0], ids[0])
 	}
@@ -189,7 +196,11 @@ func (r *Report) writeRcpt(w io.Writer, rc ReportRcpt, addrType string) {
 	if typ, orig, ok := strings.Cut(rc.Original, ";"); ok {
 		fmt.Fprintf(w, "Original-Recipient: %s; %s\r\n", typ, reportLine(orig))
 	}
-	fmt.Fprintf(w, "Final-Recipient: %s; %s\r\nAction: %s\r\nStatus: %s\r\n", addrType, rc.Final, r.Action, rc.Status)
+	final := rc.Final.String()
+	if path, ok := rc.Final.ASCIIPath(); ok && !r.UTF8 {
+		final = strings.Trim(path, "<>")
+	}
+	fmt.Fprintf(w, "Final-Recipient: %s; %s\r\nAction: %s\r\nStatus: %s\r\n", addrType, final, r.Action, rc.Status)
 	if rc.Remote != "" {
 		fmt.Fprintf(w, "Remote-MTA: dns; %s\r\n", reportLine(rc.Remote))
 		if rc.Said != "" {
@@ -268,3 +279,98 @@ func (r *Report) fold(s string) string {
 	}
 	return b.String()
 }
+
+const (
+	maxEnvID = 100 // octets of xtext (RFC 3461 §4.4)
+	maxORcpt = 500 // octets of xtext (RFC 3461 §4.2)
+)
+
+// parseNotify reads NOTIFY's value (RFC 3461 §4.1): NEVER, or a list of SUCCESS, FAILURE and DELAY.
+func parseNotify(s string) (notify int, ok bool) {
+	for _, word := range strings.Split(strings.ToUpper(s), ",") {
+		bit := map[string]int{"NEVER": NotifyNever, "SUCCESS": NotifySuccess, "FAILURE": NotifyFailure, "DELAY": NotifyDelay}[word]
+		if bit == 0 {
+			return 0, false
+		}
+		notify |= bit
+	}
+	return notify, notify&NotifyNever == 0 || notify == NotifyNever
+}
+
+// notifyText is the other way round; "" for the default.
+func notifyText(notify int) string {
+	var words []string
+	for _, n := range []struct {
+		bit  int
+		word string
+	}{{NotifyNever, "NEVER"}, {NotifySuccess, "SUCCESS"}, {NotifyFailure, "FAILURE"}, {NotifyDelay, "DELAY"}} {
+		if notify&n.bit != 0 {
+			words = append(words, n.word)
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+// decodeXtext reads xtext (RFC 3461 §4): printable ASCII without "+" and "=", which are written as "+2B" and "+3D".
+func decodeXtext(s string) (string, bool) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '+':
+			if i+2 >= len(s) {
+				return "", false
+			}
+			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+			if err != nil {
+				return "", false
+			}
+			b.WriteByte(byte(n))
+			i += 2
+		case c < '!' || c > '~' || c == '=':
+			return "", false
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), true
+}
+
+// encodeXtext is the other way round.
+func encodeXtext(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < '!' || c > '~' || c == '+' || c == '=' {
+			fmt.Fprintf(&b, "+%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// checkORcpt says whether a value of ORCPT is one: addr-type ";" xtext. For the type utf-8 (RFC 6533 §3) UTF-8 may stand in it.
+func checkORcpt(s string) bool {
+	typ, addr, ok := strings.Cut(s, ";")
+	if !ok || typ == "" || addr == "" || len(s) > maxORcpt || strings.ContainsFunc(typ, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return false
+	}
+	if strings.EqualFold(typ, "utf-8") && !isASCII(addr) {
+		return utf8.ValidString(addr)
+	}
+	_, ok = decodeXtext(addr)
+	return ok
+}
+
+// originalRecipient decodes ORCPT for a report.
+func originalRecipient(orcpt string) string {
+	typ, addr, ok := strings.Cut(orcpt, ";")
+	if !ok {
+		return ""
+	}
+	if a, ok := decodeXtext(addr); ok {
+		addr = a
+	}
+	return typ + ";" + addr
+}
+
+func envID(xtext string) string { s, _ := decodeXtext(xtext); return s }

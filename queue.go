@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	queueParallel   = 16  // destinations served at once
-	queueStruggling = 8   // of them, such as failed at their last try: the others must not wait for their timeouts
-	queueBatch      = 50  // messages looked up in one go
-	queueRcpts      = 100 // recipients in one transaction (RFC 5321 §4.5.3.1.8)
-	queueCuts       = 2   // connections cut one after the other before the destination counts as dead
-	queueTries      = 20  // failed tries that every recipient gets before a message is given back, whatever its age
-	queueReportSize = 100 << 10
-	queueErrorText  = 1000 // octets of an error that are stored
+	queueParallel   = 16        // destinations served at once
+	queueStruggling = 8         // of them, such as failed at their last try: the others must not wait for their timeouts
+	queueBatch      = 50        // messages looked up in one go
+	queueRcpts      = 100       // recipients in one transaction (RFC 5321 §4.5.3.1.8)
+	queueCuts       = 2         // connections cut one after the other before the destination counts as dead
+	queueTries      = 20        // failed tries that every recipient gets before a message is given back, whatever its age
+	queueReportSize = 100 << 10 // octets of a message that is given back whole when the sender did not say (RET)
+	queueErrorText  = 1000      // octets of an error that are stored
 )
 
 // queueRunner hands waiting mail over. One goroutine looks for what is due; each destination that is served has
@@ -336,6 +336,7 @@ type outcome struct {
 	remote string       // the host that said so
 	said   string
 	soon   bool // try again at once
+	dsn    bool // the host sends reports itself when the sender wants them
 }
 
 func queueFailAll(q *QueueItem, status, said string) (out []outcome) {
@@ -405,7 +406,7 @@ func (j *queueJob) transact(c *smtpClient, q *QueueItem, content *Content) ([]ou
 		o := outcome{rcpt: m.to[i], remote: c.host, said: r.String(), status: r.enhanced()}
 		switch {
 		case r.code/100 == 2:
-			o.action = ActionRelayed
+			o.action, o.dsn = ActionRelayed, c.offers("DSN")
 			j.s.log.Info("sent", "msg", q.Name, "from", q.From, "rcpt", o.rcpt.Addr, "host", c.host, "tls", c.secure, "reply", o.said)
 		case r.code/100 == 5:
 			o.action = ActionFailed
@@ -453,6 +454,13 @@ func (s *Server) deliverQueued(q *QueueItem, r QueueRcpt) error {
 	if m.To[0].route, err = s.route(r.Addr); err != nil {
 		return err
 	}
+	report, err := s.report(q, ActionDelivered, []outcome{{rcpt: r, status: "2.1.5"}})
+	if err != nil {
+		return err
+	}
+	if report != nil {
+		defer report.Body.Close()
+	}
 	return s.store.Write(func(tx *Tx) error {
 		p := placement{m: m, b: q.Blob, full: map[UserID]error{}}
 		if err := p.deliver(tx, &m.To[0]); err != nil {
@@ -484,7 +492,7 @@ func (j *queueJob) settle(q *QueueItem, out []outcome) error {
 		if o.soon {
 			continue
 		}
-		old := now.Sub(q.Created)
+		old := now.Sub(q.Since)
 		if o.action == ActionDelayed {
 			o.rcpt.Error = queueText(errors.New(o.said))
 			o.rcpt.Next = now.Add(s.retryAfter(o.rcpt.Tries + 1))
@@ -502,7 +510,7 @@ func (j *queueJob) settle(q *QueueItem, out []outcome) error {
 		}
 	}
 	var reports []*Mail
-	for _, a := range []ReportAction{ActionFailed, ActionDelayed} {
+	for _, a := range []ReportAction{ActionFailed, ActionDelayed, ActionRelayed} {
 		if len(byAction[a]) > 0 {
 			m, err := s.report(q, a, byAction[a])
 			if err != nil {
@@ -619,19 +627,19 @@ func (j *queueJob) warn(q *QueueItem, text string) error {
 	})
 }
 
-// report writes the delivery report that the sender gets; nil when nobody wants it: a report is never answered by a
-// report (RFC 5321 §4.5.5), and NOTIFY may say no (RFC 3461 §4.1).
+// report writes the delivery report that the sender of a message in the queue gets; nil when nobody wants it.
 func (s *Server) report(q *QueueItem, action ReportAction, out []outcome) (*Mail, error) {
-	r := &Report{Action: action, MTA: s.asciiHost(), From: "postmaster@" + s.cfg.Domains[0], To: q.From, ID: newMailID(),
-		Date: s.store.Now(), Arrived: q.Created, EnvID: q.EnvID}
+	r := &Report{Action: action, To: q.From, Arrived: q.Created, EnvID: envID(q.EnvID), UTF8: q.Flags&MailUTF8 != 0, Eight: q.Flags&Mail8Bit != 0}
 	for _, o := range out {
-		s.log.Info("undelivered", "msg", q.Name, "from", q.From, "rcpt", o.rcpt.Addr, "action", string(action), "err", o.said)
-		if !wantsReport(o.rcpt.Notify, action) {
+		if action == ActionFailed || action == ActionDelayed {
+			s.log.Info("undelivered", "msg", q.Name, "from", q.From, "rcpt", o.rcpt.Addr, "action", string(action), "err", o.said)
+		}
+		if !wantsReport(o.rcpt.Notify, action) || action == ActionRelayed && o.dsn {
 			continue
 		}
-		rc := ReportRcpt{Final: o.rcpt.Addr, Original: o.rcpt.ORcpt, Status: o.status, Remote: o.remote, Said: o.said, Last: r.Date}
+		rc := ReportRcpt{Final: o.rcpt.Addr, Original: originalRecipient(o.rcpt.ORcpt), Status: o.status, Remote: o.remote, Said: o.said, Last: s.store.Now()}
 		if action == ActionDelayed {
-			rc.Until = q.Created.Add(time.Duration(s.cfg.Queue.GiveUp))
+			rc.Until = q.Since.Add(time.Duration(s.cfg.Queue.GiveUp))
 		}
 		r.Rcpts = append(r.Rcpts, rc)
 	}
@@ -646,27 +654,5 @@ func (s *Server) report(q *QueueItem, action ReportAction, out []outcome) (*Mail
 	r.Message = io.NewSectionReader(content, skip, content.Size-skip)
 	r.Header = content.Head[skip:]
 	r.Whole = action == ActionFailed && (q.Ret == "FULL" || q.Ret == "" && content.Size <= queueReportSize)
-	m := &Mail{To: []Rcpt{{Addr: q.From}}, Body: s.store.NewSpool(int64(s.cfg.Limits.Message) + 1<<20), Report: true, ID: r.ID}
-	if _, err := r.WriteTo(m.Body); err != nil {
-		m.Body.Close()
-		return nil, fmt.Errorf("write report: %w", err)
-	}
-	if err := s.prepare(m); err != nil {
-		s.log.Warn("report dropped", "msg", q.Name, "rcpt", q.From, "err", err)
-		m.Body.Close()
-		return nil, nil
-	}
-	return m, nil
-}
-
-// wantsReport says whether a recipient's NOTIFY asks for a report; without one, failures and delays are told
-// (RFC 3461 §4.1).
-func wantsReport(notify int, action ReportAction) bool {
-	switch action {
-	case ActionFailed:
-		return notify == 0 || notify&NotifyFailure != 0
-	case ActionDelayed:
-		return notify == 0 || notify&NotifyDelay != 0
-	}
-	return notify&NotifySuccess != 0
+	return s.makeReport(r, q.Name)
 }

@@ -103,6 +103,17 @@ func (p *peer) serve(c net.Conn) {
 			p.mails = append(p.mails, body)
 			p.mu.Unlock()
 			last = reply("<data>", "250 2.0.0 taken")
+		case "BDAT":
+			n := 0
+			fmt.Sscanf(line, "BDAT %d", &n)
+			body := make([]byte, n)
+			if _, err := io.ReadFull(r, body); err != nil {
+				return
+			}
+			p.mu.Lock()
+			p.mails = append(p.mails, string(body))
+			p.mu.Unlock()
+			last = reply("<data>", "250 2.0.0 taken")
 		case "QUIT":
 			reply(line, "221 bye")
 			return

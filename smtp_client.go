@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -160,6 +161,22 @@ func (c *smtpClient) startTLS(h hop) error {
 	c.nc, c.secure, c.verified = tc, true, h.verify
 	c.buffers()
 	return nil
+}
+
+// verify looks at the peer's certificate after all, for a message that must not go to anybody else.
+func (c *smtpClient) verify() bool {
+	tc, ok := c.nc.(*tls.Conn)
+	if !ok || c.verified {
+		return ok
+	}
+	certs := tc.ConnectionState().PeerCertificates
+	opts := x509.VerifyOptions{DNSName: strings.Trim(c.host, "[]"), Intermediates: x509.NewCertPool()}
+	for _, cert := range certs[1:] {
+		opts.Intermediates.AddCert(cert)
+	}
+	_, err := certs[0].Verify(opts)
+	c.verified = err == nil
+	return c.verified
 }
 
 // buffers starts reading and writing anew, at first and after a TLS handshake.
@@ -355,14 +372,6 @@ func smtpPrintable(b []byte) string {
 	}, string(b))
 }
 
-// smtpOut is one message for one transaction.
-type smtpOut struct {
-	mail  string   // the whole MAIL command
-	rcpts []string // the whole RCPT commands
-	to    []QueueRcpt
-	body  func(w io.Writer) error
-}
-
 // send carries a message. The replies are for its recipients, in order; an error says that the connection is of no use
 // any more, and then the replies so far are what is known: a code of 0 is not known.
 func (c *smtpClient) send(m *smtpOut) ([]smtpReply, error) {
@@ -387,7 +396,7 @@ func (c *smtpClient) send(m *smtpOut) ([]smtpReply, error) {
 		if _, err := c.read(smtpEndTime); err != nil {
 			return replies, err
 		}
-	case data.code == 354:
+	case data.code == 354 || m.bdat >= 0 && accepted > 0:
 		if last, err = c.content(m); err != nil {
 			return smtpForget(replies), err
 		}
@@ -425,7 +434,9 @@ func (c *smtpClient) envelope(m *smtpOut, replies []smtpReply) (data smtpReply, 
 		for _, r := range m.rcpts {
 			c.w.WriteString(r + "\r\n")
 		}
-		c.w.WriteString("DATA\r\n")
+		if m.bdat < 0 {
+			c.w.WriteString("DATA\r\n")
+		}
 		if err := c.w.Flush(); err != nil {
 			return smtpReply{}, err
 		}
@@ -456,7 +467,7 @@ func (c *smtpClient) envelope(m *smtpOut, replies []smtpReply) (data smtpReply, 
 			accepted++
 		}
 	}
-	if accepted == 0 && !pipelining {
+	if accepted == 0 && !pipelining || m.bdat >= 0 {
 		return smtpReply{}, nil
 	}
 	return next(smtpDataTime, "DATA")
@@ -464,10 +475,15 @@ func (c *smtpClient) envelope(m *smtpOut, replies []smtpReply) (data smtpReply, 
 
 // content sends the message and the final dot, and reads what becomes of it. A peer that cuts us short may have said why.
 func (c *smtpClient) content(m *smtpOut) (smtpReply, error) {
-	d := smtpDotWriter{w: c.w}
-	err := m.body(&d)
-	if err == nil {
-		err = d.end()
+	var err error
+	if m.bdat >= 0 { // RFC 3030 §2: all of it is one chunk
+		fmt.Fprintf(c.w, "BDAT %d LAST\r\n", m.bdat)
+		err = m.body(c.w)
+	} else {
+		d := smtpDotWriter{w: c.w}
+		if err = m.body(&d); err == nil {
+			err = d.end()
+		}
 	}
 	if err == nil {
 		err = c.w.Flush()

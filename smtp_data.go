@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -14,8 +15,8 @@ const (
 	smtpChunkMax = 1 << 40  // the size of a BDAT chunk that is still a number
 )
 
-// MAIL (RFC 5321 §4.1.1.2), with the parameters SIZE (RFC 1870 §6.1), BODY (RFC 6152 §2), SMTPUTF8 (RFC 6531 §3.4) and
-// AUTH (RFC 4954 §5).
+// MAIL (RFC 5321 §4.1.1.2), with the parameters SIZE (RFC 1870 §6.1), BODY (RFC 6152 §2, RFC 3030 §3), SMTPUTF8 (RFC 6531
+// §3.4), RET and ENVID (RFC 3461 §4), REQUIRETLS (RFC 8689 §2) and AUTH (RFC 4954 §5).
 //
 //	mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
 func (c *smtpConn) cmdMail(arg string) smtpReply {
@@ -92,20 +93,72 @@ func (c *smtpConn) mailParam(m *Mail, p string, size *int64) smtpReply {
 		case "7BIT":
 		case "8BITMIME":
 			m.Flags |= Mail8Bit
+		case "BINARYMIME":
+			m.Flags |= Mail8Bit | MailBinary
 		default:
-			return smtpReply{501, "5.5.4 BODY is 7BIT or 8BITMIME"}
+			return smtpReply{501, "5.5.4 BODY is 7BIT, 8BITMIME or BINARYMIME"}
 		}
 	case "SMTPUTF8":
 		if value != "" {
 			return smtpReply{501, "5.5.4 SMTPUTF8 takes no value"}
 		}
 		m.Flags |= MailUTF8
+	case "RET":
+		if m.Ret = strings.ToUpper(value); m.Ret != "FULL" && m.Ret != "HDRS" {
+			return smtpReply{501, "5.5.4 RET is FULL or HDRS"}
+		}
+	case "ENVID":
+		if s, ok := decodeXtext(value); !ok || s == "" || len(value) > maxEnvID {
+			return smtpReply{501, "5.5.4 ENVID is xtext of at most 100 octets"}
+		}
+		m.EnvID = value
+	case "HOLDFOR", "HOLDUNTIL":
+		return c.hold(m, strings.ToUpper(key), value)
+	case "REQUIRETLS":
+		if value != "" || !c.secure {
+			return smtpReply{501, "5.5.4 REQUIRETLS takes no value, and a connection with TLS"}
+		}
+		m.Flags |= MailRequireTLS
 	case "AUTH":
 		// Who the sender was at another server (RFC 4954 §5): nothing here depends on it.
 	default:
 		return smtpReply{555, "5.5.4 The parameter " + smtpClean(key) + " is not known here"}
 	}
 	return smtpReply{}
+}
+
+// smtpMaxHold is how long a submitted message may ask to be held back.
+const smtpMaxHold = 30 * 24 * time.Hour
+
+// hold takes the parameters of FUTURERELEASE (RFC 4865 §5): so many seconds, or until a date and time.
+func (c *smtpConn) hold(m *Mail, key, value string) smtpReply {
+	now := c.srv.store.Now()
+	if c.offerHold() == "" {
+		return smtpReply{555, "5.5.4 The parameter " + key + " is for those who log in"}
+	}
+	if !m.Hold.IsZero() {
+		return smtpReply{501, "5.5.4 HOLDFOR and HOLDUNTIL go together with nothing"}
+	}
+	var err error
+	if key == "HOLDFOR" {
+		var n uint64
+		n, err = strconv.ParseUint(value, 10, 31)
+		m.Hold = now.Add(time.Duration(n) * time.Second)
+	} else {
+		m.Hold, err = time.Parse(time.RFC3339, value)
+	}
+	if err != nil || m.Hold.Sub(now) > smtpMaxHold {
+		return smtpReply{501, "5.5.4 Mail is held for at most 30 days"}
+	}
+	return smtpReply{}
+}
+
+// offerHold is FUTURERELEASE's line (RFC 4865 §4): the most seconds, and the last date.
+func (c *smtpConn) offerHold() string {
+	if !c.trusted() {
+		return ""
+	}
+	return fmt.Sprintf("FUTURERELEASE %d %s", int64(smtpMaxHold/time.Second), c.srv.store.Now().Add(smtpMaxHold).UTC().Format(time.RFC3339))
 }
 
 // checkSender refuses a sender or a size that can't be taken.
@@ -138,7 +191,7 @@ func (c *smtpConn) checkSender(m *Mail, size int64) smtpReply {
 	return smtpReply{}
 }
 
-// RCPT (RFC 5321 §4.1.1.3)
+// RCPT (RFC 5321 §4.1.1.3), with NOTIFY and ORCPT (RFC 3461 §4).
 //
 //	rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
 func (c *smtpConn) cmdRcpt(arg string) smtpReply {
@@ -161,7 +214,9 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 	}
 	rcpt := Rcpt{Addr: to}
 	for _, p := range params {
-		return smtpReply{555, "5.5.4 The parameter " + smtpClean(p) + " is not known here"}
+		if r := smtpRcptParam(&rcpt, p); r.code != 0 {
+			return r
+		}
 	}
 	var err error
 	rcpt.route, err = c.srv.route(to)
@@ -179,6 +234,26 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 	}
 	c.mail.To = append(c.mail.To, rcpt)
 	return smtpReply{250, "2.1.5 " + smtpClean(to.Path()) + " OK"}
+}
+
+// smtpRcptParam takes one parameter of RCPT (RFC 3461 §4).
+func smtpRcptParam(rcpt *Rcpt, p string) smtpReply {
+	key, value, _ := strings.Cut(p, "=")
+	switch strings.ToUpper(key) {
+	case "NOTIFY":
+		var ok bool
+		if rcpt.Notify, ok = parseNotify(value); !ok {
+			return smtpReply{501, "5.5.4 NOTIFY is NEVER, or a list of SUCCESS, FAILURE and DELAY"}
+		}
+	case "ORCPT":
+		if !checkORcpt(value) {
+			return smtpReply{501, "5.5.4 ORCPT is a type, a semicolon, and an address as xtext"}
+		}
+		rcpt.ORcpt = value
+	default:
+		return smtpReply{555, "5.5.4 The parameter " + smtpClean(key) + " is not known here"}
+	}
+	return smtpReply{}
 }
 
 // fault turns an error of routing or of the store into words for the client.
@@ -254,7 +329,7 @@ func (c *smtpConn) cmdData(arg string) smtpReply {
 		return smtpReply{501, "5.5.4 DATA takes no argument"}
 	case c.mail == nil:
 		return smtpReply{503, "5.5.1 Say MAIL first"}
-	case c.bdat != nil:
+	case c.bdat != nil || c.mail.Flags&MailBinary != 0: // RFC 3030 §3
 		return smtpReply{503, "5.5.1 This message comes by BDAT"}
 	case len(c.mail.To) == 0:
 		return smtpReply{554, "5.5.1 There is no valid recipient"}
@@ -469,7 +544,7 @@ func (c *smtpConn) take(m *Mail, in *smtpIncoming) smtpReply {
 	case in.err != nil:
 		c.log.Info("content refused", "msg", m.ID, "from", m.From, "size", in.size, "err", in.err)
 		return c.fault(in.err)
-	case in.bare || in.cr:
+	case (in.bare || in.cr) && (m.Flags&MailBinary == 0 || in.spool.Tree().HeaderUgly):
 		c.log.Info("content refused", "msg", m.ID, "from", m.From, "err", "bare CR or LF")
 		return smtpBare
 	}

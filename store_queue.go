@@ -20,7 +20,7 @@ const queueSchema = `
 CREATE TABLE queue(
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, blob INTEGER NOT NULL, size INTEGER NOT NULL,
   thread INTEGER NOT NULL, form INTEGER NOT NULL, sender TEXT NOT NULL, flags INTEGER NOT NULL DEFAULT 0, ret TEXT NOT NULL DEFAULT '', envid TEXT NOT NULL DEFAULT '',
-  created INTEGER NOT NULL, due INTEGER NOT NULL DEFAULT 0, bymode TEXT NOT NULL DEFAULT '');
+  created INTEGER NOT NULL, since INTEGER NOT NULL, due INTEGER NOT NULL DEFAULT 0, bymode TEXT NOT NULL DEFAULT '');
 CREATE INDEX queue_name ON queue(name);
 
 CREATE TABLE recipients(
@@ -66,6 +66,7 @@ type QueueItem struct {
 	Ret     string    `json:"ret,omitempty"`   // FULL, HDRS or "" (RFC 3461 §4.3)
 	EnvID   string    `json:"envid,omitempty"` // the sender's own name for it, as xtext (RFC 3461 §4.4)
 	Created time.Time `json:"created"`
+	Since   time.Time `json:"-"` // what its age is counted from: Created, or when a hold ended
 	Due     time.Time `json:"-"` // DELIVERBY: when it must be there; zero is no matter when (RFC 2852)
 	ByMode  string    `json:"-"` // what to do then: "R" return, "N" notify, with "T" for a trace
 
@@ -108,9 +109,9 @@ func (tx *Tx) Enqueue(q *QueueItem) error {
 	if !q.From.IsZero() {
 		from = q.From.String()
 	}
-	err := tx.one(`INSERT INTO queue(name,blob,size,thread,form,sender,flags,ret,envid,created,due,bymode)
-		VALUES(?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id`,
-		[]any{q.Name, q.Blob.ID, q.Blob.Size, q.Blob.Thread, q.Blob.Form, from, q.Flags, q.Ret, q.EnvID, q.Created.Unix(), due, q.ByMode}, &q.ID)
+	err := tx.one(`INSERT INTO queue(name,blob,size,thread,form,sender,flags,ret,envid,created,since,due,bymode)
+		VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id`,
+		[]any{q.Name, q.Blob.ID, q.Blob.Size, q.Blob.Thread, q.Blob.Form, from, q.Flags, q.Ret, q.EnvID, q.Created.Unix(), q.Since.Unix(), due, q.ByMode}, &q.ID)
 	if err != nil {
 		return fmt.Errorf("enqueue: %w", err)
 	}
@@ -177,7 +178,7 @@ func (tx *Tx) Destinations() (all []Destination, err error) {
 }
 
 const (
-	queueColumns = `q.id,q.name,q.blob,q.size,q.thread,q.form,q.sender,q.flags,q.ret,q.envid,q.created,q.due,q.bymode`
+	queueColumns = `q.id,q.name,q.blob,q.size,q.thread,q.form,q.sender,q.flags,q.ret,q.envid,q.created,q.since,q.due,q.bymode`
 	rcptColumns  = `r.id,r.address,r.domain,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),r.next,r.hold,r.warned,r.error`
 )
 
@@ -186,7 +187,7 @@ func (tx *Tx) queueItem(id int64) (q QueueItem, err error) {
 	var from string
 	var due int64
 	err = tx.one(`SELECT `+queueColumns+` FROM queue q WHERE id=?`, []any{id}, &q.ID, &q.Name, &q.Blob.ID, &q.Blob.Size,
-		&q.Blob.Thread, &q.Blob.Form, &from, &q.Flags, &q.Ret, &q.EnvID, (*unixTime)(&q.Created), &due, &q.ByMode)
+		&q.Blob.Thread, &q.Blob.Form, &from, &q.Flags, &q.Ret, &q.EnvID, (*unixTime)(&q.Created), (*unixTime)(&q.Since), &due, &q.ByMode)
 	if err == nil && from != "" {
 		q.From, err = ParseAddr(from)
 	}
@@ -252,7 +253,7 @@ func (tx *Tx) QueueOld(domains []string, before time.Time, tries int, unwarned b
 		return nil, err
 	}
 	ids, err := tx.ints(`SELECT DISTINCT r.item FROM recipients r JOIN destinations d ON d.domain=r.domain JOIN queue q ON q.id=r.item
-		WHERE r.domain IN (SELECT value FROM json_each(?)) AND r.hold=0 AND r.item>? AND q.created<=? AND r.tries+d.attempts-r.base>=?
+		WHERE r.domain IN (SELECT value FROM json_each(?)) AND r.hold=0 AND r.item>? AND q.since<=? AND r.tries+d.attempts-r.base>=?
 		AND r.warned<=? ORDER BY r.item LIMIT ?`, string(list), after, before.Unix(), tries, !unwarned, queueOldBatch)
 	if err != nil {
 		return nil, err
