@@ -475,6 +475,11 @@ func (s *Server) deliverQueued(q *QueueItem, r QueueRcpt) error {
 		if err := tx.SentOutcome(q.Name, r.Addr.String(), SentDelivered, ""); err != nil {
 			return err
 		}
+		if report != nil {
+			if _, err := s.place(tx, report); err != nil {
+				return fmt.Errorf("report: %w", err)
+			}
+		}
 		return tx.QueueDone(q.ID, r)
 	})
 }
