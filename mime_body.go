@@ -81,24 +81,16 @@ func metaCharset(head []byte) string {
 	}
 }
 
-// base64Value is the value of a base64 octet, 64 for "=" and 65 for anything else.
-func base64Value(c byte) byte {
-	switch {
-	case 'A' <= c && c <= 'Z':
-		return c - 'A'
-	case 'a' <= c && c <= 'z':
-		return c - 'a' + 26
-	case '0' <= c && c <= '9':
-		return c - '0' + 52
-	case c == '+':
-		return 62
-	case c == '/':
-		return 63
-	case c == '=':
-		return 64
+// base64Values has the value of each base64 octet, 64 for "=" and 65 for anything else.
+var base64Values = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 65
 	}
-	return 65
-}
+	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") {
+		t[c] = byte(i)
+	}
+	return t
+}()
 
 // base64Decoder takes base64 in any pieces. Padding ends a group, and another stream may
 // follow it: some mailers encode in blocks and join the results.
@@ -109,8 +101,20 @@ type base64Decoder struct {
 
 // decode appends what src says to dst.
 func (d *base64Decoder) decode(dst, src []byte) []byte {
-	for _, c := range src {
-		v := base64Value(c)
+	for i := 0; i < len(src); i++ {
+		if d.nbits == 0 { // whole groups of four, the usual case
+			for ; i+4 <= len(src); i += 4 {
+				a, b, c, e := base64Values[src[i]], base64Values[src[i+1]], base64Values[src[i+2]], base64Values[src[i+3]]
+				if (a|b|c|e)&64 != 0 {
+					break
+				}
+				dst = append(dst, a<<2|b>>4, b<<4|c>>2, c<<6|e)
+			}
+			if i == len(src) {
+				break
+			}
+		}
+		v := base64Values[src[i]]
 		if v > 63 {
 			if v == 64 {
 				d.bits, d.nbits = 0, 0

@@ -145,8 +145,14 @@ func lookupCharset(label string) encoding.Encoding {
 		return utf32.UTF32(utf32.BigEndian, utf32.IgnoreBOM)
 	case "utf-32le":
 		return utf32.UTF32(utf32.LittleEndian, utf32.IgnoreBOM)
+	case "latin-1":
+		return charmap.Windows1252
+	case "cp874":
+		return charmap.Windows874
 	case "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258":
 		label = "windows-" + label[2:]
+	case "win-1250", "win-1251", "win-1252":
+		label = "windows-" + label[4:]
 	}
 	if e, err := htmlindex.Get(label); err == nil {
 		if name, err := htmlindex.Name(e); err == nil && name != "replacement" {
@@ -227,7 +233,7 @@ func (d *utf7Decoder) octet(dst []byte, c byte) int {
 		dst[0] = c
 		return 1
 	}
-	if v := base64Value(c); v < 64 {
+	if v := base64Values[c]; v < 64 {
 		d.empty = false
 		d.bits, d.nbits = d.bits<<6|uint32(v), d.nbits+6
 		if d.nbits < 16 {

@@ -35,6 +35,11 @@ func FuzzMIME(f *testing.F) {
 		}
 		r := bytes.NewReader(msg)
 		p.Walk(func(path []int, p *Part) bool {
+			for _, s := range partStrings(p) {
+				if !utf8.ValidString(s) || strings.ContainsAny(s, "\r\n\x00") {
+					t.Fatalf("%q in the tree", s)
+				}
+			}
 			for _, body := range []io.Reader{p.Decoded(r), p.Text(r), HTMLText(p.Text(r))} {
 				if _, err := io.Copy(io.Discard, body); err != nil {
 					t.Fatal(err)
@@ -50,23 +55,27 @@ func FuzzMIME(f *testing.F) {
 	})
 }
 
-// fuzzConvert wants 7 bits, well-formed lines, the same parts, and nothing new the second time.
+// partStrings is all text that a part has learned, but for boundaries, which are octets.
+func partStrings(p *Part) []string {
+	all := append([]string{p.Type, p.Subtype, p.Encoding, p.Disp, p.ID, p.Desc, p.MD5, p.Location}, p.Lang...)
+	for _, x := range append(p.Params[:len(p.Params):len(p.Params)], p.DispParams...) {
+		if all = append(all, x.Name); x.Name != "boundary" {
+			all = append(all, x.Value)
+		}
+	}
+	if e := p.Envelope; e != nil {
+		all = append(all, e.Date, e.Subject, e.InReplyTo, e.MessageID)
+		for _, list := range [][]Address{e.From, e.Sender, e.ReplyTo, e.To, e.Cc, e.Bcc} {
+			for _, a := range list {
+				all = append(all, a.Name, a.Local, a.Domain)
+			}
+		}
+	}
+	return all
+}
+
+// fuzzConvert wants what each next hop takes, well-formed lines, and the same parts.
 func fuzzConvert(t *testing.T, msg []byte, p *Part) {
-	var b bytes.Buffer
-	err := To7Bit(&b, p, bytes.NewReader(msg))
-	if errors.Is(err, ErrNotConvertible) && b.Len() == 0 {
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := checkHop(NextHop{}, b.Bytes()); err != nil {
-		t.Fatalf("%v\n%q", err, b.Bytes())
-	}
-	q := parseMIME(b.Bytes())
-	if Needs7Bit(q) {
-		t.Fatalf("still needs conversion: %s%q", dumpTree(q), b.Bytes())
-	}
 	shape := func(p *Part) (s string) {
 		p.Walk(func(path []int, p *Part) bool {
 			s += string(rune('0'+len(path))) + p.Type + "/" + strings.Replace(p.Subtype, "global", "rfc822", 1) + " "
@@ -74,8 +83,25 @@ func fuzzConvert(t *testing.T, msg []byte, p *Part) {
 		})
 		return s
 	}
-	if got, want := shape(q), shape(p); got != want {
-		t.Fatalf("the tree was\n%s and is\n%s\n%q", want, got, b.Bytes())
+	for _, hop := range []NextHop{{}, {EightBit: true}, {EightBit: true, Binary: true}, {EightBit: true, UTF8: true}} {
+		var b bytes.Buffer
+		err := hop.Convert(&b, p, bytes.NewReader(msg))
+		if errors.Is(err, ErrNotConvertible) && b.Len() == 0 {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkHop(hop, b.Bytes()); err != nil && hop == (NextHop{}) {
+			t.Fatalf("%v\n%q", err, b.Bytes())
+		}
+		q := parseMIME(b.Bytes())
+		if !hop.Takes(q) {
+			t.Fatalf("%+v does not take %s%q", hop, dumpTree(q), b.Bytes())
+		}
+		if got, want := shape(q), shape(p); got != want {
+			t.Fatalf("%+v: the tree was\n%s and is\n%s\n%q", hop, want, got, b.Bytes())
+		}
 	}
 }
 

@@ -106,7 +106,9 @@ func (d *Draft) header() (string, error) {
 		id = NewMessageID(d.From.Domain)
 	}
 	h.ids("Message-ID", id)
-	h.ids("In-Reply-To", MessageIDs(d.InReplyTo)...)
+	if h.clean("In-Reply-To", d.InReplyTo) {
+		h.ids("In-Reply-To", MessageIDs(d.InReplyTo)...)
+	}
 	h.ids("References", d.References...)
 	for _, f := range d.Extra {
 		h.extra(f)
@@ -163,6 +165,7 @@ func (h *draftHeader) ids(name string, ids ...string) {
 	if len(ids) == 0 {
 		return
 	}
+	pieces := make([]string, len(ids))
 	for i, id := range ids {
 		if !h.clean(name, id) {
 			return
@@ -172,9 +175,9 @@ func (h *draftHeader) ids(name string, ids ...string) {
 			h.err = fmt.Errorf("%s: %q is not a message id", name, clip(ids[i]))
 			return
 		}
-		ids[i] = "<" + id + ">"
+		pieces[i] = "<" + id + ">"
 	}
-	h.b.WriteString(foldField(name, ids...))
+	h.b.WriteString(foldField(name, pieces...))
 }
 
 // extra writes a field of the caller's, but none that Draft has its own place for.

@@ -95,6 +95,7 @@ func TestDraftRefuses(t *testing.T) {
 		"Sender":       func(d *Draft, s string) { d.Sender = &Address{s, "a", "b"} },
 		"Subject":      func(d *Draft, s string) { d.Subject = s },
 		"Message-ID":   func(d *Draft, s string) { d.MessageID = s },
+		"In-Reply-To":  func(d *Draft, s string) { d.InReplyTo = "<" + s + "@x>" },
 		"References":   func(d *Draft, s string) { d.References = []string{s} },
 		"X-Y":          func(d *Draft, s string) { d.Extra = []Field{{"X-Y", s}} },
 		"field name":   func(d *Draft, s string) { d.Extra = []Field{{s, "y"}} },
