@@ -4,6 +4,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -33,7 +34,7 @@ func (c *command) serve(args []string) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	log := c.logger()
+	log := slog.New(newLogRing(c.logger().Handler()))
 	st, err := OpenStore(cfg.Path(cfg.Database), StoreOptions{Log: log, Service: true, NoIndex: !cfg.Search.Index})
 	if err != nil {
 		return err

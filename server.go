@@ -45,6 +45,8 @@ type Server struct {
 	waiting map[netip.Addr]int // connections of an address that are not logged in
 	busy    map[UserID]bool    // maildrops that a POP3 session has locked
 	sent    map[int64]int64    // sizes that POP3 had to find out, see popConn.size
+
+	recent *logMemory // the last lines of log
 }
 
 // service is one kind of listener; the table of them is in main.go.
@@ -58,6 +60,11 @@ type service struct {
 
 // NewServer puts the appliance together; nothing listens yet.
 func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
+	ring, ok := log.Handler().(*logRing)
+	if !ok {
+		ring = newLogRing(log.Handler())
+		log = slog.New(ring)
+	}
 	t, err := LoadTLS(cfg, store, log)
 	if err != nil {
 		return nil, err
@@ -66,6 +73,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 		cfg: cfg, store: store, log: log, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(),
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 		conns: map[*conn]bool{}, waiting: map[netip.Addr]int{}, busy: map[UserID]bool{}, sent: map[int64]int64{},
+		recent: ring.mem,
 	}
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.auth.stop = s.stop.Done()

@@ -385,6 +385,22 @@ func (tx *Tx) failedDestinations() (map[string]Destination, error) {
 	return failed, err
 }
 
+// QueuePage lists the first messages of the queue, or those from one sender, at most limit.
+func (tx *Tx) QueuePage(sender string, limit int) (items []QueueItem, err error) {
+	ids, err := tx.ints(`SELECT id FROM queue WHERE ?1='' OR lower(sender)=?1 ORDER BY id LIMIT ?2`, sender, limit)
+	for _, id := range ids {
+		if err != nil {
+			break
+		}
+		var q QueueItem
+		if q, err = tx.queueItem(id); err == nil {
+			q.Rcpts, err = tx.queueRcpts(id, ``)
+			items = append(items, q)
+		}
+	}
+	return items, err
+}
+
 // QueueRetry makes what Queue lists due at once, and forgets that its destinations have failed. It returns how many
 // messages it found.
 func (tx *Tx) QueueRetry(match string) (n int, err error) {

@@ -90,7 +90,8 @@ const (
 // webRoutes is the site.
 func webRoutes() []webRoute {
 	var all []webRoute
-	for _, part := range [][]webRoute{webSessionRoutes(), webMailRoutes(), webComposeRoutes(), webEventRoutes(), webSettingsRoutes(), webContactRoutes(), webAutoconfigRoutes()} {
+	for _, part := range [][]webRoute{webSessionRoutes(), webMailRoutes(), webComposeRoutes(), webEventRoutes(), webSettingsRoutes(), webContactRoutes(), webAutoconfigRoutes(),
+		webAdminRoutes(), webMetricsRoutes()} {
 		all = append(all, part...)
 	}
 	return all
@@ -105,6 +106,7 @@ type webReq struct {
 	user    User // zero without a login
 	session WebSession
 	token   string // of the session, or of the browser before login; form tokens are made from it
+	fresh   bool   // the browser has not been told its token yet
 	remote  netip.Addr
 }
 

@@ -234,6 +234,9 @@ func (q *webReq) status(code int, kind, title string, d any) error {
 			q.log.Error("page frame", "user", q.user.Name, "err", err)
 		}
 	}
+	if q.fresh {
+		q.setCookie("visit", q.token, 0)
+	}
 	var b bytes.Buffer
 	if err := q.lang.tmpl.ExecuteTemplate(&b, kind, p); err != nil {
 		q.log.Error("template", "page", kind, "err", err)

@@ -506,16 +506,13 @@ func (q *webReq) getOutbox() error {
 			}
 			p.Letters = append(p.Letters, w)
 		}
-		items, err = tx.Queue("")
+		items, err = tx.QueuePage(q.user.Name, webQueueShown)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	for _, it := range items {
-		if it.From.Key() != q.user.Name {
-			continue
-		}
 		x := webQueued{QueueItem: it}
 		if c, err := q.s.store.Content(it.Blob.ID); err == nil {
 			x.Subject = webClean(c.Header().Text("Subject"))

@@ -84,7 +84,7 @@ func (q *webReq) setCookie(name, value string, life time.Duration) {
 }
 
 // findSession looks the browser's session up. A browser without one gets a token of its own, so that forms before login
-// are protected too.
+// are protected too; it is set with the first page that has a form.
 func (q *webReq) findSession() error {
 	q.token = q.cookie("session")
 	if q.token != "" {
@@ -98,10 +98,7 @@ func (q *webReq) findSession() error {
 		q.session, q.user = WebSession{}, User{}
 	}
 	if q.token = q.cookie("visit"); q.token == "" {
-		q.token = webToken()
-		if q.r.Method == http.MethodGet && !strings.HasPrefix(q.r.URL.Path, "/static/") {
-			q.setCookie("visit", q.token, 0)
-		}
+		q.token, q.fresh = webToken(), true
 	}
 	return nil
 }

@@ -1,0 +1,38 @@
+// Figures about the file and the disk it is on.
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// StoreStat is how big everything is.
+type StoreStat struct {
+	File, WAL           int64 // octets
+	DiskFree, DiskTotal int64 // octets; 0 where the system does not say
+	Users, Mailboxes    int64
+	Messages, Bytes     int64 // of all mailboxes; content that several share counts for each
+}
+
+// Stat counts. It reads the mailboxes' counters and no message.
+func (s *Store) Stat() (st StoreStat, err error) {
+	if fi, err := os.Stat(s.path); err == nil {
+		st.File = fi.Size()
+	}
+	if fi, err := os.Stat(s.path + "-wal"); err == nil {
+		st.WAL = fi.Size()
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(s.path), &fs); err == nil {
+		st.DiskFree, st.DiskTotal = int64(fs.Bavail)*int64(fs.Bsize), int64(fs.Blocks)*int64(fs.Bsize)
+	}
+	err = s.Read(func(tx *Tx) error {
+		if err := tx.one(`SELECT count(*) FROM users WHERE id<>1`, nil, &st.Users); err != nil {
+			return err
+		}
+		return tx.one(`SELECT count(*), coalesce(sum(n_exists),0), coalesce(sum(bytes),0) FROM mailboxes WHERE owner IS NOT NULL`, nil,
+			&st.Mailboxes, &st.Messages, &st.Bytes)
+	})
+	return st, err
+}

@@ -1,0 +1,118 @@
+// Figures for monitoring: Prometheus' text format, and whether the appliance is alive.
+package main
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"time"
+)
+
+const webSettingMetrics = "metrics_token"
+
+func webMetricsRoutes() []webRoute {
+	return []webRoute{
+		{"GET /metrics", webPublic, (*webReq).getMetrics},
+		{"GET /healthz", webPublic, (*webReq).getHealth},
+	}
+}
+
+// metricsToken is what a monitor from another machine must show; it is made when somebody first looks at it.
+func (q *webReq) metricsToken() (string, error) {
+	var v []byte
+	err := q.s.store.Read(func(tx *Tx) (err error) { v, err = tx.Setting(webSettingMetrics); return err })
+	if !errors.Is(err, ErrNotFound) {
+		return string(v), err
+	}
+	fresh := webToken()
+	err = q.s.store.Write(func(tx *Tx) (err error) {
+		if v, err = tx.Setting(webSettingMetrics); errors.Is(err, ErrNotFound) {
+			v = []byte(fresh)
+			err = tx.SetSetting(webSettingMetrics, v)
+		}
+		return err
+	})
+	if errors.Is(err, ErrReadOnly) || errors.Is(err, ErrDiskFull) {
+		return "", nil
+	}
+	return string(v), err
+}
+
+// getMetrics answers this machine, and whoever has the token.
+func (q *webReq) getMetrics() error {
+	if !q.remote.IsLoopback() {
+		var want []byte
+		err := q.s.store.Read(func(tx *Tx) (err error) { want, err = tx.Setting(webSettingMetrics); return err })
+		got, ok := strings.CutPrefix(q.r.Header.Get("Authorization"), "Bearer ")
+		if err != nil || !ok || subtle.ConstantTimeCompare([]byte(got), want) != 1 {
+			return ErrNotFound
+		}
+	}
+	st, err := q.s.store.Stat()
+	if err != nil {
+		return err
+	}
+	queued, waiting := 0, 0
+	err = q.s.store.Read(func(tx *Tx) (err error) {
+		if queued, err = tx.QueueLength(); err != nil {
+			return err
+		}
+		ways, err := tx.Destinations()
+		waiting = len(ways)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	q.s.mu.Lock()
+	conns := len(q.s.conns)
+	q.s.mu.Unlock()
+	var b strings.Builder
+	for _, m := range []struct {
+		name, kind, help string
+		value            int64
+	}{
+		{"users", "gauge", "People who have mail here.", st.Users},
+		{"mailboxes", "gauge", "Mailboxes of everybody.", st.Mailboxes},
+		{"messages", "gauge", "Messages in them.", st.Messages},
+		{"message_bytes", "gauge", "Octets of those messages.", st.Bytes},
+		{"file_bytes", "gauge", "Octets of the database file.", st.File},
+		{"wal_bytes", "gauge", "Octets of its write-ahead log.", st.WAL},
+		{"disk_free_bytes", "gauge", "Octets free on its disk.", st.DiskFree},
+		{"queue_messages", "gauge", "Messages waiting to go out.", int64(queued)},
+		{"queue_destinations", "gauge", "Domains that they wait for.", int64(waiting)},
+		{"connections", "gauge", "Connections of the mail protocols.", int64(conns)},
+		{"event_streams", "gauge", "Browsers that listen for news.", q.streams.Load()},
+		{"goroutines", "gauge", "Goroutines.", int64(runtime.NumGoroutine())},
+		{"memory_bytes", "gauge", "Octets of resident memory.", webResident()},
+		{"written_bytes_total", "counter", "Octets written to disks since the start.", webWritten()},
+		{"start_time_seconds", "gauge", "When the appliance was started.", q.s.store.Now().Add(-time.Since(q.started)).Unix()},
+		{"damaged", "gauge", "1 if the file may only be read.", webFlag(q.s.store.Damaged() != nil)},
+		{"clock_trusted", "gauge", "1 if the clock is not older than the mail.", webFlag(q.s.store.ClockTrusted())},
+	} {
+		fmt.Fprintf(&b, "# HELP postino_%s %s\n# TYPE postino_%s %s\npostino_%s %d\n", m.name, m.help, m.name, m.kind, m.name, m.value)
+	}
+	q.send(http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", []byte(b.String()))
+	return nil
+}
+
+func webFlag(on bool) int64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+// getHealth is for whatever restarts things that hang: it reads the file, and says no more than it must.
+func (q *webReq) getHealth() error {
+	err := q.s.store.Read(func(tx *Tx) error { _, err := tx.Users(); return err })
+	if err != nil || q.s.store.Damaged() != nil {
+		q.send(http.StatusServiceUnavailable, "text/plain; charset=utf-8", []byte("damaged\n"))
+		return nil
+	}
+	q.send(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
+	return nil
+}
