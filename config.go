@@ -84,6 +84,7 @@ type Limits struct {
 	LoginsMinute  int  `toml:"logins_minute"`  // failed logins of one address in a minute
 	LoginsDay     int  `toml:"logins_day"`     // and in a day
 	QueueMessages int  `toml:"queue_messages"` // waiting in the queue
+	IMAPMessages  int  `toml:"imap_messages"`  // that one IMAP command works on
 }
 
 // The values of [outbound] mode.
@@ -209,7 +210,7 @@ func defaultConfig() *Config {
 	c.Queue.Retry, c.Queue.RetryMax = Duration(3*time.Minute), Duration(time.Hour)
 	c.Queue.Warn, c.Queue.GiveUp = Duration(4*time.Hour), Duration(3*24*time.Hour)
 	c.Limits = Limits{Message: 50 << 20, Recipients: 1000, Connections: 200, PerAddress: 20, Received: 50,
-		LoginsMinute: 10, LoginsDay: 50, QueueMessages: 100_000}
+		LoginsMinute: 10, LoginsDay: 50, QueueMessages: 100_000, IMAPMessages: 1_000_000}
 	return c
 }
 
@@ -341,7 +342,7 @@ func (c *Config) check() error {
 		n   int
 	}{{"recipients", c.Limits.Recipients}, {"connections", c.Limits.Connections}, {"per_address", c.Limits.PerAddress},
 		{"received", c.Limits.Received}, {"logins_minute", c.Limits.LoginsMinute}, {"logins_day", c.Limits.LoginsDay},
-		{"queue_messages", c.Limits.QueueMessages}} {
+		{"queue_messages", c.Limits.QueueMessages}, {"imap_messages", c.Limits.IMAPMessages}} {
 		if l.n < 1 {
 			return keyFault("limits."+l.key, "must be at least 1")
 		}

@@ -156,6 +156,8 @@ var imapCapabilities = []imapCapability{
 	{name: "NOTIFY", rfc: 5465, states: imapLoggedIn},
 	{name: "CATENATE", rfc: 4469, states: imapLoggedIn},
 	{name: "URL-PARTIAL", rfc: 5550, states: imapLoggedIn},
+	{name: "MESSAGELIMIT", rfc: 9738, states: imapLoggedIn, value: imapMessageLimit}, // FETCH, SEARCH, STORE, MOVE, UID EXPUNGE
+	{name: "SAVELIMIT", rfc: 9738, states: imapLoggedIn, value: imapMessageLimit},    // COPY, APPEND
 	{name: "REPLACE", rfc: 8508, states: imapLoggedIn},
 	{name: "UNAUTHENTICATE", rfc: 8437, states: imapLoggedIn},
 	{name: "ESEARCH", rfc: 4731, states: imapLoggedIn},
@@ -176,6 +178,8 @@ var imapCapabilities = []imapCapability{
 	{name: "SAVEDATE", rfc: 8514, states: imapLoggedIn},
 }
 
+func imapMessageLimit(c *imapConn) string { return fmt.Sprint(c.srv.cfg.Limits.IMAPMessages) }
+
 // imapConn is one client. All its fields belong to the goroutine that serves it.
 type imapConn struct {
 	*conn
@@ -188,6 +192,7 @@ type imapConn struct {
 	uid  bool   // it began with UID
 	code string // response code of the tagged OK, without brackets
 	text string // and its text, "done" if empty
+	rest UID    // the lowest message that was worked on, if there were too many for one command
 
 	// What the client has enabled (RFC 5161).
 	condstore bool // MODSEQ in every FETCH (RFC 7162 §3.1)
@@ -321,7 +326,7 @@ func (c *imapConn) bye(err error) {
 // connection can't go on.
 func (c *imapConn) command(line string) error {
 	p := &imapParser{c: c, line: line, rest: line}
-	c.code, c.text, c.uid, c.fresh = "", "", false, false
+	c.code, c.text, c.rest, c.uid, c.fresh = "", "", 0, false, false
 	c.tag = p.tag()
 	name := p.commandName()
 	cmd, ok := imapCommands[name]
@@ -373,6 +378,11 @@ func (c *imapConn) notNow(states imapState) error {
 func (c *imapConn) answer(name string, err error) error {
 	if err == nil {
 		c.bad = 0
+		if limit := fmt.Sprintf("MESSAGELIMIT %d %d", c.srv.cfg.Limits.IMAPMessages, c.rest); c.rest != 0 && c.code != "" {
+			c.putf("* OK [%s] There were more messages\r\n", limit)
+		} else if c.rest != 0 {
+			c.code, c.text = limit, "There were more messages"
+		}
 		c.putf("%s OK %s%s\r\n", c.tag, imapCode(c.code), cmp.Or(c.text, "done"))
 		return nil
 	}
@@ -411,6 +421,24 @@ func (c *imapConn) clientError(name string, err error) *imapError {
 	}
 	c.log.Error("imap command", "cmd", name, "user", c.user.Name, "err", err)
 	return &imapError{"NO", "SERVERBUG", "Internal error; the administrator finds it in the log"}
+}
+
+// limit keeps the highest UIDs of those that are too many for one command (RFC 9738 §3.1); the tagged OK says how far it
+// came.
+func (c *imapConn) limit(uids []UID) []UID {
+	if over := len(uids) - c.srv.cfg.Limits.IMAPMessages; over > 0 {
+		uids = uids[over:]
+		c.rest = uids[0]
+	}
+	return uids
+}
+
+// mayTake refuses what has to be done to all messages or none when they are too many.
+func (c *imapConn) mayTake(uids []UID) error {
+	if over := len(uids) - c.srv.cfg.Limits.IMAPMessages; over > 0 {
+		return imapNo(fmt.Sprintf("MESSAGELIMIT %d %d", c.srv.cfg.Limits.IMAPMessages, uids[over]), "Too many messages for one command")
+	}
+	return nil
 }
 
 func imapCode(code string) string {

@@ -46,8 +46,8 @@ func (c *imapConn) cmdAppend(p *imapParser) error {
 	}
 	defer c.srv.store.Announce()()
 	for p.err == nil && (len(all) == 0 || p.rest != "") {
-		if len(all) == imapAppendMax {
-			p.refuse(imapNo("LIMIT", "Too many messages in one command"))
+		if most := min(imapAppendMax, c.srv.cfg.Limits.IMAPMessages); len(all) == most {
+			p.refuse(imapNo(fmt.Sprintf("MESSAGELIMIT %d", most), "Too many messages for one command")) // RFC 9738 §3.1
 			break
 		}
 		all = append(all, p.appendMessage())

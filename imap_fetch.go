@@ -109,7 +109,7 @@ func (c *imapConn) cmdFetch(p *imapParser) error {
 	f := &imapFetch{c: c, since: -1}
 	p.space()
 	f.set = p.rest
-	f.uids = p.set()
+	f.uids = c.limit(p.set())
 	f.set = f.set[:len(f.set)-len(p.rest)]
 	p.space()
 	f.readItems(p)

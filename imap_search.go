@@ -437,6 +437,9 @@ func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
 		}
 		return progress.step(searchSlice, time.Now())
 	})
+	if s.name == "SEARCH" { // the order of SORT and THREAD makes no sense of a part (RFC 9738 §3.3)
+		found = s.c.limit(found)
+	}
 	return found, highest, err
 }
 

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -32,7 +33,7 @@ func (c *imapConn) mayExpunge() error {
 //	store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
 func (c *imapConn) cmdStore(p *imapParser) error {
 	p.space()
-	uids := p.set()
+	uids := c.limit(p.set())
 	p.space()
 	change := FlagChange{Op: '=', Unchanged: -1}
 	if p.take("(") {
@@ -138,7 +139,7 @@ func (c *imapConn) cmdExpunge(p *imapParser) error {
 	var uids []UID
 	if c.uid {
 		p.space()
-		uids = append([]UID{}, p.set()...)
+		uids = c.limit(append([]UID{}, p.set()...))
 	}
 	if err := p.end(); err != nil {
 		return err
@@ -175,19 +176,36 @@ func (c *imapConn) expunge(m Mailbox, uids []UID, tell bool) error {
 	return nil
 }
 
-// cmdCopy is COPY and UID COPY (RFC 9051 §6.4.7). All or nothing is copied, as long as it fits in one step.
+// cmdCopy is COPY and UID COPY (RFC 9051 §6.4.7). All is copied or nothing: when a later step fails, what the steps before
+// it copied goes again.
 //
 //	copy = "COPY" SP sequence-set SP mailbox
 func (c *imapConn) cmdCopy(p *imapParser) error {
 	uids, to, err := c.copyArguments(p)
+	if err == nil {
+		err = c.mayTake(uids)
+	}
 	if err != nil {
 		return err
 	}
 	src, dst, err := c.transfer(uids, to, (*Tx).Copy)
+	if err != nil {
+		return errors.Join(err, c.takeBack(to, dst))
+	}
 	if len(src) > 0 {
 		c.code = fmt.Sprintf("COPYUID %d %s %s", to.UIDValidity, imapSet(src), imapSet(dst))
 	}
-	return err
+	return nil
+}
+
+// takeBack removes what was copied by a command that failed.
+func (c *imapConn) takeBack(m Mailbox, uids []UID) error {
+	for step := range slices.Chunk(uids, imapWriteStep) {
+		if err := c.srv.store.Write(func(tx *Tx) error { _, err := tx.Expunge(m, step, true); return err }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cmdMove is MOVE and UID MOVE (RFC 9051 §6.4.8, RFC 6851). COPYUID comes before the expunges, so that a client can match
@@ -203,7 +221,7 @@ func (c *imapConn) cmdMove(p *imapParser) error {
 		return err
 	}
 	before := c.highest
-	for step := range slices.Chunk(uids, imapWriteStep) {
+	for step := range slices.Chunk(c.limit(uids), imapWriteStep) {
 		src, dst, err := c.transfer(step, to, (*Tx).Move)
 		if err != nil {
 			return err
