@@ -481,7 +481,11 @@ func (n *imapNotify) tellMeta(c *imapConn, entries []imapEntry) error {
 			return err
 		}
 		changed = slices.DeleteFunc(changed, func(a Annotation) bool {
-			return a.User == 0 && a.ModSeq <= n.meta[e.box.Owner] || a.User != 0 && a.ModSeq <= n.meta[c.user.ID]
+			owner := e.box.Owner
+			if a.User != 0 {
+				owner = a.User
+			}
+			return a.ModSeq <= n.meta[owner] || a.ModSeq > now[owner] // the latter is told next time
 		})
 		if len(changed) == 0 {
 			continue
