@@ -462,7 +462,7 @@ func (c *popConn) cmdStat(string) error {
 	return nil
 }
 
-// cmdList gives sizes in octets (RFC 1939 §5, RFC 2449 §6.1). "LIST [msg]"
+// cmdList gives sizes in octets (RFC 1939 §5). "LIST [msg]"
 func (c *popConn) cmdList(arg string) error {
 	return c.scan(arg, func(m *popMessage) (string, error) {
 		size, err := c.size(m)

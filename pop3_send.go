@@ -125,8 +125,8 @@ func (c *popConn) send(content *Content, top int64) error {
 	return nil
 }
 
-// render writes a message in the form in which this client gets it. Without UTF8 its headers become ASCII (RFC 6856 §5
-// asks for the ways of RFC 6857); bodies have always been sent with eight bits. What can't be converted is sent as it is.
+// render writes a message in the form in which this client gets it. Without UTF8 its headers become ASCII, as
+// RFC 6856 asks; bodies have always been sent with eight bits. What can't be converted is sent as it is.
 func (c *popConn) render(to *popLines, content *Content) error {
 	err := ErrNotConvertible
 	if tree := content.Tree(); !c.utf8 && tree.Any8bitHeader() {

@@ -482,7 +482,7 @@ type scramSecret struct {
 	salt, stored, serverKey []byte
 }
 
-// String is the form of RFC 5803 §2.
+// String is the form of RFC 5803.
 func (s scramSecret) String() string {
 	b64 := base64.StdEncoding.EncodeToString
 	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", s.iterations, b64(s.salt), b64(s.stored), b64(s.serverKey))
