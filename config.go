@@ -44,6 +44,10 @@ type Config struct {
 		Plaintext []Network `toml:"plaintext"`
 	} `toml:"auth"`
 
+	MDNS struct {
+		Enabled bool `toml:"enabled"`
+	} `toml:"mdns"`
+
 	Relay struct {
 		Networks []Network `toml:"networks"`
 	} `toml:"relay"`
@@ -205,6 +209,7 @@ func (c *Config) Local(domain string) bool {
 func defaultConfig() *Config {
 	c := &Config{Domains: []string{"home.arpa"}, Database: "mail.db"}
 	c.Auth.Plaintext = []Network{{netip.MustParsePrefix("127.0.0.0/8")}, {netip.MustParsePrefix("::1/128")}}
+	c.MDNS.Enabled = true
 	c.Outbound.Mode = OutboundDirect
 	c.Search.Index = true
 	c.Queue.Retry, c.Queue.RetryMax = Duration(3*time.Minute), Duration(time.Hour)
