@@ -98,31 +98,6 @@ const (
 	OutboundNone      = "none"
 )
 
-// Route is where mail for a domain goes without asking the DNS: hosts, tried in order.
-type Route struct{ Hosts []string }
-
-// UnmarshalTOML takes "host:port" or a list of them.
-func (r *Route) UnmarshalTOML(v any) error {
-	switch v := v.(type) {
-	case string:
-		r.Hosts = []string{v}
-	case []any:
-		for _, h := range v {
-			s, ok := h.(string)
-			if !ok {
-				return fmt.Errorf("a route is \"host:port\" or a list of them, not %v", h)
-			}
-			r.Hosts = append(r.Hosts, s)
-		}
-	default:
-		return fmt.Errorf("a route is \"host:port\" or a list of them, not %v", v)
-	}
-	if len(r.Hosts) == 0 {
-		return errors.New("a route needs a host")
-	}
-	return nil
-}
-
 // Duration is written as "3m", "4h", "3d".
 type Duration time.Duration
 
@@ -380,10 +355,8 @@ func (c *Config) checkOutbound() error {
 	sort.Strings(names)
 	for _, d := range names {
 		r := c.Routes[d]
-		for _, h := range r.Hosts {
-			if strings.Count(h, ":") == 0 || strings.HasSuffix(h, ":") {
-				return &keyError{toml.Key{"routes", d}, fmt.Sprintf("%q needs a port, such as \"192.0.2.7:25\"", h)}
-			}
+		if text := r.fault(); text != "" {
+			return &keyError{toml.Key{"routes", d}, text}
 		}
 	}
 	return nil

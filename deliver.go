@@ -27,6 +27,7 @@ var (
 	errAliasMany  = fmt.Errorf("this address stands for more than %d others", maxAliasTargets)
 	errMailLoop   = errors.New("the message has passed too many servers: it goes round in circles")
 	errHeaderSize = fmt.Errorf("the message's header is longer than %d KB", maxHeaderBlock>>10)
+	errCaller     = errors.New("the mail waits until the other side calls for it")
 	errNeverFits  = errors.New("the message is bigger than the whole mailbox may be")
 	errNotSender  = errors.New("the From field names somebody else")
 )

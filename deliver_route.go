@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 )
 
 // wayKind is how a domain is reached.
@@ -26,6 +27,16 @@ type way struct {
 	kind  wayKind
 	key   string
 	hosts []string // of a route, host:port
+	route Route
+}
+
+// waits says whether a way is one that nobody is tried on just now, and until when; zero is until somebody asks.
+func (w way) waits(now time.Time) (until time.Time, yes bool) {
+	if !w.route.Intermittent {
+		return time.Time{}, false
+	}
+	next := w.route.Window.Next(now.Local())
+	return next, !next.Equal(now)
 }
 
 // hopTLS is what a hop does about TLS.
@@ -58,7 +69,7 @@ func (s *Server) wayTo(domain string) way {
 	}
 	switch {
 	case ok:
-		return way{kind: wayRoute, key: "route " + strings.Join(r.Hosts, " "), hosts: r.Hosts}
+		return way{kind: wayRoute, key: "route " + r.String(), hosts: r.Hosts, route: r}
 	case s.cfg.Outbound.Mode == OutboundSmarthost:
 		return way{kind: waySmart, key: "smarthost", hosts: []string{s.cfg.Outbound.Smarthost}}
 	case s.cfg.Outbound.Mode == OutboundDirect:
@@ -74,6 +85,9 @@ func (s *Server) hops(ctx context.Context, w way, domain string) (all []hop, err
 	case wayRoute:
 		for _, h := range w.hosts {
 			all = append(all, routeHop(h))
+		}
+		if len(all) == 0 {
+			return nil, errCaller
 		}
 		return all, nil
 	case waySmart:

@@ -5,17 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"time"
 )
 
 const (
-	queueParallel   = 16        // destinations served at once
-	queueStruggling = 8         // of them, such as failed at their last try: the others must not wait for their timeouts
-	queueBatch      = 50        // messages looked up in one go
-	queueRcpts      = 100       // recipients in one transaction (RFC 5321 §4.5.3.1.8)
-	queueCuts       = 2         // connections cut one after the other before the destination counts as dead
+	queueParallel   = 16  // destinations served at once
+	queueStruggling = 8   // of them, such as failed at their last try: the others must not wait for their timeouts
+	queueBatch      = 50  // messages looked up in one go
+	queueRcpts      = 100 // recipients in one transaction (RFC 5321 §4.5.3.1.8)
+	queueCuts       = 2   // connections cut one after the other before the destination counts as dead
+	queueTakeTries  = 20  // looks whether a way is free for a caller
+	queueTakePause  = 100 * time.Millisecond
 	queueTries      = 20        // failed tries that every recipient gets before a message is given back, whatever its age
 	queueReportSize = 100 << 10 // octets of a message that is given back whole when the sender did not say (RET)
 	queueErrorText  = 1000      // octets of an error that are stored
@@ -32,27 +35,46 @@ type queueRunner struct {
 	freed chan struct{} // capacity one: a destination has been served
 
 	mu   sync.Mutex
-	busy map[string]bool // keys of the ways that are served now, and whether they were struggling
-	dead map[string]deadWay
-}
-
-// deadWay is a way that failed. Domains that come to share it later wait with the others.
-type deadWay struct {
-	until time.Time // monotonic
-	text  string
+	busy map[string]bool      // keys of the ways that are served now, and whether they were struggling
+	dead map[string]time.Time // ways that failed, until when (monotonic): domains that come to share one wait with the others
 }
 
 func newQueueRunner(s *Server) *queueRunner {
-	return &queueRunner{s: s, freed: make(chan struct{}, 1), busy: map[string]bool{}, dead: map[string]deadWay{}}
+	return &queueRunner{s: s, freed: make(chan struct{}, 1), busy: map[string]bool{}, dead: map[string]time.Time{}}
 }
 
 // runQueue starts the queue. It ends when the server stops, and Shutdown waits for it.
 func (s *Server) runQueue() {
-	s.wg.Add(1)
-	go func() {
-		defer s.wg.Done()
-		newQueueRunner(s).run()
+	q := newQueueRunner(s)
+	s.mu.Lock()
+	s.turn = q.turn
+	s.mu.Unlock()
+	s.wg.Go(q.run)
+}
+
+// turn hands a caller's mail over on its own connection (RFC 2645). false when it is on its way by another one.
+func (q *queueRunner) turn(nc net.Conn, host string, domains []string) bool {
+	w := q.s.wayTo(domains[0])
+	if !q.take(w) {
+		return false
+	}
+	defer func() {
+		q.mu.Lock()
+		delete(q.busy, w.key)
+		q.mu.Unlock()
 	}()
+	c, err := q.s.smtpTurned(nc, host)
+	if err == nil {
+		j := &queueJob{s: q.s, way: w, domains: domains}
+		if err = j.each(func(m *QueueItem) error { return j.send(c, m) }); err == nil {
+			c.quit()
+			err = q.s.store.Write(func(tx *Tx) error { return tx.DestinationWorked(domains) })
+		}
+	}
+	if err != nil {
+		q.s.log.Warn("ATRN", "host", host, "err", err)
+	}
+	return true
 }
 
 func (q *queueRunner) run() {
@@ -104,11 +126,12 @@ func (q *queueRunner) pass() (wait time.Duration, any bool) {
 // start serves a way unless it is served already, or all places are taken; then a later pass will find it.
 func (q *queueRunner) start(w way, group []Destination) {
 	var domains []string
-	struggling, fresh := false, true
+	struggling, fresh, asked := false, true, false
 	for _, d := range group {
 		domains = append(domains, d.Domain)
 		struggling = struggling || d.Failures > 0
-		fresh = fresh && d.Failures == 0 && d.Error == ""
+		fresh = fresh && d.Failures == 0 && d.Error == "" && !d.Asked
+		asked = asked || d.Asked
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -123,9 +146,13 @@ func (q *queueRunner) start(w way, group []Destination) {
 	q.wg.Add(1)
 	go func() {
 		defer q.wg.Done()
-		if wait := time.Until(dead.until); ok && fresh && wait > 0 {
-			q.postpone(domains, dead.text, wait)
-		} else {
+		until, closed := w.waits(q.s.store.Now())
+		switch wait := time.Until(dead); {
+		case closed && (!asked || len(w.hosts) == 0):
+			q.postpone(domains, until)
+		case ok && fresh && wait > 0:
+			q.postpone(domains, q.s.store.Now().Add(wait))
+		default:
 			q.serve(w, domains)
 		}
 		q.mu.Lock()
@@ -169,10 +196,36 @@ func (s *Server) triesIn(age time.Duration) int {
 	return max(1, n/2)
 }
 
-// postpone has new domains of a dead way wait as long as the others.
-func (q *queueRunner) postpone(domains []string, text string, wait time.Duration) {
-	next := q.s.store.Now().Add(wait)
-	err := q.s.store.Write(func(tx *Tx) error { return tx.DestinationFailed(domains, next, text) })
+// triesIn is the server's, but an intermittent link is tried so seldom that its tries count for themselves: mail for it
+// waits, without a word to its sender, until it has failed queueTries times.
+func (j *queueJob) triesIn(age time.Duration) int {
+	if j.way.route.Intermittent {
+		return queueTries
+	}
+	return j.s.triesIn(age)
+}
+
+// take marks a way as served, for turn; it waits a moment for a pass that only looks at it.
+func (q *queueRunner) take(w way) bool {
+	for range queueTakeTries {
+		q.mu.Lock()
+		_, busy := q.busy[w.key]
+		if !busy {
+			q.busy[w.key] = false
+		}
+		q.mu.Unlock()
+		if !busy {
+			return true
+		}
+		time.Sleep(queueTakePause)
+	}
+	return false
+}
+
+// postpone has domains wait without a try: new ones of a dead way as long as the others, those behind an intermittent
+// link for its window, or until somebody asks.
+func (q *queueRunner) postpone(domains []string, next time.Time) {
+	err := q.s.store.Write(func(tx *Tx) error { return tx.DestinationWaits(domains, next) })
 	if err != nil {
 		q.s.log.Error("queue", "err", err)
 	}
@@ -219,12 +272,16 @@ func (q *queueRunner) failed(j *queueJob, cause error) {
 				}
 			}
 		}
-		return tx.DestinationFailed(j.domains, tx.s.Now().Add(s.retryAfter(failures+1)), text)
+		next := tx.s.Now().Add(s.retryAfter(failures + 1))
+		if until, closed := j.way.waits(next); closed {
+			next = until
+		}
+		return tx.DestinationFailed(j.domains, next, text)
 	})
 	wait := s.retryAfter(failures + 1)
 	s.log.Warn("destination failed", "way", j.way.key, "failures", failures+1, "next", wait, "err", text)
 	q.mu.Lock()
-	q.dead[j.way.key] = deadWay{time.Now().Add(wait), text}
+	q.dead[j.way.key] = time.Now().Add(wait)
 	q.mu.Unlock()
 	if err == nil {
 		err = j.expire(text)
@@ -502,10 +559,10 @@ func (j *queueJob) settle(q *QueueItem, out []outcome) error {
 			o.rcpt.Error = queueText(errors.New(o.said))
 			o.rcpt.Next = now.Add(s.retryAfter(o.rcpt.Tries + 1))
 			switch give, warn := time.Duration(s.cfg.Queue.GiveUp), time.Duration(s.cfg.Queue.Warn); {
-			case old >= give && o.rcpt.Tries+1 >= s.triesIn(give):
+			case old >= give && o.rcpt.Tries+1 >= j.triesIn(give):
 				o.action = ActionFailed
 				o.status = queueGaveUp(o.status)
-			case old >= warn && !o.rcpt.Warned && o.rcpt.Tries+1 >= s.triesIn(warn):
+			case old >= warn && !o.rcpt.Warned && !j.way.route.Intermittent && o.rcpt.Tries+1 >= j.triesIn(warn):
 				o.rcpt.Warned = true
 				byAction[ActionDelayed] = append(byAction[ActionDelayed], *o)
 			}
@@ -579,7 +636,7 @@ func (j *queueJob) expire(text string) error {
 	err := j.old(give, false, func(q *QueueItem) error {
 		return j.settle(q, queueFailAll(q, "5.4.1", text))
 	})
-	if err != nil {
+	if err != nil || j.way.route.Intermittent {
 		return err
 	}
 	return j.old(warn, true, func(q *QueueItem) error { return j.warn(q, text) })
@@ -590,7 +647,7 @@ func (j *queueJob) old(age time.Duration, unwarned bool, fn func(*QueueItem) err
 	for after := int64(0); ; {
 		var items []QueueItem
 		err := j.s.store.Read(func(tx *Tx) (err error) {
-			items, err = tx.QueueOld(j.domains, j.s.store.Now().Add(-age), j.s.triesIn(age), unwarned, after)
+			items, err = tx.QueueOld(j.domains, j.s.store.Now().Add(-age), j.triesIn(age), unwarned, after)
 			return err
 		})
 		if err != nil || len(items) == 0 {

@@ -46,6 +46,10 @@ type Server struct {
 	busy    map[UserID]bool    // maildrops that a POP3 session has locked
 	sent    map[int64]int64    // sizes that POP3 had to find out, see popConn.size
 
+	// turn has the queue hand over what waits for the domains on a connection that the other side opened (ATRN); false
+	// when it is on its way already. nil until the queue runs. Guarded by mu.
+	turn func(nc net.Conn, host string, domains []string) bool
+
 	recent *logMemory // the last lines of log
 }
 

@@ -74,6 +74,8 @@ var smtpCommands = []smtpCommand{
 	{"RCPT", (*smtpConn).cmdRcpt, false},
 	{"DATA", (*smtpConn).cmdData, true},
 	{"BDAT", (*smtpConn).cmdBdat, false},
+	{"ETRN", (*smtpConn).cmdEtrn, false},
+	{"ATRN", (*smtpConn).cmdAtrn, true},
 	{"RSET", (*smtpConn).cmdRset, false},
 	{"NOOP", (*smtpConn).cmdNoop, false},
 	{"VRFY", (*smtpConn).cmdVrfy, false},
@@ -82,7 +84,7 @@ var smtpCommands = []smtpCommand{
 	{"QUIT", (*smtpConn).cmdQuit, false},
 }
 
-const smtpHelp = "2.0.0 Commands: HELO EHLO LHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY EXPN HELP QUIT"
+const smtpHelp = "2.0.0 Commands: HELO EHLO LHLO STARTTLS AUTH MAIL RCPT DATA BDAT ETRN ATRN RSET NOOP VRFY EXPN HELP QUIT"
 
 // smtpExtension is a line of the answer to EHLO. line returns "" where it is not offered.
 type smtpExtension struct {
@@ -105,6 +107,8 @@ var smtpExtensions = []smtpExtension{
 	{"REQUIRETLS", 8689, func(c *smtpConn) string { return map[bool]string{true: "REQUIRETLS"}[c.secure] }},
 	{"FUTURERELEASE", 4865, (*smtpConn).offerHold},
 	{"LIMITS", 9422, func(c *smtpConn) string { return fmt.Sprintf("LIMITS RCPTMAX=%d", c.srv.cfg.Limits.Recipients) }},
+	{"ETRN", 1985, (*smtpConn).offerEtrn},
+	{"ATRN", 2645, (*smtpConn).offerAtrn},
 	{"STARTTLS", 3207, (*smtpConn).offerTLS},
 	{"AUTH", 4954, (*smtpConn).offerAuth},
 	{"HELP", 5321, smtpAlways("HELP")},

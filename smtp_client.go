@@ -89,6 +89,25 @@ func (s *Server) smtpSession(h hop, useTLS bool) (*smtpClient, error) {
 	return c, nil
 }
 
+// smtpTurned takes over a connection whose other side has asked for its mail and is the server from now on.
+func (s *Server) smtpTurned(nc net.Conn, host string) (*smtpClient, error) {
+	c := &smtpClient{nc: nc, stop: s.stop, host: host, name: s.asciiHost()}
+	c.release = context.AfterFunc(s.stop, func() { nc.SetDeadline(time.Now().Add(smtpStopTime)) })
+	c.buffers()
+	r, err := c.read(smtpGreetingTime)
+	if err == nil && r.code != 220 {
+		err = &smtpRefusal{"ATRN", r}
+	}
+	if err == nil {
+		err = c.hello()
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
 func (c *smtpClient) open(h hop, useTLS bool) error {
 	c.buffers()
 	if useTLS && h.tls == hopTLSFirst {

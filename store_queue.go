@@ -32,7 +32,7 @@ CREATE INDEX recipients_item ON recipients(item);
 CREATE INDEX recipients_domain ON recipients(domain,hold,item);
 
 CREATE TABLE destinations(
-  domain TEXT PRIMARY KEY, next INTEGER, failures INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+  domain TEXT PRIMARY KEY, next INTEGER, asked INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
   error TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE INDEX destinations_next ON destinations(next) WHERE next IS NOT NULL;
 `
@@ -93,6 +93,7 @@ type Destination struct {
 	Domain   string    `json:"domain"`
 	Next     time.Time `json:"next"` // zero: everything for it is on hold
 	Failures int       `json:"failures"`
+	Asked    bool      `json:"-"` // somebody wants it tried now, whatever its route says
 	Error    string    `json:"error,omitempty"`
 }
 
@@ -145,10 +146,10 @@ func (tx *Tx) QueueLength() (n int, err error) {
 // DueDestinations lists the domains whose time has come, the longest due first, and says when the next one's comes
 // (zero: none waits).
 func (tx *Tx) DueDestinations(now time.Time) (due []Destination, next time.Time, err error) {
-	err = tx.each(`SELECT domain,next,failures,error FROM destinations WHERE next<=? ORDER BY next`, []any{now.Unix()},
+	err = tx.each(`SELECT domain,next,failures,asked,error FROM destinations WHERE next<=? ORDER BY next`, []any{now.Unix()},
 		func(scan func(...any) error) error {
 			var d Destination
-			err := scan(&d.Domain, (*unixTime)(&d.Next), &d.Failures, &d.Error)
+			err := scan(&d.Domain, (*unixTime)(&d.Next), &d.Failures, &d.Asked, &d.Error)
 			due = append(due, d)
 			return err
 		})
@@ -308,17 +309,35 @@ func (tx *Tx) QueueWarned(r QueueRcpt) error {
 // DestinationFailed counts a failed try of the domains and sets the next one.
 func (tx *Tx) DestinationFailed(domains []string, next time.Time, text string) error {
 	for _, d := range domains {
-		if _, err := tx.exec(`UPDATE destinations SET failures=failures+1, attempts=attempts+1, next=?, error=? WHERE domain=?`, next.Unix(), text, d); err != nil {
+		if _, err := tx.exec(`UPDATE destinations SET failures=failures+1, attempts=attempts+1, asked=0, next=?, error=? WHERE domain=?`, nullTime(next), text, d); err != nil {
 			return err
 		}
 	}
 	return tx.tidyDestinations(domains)
 }
 
+// nullTime is what the file holds for a time; NULL for zero.
+func nullTime(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.Unix()
+}
+
+// DestinationWaits has domains wait for a time without counting a try; zero is until somebody asks (QueueRetry).
+func (tx *Tx) DestinationWaits(domains []string, next time.Time) error {
+	for _, d := range domains {
+		if _, err := tx.exec(`UPDATE destinations SET next=? WHERE domain=?`, nullTime(next), d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // DestinationWorked sets the domains' next look to what still waits for them.
 func (tx *Tx) DestinationWorked(domains []string) error {
 	for _, d := range domains {
-		_, err := tx.exec(`UPDATE destinations SET failures=0, error='', next=(SELECT min(next) FROM recipients WHERE domain=destinations.domain AND hold=0) WHERE domain=?`, d)
+		_, err := tx.exec(`UPDATE destinations SET failures=0, asked=0, error='', next=(SELECT min(next) FROM recipients WHERE domain=destinations.domain AND hold=0) WHERE domain=?`, d)
 		if err != nil {
 			return err
 		}
@@ -409,9 +428,29 @@ func (tx *Tx) QueueRetry(match string) (n int, err error) {
 		if _, err := tx.exec(`UPDATE recipients SET next=? WHERE id=?`, now, r.ID); err != nil {
 			return err
 		}
-		_, err := tx.exec(`UPDATE destinations SET next=?, failures=0 WHERE domain=? AND EXISTS(SELECT 1 FROM recipients WHERE domain=destinations.domain AND hold=0)`, now, r.Addr.Domain)
+		_, err := tx.exec(`UPDATE destinations SET next=?, failures=0, asked=1 WHERE domain=? AND EXISTS(SELECT 1 FROM recipients WHERE domain=destinations.domain AND hold=0)`, now, r.Addr.Domain)
 		return err
 	})
+}
+
+// QueueAsk has everything that waits for a domain tried at once, whatever its route says, and counts the messages.
+func (tx *Tx) QueueAsk(domain string) (n int, err error) {
+	if n, err = tx.QueueReady(domain); err != nil || n == 0 {
+		return 0, err
+	}
+	tx.Touch(QueueTopic)
+	_, err = tx.exec(`UPDATE destinations SET next=?, failures=0, asked=1 WHERE domain=?`, tx.s.Now().Unix(), domain)
+	return n, err
+}
+
+// QueueReady makes everything that waits for a domain due, without a word to the runner, and counts the messages.
+func (tx *Tx) QueueReady(domain string) (n int, err error) {
+	now := tx.s.Now().Unix()
+	if err := tx.one(`SELECT count(DISTINCT item) FROM recipients WHERE domain=? AND hold=0`, []any{domain}, &n); err != nil || n == 0 {
+		return 0, err
+	}
+	_, err = tx.exec(`UPDATE recipients SET next=? WHERE domain=? AND hold=0 AND next>?`, now, domain, now)
+	return n, err
 }
 
 // QueueHold takes what Queue lists out of the runner's sight, or gives it back.
