@@ -37,7 +37,7 @@ var (
 const (
 	checkTime     = 100 * time.Millisecond // what a password check shall cost on this machine
 	minIterations = 4096                   // RFC 7677 §4
-	maxIterations = 1 << 18                // more would take a slow client with SCRAM several seconds
+	maxIterations = 1 << 16                // Cyrus SASL, which mbsync and others use, refuses more; a slow client would take long, too
 	checksAtOnce  = 2                      // derivations that run side by side; others wait
 
 	rememberFor = 10 * time.Minute // a successful login need not be derived again
