@@ -154,7 +154,7 @@ func (m *MIMEReader) Tree() *Part {
 		m.endLine(m.line)
 	}
 	for m.inHeader {
-		m.endHeader(m.off)
+		m.endHeader(m.off, false)
 	}
 	lines := m.lines
 	if m.prevEnd == m.off && m.prevOff < m.off {
@@ -250,7 +250,7 @@ func (m *MIMEReader) endLine(line []byte) {
 		m.headSeen.or(m.seen)
 		m.head = append(m.head, line[:min(len(line), maxPartHeader-len(m.head))]...)
 		if isBlankLine(line) && m.eol > 0 {
-			m.endHeader(m.off)
+			m.endHeader(m.off, true)
 		}
 	default:
 		m.top().seen.or(m.seen)
@@ -303,7 +303,7 @@ func (m *MIMEReader) child(parent *Part) *Part {
 // before a delimiter belongs to it, unless that is the end of a header.
 func (m *MIMEReader) closeAbove(i int) {
 	for m.inHeader {
-		m.endHeader(m.lineOff)
+		m.endHeader(m.lineOff, false)
 	}
 	lines := m.lines
 	if m.eol > 0 {
@@ -347,8 +347,8 @@ func (m *MIMEReader) closeTop(end, lines int64) {
 }
 
 // endHeader learns what the header block that stops at end says of its part, and opens the
-// inner message of a message/rfc822.
-func (m *MIMEReader) endHeader(end int64) {
+// inner message of a message/rfc822. Only a complete block has its empty line.
+func (m *MIMEReader) endHeader(end int64, complete bool) {
 	m.inHeader = false
 	f := m.top()
 	p := f.part
@@ -369,6 +369,9 @@ func (m *MIMEReader) endHeader(end int64) {
 		}
 	}
 	boundary := m.describe(p, h, digest)
+	if !complete && !p.nests() {
+		m.bodyInHeader(f)
+	}
 	p.Opaque = p.Opaque || p.nests() && (len(m.stack) >= maxMIMEDepth || m.full)
 	switch {
 	case p.Opaque:
@@ -383,6 +386,23 @@ func (m *MIMEReader) endHeader(end int64) {
 		}
 		p.Envelope = &Envelope{}
 		m.openInner(p, end)
+	}
+}
+
+// bodyInHeader finds the text of a message without an empty line, as people's scripts send
+// them: where a header has no end, the first line that is no field begins the body. A
+// header with an end keeps all its lines, whatever they are.
+func (m *MIMEReader) bodyInHeader(f *mimeFrame) {
+	for s, off := string(m.head), 0; s != "" && len(m.head) < maxPartHeader; {
+		raw, rest := cutField(s)
+		if _, _, ok := splitField(raw); !ok && !(off == 0 && strings.HasPrefix(raw, "From ")) { // mbox
+			f.part.HeaderLen = int64(off)
+			f.part.BodyOff = f.part.HeaderOff + int64(off)
+			f.startNo -= int64(strings.Count(s, "\n"))
+			f.seen.or(m.headSeen)
+			return
+		}
+		s, off = rest, off+len(raw)
 	}
 }
 

@@ -344,6 +344,9 @@ func (c *converter) header(p *Part, plan leafPlan, root bool) error {
 		hc.field(raw)
 	}
 	hc.missing()
+	if p.BodyLen > 0 { // where the header of a leaf has no end
+		c.w.str("\r\n")
+	}
 	return c.w.err
 }
 

@@ -129,6 +129,7 @@ func corpus() map[string][]byte {
 		"junk header":  "Subject: x\nthis is no field é\n\nbody\n",
 		"no header":    "\né\n",
 		"no body":      "Subject: é\n",
+		"no blank":     "Subject: x\nMIME-Version: 1.0\nétat: raw é\nline é\n",
 		"received":     "Received: from h\xe9 by x; Mon, 1 Jan 2024 00:00:00 +0000\nComments: é\n\nbody",
 		"group":        "To: équipe: a@b, 用户 <c@例子.测试>;, d@e\n\nbody\n",
 	}
