@@ -185,7 +185,10 @@ func (c *converter) gap(from, to int64) error {
 		text := bytes.TrimRight(line, "\r\n")
 		text = bytes.Clone(text[:min(len(text), maxLine)])
 		for i, b := range text {
-			if b == 0 || b == '\r' || b >= utf8.RuneSelf && !c.hop.EightBit {
+			switch {
+			case b == '\r':
+				text[i] = ' ' // blanks may follow a boundary
+			case b == 0, b >= utf8.RuneSelf && !c.hop.EightBit:
 				text[i] = '?'
 			}
 		}
@@ -492,6 +495,7 @@ func (hc *headerConverter) structured(name, key, v string) string {
 		if typ, subtype, params, ok := parseMediaType(v); ok {
 			return contentType(typ+"/"+subtype, params)
 		}
+		return contentType("text/plain", nil) // which is what it meant (RFC 2045 §5.2)
 	case "content-disposition":
 		if disp, params := parseDisposition(v); disp != "" {
 			return paramField(name, disp, params)
