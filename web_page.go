@@ -106,7 +106,7 @@ func (a *webApp) language(code string) *webLang {
 	}
 	l := &webLang{Code: code}
 	if code == "zh" {
-		l.words = webChinese()
+		l.words = webChinese
 	}
 	l.tmpl = template.Must(template.New("").Funcs(a.functions(l)).ParseFS(webFiles, "web/*.html"))
 	a.pages[code] = l
