@@ -242,10 +242,10 @@ func (s *Store) indexStep() (more bool, err error) {
 	if s.opt.NoIndex {
 		return s.dropIndex()
 	}
-	var upto BlobID
 	var fresh []BlobID
 	err = s.Read(func(tx *Tx) error {
-		if err := tx.one(`SELECT coalesce(max(last),0) FROM search`, nil, &upto); err != nil {
+		upto, err := tx.indexEnd()
+		if err != nil {
 			return err
 		}
 		ids, err := tx.ints(`SELECT id FROM blobs WHERE id>? AND refs>0 ORDER BY id LIMIT ?`, upto, indexStep*indexMember)
@@ -331,7 +331,7 @@ func (tx *Tx) putBlock(b block) error {
 
 // unindex counts content that is cleared away as dead in its block.
 func (tx *Tx) unindex(id BlobID) error {
-	_, err := tx.exec(`UPDATE search SET dead=dead+1 WHERE id=(SELECT max(id) FROM search WHERE id<=?) AND last>=?`, id, id)
+	_, err := tx.exec(`UPDATE search SET dead=dead+1 WHERE id=(SELECT id FROM search WHERE id<=? ORDER BY id DESC LIMIT 1) AND last>=?`, id, id)
 	return err
 }
 
@@ -426,18 +426,37 @@ func (r *indexReader) num() uint64 {
 	return n
 }
 
-// blockAt reads the block that covers the content: its keys, and its filter if that is wanted.
-func (tx *Tx) blockAt(id BlobID, b *block, filter bool) (found bool, err error) {
-	const where = ` FROM search WHERE id=(SELECT max(id) FROM search WHERE id<=?) AND last>=?`
-	if filter {
-		err = tx.one(`SELECT id,last,keys,grams`+where, []any{id, id}, &b.first, &b.last, &b.keys, &b.grams)
-	} else {
-		err = tx.one(`SELECT id,last,keys`+where, []any{id, id}, &b.first, &b.last, &b.keys)
-	}
+// indexEnd is the last content that a block covers, 0 if there is none.
+func (tx *Tx) indexEnd() (last BlobID, err error) {
+	err = tx.one(`SELECT last FROM search ORDER BY id DESC LIMIT 1`, nil, &last)
 	if errors.Is(err, ErrNotFound) {
-		return false, nil
+		err = nil
 	}
-	return err == nil, err
+	return last, err
+}
+
+// blockAt calls fn with the block that covers the content, if there is one: its keys, and its filter if that is wanted.
+// They are good until fn returns.
+func (tx *Tx) blockAt(id BlobID, filter bool, fn func(*block) error) (found bool, err error) {
+	// Not max(id): SQLite would walk the table for that.
+	query := `SELECT id,last,keys FROM search WHERE id<=? ORDER BY id DESC LIMIT 1`
+	if filter {
+		query = `SELECT id,last,keys,grams FROM search WHERE id<=? ORDER BY id DESC LIMIT 1`
+	}
+	err = tx.each(query, []any{id}, func(scan func(...any) error) error {
+		var b block
+		var keys, grams sql.RawBytes
+		dest := []any{&b.first, &b.last, &keys, &grams}
+		if !filter {
+			dest = dest[:3]
+		}
+		if err := scan(dest...); err != nil || id > b.last {
+			return err
+		}
+		b.keys, b.grams, found = keys, grams, true
+		return fn(&b)
+	})
+	return found, err
 }
 
 // blockText calls fn with the text of a block, which is good until it returns.
@@ -453,26 +472,21 @@ func (tx *Tx) blockText(b *block, fn func(text []byte)) error {
 }
 
 // byBlock calls fn for each block, with or without its filter, and the part of ids, which must be sorted, that it covers.
+// What is in the block is good until fn returns.
 func (tx *Tx) byBlock(ids []BlobID, filter bool, fn func(b *block, lo, hi int) error) error {
-	var upto BlobID
-	if err := tx.one(`SELECT coalesce(max(last),0) FROM search`, nil, &upto); err != nil {
+	upto, err := tx.indexEnd()
+	if err != nil {
 		return err
 	}
-	var b block
 	for lo := 0; lo < len(ids) && ids[lo] <= upto; {
-		found, err := tx.blockAt(ids[lo], &b, filter)
+		hi := lo + 1
+		_, err := tx.blockAt(ids[lo], filter, func(b *block) error {
+			for hi < len(ids) && ids[hi] <= b.last {
+				hi++
+			}
+			return fn(b, lo, hi)
+		})
 		if err != nil {
-			return err
-		}
-		if !found {
-			lo++
-			continue
-		}
-		hi := lo
-		for hi < len(ids) && ids[hi] <= b.last {
-			hi++
-		}
-		if err := fn(&b, lo, hi); err != nil {
 			return err
 		}
 		lo = hi

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"hash/fnv"
@@ -81,7 +82,7 @@ func (s *Store) readKeys(box MailboxID, rows []keyed) error {
 	}
 	err := s.Read(func(tx *Tx) error {
 		return tx.byBlock(ids, false, func(b *block, lo, hi int) error {
-			r := indexReader{keys: b.keys}
+			r := indexReader{keys: bytes.Clone(b.keys)}
 			for i := lo; i < hi && r.next(); {
 				for i < hi && ids[i] < r.blob {
 					i++

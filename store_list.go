@@ -98,14 +98,15 @@ func (l *listing) read(tx *Tx, id MailboxID, uids []UID) ([]UID, error) {
 			if err := l.scan(scan); err != nil {
 				return err
 			}
-			for at < end && uids[at] < l.row.UID {
+			m := l.row.message()
+			for at < end && uids[at] < m.UID {
 				at++
 			}
-			if at == end || uids[at] != l.row.UID {
+			if at == end || uids[at] != m.UID {
 				return nil
 			}
 			at++
-			l.batch = append(l.batch, Listed{l.row.message(), l.content(tx)})
+			l.batch = append(l.batch, Listed{m, l.content(tx, m.Blob)})
 			if l.bytes >= listBytes {
 				return errListFull
 			}
@@ -130,12 +131,12 @@ func (l *listing) scan(scan func(...any) error) error {
 	return scan(l.dest...)
 }
 
-func (l *listing) content(tx *Tx) *Content {
+func (l *listing) content(tx *Tx, id BlobID) *Content {
 	if !l.size.Valid {
 		return nil
 	}
 	l.bytes += len(l.head) + len(l.tree) + len(l.chunk)
-	c := &Content{ID: l.row.Blob, Size: l.size.Int64, HeadLen: l.headlen.Int64, Head: l.head, tree: l.tree, s: tx.s, at: -1}
+	c := &Content{ID: id, Size: l.size.Int64, HeadLen: l.headlen.Int64, Head: l.head, tree: l.tree, s: tx.s, at: -1}
 	if l.chunk != nil {
 		c.at, c.chunk = 0, l.chunk
 	}

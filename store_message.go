@@ -2,7 +2,6 @@
 package main
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -27,22 +26,29 @@ const (
 	maxTombstones  = 20_000 // remembered for each mailbox, so that QRESYNC stays short
 )
 
-// messageRow is where messageColumns are scanned into; message makes a Message of them.
+// messageRow is where messageColumns are scanned into. All of them go into values of type any: database/sql takes twice
+// as long to fill in anything else, and a mailbox may have very many rows.
 type messageRow struct {
-	Message
-	words           sql.NullString
-	internal, saved int64
+	cols [11]any
+	to   [11]any
 }
 
 // dest lists where the columns go, in their order.
 func (r *messageRow) dest() []any {
-	return []any{&r.UID, &r.ModSeq, &r.Flags.Bits, &r.words, &r.Gone, &r.Blob, &r.Size, &r.internal, &r.saved, &r.Thread, &r.Form}
+	if r.to[0] == nil {
+		for i := range r.cols {
+			r.to[i] = &r.cols[i]
+		}
+	}
+	return r.to[:]
 }
 
+// message makes a Message of what was scanned.
 func (r *messageRow) message() Message {
-	r.Flags.Words = r.words.String
-	r.Internal, r.Saved = time.Unix(r.internal, 0), time.Unix(r.saved, 0)
-	return r.Message
+	num := func(i int) int64 { n, _ := r.cols[i].(int64); return n }
+	words, _ := r.cols[3].(string)
+	return Message{UID: UID(num(0)), ModSeq: ModSeq(num(1)), Flags: Flags{FlagBits(num(2)), words}, Gone: num(4) != 0,
+		Blob: BlobID(num(5)), Size: num(6), Internal: time.Unix(num(7), 0), Saved: time.Unix(num(8), 0), Thread: num(9), Form: Form(num(10))}
 }
 
 // scanMessage reads messageColumns into m.
@@ -51,6 +57,18 @@ func scanMessage(m *Message, scan func(...any) error) error {
 	err := scan(r.dest()...)
 	*m = r.message()
 	return err
+}
+
+// eachMessage calls fn for every row of a query for messageColumns. Each Message is only fn's to keep by copying.
+func (tx *Tx) eachMessage(query string, args []any, fn func(*Message) error) error {
+	var r messageRow
+	return tx.each(query, args, func(scan func(...any) error) error {
+		if err := scan(r.dest()...); err != nil {
+			return err
+		}
+		m := r.message()
+		return fn(&m)
+	})
 }
 
 // bump gives the user's next modseq. All changes of one transaction share it, and the user's watchers will be woken.
@@ -206,27 +224,15 @@ func (tx *Tx) Changes(id MailboxID, since ModSeq, fn func(*Message) error) (now 
 	if err != nil || highest <= since {
 		return owner, err
 	}
-	var m Message
-	err = tx.each(`SELECT `+messageColumns+` FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>? ORDER BY uid`,
-		[]any{id, since}, func(scan func(...any) error) error {
-			if err := scanMessage(&m, scan); err != nil {
-				return err
-			}
-			return fn(&m)
-		})
+	err = tx.eachMessage(`SELECT `+messageColumns+` FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>? ORDER BY uid`,
+		[]any{id, since}, fn)
 	return owner, err
 }
 
 // Messages calls fn for the messages with UIDs from lo to hi in order, tombstones included.
 func (tx *Tx) Messages(id MailboxID, lo, hi UID, fn func(*Message) error) error {
-	var m Message
-	return tx.each(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
-		[]any{id, lo, hi}, func(scan func(...any) error) error {
-			if err := scanMessage(&m, scan); err != nil {
-				return err
-			}
-			return fn(&m)
-		})
+	return tx.eachMessage(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
+		[]any{id, lo, hi}, fn)
 }
 
 // Message returns one message; a tombstone is ErrNotFound.
