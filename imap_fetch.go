@@ -35,12 +35,12 @@ const (
 var imapFetchItems = map[string]*imapFetchItem{
 	"UID":           {put: (*imapConn).fetchUID},
 	"FLAGS":         {put: (*imapConn).fetchFlags},
-	"INTERNALDATE":  {put: (*imapConn).fetchInternal},
-	"RFC822.SIZE":   {put: (*imapConn).fetchSize},
-	"MODSEQ":        {put: (*imapConn).fetchModSeq},   // RFC 7162 §3.1.4.2
-	"SAVEDATE":      {put: (*imapConn).fetchSaved},    // RFC 8514 §4.2
-	"EMAILID":       {put: (*imapConn).fetchEmailID},  // RFC 8474 §5.1
-	"THREADID":      {put: (*imapConn).fetchThreadID}, // RFC 8474 §5.2
+	"INTERNALDATE":  {put: (*imapConn).fetchInternal, want: WantRow},
+	"RFC822.SIZE":   {put: (*imapConn).fetchSize, want: WantRow},
+	"MODSEQ":        {put: (*imapConn).fetchModSeq},                  // RFC 7162 §3.1.4.2
+	"SAVEDATE":      {put: (*imapConn).fetchSaved, want: WantRow},    // RFC 8514 §4.2
+	"EMAILID":       {put: (*imapConn).fetchEmailID},                 // RFC 8474 §5.1
+	"THREADID":      {put: (*imapConn).fetchThreadID, want: WantRow}, // RFC 8474 §5.2
 	"ENVELOPE":      {put: (*imapConn).fetchEnvelope, want: WantHead},
 	"BODY":          {put: (*imapConn).fetchStructure, want: WantTree},
 	"BODYSTRUCTURE": {put: (*imapConn).fetchStructure, want: WantTree},

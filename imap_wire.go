@@ -596,12 +596,17 @@ func (c *imapConn) putString(s string) {
 		return
 	}
 	c.w.WriteByte('"')
-	for i := 0; i < len(s); i++ {
-		if s[i] == '"' || s[i] == '\\' {
-			c.w.WriteByte('\\')
+	for {
+		i := strings.IndexAny(s, `"\`)
+		if i < 0 {
+			break
 		}
+		c.w.WriteString(s[:i])
+		c.w.WriteByte('\\')
 		c.w.WriteByte(s[i])
+		s = s[i+1:]
 	}
+	c.w.WriteString(s)
 	c.w.WriteByte('"')
 }
 

@@ -11,10 +11,11 @@ import (
 type Want uint8
 
 const (
-	WantRow  Want = iota // flags, dates, sizes: no content is touched
-	WantHead             // and the header block
-	WantTree             // and the MIME tree
-	WantBody             // and the first chunk of what follows the header block, which is all of most messages
+	WantBrief Want = iota // UID, ModSeq, Flags, Gone and Blob, nothing else of the row
+	WantRow               // the row: no content is touched
+	WantHead              // and the header block
+	WantTree              // and the MIME tree
+	WantBody              // and the first chunk of what follows the header block, which is all of most messages
 )
 
 const (
@@ -25,7 +26,8 @@ const (
 
 // listQueries are indexed by Want. They touch no table that is not needed.
 var listQueries = [...]string{
-	WantRow: `SELECT ` + messageColumns + ` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
+	WantBrief: `SELECT uid,modseq,flags,keywords,gone,blob FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
+	WantRow:   `SELECT ` + messageColumns + ` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
 	WantHead: `SELECT ` + listColumns + `,b.size,b.headlen,b.head FROM messages m
 		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
 	WantTree: `SELECT ` + listColumns + `,b.size,b.headlen,b.head,b.tree FROM messages m
@@ -37,7 +39,7 @@ var listQueries = [...]string{
 
 var listColumns = "m." + strings.ReplaceAll(messageColumns, ",", ",m.")
 
-// Listed is a message of a listing. Content is nil for WantRow, and for a tombstone that has none any more.
+// Listed is a message of a listing. Content is nil up to WantRow, and for a tombstone that has none any more.
 type Listed struct {
 	Message
 	Content *Content
@@ -124,8 +126,12 @@ func (l *listing) read(tx *Tx, id MailboxID, uids []UID) ([]UID, error) {
 // scan reads a row of the query into the fields.
 func (l *listing) scan(scan func(...any) error) error {
 	if l.dest == nil {
+		l.dest = l.row.dest()
+		if l.want == WantBrief {
+			l.dest = l.dest[:6]
+		}
 		more := []any{&l.size, &l.headlen, &l.head, &l.tree, &l.chunk}
-		l.dest = append(l.row.dest(), more[:[...]int{WantRow: 0, WantHead: 3, WantTree: 4, WantBody: 5}[l.want]]...)
+		l.dest = append(l.dest, more[:[...]int{WantRow: 0, WantHead: 3, WantTree: 4, WantBody: 5}[l.want]]...)
 	}
 	l.head, l.tree, l.chunk = nil, nil, nil
 	return scan(l.dest...)

@@ -72,6 +72,7 @@ type search struct {
 	s     *Store
 	box   MailboxID
 	query *Query
+	want  Want       // how much of each row it needs
 	leafs []*Query   // that need facts
 	folds [][]byte   // their Text folded
 	names [][]byte   // and their Field, as index text has it
@@ -108,7 +109,7 @@ func (q *Query) Leaves() int {
 // been told included) and satisfy the query, some at a time and in order. An error of fn ends it. Memory is bounded by a
 // slice, whatever the size of mailbox and messages.
 func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) error) error {
-	x := &search{s: s, box: box, query: q}
+	x := &search{s: s, box: box, query: q, want: WantBrief}
 	x.number(q)
 	for slice := range slices.Chunk(uids, searchSlice) {
 		x.found = x.found[:0]
@@ -125,6 +126,10 @@ func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) err
 
 // number gives the leaves that need facts their places.
 func (x *search) number(q *Query) {
+	switch q.Op {
+	case QueryInternal, QuerySaved, QuerySize, QueryThread:
+		x.want = WantRow
+	}
 	if q.Op >= QuerySent {
 		q.fact = len(x.leafs)
 		x.leafs = append(x.leafs, q)
@@ -149,7 +154,7 @@ type candidate struct {
 // slice runs the stages over some messages.
 func (x *search) slice(uids []UID) error {
 	var open []candidate
-	err := x.s.List(x.box, uids, WantRow, func(m *Listed) error {
+	err := x.s.List(x.box, uids, x.want, func(m *Listed) error {
 		if v := x.eval(x.query, &m.Message, nil); v == isTrue {
 			x.found = append(x.found, Found{m.UID, m.ModSeq})
 		} else if v == isOpen {
