@@ -358,20 +358,19 @@ func (m *MIMEReader) endHeader(end int64, complete bool) {
 	}
 	p.Header8bit = m.headSeen.high
 	p.HeaderUgly = m.headSeen != octetFlags{high: m.headSeen.high}
+	digest := len(m.stack) > 1 && m.stack[len(m.stack)-2].part.Is("multipart", "digest")
 	h := ParseHeader(m.head)
-	digest := false
+	if !complete {
+		h = m.bodyInHeader(f, h, digest)
+	}
 	if n := len(m.stack); n > 1 {
 		parent := &m.stack[n-2]
 		parent.seen.or(m.headSeen)
-		digest = parent.part.Is("multipart", "digest")
 		if parent.part.IsMessage() {
 			parent.part.Envelope = m.keepEnvelope(ParseEnvelope(h))
 		}
 	}
 	boundary := m.describe(p, h, digest)
-	if !complete && !p.nests() {
-		m.bodyInHeader(f)
-	}
 	p.Opaque = p.Opaque || p.nests() && (len(m.stack) >= maxMIMEDepth || m.full)
 	switch {
 	case p.Opaque:
@@ -391,19 +390,29 @@ func (m *MIMEReader) endHeader(end int64, complete bool) {
 
 // bodyInHeader finds the text of a message without an empty line, as people's scripts send
 // them: where a header has no end, the first line that is no field begins the body. A
-// header with an end keeps all its lines, whatever they are.
-func (m *MIMEReader) bodyInHeader(f *mimeFrame) {
-	for s, off := string(m.head), 0; s != "" && len(m.head) < maxPartHeader; {
+// header with an end keeps all its lines, whatever they are, and so does that of a part
+// which holds a message. It returns the fields that remain.
+func (m *MIMEReader) bodyInHeader(f *mimeFrame, h Header, digest bool) Header {
+	if len(m.head) == maxPartHeader {
+		return h
+	}
+	for s, off := string(m.head), 0; s != ""; {
 		raw, rest := cutField(s)
 		if _, _, ok := splitField(raw); !ok && !(off == 0 && strings.HasPrefix(raw, "From ")) { // mbox
+			fields := ParseHeader(m.head[:off])
+			typ, _, _, _ := parseMediaType(fields.Get("Content-Type"))
+			if typ == "message" || digest && typ == "" {
+				return h
+			}
 			f.part.HeaderLen = int64(off)
 			f.part.BodyOff = f.part.HeaderOff + int64(off)
 			f.startNo -= int64(strings.Count(s, "\n"))
 			f.seen.or(m.headSeen)
-			return
+			return fields
 		}
 		s, off = rest, off+len(raw)
 	}
+	return h
 }
 
 // nests says whether the part's type holds other parts.
