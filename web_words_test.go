@@ -136,7 +136,7 @@ func webTextsIn(n *ast.CompositeLit, add func(ast.Expr)) {
 			for _, e := range n.Elts { // the tabs
 				if c, ok := e.(*ast.CompositeLit); ok && len(c.Elts) == 2 {
 					if l, ok := c.Elts[0].(*ast.BasicLit); ok && (l.Value == `""` || l.Value == strings.ToLower(l.Value)) {
-						if r, ok := c.Elts[1].(*ast.BasicLit); ok && r.Value[1] >= 'A' && r.Value[1] <= 'Z' {
+						if r, ok := c.Elts[1].(*ast.BasicLit); ok && r.Kind == token.STRING && r.Value[1] >= 'A' && r.Value[1] <= 'Z' {
 							add(r)
 						}
 					}
