@@ -48,7 +48,7 @@ func verbs() []verb {
 		{"serve", "", "run the appliance", (*command).serve},
 		{"user", "add|passwd|rm|list ADDRESS", "people who have mail here; the password is asked for, or is a line on stdin", (*command).user},
 		{"alias", "add|rm|list ADDRESS [TARGET...]", "addresses that stand for others; @domain catches the rest", (*command).alias},
-		{"queue", "list|show|retry|hold|release|rm|flush [ID|DOMAIN]", "what waits to go out", (*command).queue},
+		{"queue", "list|show|retry|hold|release|rm|flush|export|import|sent [ID|DOMAIN] [FILE]", "what waits to go out; export and import carry it as a file", (*command).queue},
 		{"sendmail", "[-t] [-i] [-f FROM] [TO...]", "hand a message in, from stdin; also when called as sendmail", (*command).sendmail},
 		{"import", "ADDRESS [-mailbox NAME] PATH", "read an mbox file, a Maildir or .eml files into a mailbox", (*command).importMail},
 		{"export", "ADDRESS PATH", "write every mailbox as an mbox file into a new folder", (*command).exportMail},

@@ -14,12 +14,16 @@ import (
 )
 
 func (c *command) queue(args []string) error {
-	if len(args) < 1 || len(args) > 2 {
+	if len(args) < 1 || len(args) > 2 && args[0] != "export" {
 		return usageError{}
 	}
 	match := ""
 	if len(args) == 2 {
 		match = strings.ToLower(args[1])
+	}
+	switch args[0] {
+	case "export", "import", "sent":
+		return c.bundle(args)
 	}
 	_, st, err := c.open()
 	if err != nil {
@@ -98,6 +102,9 @@ func pathText(a Addr) string {
 
 // queueState says in words what a recipient waits for.
 func queueState(st *Store, r QueueRcpt) string {
+	if r.Hold && r.Error != "" {
+		return "held: " + r.Error
+	}
 	if r.Hold {
 		return "held until `postino queue release`"
 	}

@@ -27,14 +27,18 @@ CREATE TABLE recipients(
   id INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL REFERENCES queue(id), address TEXT NOT NULL,
   domain TEXT NOT NULL, orcpt TEXT NOT NULL DEFAULT '', notify INTEGER NOT NULL DEFAULT 0,
   tries INTEGER NOT NULL DEFAULT 0, base INTEGER NOT NULL DEFAULT 0, next INTEGER NOT NULL,
-  hold INTEGER NOT NULL DEFAULT 0, warned INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '');
+  hold INTEGER NOT NULL DEFAULT 0, warned INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '',
+  bundle TEXT NOT NULL DEFAULT '');
 CREATE INDEX recipients_item ON recipients(item);
+CREATE INDEX recipients_bundle ON recipients(bundle) WHERE bundle<>'';
 CREATE INDEX recipients_domain ON recipients(domain,hold,item);
 
 CREATE TABLE destinations(
   domain TEXT PRIMARY KEY, next INTEGER, asked INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
   error TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE INDEX destinations_next ON destinations(next) WHERE next IS NOT NULL;
+
+CREATE TABLE bundled(key TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 `
 
 // Facts about a message that its next hop must know, as bits of QueueItem.Flags.
@@ -453,10 +457,68 @@ func (tx *Tx) QueueReady(domain string) (n int, err error) {
 	return n, err
 }
 
+// BundleNext returns the first message after the item with the given ID that can go into a bundle for a domain, with its
+// recipients there: those not on hold, and those that are in a bundle already and have no receipt. ErrNotFound at the end.
+func (tx *Tx) BundleNext(domain string, after int64) (q QueueItem, err error) {
+	var id int64
+	err = tx.one(`SELECT item FROM recipients WHERE domain=? AND (hold=0 OR bundle<>'') AND item>? ORDER BY item LIMIT 1`, []any{domain, after}, &id)
+	if err != nil {
+		return q, err
+	}
+	if q, err = tx.queueItem(id); err == nil {
+		q.Rcpts, err = tx.queueRcpts(id, ` AND r.domain=? AND (r.hold=0 OR r.bundle<>'')`, domain)
+	}
+	return q, err
+}
+
+// BundleMark holds recipients whose message is in a bundle of that key until its receipt comes.
+func (tx *Tx) BundleMark(rcpts []QueueRcpt, key, text string) error {
+	for _, r := range rcpts {
+		if _, err := tx.exec(`UPDATE recipients SET hold=1, bundle=?, error=? WHERE id=?`, key, text, r.ID); err != nil {
+			return err
+		}
+		if err := tx.tidyDestinations([]string{r.Addr.Domain}); err != nil {
+			return err
+		}
+	}
+	tx.Touch(QueueTopic)
+	return nil
+}
+
+// Bundled returns the message of a bundle's key with those of its recipients that wait for the receipt.
+func (tx *Tx) Bundled(key string) (q QueueItem, err error) {
+	var id int64
+	if err = tx.one(`SELECT item FROM recipients WHERE bundle=? AND bundle<>'' LIMIT 1`, []any{key}, &id); err != nil {
+		return q, err
+	}
+	if q, err = tx.queueItem(id); err == nil {
+		q.Rcpts, err = tx.queueRcpts(id, ` AND r.bundle=?`, key)
+	}
+	return q, err
+}
+
+// BundleKeys lists the keys of what Queue lists and is in a bundle.
+func (tx *Tx) BundleKeys(match string) (keys []string, err error) {
+	err = tx.each(`SELECT DISTINCT r.bundle FROM recipients r JOIN queue q ON q.id=r.item WHERE r.bundle<>'' AND (?1='' OR q.name=?1 OR r.domain=?1)`,
+		[]any{match}, func(scan func(...any) error) error {
+			var k string
+			err := scan(&k)
+			keys = append(keys, k)
+			return err
+		})
+	return keys, err
+}
+
+// BundleSeen notes that a message of a bundle was taken in; ErrExists when it was before.
+func (tx *Tx) BundleSeen(key string) error {
+	_, err := tx.exec(`INSERT INTO bundled(key,at) VALUES(?,?)`, key, tx.s.Now().Unix())
+	return err
+}
+
 // QueueHold takes what Queue lists out of the runner's sight, or gives it back.
 func (tx *Tx) QueueHold(match string, on bool) (n int, err error) {
 	return tx.eachQueued(match, func(r QueueRcpt) error {
-		if _, err := tx.exec(`UPDATE recipients SET hold=? WHERE id=?`, on, r.ID); err != nil {
+		if _, err := tx.exec(`UPDATE recipients SET hold=?, bundle='' WHERE id=?`, on, r.ID); err != nil {
 			return err
 		}
 		if on {
