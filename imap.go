@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -132,6 +133,8 @@ var imapCapabilities = []imapCapability{
 	{name: "CHILDREN", rfc: 3348, states: imapLoggedIn},
 	{name: "SPECIAL-USE", rfc: 6154, states: imapLoggedIn},
 	{name: "UNSELECT", rfc: 3691, states: imapLoggedIn},
+	{name: "OBJECTID", rfc: 8474, states: imapLoggedIn},
+	{name: "BINARY", rfc: 3516, states: imapLoggedIn},
 	{name: "UIDPLUS", rfc: 4315, states: imapLoggedIn},
 	{name: "MOVE", rfc: 6851, states: imapLoggedIn},
 	{name: "CONDSTORE", rfc: 7162, states: imapLoggedIn},
@@ -342,8 +345,11 @@ func (c *imapConn) command(line string) error {
 	default:
 		err = cmd.run(c, p)
 	}
-	if err == imapErrAnswered {
+	switch {
+	case err == imapErrAnswered:
 		return nil
+	case err != nil && imapFatal(err):
+		return err
 	}
 	if lost := p.drain(); lost != nil {
 		return lost
@@ -400,16 +406,26 @@ func (c *imapConn) answer(name string, err error) error {
 	return nil
 }
 
+// imapFatal says that the connection can't go on after err.
+func imapFatal(err error) bool {
+	var network net.Error
+	for _, e := range []error{imapErrLost, imapErrUserGone, imapErrGone, errIdle, errStopping, errLineTooLong, errInjected,
+		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return errors.As(err, &network)
+}
+
 // clientError is err in the client's words, nil if the connection is lost.
 func (c *imapConn) clientError(name string, err error) *imapError {
 	var ie *imapError
 	if errors.As(err, &ie) {
 		return ie
 	}
-	for _, e := range []error{imapErrLost, errIdle, errStopping, errLineTooLong, imapErrGone, errInjected, io.EOF, io.ErrUnexpectedEOF} {
-		if errors.Is(err, e) {
-			return nil
-		}
+	if imapFatal(err) {
+		return nil
 	}
 	for _, e := range imapStoreErrors {
 		if errors.Is(err, e.err) {

@@ -2,8 +2,12 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -116,4 +120,255 @@ func newImapTester() imapTester {
 func (c imapTester) said() string {
 	c.w.Flush()
 	return c.out.String()
+}
+
+// TestImapCapabilities holds the table to its word: every extension names its RFC, and a transcript names the extension.
+func TestImapCapabilities(t *testing.T) {
+	var all strings.Builder
+	files, _ := filepath.Glob("testdata/wire/imap-*.txt")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(b)
+	}
+	for _, r := range imapCapabilities {
+		if r.rfc < 2000 || r.states == 0 {
+			t.Errorf("%s: RFC %d, states %b", r.name, r.rfc, r.states)
+		}
+		if !strings.Contains(all.String(), r.name) {
+			t.Errorf("no transcript names %s", r.name)
+		}
+	}
+}
+
+// newModelClient is a client for a test that says what it wants.
+func newModelClient(t testing.TB, s *testServer, enable string) *modelClient {
+	c := &modelClient{t: t, addr: s.addr["imap"], kind: modelKind{name: t.Name(), enable: enable, qresync: enable == "QRESYNC"},
+		r: rand.New(rand.NewPCG(1, 2)), keep: true}
+	c.connect()
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// TestImapQuota sets limits of octets and of messages, and runs into both.
+func TestImapQuota(t *testing.T) {
+	s := startServer(t)
+	limit := func(octets, messages int64) {
+		err := s.store.Write(func(tx *Tx) error {
+			u, err := tx.UserByName("ann@home.arpa")
+			if err != nil {
+				return err
+			}
+			u.Quota, u.Messages = octets, messages
+			return tx.UpdateUser(u)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := newModelClient(t, s, "")
+	said := func(cmd, want string) {
+		t.Helper()
+		if got := c.do("%s", cmd); !strings.HasPrefix(got, want) {
+			t.Errorf("%.40s: %s, want %s", cmd, got, want)
+		}
+	}
+	limit(10<<10, 0)
+	said("APPEND INBOX {6000+}\r\n"+strings.Repeat("x", 6000), "OK")
+	said("APPEND INBOX {6000+}\r\n"+strings.Repeat("x", 6000), "NO [OVERQUOTA]")
+	said("SELECT INBOX", "OK")
+	said("COPY 1 Sent", "NO [OVERQUOTA]")
+	said("REPLACE 1 INBOX {6000+}\r\n"+strings.Repeat("y", 6000), "OK")
+	c.log = nil
+	said("GETQUOTAROOT INBOX", "OK")
+	if got := strings.Join(c.log, "|"); got != `* QUOTAROOT "INBOX" ""|* QUOTA "" (STORAGE 6 10)` {
+		t.Error(got)
+	}
+	limit(0, 2)
+	said("COPY 1 Sent", "OK [COPYUID")
+	said("MOVE 1 Sent", "OK")
+	said("APPEND INBOX {1+}\r\nx", "NO [OVERQUOTA]")
+	c.log = nil
+	said(`GETQUOTA ""`, "OK")
+	if got := strings.Join(c.log, "|"); got != `* QUOTA "" (MESSAGE 2 2)` {
+		t.Error(got)
+	}
+}
+
+// TestImapPruned lets a client come back after its expunges have been forgotten: it is told all UIDs that are not there
+// (RFC 7162 §3.2.5.2).
+func TestImapPruned(t *testing.T) {
+	s := startServer(t)
+	c := newModelClient(t, s, "QRESYNC")
+	for range 20 {
+		c.do("APPEND INBOX {1+}\r\nx")
+	}
+	c.sel("INBOX")
+	validity, before := c.validity, c.highest
+	c.do("UID STORE 3:5,9,19:20 +FLAGS.SILENT (\\Deleted)")
+	c.do("EXPUNGE")
+	after := c.highest
+	c.do("UID STORE 7 +FLAGS.SILENT (\\Seen)")
+	err := s.store.Write(func(tx *Tx) error {
+		n, _ := strconv.Atoi(after)
+		if _, err := tx.exec(`DELETE FROM messages WHERE gone=1`); err != nil {
+			return err
+		}
+		_, err := tx.exec(`UPDATE mailboxes SET pruned=? WHERE name='INBOX'`, n)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []struct{ param, want string }{
+		{before, "* VANISHED (EARLIER) 3:5,9,19:20"},
+		{before + " 1:10", "* VANISHED (EARLIER) 3:5,9"},
+		{before + " 1:100", "* VANISHED (EARLIER) 3:5,9,19:20"},
+		{before + " 1:20 (1:2,4 1:2,7)", "* VANISHED (EARLIER) 9,19:20"},
+		{before + " 1:20 (1:4 1:4)", "* VANISHED (EARLIER) 3:5,9,19:20"},
+		{after, ""},
+	} {
+		c.do("UNSELECT")
+		c.log = nil
+		c.do("SELECT INBOX (QRESYNC (%s %s))", validity, e.param)
+		got := ""
+		for _, l := range c.log {
+			if strings.Contains(l, "VANISHED") {
+				got = l
+			}
+		}
+		if got != e.want {
+			t.Errorf("%s: %q, want %q", e.param, got, e.want)
+		}
+		if !strings.Contains(strings.Join(c.log, "|"), `FETCH (UID 7 FLAGS (\Seen`) {
+			t.Errorf("%s: does not hear of UID 7: %v", e.param, c.log)
+		}
+	}
+}
+
+// TestImapUserGone ends the sessions of a user who is removed, disabled or given another password.
+func TestImapUserGone(t *testing.T) {
+	for name, change := range map[string]func(*Tx, User) error{
+		"removed":  func(tx *Tx, u User) error { return tx.RemoveUser(u.ID) },
+		"disabled": func(tx *Tx, u User) error { u.Disabled = true; return tx.UpdateUser(u) },
+		"password": func(tx *Tx, u User) error { u.Secret = "SCRAM-SHA-256$4096:eA==$eA==:eA=="; return tx.UpdateUser(u) },
+	} {
+		s := startServer(t)
+		idle, quiet := newModelClient(t, s, ""), newModelClient(t, s, "")
+		idle.do("SELECT INBOX")
+		fmt.Fprintf(idle, "i IDLE\r\n")
+		idle.line("IDLE")
+		err := s.store.Write(func(tx *Tx) error {
+			u, err := tx.UserByName("ann@home.arpa")
+			if err != nil {
+				return err
+			}
+			return change(tx, u)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := idle.line("IDLE"); !strings.HasPrefix(got, "* BYE") {
+			t.Errorf("%s: idle hears %q", name, got)
+		}
+		fmt.Fprintf(quiet, "q NOOP\r\n")
+		if got := quiet.line("NOOP"); !strings.HasPrefix(got, "* BYE") {
+			t.Errorf("%s: quiet hears %q", name, got)
+		}
+	}
+}
+
+// TestImapMany changes more messages than one step of sync or of a transaction holds. A session must hear of each change
+// once, and of nothing else.
+func TestImapMany(t *testing.T) {
+	const many = imapSyncStep + 2*imapWriteStep + 7
+	s := startServer(t)
+	idle, c := newModelClient(t, s, ""), newModelClient(t, s, "QRESYNC")
+	idle.keep, c.keep = false, false
+	idle.do("SELECT INBOX")
+	c.do("SELECT INBOX")
+	fillMailbox(t, s, many)
+	idle.do("NOOP")
+	if len(idle.msgs) != many {
+		t.Fatalf("%d messages", len(idle.msgs))
+	}
+	c.do("UID FETCH 1:* (UID FLAGS)")
+	c.do("UID STORE 1:* +FLAGS.SILENT (\\Flagged)")
+	c.do("UID STORE 2:%d +FLAGS.SILENT (\\Deleted)", many)
+	idle.do("NOOP")
+	for i, m := range idle.msgs {
+		if want := []string{`\Flagged`, `\Deleted \Flagged`}[min(i, 1)]; m.uid != i+1 || m.flags != want {
+			t.Fatalf("message %d is %v", i+1, m)
+		}
+	}
+	if got := c.do("UID COPY 1:* Archive"); !strings.HasPrefix(got, fmt.Sprintf("OK [COPYUID")) || !strings.Contains(got, fmt.Sprintf(" 1:%d 1:%d]", many, many)) {
+		t.Error(got)
+	}
+	c.do("EXPUNGE")
+	idle.do("NOOP")
+	if len(idle.msgs) != 1 || len(c.msgs) != 1 {
+		t.Errorf("%d and %d messages are left", len(idle.msgs), len(c.msgs))
+	}
+}
+
+// fillMailbox puts n small messages into ann's INBOX.
+func fillMailbox(t testing.TB, s *testServer, n int) {
+	sp := s.store.NewSpool(1 << 10)
+	defer sp.Close()
+	sp.Write([]byte("Subject: x\r\n\r\nx\r\n"))
+	var blob Blob
+	for i := 0; i < n; i += imapWriteStep {
+		err := s.store.Write(func(tx *Tx) error {
+			u, err := tx.UserByName("ann@home.arpa")
+			if err != nil {
+				return err
+			}
+			m, err := tx.MailboxByName(u.ID, "INBOX")
+			if err != nil {
+				return err
+			}
+			if i == 0 {
+				if blob, err = tx.AddBlob(sp); err != nil {
+					return err
+				}
+			}
+			for range min(imapWriteStep, n-i) {
+				if _, err := tx.Append(m, blob, Flags{}, s.store.Now()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestImapLiterals refuses what is too big without losing its place in the conversation.
+func TestImapLiterals(t *testing.T) {
+	s := startServer(t, "[limits]", `message = "64KB"`)
+	c := newModelClient(t, s, "")
+	big := strings.Repeat("x", 100_000)
+	for cmd, want := range map[string]string{
+		"APPEND INBOX {100000+}\r\n" + big:                                                                  "NO [TOOBIG]",
+		"APPEND Nowhere {100000+}\r\n" + big + " {2+}\r\nhi":                                                "NO [TRYCREATE]",
+		"CREATE {102401+}\r\n" + big + strings.Repeat("x", 2401):                                            "NO [TOOBIG]",
+		"APPEND INBOX CATENATE (TEXT {60000+}\r\n" + big[:60000] + " TEXT {60000+}\r\n" + big[:60000] + ")": "NO [TOOBIG]",
+		"SEARCH " + strings.Repeat("OR ALL ", 100):                                                          "BAD",
+	} {
+		c.n++
+		fmt.Fprintf(c, "x%d %s\r\n", c.n, cmd)
+		if got := c.line("literal"); !strings.HasPrefix(got, fmt.Sprintf("x%d %s", c.n, want)) {
+			t.Errorf("%.30s: %s, want %s", cmd, got, want)
+		}
+		c.do("NOOP")
+	}
+	fmt.Fprintf(c, "l NOOP %s\r\n", strings.Repeat("x", imapLineAfter))
+	if got := c.line("long"); got != "* BAD Line too long" {
+		t.Error(got)
+	}
+	c.do("NOOP")
 }

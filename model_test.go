@@ -39,6 +39,8 @@ type modelClient struct {
 	inSeq bool       // the command that runs uses sequence numbers
 	told  map[int]bool
 	ended bool
+	keep  bool
+	log   []string // with keep, all that was said untagged
 
 	validity, highest, seen string // of the mailbox, HIGHESTMODSEQ as far as it can be trusted, and the highest seen
 }
@@ -148,6 +150,9 @@ var (
 )
 
 func (c *modelClient) untagged(cmd, line string) {
+	if c.keep {
+		c.log = append(c.log, line)
+	}
 	if m := modelModSeq.FindStringSubmatch(line); m != nil {
 		c.sawModSeq(m[1])
 	}
