@@ -333,7 +333,8 @@ func (c *converter) header(p *Part, plan leafPlan, root bool) error {
 	}
 	h := ParseHeader(b)
 	s := string(b)
-	hc := headerConverter{hop: c.hop, w: c.w, charset: h.charset(), labels: c.newLabels(p, plan, h)}
+	complete := isBlankLine(b[bytes.LastIndexByte(bytes.TrimSuffix(b, []byte("\n")), '\n')+1:])
+	hc := headerConverter{hop: c.hop, w: c.w, charset: h.charset(), labels: c.newLabels(p, plan, h, complete)}
 	if len(hc.labels) > 0 && root && !h.Has("MIME-Version") {
 		hc.labels = append(hc.labels, newLabel{"MIME-Version", "MIME-Version: 1.0\r\n", false})
 	}
@@ -347,7 +348,7 @@ func (c *converter) header(p *Part, plan leafPlan, root bool) error {
 		hc.field(raw)
 	}
 	hc.missing()
-	if p.BodyLen > 0 { // where the header of a leaf has no end
+	if p.BodyLen > 0 { // the header of a leaf that had no end
 		c.w.str("\r\n")
 	}
 	return c.w.err
@@ -359,15 +360,19 @@ type newLabel struct {
 	done        bool
 }
 
-// newLabels are the Content-* fields that must change.
-func (c *converter) newLabels(p *Part, plan leafPlan, h Header) []newLabel {
+// newLabels are the Content-* fields that must change. A header is complete when it has its
+// empty line.
+func (c *converter) newLabels(p *Part, plan leafPlan, h Header, complete bool) []newLabel {
 	var labels []newLabel
 	typ, subtype, params, ok := parseMediaType(h.Get("Content-Type"))
 	switch {
 	case p.Is("message", "global") && !c.hop.UTF8: // what was global in it is gone (RFC 6532 §3.7)
 		labels = append(labels, newLabel{name: "Content-Type", field: contentType("message/rfc822", params)})
-	case plan.encode && p.Type == "text" && ok && typ == "multipart": // in which no part was found
-		params = []Param{{"charset", plan.charset}}
+	case (plan.encode || !complete) && p.Type == "text" && ok && typ == "multipart": // no part was found in it
+		params = nil
+		if plan.charset != "" {
+			params = []Param{{"charset", plan.charset}}
+		}
 		labels = append(labels, newLabel{name: "Content-Type", field: contentType("text/plain", params)})
 	case plan.charset != "":
 		if !ok {
