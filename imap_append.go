@@ -185,7 +185,7 @@ func (c *imapConn) copyURL(sp *Spool, url string) error {
 	if err != nil {
 		return err
 	}
-	r, off, n := u.section.open(content)
+	r, off, n := u.section.open(content, true)
 	if r == nil {
 		return imapNo("", "The message has no such section")
 	}

@@ -52,14 +52,24 @@ func (c *imapConn) putAddresses(list []Address) {
 	}
 	c.w.WriteByte('(')
 	for _, a := range list {
-		c.w.WriteByte('(')
-		c.putText(a.Name)
-		c.w.WriteString(" NIL ")
-		c.putText(a.Local)
-		c.w.WriteByte(' ')
-		c.putNString(c.domain(a.Domain))
-		c.w.WriteByte(')')
+		if !c.utf8 && !isASCII(a.Local) && a.Domain != "" {
+			// Nobody without UTF-8 could answer to it: an empty group whose name shows it (RFC 6857).
+			c.putAddress(Address{Local: strings.TrimSpace(a.DisplayName() + " " + a.Local + "@" + a.Domain)})
+			c.putAddress(Address{})
+			continue
+		}
+		c.putAddress(a)
 	}
+	c.w.WriteByte(')')
+}
+
+func (c *imapConn) putAddress(a Address) {
+	c.w.WriteByte('(')
+	c.putText(a.Name)
+	c.w.WriteString(" NIL ")
+	c.putText(a.Local)
+	c.w.WriteByte(' ')
+	c.putNString(c.domain(a.Domain))
 	c.w.WriteByte(')')
 }
 
@@ -303,10 +313,12 @@ func (s *imapSection) want() Want {
 	return WantBody
 }
 
-// open finds the section in a message, nil if the message has no such part: octets off to off+n of r.
-func (s *imapSection) open(m *Content) (r io.ReaderAt, off, n int64) {
+// open finds the section in a message, nil if the message has no such part: octets off to off+n of r. Header blocks are
+// ASCII unless the client has enabled UTF-8, with encoded words for raw text (RFC 6857); a whole message stays as it is,
+// octet for octet.
+func (s *imapSection) open(m *Content, utf8 bool) (r io.ReaderAt, off, n int64) {
 	if len(s.path) == 0 {
-		return s.openIn(m, &Part{HeaderLen: m.HeadLen, BodyOff: m.HeadLen, BodyLen: m.Size - m.HeadLen})
+		return s.openIn(m, utf8, &Part{HeaderLen: m.HeadLen, BodyOff: m.HeadLen, BodyLen: m.Size - m.HeadLen})
 	}
 	p := m.Tree().Find(s.path)
 	switch {
@@ -315,24 +327,39 @@ func (s *imapSection) open(m *Content) (r io.ReaderAt, off, n int64) {
 	case s.text == "":
 		return m, p.BodyOff, p.BodyLen
 	case s.text == "MIME":
-		return m, p.HeaderOff, p.HeaderLen
+		return imapHeaderBlock(m, utf8, p)
 	case !p.IsMessage(): // HEADER and TEXT are those of a message inside
 		return nil, 0, 0
 	}
-	return s.openIn(m, p.Parts[0])
+	return s.openIn(m, utf8, p.Parts[0])
 }
 
 // openIn finds the section of a message that begins at p.
-func (s *imapSection) openIn(m *Content, p *Part) (r io.ReaderAt, off, n int64) {
+func (s *imapSection) openIn(m *Content, utf8 bool, p *Part) (r io.ReaderAt, off, n int64) {
 	switch s.text {
 	case "":
 		return m, p.HeaderOff, p.HeaderLen + p.BodyLen
 	case "TEXT":
 		return m, p.BodyOff, p.BodyLen
 	case "HEADER":
-		return m, p.HeaderOff, p.HeaderLen
+		return imapHeaderBlock(m, utf8, p)
 	}
 	b := imapPickFields(imapHeaderBytes(m, p.HeaderOff, p.HeaderLen), s.fields, s.text == "HEADER.FIELDS")
+	if !utf8 && !isASCIIBytes(b) {
+		b = Header7Bit(b)
+	}
+	return bytes.NewReader(b), 0, int64(len(b))
+}
+
+// imapHeaderBlock is a whole header block.
+func imapHeaderBlock(m *Content, utf8 bool, p *Part) (r io.ReaderAt, off, n int64) {
+	if utf8 || p.HeaderLen > imapHeaderMax {
+		return m, p.HeaderOff, p.HeaderLen
+	}
+	b := imapHeaderBytes(m, p.HeaderOff, p.HeaderLen)
+	if !isASCIIBytes(b) {
+		b = Header7Bit(b)
+	}
 	return bytes.NewReader(b), 0, int64(len(b))
 }
 
@@ -392,7 +419,7 @@ func (s *imapSection) cut(n int64) (off, length int64) {
 
 // putSection writes the octets of a section, or NIL where the message has no such part.
 func (f *imapFetch) putSection(m *Content, it *imapWish) error {
-	r, start, n := it.section.open(m)
+	r, start, n := it.section.open(m, f.c.utf8)
 	if r == nil {
 		f.c.w.WriteString("NIL")
 		return nil

@@ -109,7 +109,7 @@ func (c *imapConn) cmdFetch(p *imapParser) error {
 	f := &imapFetch{c: c, since: -1}
 	p.space()
 	f.set = p.rest
-	f.uids = c.limit(p.set())
+	f.uids = p.set()
 	f.set = f.set[:len(f.set)-len(p.rest)]
 	p.space()
 	f.readItems(p)
@@ -132,8 +132,8 @@ func (c *imapConn) cmdFetch(p *imapParser) error {
 	if f.unknown {
 		return imapNo("UNKNOWN-CTE", "The transfer encoding is not known")
 	}
-	if f.lost > 0 {
-		return imapNo("EXPUNGEISSUED", fmt.Sprintf("%d of the messages are no longer there", f.lost))
+	if f.lost > 0 { // not NO, which would say that nothing came (RFC 9738 §3.1)
+		c.code, c.text = "EXPUNGEISSUED", fmt.Sprintf("%d of the messages are no longer there", f.lost)
 	}
 	return nil
 }
@@ -289,7 +289,11 @@ func (f *imapFetch) narrow() error {
 	}
 	if f.partial != nil {
 		f.uids = f.partial.of(f.uids)
+		if err := c.mayTake(f.uids); err != nil {
+			return err
+		}
 	}
+	f.uids = c.limit(f.uids)
 	if !f.vanished || f.set == "$" {
 		return nil
 	}

@@ -191,3 +191,48 @@ func TestFetchCutShort(t *testing.T) {
 		}
 	}
 }
+
+// TestFetchUTF8 sees what a client gets of raw text in headers, before and after it enables UTF-8.
+func TestFetchUTF8(t *testing.T) {
+	s := startServer(t)
+	putMail(t, s, "ann", "Archive", "From: Zoë <zoë@exämple.org>, b@exämple.org\nSubject: Grüße\nX-Plain: a\n  b\nContent-Type: text/plain; charset=utf-8; name=\"ä.txt\"\n\nschön\n")
+	c := dialIMAP(t, s, "ann")
+	c.ok("EXAMINE Archive")
+	from := `((NIL NIL "=?utf-8?q?Zo=C3=AB_zo=C3=AB=40ex=C3=A4mple=2Eorg?=" NIL)(NIL NIL NIL NIL)(NIL NIL "b" "xn--exmple-cua.org"))`
+	c.is("FETCH 1 ENVELOPE", `* 1 FETCH (ENVELOPE (NIL "=?utf-8?q?Gr=C3=BC=C3=9Fe?=" `+from+" "+from+" "+from+` NIL NIL NIL NIL NIL))`)
+	c.is("FETCH 1 BODY[HEADER.FIELDS (Subject X-Plain)]", "* 1 FETCH (BODY[HEADER.FIELDS (Subject X-Plain)] {57}\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nX-Plain: a\r\n  b\r\n\r\n)")
+	for _, l := range c.ok("FETCH 1 (BODYSTRUCTURE BODY[HEADER] BODY[1.MIME])") {
+		if !isASCII(l) {
+			t.Errorf("not ASCII: %q", l)
+		}
+	}
+	c.ok("ENABLE UTF8=ACCEPT")
+	from = `(("Zoë" NIL "zoë" "exämple.org")(NIL NIL "b" "exämple.org"))`
+	c.is("FETCH 1 ENVELOPE", `* 1 FETCH (ENVELOPE (NIL "Grüße" `+from+" "+from+" "+from+` NIL NIL NIL NIL NIL))`)
+	c.is("FETCH 1 BODY[HEADER.FIELDS (Subject)]", "* 1 FETCH (BODY[HEADER.FIELDS (Subject)] {20}\r\nSubject: Grüße\r\n\r\n)")
+	c.is("FETCH 1 BODYSTRUCTURE", `* 1 FETCH (BODYSTRUCTURE ("text" "plain" ("charset" "utf-8" "name" "ä.txt") NIL NIL "7bit" 8 1 NIL NIL NIL NIL))`)
+}
+
+func TestReadLimit(t *testing.T) {
+	s := startServer(t, "[limits]", "imap_messages = 2")
+	putMail(t, s, "ann", "INBOX", fetchPlain, fetchPlain, fetchPlain)
+	c := dialIMAP(t, s, "ann")
+	c.ok("EXAMINE INBOX")
+	for command, want := range map[string]string{
+		"UID FETCH 1:3 UID":                 "OK [MESSAGELIMIT 2 2]",
+		"UID FETCH 1:2 UID":                 "OK done",
+		"UID FETCH 1:* UID (PARTIAL -1:-3)": "NO [MESSAGELIMIT 2",
+		"SEARCH ALL":                        "OK [MESSAGELIMIT 2 2]",
+		"SORT (DATE) UTF-8 ALL":             "OK done",
+		"THREAD REFS UTF-8 ALL":             "OK done",
+	} {
+		if _, tagged := c.do(command); !strings.HasPrefix(tagged, want) {
+			t.Errorf("%s: %s", command, tagged)
+		}
+	}
+	c.is("UID SEARCH ALL", "* SEARCH 2 3")
+	c.is("UID SEARCH RETURN (SAVE) ALL")
+	c.is("UID SEARCH $", "* SEARCH 2 3")
+	c.is("UID SEARCH UIDAFTER 2", "* SEARCH 3")
+	c.is("UID SEARCH UIDBEFORE 3", "* SEARCH 1 2")
+}

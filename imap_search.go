@@ -429,17 +429,18 @@ func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
 	if s.scope == nil {
 		s.box, s.uids = s.c.mbox, s.c.uids
 	}
-	progress := s.c.progress(len(s.uids))
-	err = s.c.srv.store.Search(s.box.ID, s.uids, s.query, func(f []Found) error {
+	uids := s.query.Narrow(s.uids)
+	if s.name == "SEARCH" { // what is searched counts, not what is found; SORT and THREAD make no sense of a part (RFC 9738 §3.1, §3.3)
+		uids = s.c.limit(uids)
+	}
+	progress := s.c.progress(len(uids))
+	err = s.c.srv.store.Search(s.box.ID, uids, s.query, func(f []Found) error {
 		for _, m := range f {
 			found = append(found, m.UID)
 			highest = max(highest, m.ModSeq)
 		}
 		return progress.step(searchSlice, time.Now())
 	})
-	if s.name == "SEARCH" { // the order of SORT and THREAD makes no sense of a part (RFC 9738 §3.3)
-		found = s.c.limit(found)
-	}
 	return found, highest, err
 }
 

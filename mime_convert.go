@@ -416,6 +416,14 @@ func (c *converter) fields(s, charset string) {
 	}
 }
 
+// Header7Bit is a header block with raw text in ASCII, as To7Bit writes it; fields that need nothing stay octet for octet.
+func Header7Bit(block []byte) []byte {
+	var b bytes.Buffer
+	c := converter{w: &lineWriter{w: &b}}
+	c.fields(string(block), ParseHeader(block).charset())
+	return b.Bytes()
+}
+
 // headerConverter writes the fields of one block.
 type headerConverter struct {
 	hop     NextHop

@@ -105,6 +105,25 @@ func (q *Query) Leaves() int {
 	return n
 }
 
+// Narrow leaves those of the sorted uids that the query's own UID sets allow.
+func (q *Query) Narrow(uids []UID) []UID {
+	switch q.Op {
+	case QueryAnd:
+		for _, k := range q.Kids {
+			uids = k.Narrow(uids)
+		}
+	case QueryUIDs, QueryUIDRange:
+		var in []UID
+		for _, u := range uids {
+			if q.rowVerdict(&Message{UID: u}) == isTrue {
+				in = append(in, u)
+			}
+		}
+		return in
+	}
+	return uids
+}
+
 // Search calls fn with those of uids, which must be sorted, that are in the mailbox (tombstones of which the caller has not
 // been told included) and satisfy the query, some at a time and in order. An error of fn ends it. Memory is bounded by a
 // slice, whatever the size of mailbox and messages.
