@@ -62,6 +62,9 @@ type Config struct {
 
 	Routes map[string]Route `toml:"routes"`
 
+	Devices []OldDevice `toml:"device"`
+	Fetch   []Fetch     `toml:"fetch"`
+
 	Queue struct {
 		Retry    Duration `toml:"retry"`
 		RetryMax Duration `toml:"retry_max"`
@@ -334,6 +337,9 @@ func (c *Config) check() error {
 		if n.Bits() == 0 {
 			return keyFault("relay.networks", "%s would let the whole world send through this machine", n)
 		}
+	}
+	if err := c.checkDevices(); err != nil {
+		return err
 	}
 	return c.checkOutbound()
 }

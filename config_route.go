@@ -4,6 +4,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 )
@@ -114,6 +115,20 @@ func (r *Route) table(t map[string]any) (err error) {
 		}
 	}
 	return nil
+}
+
+// routeHostPort adds the port that is usual; "" when it is no host at all.
+func routeHostPort(s, port string) string {
+	if host, p, err := net.SplitHostPort(s); err == nil {
+		if host == "" || p == "" {
+			return ""
+		}
+		return s
+	}
+	if s == "" || strings.ContainsAny(s, " /") {
+		return ""
+	}
+	return net.JoinHostPort(strings.Trim(s, "[]"), port)
 }
 
 // String is the same for routes that can share a connection.

@@ -14,6 +14,11 @@ import (
 
 const checkDNS = 3 * time.Second // for the DNS to answer at all
 
+func checkDevice(st *Store, name string) (n int64, last time.Time, err error) {
+	err = st.Read(func(tx *Tx) (err error) { n, last, err = tx.DeviceUse(name); return err })
+	return n, last, err
+}
+
 // check prints a line for each thing it looked at and fails if one of them keeps mail from working.
 func (c *command) check(args []string) error {
 	if len(args) > 0 {
@@ -50,6 +55,10 @@ func (c *command) check(args []string) error {
 			note("clock", fmt.Sprintf("the system says %s, which is before this program was built or last ran; %s is used", time.Now().Format(time.DateTime), st.Now().Format(time.DateTime)))
 		} else {
 			say("clock", nil, st.Now().Format(time.RFC1123Z))
+		}
+		for _, d := range cfg.Devices {
+			n, last, err := checkDevice(st, d.Name)
+			say("device", err, fmt.Sprintf("%s: %d messages, the last at %s", d.Name, n, last.Format(time.DateTime)))
 		}
 		t, err := LoadTLS(cfg, st, c.logger())
 		say("tls", err, "")

@@ -46,11 +46,40 @@ type Server struct {
 	busy    map[UserID]bool    // maildrops that a POP3 session has locked
 	sent    map[int64]int64    // sizes that POP3 had to find out, see popConn.size
 
+	devices map[string]*deviceUse // how much each [[device]] may send just now; guarded by mu
+
 	// turn has the queue hand over what waits for the domains on a connection that the other side opened (ATRN); false
 	// when it is on its way already. nil until the queue runs. Guarded by mu.
 	turn func(nc net.Conn, host string, domains []string) bool
 
 	recent *logMemory // the last lines of log
+}
+
+// deviceUse is a bucket that fills with the device's rate and holds a tenth of an hour's messages at least.
+type deviceUse struct {
+	left float64
+	at   time.Time
+}
+
+// deviceMay counts a message of a device and says whether it is within its rate.
+func (s *Server) deviceMay(d *OldDevice) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	most, now := max(float64(d.Rate)/10, 1), time.Now()
+	if s.devices == nil {
+		s.devices = map[string]*deviceUse{}
+	}
+	u := s.devices[d.Name]
+	if u == nil {
+		u = &deviceUse{left: most, at: now}
+		s.devices[d.Name] = u
+	}
+	u.left, u.at = min(most, u.left+now.Sub(u.at).Hours()*float64(d.Rate)), now
+	if u.left < 1 {
+		return false
+	}
+	u.left--
+	return true
 }
 
 // service is one kind of listener; the table of them is in main.go.
@@ -266,7 +295,11 @@ func (c *conn) skipLine(max int) error {
 }
 
 func (c *conn) handshake() error {
-	tc := tls.Server(c.net, c.srv.tls.MailConfig(c.svc.name))
+	cfg := c.srv.tls.MailConfig(c.svc.name)
+	if d := c.srv.cfg.device(c.remote); d != nil && d.OldTLS {
+		cfg = oldTLS(cfg)
+	}
+	tc := tls.Server(c.net, cfg)
 	tc.SetDeadline(time.Now().Add(loginTimeout))
 	ctx, cancel := context.WithTimeout(c.srv.stop, loginTimeout)
 	defer cancel()
@@ -276,6 +309,16 @@ func (c *conn) handshake() error {
 	tc.SetDeadline(time.Time{})
 	c.net, c.secure = tc, true
 	return nil
+}
+
+// oldTLS is a configuration for devices of another time.
+func oldTLS(cfg *tls.Config) *tls.Config {
+	cfg = cfg.Clone()
+	cfg.MinVersion, cfg.CipherSuites = tls.VersionTLS10, nil
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		cfg.CipherSuites = append(cfg.CipherSuites, s.ID)
+	}
+	return cfg
 }
 
 // startTLS begins TLS after the client has been told to go ahead. Octets that the client sent before are an attack or a
@@ -292,9 +335,9 @@ func (c *conn) startTLS() error {
 	return nil
 }
 
-// mayLogIn says whether passwords may cross this connection: under TLS, or from a [auth] plaintext network.
+// mayLogIn says whether passwords may cross this connection: under TLS, from a [auth] plaintext network, or from a device.
 func (c *conn) mayLogIn() bool {
-	return c.secure || contains(c.srv.cfg.Auth.Plaintext, c.remote)
+	return c.secure || contains(c.srv.cfg.Auth.Plaintext, c.remote) || c.srv.cfg.device(c.remote) != nil
 }
 
 // binding is the channel binding tls-exporter (RFC 9266 §2), nil without TLS 1.3.

@@ -44,11 +44,12 @@ const (
 type smtpConn struct {
 	*conn
 	role     smtpRole
-	helo     string // the client's name, "" before HELO
-	esmtp    bool   // it said EHLO or LHLO
-	user     *User  // who logged in
-	mail     *Mail  // the transaction, from MAIL to the end of the content
-	size     int64  // what MAIL said of it, 1 if nothing
+	helo     string     // the client's name, "" before HELO
+	esmtp    bool       // it said EHLO or LHLO
+	user     *User      // who logged in
+	device   *OldDevice // which of [[device]] it is, nil none
+	mail     *Mail      // the transaction, from MAIL to the end of the content
+	size     int64      // what MAIL said of it, 1 if nothing
 	bdat     *smtpIncoming
 	bad      int
 	refused  int
@@ -122,6 +123,9 @@ func (s *Server) serveSMTP(nc *conn) {
 		c.role = smtpSubmit
 	case "lmtp":
 		c.role = smtpLMTP
+	}
+	if c.role != smtpLMTP {
+		c.device = s.cfg.device(nc.remote)
 	}
 	defer c.reset()
 	proto := "ESMTP"

@@ -42,14 +42,37 @@ func (c *smtpConn) cmdMail(arg string) smtpReply {
 	if r := c.checkSender(m, size); r.code != 0 {
 		return r
 	}
+	if c.device != nil {
+		if !c.srv.deviceMay(c.device) {
+			c.log.Warn("device sends too much", "device", c.device.Name, "rate", c.device.Rate)
+			return smtpReply{452, fmt.Sprintf("4.7.1 More than %d messages an hour", c.device.Rate)}
+		}
+		c.fromDevice(m)
+	}
 	m.ID = newMailID()
 	c.mail, c.size = m, max(size, 1)
 	return smtpReply{250, "2.1.0 " + from.Path() + " OK"}
 }
 
-// trusted says whether the client may send to other domains: it has logged in, or its network is one of [relay].
+// trusted says whether the client may send to other domains: it has logged in, it is a device, or its network is one of
+// [relay].
 func (c *smtpConn) trusted() bool {
-	return c.role != smtpLMTP && (c.user != nil || contains(c.srv.cfg.Relay.Networks, c.remote))
+	return c.role != smtpLMTP && (c.user != nil || c.device != nil || contains(c.srv.cfg.Relay.Networks, c.remote))
+}
+
+// fromDevice makes a message one of the device's: its sender, and a line for `postino check`.
+func (c *smtpConn) fromDevice(m *Mail) {
+	d := c.device
+	if a, err := ParseAddr(d.Sender); err == nil {
+		m.From, m.Login = a, nil
+	}
+	m.Also = func(tx *Tx, _ Blob) error {
+		n, _, err := tx.DeviceUse(d.Name)
+		if err != nil {
+			return err
+		}
+		return tx.SetSetting("device "+d.Name, fmt.Appendf(nil, "%d %d", n+1, tx.s.Now().Unix()))
+	}
 }
 
 // smtpPath parses what MAIL and RCPT have in common.
@@ -544,7 +567,7 @@ func (c *smtpConn) take(m *Mail, in *smtpIncoming) smtpReply {
 	case in.err != nil:
 		c.log.Info("content refused", "msg", m.ID, "from", m.From, "size", in.size, "err", in.err)
 		return c.fault(in.err)
-	case (in.bare || in.cr) && (m.Flags&MailBinary == 0 || in.spool.Tree().HeaderUgly):
+	case (in.bare || in.cr) && c.device == nil && (m.Flags&MailBinary == 0 || in.spool.Tree().HeaderUgly):
 		c.log.Info("content refused", "msg", m.ID, "from", m.From, "err", "bare CR or LF")
 		return smtpBare
 	}

@@ -457,6 +457,19 @@ func (tx *Tx) QueueReady(domain string) (n int, err error) {
 	return n, err
 }
 
+// DeviceUse says how many messages a device has sent, and when the last one; nothing for one that has sent none.
+func (tx *Tx) DeviceUse(name string) (n int64, last time.Time, err error) {
+	v, err := tx.Setting("device " + name)
+	if errors.Is(err, ErrNotFound) {
+		return 0, last, nil
+	}
+	var at int64
+	if _, serr := fmt.Sscanf(string(v), "%d %d", &n, &at); err == nil {
+		err = serr
+	}
+	return n, time.Unix(at, 0), err
+}
+
 // BundleNext returns the first message after the item with the given ID that can go into a bundle for a domain, with its
 // recipients there: those not on hold, and those that are in a bundle already and have no receipt. ErrNotFound at the end.
 func (tx *Tx) BundleNext(domain string, after int64) (q QueueItem, err error) {
