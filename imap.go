@@ -29,6 +29,7 @@ const (
 	imapLineAfter  = 64 << 10         // and after
 	imapIdle       = 30 * time.Minute // until an idle client is logged out (RFC 9051 §5.4 wants at least that)
 	imapBadMax     = 10               // commands in a row that can't be understood
+	imapIDMax      = 500              // octets of what a client says of itself that are logged
 )
 
 // imapCommand is one row of the command table. While a command that uses sequence numbers runs, the client must not be
@@ -296,9 +297,17 @@ func (c *imapConn) nextCommand() (string, error) {
 // nextLine reads a line: the first one of a command, or the next one after a literal.
 func (c *imapConn) nextLine() (string, error) {
 	if c.state == imapNotAuth {
-		return c.conn.line(imapLineBefore, loginTimeout-time.Since(c.started))
+		return c.conn.line(imapLineBefore, c.timeLimit(imapIdle))
 	}
-	return c.conn.line(imapLineAfter, imapIdle)
+	return c.conn.line(imapLineAfter, c.timeLimit(imapIdle))
+}
+
+// timeLimit is how long to wait for the client; one that has not logged in has one time for all it does.
+func (c *imapConn) timeLimit(d time.Duration) time.Duration {
+	if c.state == imapNotAuth {
+		return min(d, loginTimeout-time.Since(c.started))
+	}
+	return d
 }
 
 // bye is the last word to a client whose connection can't go on because of err, and does nothing for one whose can.
@@ -563,7 +572,8 @@ func (c *imapConn) cmdID(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	c.log.Info("imap client", "user", c.user.Name, "id", strings.Join(said, " "))
+	id := strings.Join(said, " ")
+	c.log.Info("imap client", "user", c.user.Name, "id", id[:min(len(id), imapIDMax)])
 	c.putf("* ID (\"name\" \"Postino\")\r\n")
 	return nil
 }

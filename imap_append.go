@@ -44,7 +44,6 @@ func (c *imapConn) cmdAppend(p *imapParser) error {
 	if err != nil && p.err == nil {
 		p.refuse(err)
 	}
-	defer c.srv.store.Announce()()
 	for p.err == nil && (len(all) == 0 || p.rest != "") {
 		if most := min(imapAppendMax, c.srv.cfg.Limits.IMAPMessages); len(all) == most {
 			p.refuse(imapNo(fmt.Sprintf("MESSAGELIMIT %d", most), "Too many messages for one command")) // RFC 9738 §3.1

@@ -504,6 +504,9 @@ func (n *imapNotify) tellMeta(c *imapConn, entries []imapEntry) error {
 
 // await waits until the client has sent something, and tells the news that come in between.
 func (c *imapConn) await(d time.Duration, tell func() error) error {
+	if c.r.Buffered() > 0 {
+		return nil // the news come at the end of the next command
+	}
 	ready := make(chan error, 1)
 	c.wait(d)
 	go func() {

@@ -19,11 +19,12 @@ import (
 )
 
 const (
-	imapLiteralBefore = 1 << 10   // octets of a literal before login
-	imapLiteralMax    = 100 << 10 // octets of a literal that is not a message
-	imapCommandMax    = 1 << 20   // octets of all lines and literals of a command, messages not counted
-	imapNesting       = 50        // parentheses in parentheses
-	imapListMax       = 10_000    // items of one list
+	imapLiteralBefore = 1 << 10         // octets of a literal before login
+	imapLiteralMax    = 100 << 10       // octets of a literal that is not a message
+	imapCommandMax    = 1 << 20         // octets of all lines and literals of a command, messages not counted
+	imapLiteralWait   = 5 * time.Minute // for 32 KiB of a literal
+	imapNesting       = 50              // parentheses in parentheses
+	imapListMax       = 10_000          // items of one list
 )
 
 // imapParser reads the arguments of one command. It keeps the first error and then yields zero values, so a command
@@ -230,7 +231,7 @@ func (p *imapParser) readLiteral(w io.Writer, n int64, sync bool) {
 	var failed error
 	buf := make([]byte, min(n, 32<<10))
 	for left := n; left > 0; {
-		p.c.wait(imapIdle)
+		p.c.wait(p.c.timeLimit(imapLiteralWait))
 		k, err := io.ReadFull(p.c.r, buf[:min(left, int64(len(buf)))])
 		if err != nil {
 			p.refuse(cmp.Or(p.c.lost(err), imapErrLost))
@@ -506,7 +507,19 @@ func (c *imapConn) decodeName(s string) (string, error) {
 	if !utf8.ValidString(s) {
 		return "", imapBad("The mailbox name is not valid UTF-8")
 	}
-	return imapInbox(norm.NFC.String(s)), nil
+	return imapCanonical(norm.NFC.String(s)), nil
+}
+
+// imapCanonical writes INBOX in capitals, and the addresses of other users small.
+func imapCanonical(name string) string {
+	if first, rest, _ := strings.Cut(name, "/"); first == imapOthers && rest != "" {
+		who, local, more := strings.Cut(rest, "/")
+		if more {
+			local = "/" + imapInbox(local)
+		}
+		return first + "/" + strings.ToLower(who) + local
+	}
+	return imapInbox(name)
 }
 
 // imapInbox writes INBOX in capitals, also as a parent (RFC 9051 §5.1).

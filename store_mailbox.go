@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 type (
@@ -72,9 +74,9 @@ func CheckMailboxName(name string) error {
 	return nil
 }
 
-// MailboxByName finds an owner's mailbox. The name must have INBOX in capitals.
+// MailboxByName finds an owner's mailbox. The name must have INBOX in capitals; names are stored and compared in NFC.
 func (tx *Tx) MailboxByName(owner UserID, name string) (m Mailbox, err error) {
-	err = tx.one(`SELECT `+mailboxColumns+` FROM mailboxes WHERE owner=? AND name=?`, []any{owner, name}, mailboxDest(&m)...)
+	err = tx.one(`SELECT `+mailboxColumns+` FROM mailboxes WHERE owner=? AND name=?`, []any{owner, norm.NFC.String(name)}, mailboxDest(&m)...)
 	return m, err
 }
 
@@ -103,6 +105,7 @@ func (tx *Tx) Mailboxes(owner UserID) (all []Mailbox, err error) {
 
 // CreateMailbox makes one mailbox; parents are the caller's business. ErrExists, or ErrMailboxName and why.
 func (tx *Tx) CreateMailbox(owner UserID, name, special string) (Mailbox, error) {
+	name = norm.NFC.String(name)
 	if err := CheckMailboxName(name); err != nil {
 		return Mailbox{}, err
 	}
@@ -142,6 +145,7 @@ func (tx *Tx) SetSpecial(m Mailbox, special string) error {
 
 // RenameMailbox renames one mailbox, without its children. ErrExists, or ErrMailboxName and why.
 func (tx *Tx) RenameMailbox(m Mailbox, name string) error {
+	name = norm.NFC.String(name)
 	if err := CheckMailboxName(name); err != nil {
 		return err
 	}
@@ -163,6 +167,7 @@ func (tx *Tx) DeleteMailbox(m Mailbox) error {
 
 // Subscribe adds a name to the user's subscriptions or removes it. The mailbox need not exist (RFC 9051 §6.3.7).
 func (tx *Tx) Subscribe(user UserID, name string, on bool) (err error) {
+	name = norm.NFC.String(name)
 	if on {
 		if err := CheckMailboxName(name); err != nil {
 			return err
