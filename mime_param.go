@@ -329,7 +329,7 @@ func formatParam(p Param) []string {
 		return []string{`name="` + words.String() + `"`}
 	}
 	if isPrintableASCII(p.Value) && len(p.Value) <= maxSection && !strings.Contains(p.Value, "=?") {
-		if isMIMEToken(p.Value) {
+		if isMIMEToken(p.Value) && !strings.ContainsAny(p.Value, "*'%") { // RFC 2231 made these special
 			return []string{p.Name + "=" + p.Value}
 		}
 		return []string{p.Name + "=" + quoteString(p.Value)}

@@ -450,14 +450,27 @@ func flowText(text string) string {
 		if line != "-- " { // the signature separator keeps its space (§4.3)
 			line = strings.TrimRight(line, " ")
 		}
-		quoted := strings.TrimLeft(line, ">")
-		quote := line[:len(line)-len(quoted)]
-		if quote != "" {
-			quoted = strings.TrimPrefix(quoted, " ")
-		}
-		flowLine(&b, quote, quoted)
+		depth, rest := quoteDepth(line)
+		flowLine(&b, strings.Repeat(">", depth), rest)
 	}
 	return b.String()
+}
+
+// quoteDepth counts the quote marks, "> >" as well as ">>", and takes them off with the
+// space behind them.
+func quoteDepth(line string) (depth int, rest string) {
+	for rest = line; ; {
+		switch {
+		case strings.HasPrefix(rest, ">"):
+			depth, rest = depth+1, rest[1:]
+		case depth > 0 && strings.HasPrefix(rest, " >"):
+			rest = rest[1:]
+		case depth > 0:
+			return depth, strings.TrimPrefix(rest, " ")
+		default:
+			return 0, line
+		}
+	}
 }
 
 // flowLine writes one paragraph at its quote depth.

@@ -250,6 +250,7 @@ func TestFlowed(t *testing.T) {
 		" led by a space":                  "  led by a space",
 		"From here":                        " From here",
 		"> quoted":                         "> quoted",
+		"> > old style":                    ">> old style",
 		">no space":                        "> no space",
 		">> twice\n>":                      ">> twice\n>",
 		"-- \nAnn":                         "-- \nAnn",
