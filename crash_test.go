@@ -66,7 +66,7 @@ func TestCrash(t *testing.T) {
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "mail.toml")
-	os.WriteFile(config, []byte("[listen]\nsmtp = [\"127.0.0.1:0\"]\n[limits]\nper_address = 100\n"), 0o600)
+	os.WriteFile(config, []byte("[mdns]\nenabled = false\n[listen]\nsmtp = [\"127.0.0.1:0\"]\n[limits]\nper_address = 100\n"), 0o600)
 	add := selfCommand("-config", config, "user", "add", "ann@home.arpa")
 	add.Stdin = strings.NewReader("secret\n")
 	if out, err := add.CombinedOutput(); err != nil {

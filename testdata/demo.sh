@@ -36,6 +36,8 @@ write_config() {
   cat > "$work/lab$n/mail.toml" <<TOML
 hostname = "mx.lab$n.arpa"
 domains = ["lab$n.arpa"]
+[mdns]
+enabled = false
 [listen]
 smtp = ["127.0.0.1:${n}2525"]
 submission = ["127.0.0.1:${n}2587"]

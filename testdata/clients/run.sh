@@ -20,6 +20,8 @@ have() { command -v "$1" >/dev/null || { echo "SKIPPED: $1 is not installed"; re
 
 cat > "$work/mail.toml" <<TOML
 hostname = "localhost"
+[mdns]
+enabled = false
 [listen]
 smtp = ["127.0.0.1:42525"]
 submission = ["127.0.0.1:42587"]
