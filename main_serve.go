@@ -49,6 +49,7 @@ func (c *command) serve(args []string) error {
 		return err
 	}
 	s.runQueue()
+	s.runFetch()
 	s.wg.Go(s.runMDNS)
 	if err := c.welcome(s); err != nil {
 		s.Shutdown()

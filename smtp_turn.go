@@ -2,7 +2,9 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -151,4 +153,17 @@ func (c *smtpConn) turnRound(domains []string, n int) {
 	if !turn(c.net, c.helo, domains) {
 		c.log.Info("ATRN", "err", "the mail is on its way by another connection")
 	}
+}
+
+// serveTurned is the other end of ATRN: we have called, and are the server on the connection now.
+func (s *Server) serveTurned(nc net.Conn, secure bool) {
+	c := &conn{srv: s, net: nc, svc: &service{name: "smtp"}, id: s.serial.Add(1), remote: remoteAddr(nc), started: time.Now(), secure: secure}
+	c.log = s.log.With("conn", c.id, "proto", "atrn")
+	s.mu.Lock()
+	s.conns[c] = true
+	s.mu.Unlock()
+	defer c.close()
+	c.r, c.w = bufio.NewReader(c), bufio.NewWriter(c)
+	s.serveSMTP(c)
+	c.w.Flush()
 }

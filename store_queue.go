@@ -38,6 +38,8 @@ CREATE TABLE destinations(
   error TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE INDEX destinations_next ON destinations(next) WHERE next IS NOT NULL;
 
+CREATE TABLE fetched(account TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY(account,uid)) WITHOUT ROWID;
+
 CREATE TABLE bundled(key TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 `
 
@@ -455,6 +457,30 @@ func (tx *Tx) QueueReady(domain string) (n int, err error) {
 	}
 	_, err = tx.exec(`UPDATE recipients SET next=? WHERE domain=? AND hold=0 AND next>?`, now, domain, now)
 	return n, err
+}
+
+// Fetched lists the names of an account's messages that have been fetched.
+func (tx *Tx) Fetched(account string) (uids map[string]bool, err error) {
+	uids = map[string]bool{}
+	err = tx.each(`SELECT uid FROM fetched WHERE account=?`, []any{account}, func(scan func(...any) error) error {
+		var u string
+		err := scan(&u)
+		uids[u] = true
+		return err
+	})
+	return uids, err
+}
+
+// SetFetched remembers a message.
+func (tx *Tx) SetFetched(account, uid string) error {
+	_, err := tx.exec(`INSERT OR IGNORE INTO fetched(account,uid) VALUES(?,?)`, account, uid)
+	return err
+}
+
+// ForgetFetched forgets a message, or with "" all of the account's.
+func (tx *Tx) ForgetFetched(account, uid string) error {
+	_, err := tx.exec(`DELETE FROM fetched WHERE account=?1 AND (?2='' OR uid=?2)`, account, uid)
+	return err
 }
 
 // DeviceUse says how many messages a device has sent, and when the last one; nothing for one that has sent none.

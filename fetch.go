@@ -1,0 +1,374 @@
+// Fetching: mail from people's accounts elsewhere (POP3, IMAP), and calls for a domain's mail (ETRN, ATRN).
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/textproto"
+	"os"
+	"strings"
+	"time"
+)
+
+const (
+	fetchTime    = 2 * time.Minute // for an answer, or for 64 KB of one
+	fetchLine    = 64 << 10        // octets of an answer's line
+	fetchMost    = 500             // messages in one go; the rest comes with the next
+	fetchMaxWait = 6 * time.Hour   // between looks at an account that fails
+	fetchList    = 100_000         // messages listed in an account
+)
+
+// fetchRefusal is a server's no.
+type fetchRefusal struct{ text string }
+
+func (e *fetchRefusal) Error() string { return "the server says: " + e.text }
+
+// runFetch starts a goroutine for each entry of [[fetch]]. They end when the server stops.
+func (s *Server) runFetch() {
+	for i := range s.cfg.Fetch {
+		f := &s.cfg.Fetch[i]
+		s.wg.Go(func() { s.fetchAgain(f) })
+	}
+}
+
+// fetchAgain looks at an account now and then, less often while that fails.
+func (s *Server) fetchAgain(f *Fetch) {
+	every := time.Duration(f.Every)
+	for wait := time.Duration(0); ; {
+		select {
+		case <-time.After(wait):
+		case <-s.stop.Done():
+			return
+		}
+		n, err := s.fetch(f)
+		switch {
+		case s.stop.Err() != nil:
+			return
+		case err != nil:
+			wait = min(max(2*wait, every), max(fetchMaxWait, every))
+			s.log.Warn("fetch", "account", f.Name(), "messages", n, "next", wait, "err", err)
+		default:
+			wait = every
+			if n > 0 {
+				s.log.Info("fetched", "account", f.Name(), "messages", n)
+			}
+			if n == fetchMost {
+				wait = time.Second
+			}
+		}
+	}
+}
+
+// fetch looks at an account once and returns how many messages it brought.
+func (s *Server) fetch(f *Fetch) (n int, err error) {
+	switch f.Protocol {
+	case "etrn", "atrn":
+		return 0, s.fetchCall(f)
+	}
+	c, err := s.fetchDial(f)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	if f.Protocol == "pop3" {
+		return c.pop3()
+	}
+	return c.imap()
+}
+
+// fetchConn is a connection to somebody's server. It belongs to one goroutine.
+type fetchConn struct {
+	s        *Server
+	f        *Fetch
+	nc       net.Conn
+	r        *bufio.Reader
+	password string
+	release  func() bool
+	tag      int // IMAP
+}
+
+func (s *Server) fetchDial(f *Fetch) (*fetchConn, error) {
+	password, err := os.ReadFile(s.cfg.Path(f.PasswordFile))
+	if err != nil {
+		return nil, err
+	}
+	nc, err := s.dial(s.stop, "tcp", f.Server)
+	if err != nil {
+		return nil, err
+	}
+	line, _, _ := strings.Cut(string(password), "\n")
+	c := &fetchConn{s: s, f: f, nc: nc, password: strings.TrimRight(line, "\r")}
+	c.release = context.AfterFunc(s.stop, func() { c.nc.Close() })
+	c.r = bufio.NewReaderSize(c, fetchLine)
+	if f.implicitTLS() {
+		if err := c.startTLS(); err != nil {
+			c.close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// implicitTLS goes by the port when the entry does not say (RFC 8314 §3).
+func (f *Fetch) implicitTLS() bool {
+	_, port, _ := net.SplitHostPort(f.Server)
+	return f.TLS == "tls" || f.TLS == "" && (port == "993" || port == "995" || port == "465")
+}
+
+func (c *fetchConn) startTLS() error {
+	if c.r.Buffered() > 0 {
+		return errors.New("the server sent something in front of the TLS handshake")
+	}
+	host, _, _ := net.SplitHostPort(c.f.Server)
+	tc := tls.Client(c.nc, &tls.Config{ServerName: host, InsecureSkipVerify: c.f.AnyCert, MinVersion: tls.VersionTLS12})
+	c.nc.SetDeadline(time.Now().Add(fetchTime))
+	if err := tc.HandshakeContext(c.s.stop); err != nil {
+		return fmt.Errorf("TLS: %w", err)
+	}
+	c.nc = tc
+	c.r.Reset(c)
+	return nil
+}
+
+// Read is the buffer's way to the network.
+func (c *fetchConn) Read(p []byte) (int, error) {
+	c.nc.SetDeadline(time.Now().Add(fetchTime))
+	return c.nc.Read(p)
+}
+
+func (c *fetchConn) close() {
+	c.release()
+	c.nc.Close()
+}
+
+func (c *fetchConn) say(line string) error {
+	c.nc.SetDeadline(time.Now().Add(fetchTime))
+	_, err := io.WriteString(c.nc, line+"\r\n")
+	return err
+}
+
+func (c *fetchConn) line() (string, error) {
+	l, err := c.r.ReadSlice('\n')
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return strings.TrimRight(string(l), "\r\n"), err
+}
+
+// take delivers a message that was fetched, and remembers its name on the server in the same transaction: nothing comes
+// twice, and nothing is lost when the connection or the power is cut.
+func (c *fetchConn) take(sp *Spool, remember func(tx *Tx) error) error {
+	to, err := ParseAddr(c.f.To)
+	if err != nil {
+		return err
+	}
+	host, _, _ := net.SplitHostPort(c.f.Server)
+	m := &Mail{To: []Rcpt{{Addr: to}}, Body: sp, Also: func(tx *Tx, _ Blob) error { return remember(tx) },
+		Trace: fmt.Sprintf("from %s by %s\r\n\twith %s", strings.Trim(host, "[]"), c.s.asciiHost(), strings.ToUpper(c.f.Protocol))}
+	head, err := sp.Head()
+	if err != nil {
+		return err
+	}
+	if from, _, err := ParsePath(ParseHeader(head).Get("Return-Path")); err == nil {
+		m.From = from
+	}
+	if err := c.s.accept(m); err != nil {
+		return fmt.Errorf("deliver to %s: %w", to, err)
+	}
+	c.s.log.Info("message taken", "msg", m.ID, "from", m.From, "rcpt", to, "size", sp.Size(), "account", c.f.Name())
+	return nil
+}
+
+// pop3 is a POP3 session (RFC 1939): what UIDL names and was not fetched before is fetched.
+func (c *fetchConn) pop3() (n int, err error) {
+	if _, err := c.popReply(""); err != nil {
+		return 0, err
+	}
+	if c.f.TLS == "starttls" || c.f.TLS == "" && !c.f.implicitTLS() {
+		if _, err := c.popReply("STLS"); err != nil {
+			return 0, fmt.Errorf("the password is not sent without TLS (tls = \"none\" would): %w", err)
+		}
+		if err := c.startTLS(); err != nil {
+			return 0, err
+		}
+	}
+	for _, cmd := range []string{"USER " + c.f.User, "PASS " + c.password, "UIDL"} {
+		if _, err := c.popReply(cmd); err != nil {
+			return 0, err
+		}
+	}
+	list, err := c.popList()
+	if err != nil {
+		return 0, err
+	}
+	var known map[string]bool
+	err = c.s.store.Read(func(tx *Tx) (err error) { known, err = tx.Fetched(c.f.Name()); return err })
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range list {
+		if !known[m.uid] {
+			if n >= fetchMost || c.s.stop.Err() != nil {
+				break
+			}
+			ok, err := c.popRetr(m.number, m.uid)
+			if err != nil {
+				return n, err
+			}
+			if !ok {
+				continue
+			}
+			n++
+		}
+		if c.f.Delete {
+			if _, err := c.popReply("DELE " + m.number); err != nil {
+				return n, err
+			}
+		}
+	}
+	_, err = c.popReply("QUIT") // deletes now
+	if err == nil {
+		err = c.popForget(list, known)
+	}
+	return n, err
+}
+
+// popReply sends a command and reads its status line; "" only reads.
+func (c *fetchConn) popReply(cmd string) (string, error) {
+	if cmd != "" {
+		if strings.ContainsAny(cmd, "\r\n") {
+			return "", errors.New("a name or password with a line end")
+		}
+		if err := c.say(cmd); err != nil {
+			return "", err
+		}
+	}
+	l, err := c.line()
+	if err == nil && !strings.HasPrefix(l, "+OK") {
+		err = &fetchRefusal{smtpPrintable([]byte(l))}
+	}
+	return l, err
+}
+
+type popListed struct{ number, uid string }
+
+// popList reads UIDL's answer (RFC 1939 §7).
+func (c *fetchConn) popList() (list []popListed, err error) {
+	for {
+		l, err := c.line()
+		if err != nil {
+			return nil, err
+		}
+		if l == "." {
+			return list, nil
+		}
+		number, uid, ok := strings.Cut(l, " ")
+		if !ok || len(list) >= fetchList || strings.Trim(number, "0123456789") != "" || number == "" {
+			return nil, &fetchRefusal{"a list that makes no sense: " + smtpPrintable([]byte(l))}
+		}
+		list = append(list, popListed{number, strings.TrimSpace(uid)})
+	}
+}
+
+// popRetr fetches one message. false: it is bigger than messages may be here, and stays where it is.
+func (c *fetchConn) popRetr(number, uid string) (bool, error) {
+	if _, err := c.popReply("RETR " + number); err != nil {
+		return false, err
+	}
+	sp := c.s.store.NewSpool(int64(c.s.cfg.Limits.Message))
+	defer sp.Close()
+	body := textproto.NewReader(c.r).DotReader()
+	_, err := io.Copy(&crlfWriter{w: sp}, body)
+	if errors.Is(err, ErrTooBig) {
+		c.s.log.Warn("fetch", "account", c.f.Name(), "uid", uid, "err", err)
+		_, err = io.Copy(io.Discard, body)
+		return false, err
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, c.take(sp, func(tx *Tx) error { return tx.SetFetched(c.f.Name(), uid) })
+}
+
+// popForget forgets the names of messages that are no longer on the server.
+func (c *fetchConn) popForget(list []popListed, known map[string]bool) error {
+	for _, m := range list {
+		delete(known, m.uid)
+	}
+	if len(known) == 0 {
+		return nil
+	}
+	return c.s.store.Write(func(tx *Tx) error {
+		for uid := range known {
+			if err := tx.ForgetFetched(c.f.Name(), uid); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// fetchCall asks a server for the mail of our domains: over its route to us (ETRN, RFC 1985), or on this connection
+// (ATRN, RFC 2645), on which we are the server from then on.
+func (s *Server) fetchCall(f *Fetch) error {
+	h := hop{host: f.Server, addr: f.Server, user: f.User, verify: f.User != "" && !f.AnyCert}
+	if host, _, err := net.SplitHostPort(f.Server); err == nil {
+		h.host = host
+	}
+	switch {
+	case f.implicitTLS():
+		h.tls = hopTLSFirst
+	case f.TLS == "none":
+		h.tls = hopPlain
+	case f.User != "":
+		h.tls = hopTLSMust
+	}
+	if f.User != "" {
+		b, err := os.ReadFile(s.cfg.Path(f.PasswordFile))
+		if err != nil {
+			return err
+		}
+		h.password, _, _ = strings.Cut(strings.TrimRight(string(b), "\r\n"), "\n")
+	}
+	c, err := s.smtpDial(h)
+	if err != nil {
+		return err
+	}
+	if f.Protocol == "atrn" {
+		return s.fetchTurned(c, f)
+	}
+	defer c.quit()
+	for _, d := range f.Domains {
+		r, err := c.command(smtpCommandTime, "ETRN "+d)
+		if err != nil {
+			return err
+		}
+		if r.code/100 != 2 {
+			return &fetchRefusal{r.String()}
+		}
+	}
+	return nil
+}
+
+func (s *Server) fetchTurned(c *smtpClient, f *Fetch) error {
+	defer c.close()
+	r, err := c.command(smtpCommandTime, "ATRN "+strings.Join(f.Domains, ","))
+	switch {
+	case err != nil:
+		return err
+	case r.code == 453: // no mail
+		c.command(smtpQuitTime, "QUIT")
+		return nil
+	case r.code != 250:
+		return &fetchRefusal{r.String()}
+	case c.r.Buffered() > 0:
+		return &fetchRefusal{"it speaks before its turn"}
+	}
+	s.serveTurned(c.nc, c.secure)
+	return nil
+}
