@@ -179,8 +179,6 @@ var imapCapabilities = []imapCapability{
 	{name: "THREAD=REFS", rfc: 5256, states: imapLoggedIn},
 	{name: "I18NLEVEL=1", rfc: 5255, states: imapLoggedIn},
 	{name: "PREVIEW", rfc: 8970, states: imapLoggedIn},
-	{name: "BINARY", rfc: 3516, states: imapLoggedIn},
-	{name: "OBJECTID", rfc: 8474, states: imapLoggedIn},
 	{name: "SAVEDATE", rfc: 8514, states: imapLoggedIn},
 }
 
