@@ -35,6 +35,11 @@ func imapErrNamespace(name string) error {
 // place finds whose mailbox a name is. An unknown user's is as unknown as a mailbox that nobody made.
 func (c *imapConn) place(tx *Tx, name string) (imapPlace, error) {
 	first, rest, _ := strings.Cut(name, "/")
+	if first == imapShared || first == imapOthers {
+		if _, err := tx.MailboxByName(c.user.ID, name); err == nil {
+			first = "" // the user's own, which was imported under such a name
+		}
+	}
 	switch first {
 	default:
 		return imapPlace{owner: c.user.ID, local: name}, nil
