@@ -122,14 +122,17 @@ func webShown(clean string, v webHTMLView) string {
 		}
 		t := z.Token()
 		switch {
-		case tt == html.TextToken && link != "":
+		case tt == html.TextToken && link != "" && len(text) < 300:
 			text += t.Data
-		case t.Data == "a" && tt == html.StartTagToken:
+		case t.Data == "a" && tt != html.EndTagToken:
 			link, text = webAttr(t, "href"), ""
+			if !webLinkAddress.MatchString(link) { // such as cid: and data:, which are for pictures
+				link, t.Attr = "", webWithout(t.Attr, "href")
+			}
 			t.Attr = append(webWithout(t.Attr, "target", "rel"), html.Attribute{Key: "target", Val: "_blank"},
 				html.Attribute{Key: "rel", Val: "noopener noreferrer nofollow"})
 		case t.Data == "a" && tt == html.EndTagToken:
-			if host := webMismatch(link, text); host != "" {
+			if host := webMismatch(link, text); link != "" && host != "" {
 				b.WriteString(` <span class="leads">[→ ` + html.EscapeString(host) + `]</span>`)
 			}
 			link = ""
@@ -139,6 +142,9 @@ func webShown(clean string, v webHTMLView) string {
 		b.WriteString(t.String())
 	}
 }
+
+// webLinkAddress is where links of a mail may lead.
+var webLinkAddress = regexp.MustCompile(`(?i)^\s*(?:https?://|mailto:|tel:)`)
 
 func webAttr(t html.Token, name string) string {
 	for _, a := range t.Attr {
@@ -177,9 +183,9 @@ func (v webHTMLView) picture(attrs []html.Attribute) []html.Attribute {
 		if at := v.Inline(cid); at != "" {
 			attrs = append(attrs, html.Attribute{Key: "src", Val: at})
 		}
-	case strings.HasPrefix(lower, "data:"):
+	case strings.HasPrefix(lower, "data:image/"):
 		attrs = append(attrs, html.Attribute{Key: "src", Val: src})
-	case v.Pictures:
+	case v.Pictures && (strings.HasPrefix(lower, "http://") || strings.HasPrefix(lower, "https://")):
 		attrs = append(attrs, html.Attribute{Key: "src", Val: src}, html.Attribute{Key: "referrerpolicy", Val: "no-referrer"})
 	}
 	return attrs

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+)
+
+// webBadStyle is what no style may contain: whatever fetches, runs, reads, or takes an element out of its place.
+var webBadStyle = regexp.MustCompile(`(?i)url|expression|var\(|attr\(|image|@|\\|position|z-index|behavior|binding|content|filter|/\*|!|:\s*-`)
+
+// webHarmless fails if sanitised HTML, as a browser would parse it, has anything but what is allowed.
+func webHarmless(t *testing.T, out string, pictures bool) {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader("<!doctype html><html><head></head><body>" + out + "</body></html>"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := strings.Fields("html head body a abbr address article aside b bdi bdo big blockquote br caption center cite code col colgroup dd del " +
+		"details dfn div dl dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark ol p pre q rp rt ruby s samp section " +
+		"small span strike strong sub summary sup table tbody td tfoot th thead time tr tt u ul var wbr")
+	attrs := strings.Fields("href src alt dir lang title width height border cellpadding cellspacing hspace vspace colspan rowspan span start value " +
+		"align valign bgcolor color size face type style target rel referrerpolicy class")
+	var walk func(*html.Node)
+	walk = func(n *html.Node) {
+		if n.Type == html.ElementNode {
+			if !slices.Contains(known, n.Data) || n.Namespace != "" {
+				t.Errorf("element %s:%s in %.500s", n.Namespace, n.Data, out)
+			}
+			for _, a := range n.Attr {
+				v := strings.ToLower(strings.TrimSpace(a.Val))
+				switch {
+				case !slices.Contains(attrs, a.Key) || a.Namespace != "":
+					t.Errorf("attribute %s of %s in %.500s", a.Key, n.Data, out)
+				case a.Key == "class" && v != "leads":
+					t.Errorf("class %q", v)
+				case a.Key == "style" && webBadStyle.MatchString(v):
+					t.Errorf("style %q", v)
+				case a.Key == "href" && !regexp.MustCompile(`^(?:https?://|mailto:|tel:)`).MatchString(v):
+					t.Errorf("link to %q", v)
+				case a.Key == "src" && !strings.HasPrefix(v, "/inline/") && !regexp.MustCompile(`^data:image/(?:png|jpeg|gif|webp);base64,`).MatchString(v) &&
+					(!pictures || !regexp.MustCompile(`^https?://`).MatchString(v)):
+					t.Errorf("picture from %q", v)
+				}
+			}
+		}
+		for c := n.FirstChild; c != nil; c = c.NextSibling {
+			walk(c)
+		}
+	}
+	walk(doc)
+}
+
+func webView(pictures bool) webHTMLView {
+	return webHTMLView{Pictures: pictures, Inline: func(cid string) string {
+		if strings.ContainsAny(cid, `"'<> `) {
+			return ""
+		}
+		return "/inline/1/" + cid + "/x"
+	}}
+}
+
+// TestWebHostileHTML plays the corpus: nothing that could run or fetch comes through.
+func TestWebHostileHTML(t *testing.T) {
+	files, _ := filepath.Glob("testdata/html/*.html")
+	if len(files) < 20 {
+		t.Fatalf("%d files", len(files))
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pictures := range []bool{false, true} {
+			t.Run(strings.TrimSuffix(filepath.Base(f), ".html"), func(t *testing.T) {
+				out := webSanitize(string(b), webView(pictures))
+				webHarmless(t, out, pictures)
+			})
+		}
+	}
+}
+
+// TestWebGoodHTML sees that what people write stays.
+func TestWebGoodHTML(t *testing.T) {
+	for in, want := range map[string]string{
+		`<p style="color:#fff; font-family:'Times New Roman', serif">x</p>`:               `style="color: #fff; font-family: `,
+		`<table width="600" cellpadding=20><tr><td bgcolor="#f0f7f0" align=center>x</td>`: `<td bgcolor="#f0f7f0" align="center">`,
+		`<img src="cid:pic@x" width=20>`:                                                  `src="/inline/1/pic@x/x"`,
+		`<img src="data:image/png;base64,AAAA">`:                                          `src="data:image/png;base64,AAAA"`,
+		`<a href="https://x.example/?a=1&amp;b=2">x</a>`:                                  `href="https://x.example/?a=1&amp;b=2" target="_blank" rel="noopener noreferrer nofollow"`,
+		`<a href="http://evil.example/">mybank.example</a>`:                               `[→ evil.example]`,
+		`<a href="http://www.x.example/">x.example</a> 中文 <b>粗</b>`:                       `中文 <b>粗</b>`,
+		`<ul><li>a<ol start="3"><li>b</ol></ul><blockquote dir=rtl>q</blockquote>`:        `<ol start="3">`,
+	} {
+		if out := webSanitize(in, webView(false)); !strings.Contains(out, want) {
+			t.Errorf("%s became %s, without %s", in, out, want)
+		}
+	}
+	if out := webSanitize(`<a href="http://www.x.example/">x.example</a>`, webView(false)); strings.Contains(out, "→") {
+		t.Errorf("a warning about an honest link: %s", out)
+	}
+	if out := webSanitize(`<img src="http://x.example/a.png" alt="a">`, webView(false)); strings.Contains(out, "src=") {
+		t.Errorf("a remote picture without asking: %s", out)
+	}
+	if out := webSanitize(`<img src="http://x.example/a.png">`, webView(true)); !strings.Contains(out, `src="http://x.example/a.png"`) {
+		t.Errorf("no remote picture after asking: %s", out)
+	}
+}
+
+// TestWebHugeHTML sees that the work for a body is bounded, whatever it is made of.
+func TestWebHugeHTML(t *testing.T) {
+	size := 3 << 20
+	if testing.Short() {
+		size = 256 << 10
+	}
+	for _, piece := range []string{"<table><a>", "<b><i>", "<p style='color:red;color:red'>", "<img src='cid:x'>", "<a href='http://x.example'>x.example", "<!--", "<![CDATA[", "&amp", "<blockquote>"} {
+		start := time.Now()
+		webSanitize(strings.Repeat(piece, size/len(piece)), webView(false))
+		webHTMLFacts(strings.Repeat(piece, size/len(piece)))
+		if d := time.Since(start); d > 10*time.Second {
+			t.Errorf("%d octets of %s took %v", size, piece, d)
+		}
+	}
+}
+
+func FuzzWebHTML(f *testing.F) {
+	files, _ := filepath.Glob("testdata/html/*.html")
+	for _, file := range files {
+		b, _ := os.ReadFile(file)
+		f.Add(string(b))
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		webHarmless(t, webSanitize(in, webView(false)), false)
+	})
+}
