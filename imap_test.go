@@ -306,7 +306,7 @@ func TestImapMany(t *testing.T) {
 			t.Fatalf("message %d is %v", i+1, m)
 		}
 	}
-	if got := c.do("UID COPY 1:* Archive"); !strings.HasPrefix(got, fmt.Sprintf("OK [COPYUID")) || !strings.Contains(got, fmt.Sprintf(" 1:%d 1:%d]", many, many)) {
+	if got := c.do("UID COPY 1:* Archive"); !strings.HasPrefix(got, "OK [COPYUID") || !strings.Contains(got, fmt.Sprintf(" 1:%d 1:%d]", many, many)) {
 		t.Error(got)
 	}
 	c.do("EXPUNGE")
