@@ -79,6 +79,14 @@ func TestVerbs(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &users); err != nil || len(users) != 1 || users[0].Address != "ann@home.arpa" {
 		t.Errorf("user list -json: %v %s", err, out)
 	}
+	c.want(0, "", "", "user", "quota", "ann", "500MB")
+	c.want(2, "50MB", "", "user", "quota", "ann", "much")
+	c.want(1, "no user", "", "user", "quota", "carl", "0")
+	c.want(0, "", "", "shared", "add", "Family")
+	c.want(1, "exists", "", "shared", "add", "Family")
+	c.want(0, "Shared/Family", "", "shared", "list")
+	c.want(1, "no folder Shared/Fam|shared list", "", "shared", "rm", "Fam")
+	c.want(0, "", "", "shared", "rm", "Family")
 	c.want(0, "integrity|clock", "", "check")
 }
 

@@ -12,7 +12,7 @@ func (c *command) user(args []string) error {
 	if len(args) == 1 && args[0] == "list" {
 		return c.userList()
 	}
-	if len(args) != 2 {
+	if len(args) != 2 && !(len(args) == 3 && args[0] == "quota") {
 		return usageError{}
 	}
 	cfg, st, err := c.open()
@@ -29,6 +29,22 @@ func (c *command) user(args []string) error {
 		return c.userAdd(cfg, st, addr)
 	case "passwd":
 		return c.userPasswd(cfg, st, addr)
+	case "quota":
+		if len(args) != 3 {
+			return usageError{"how much? 500MB, or 0 for no limit"}
+		}
+		var size Size
+		if err := size.UnmarshalTOML(args[2]); err != nil {
+			return usageError{err.Error()}
+		}
+		return userFault(addr, st.Write(func(tx *Tx) error {
+			u, err := tx.UserByName(addr.Key())
+			if err != nil {
+				return err
+			}
+			u.Quota = int64(size)
+			return tx.UpdateUser(u)
+		}))
 	case "rm":
 		return userFault(addr, st.Write(func(tx *Tx) error {
 			u, err := tx.UserByName(addr.Key())
@@ -240,4 +256,50 @@ func (c *command) setupLink(args []string) error {
 	}
 	fmt.Fprintln(c.out, link)
 	return nil
+}
+
+// shared makes folders that everybody here sees as Shared/NAME: all may read, write and file mail there, and an
+// administrator may do the rest.
+func (c *command) shared(args []string) error {
+	if len(args) == 0 || args[0] != "list" && len(args) != 2 {
+		return usageError{}
+	}
+	_, st, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	switch args[0] {
+	case "list":
+		var boxes []Mailbox
+		err := st.Read(func(tx *Tx) (err error) { boxes, err = tx.Mailboxes(SharedOwner); return err })
+		for _, m := range boxes {
+			fmt.Fprintf(c.out, "Shared/%-32s %7d messages\n", m.Name, m.Exists)
+		}
+		return err
+	case "add":
+		return st.Write(func(tx *Tx) error {
+			m, err := tx.CreateMailbox(SharedOwner, args[1], "")
+			if err != nil {
+				return err
+			}
+			return tx.SetACL(m, ACLEntry{anyone, RightsAll &^ (RightDelete | RightAdmin)})
+		})
+	case "rm":
+		err := st.Write(func(tx *Tx) error {
+			m, err := tx.MailboxByName(SharedOwner, args[1])
+			if err != nil {
+				return err
+			}
+			if m.Exists > 0 {
+				return fmt.Errorf("there are %d messages in Shared/%s; move or delete them first", m.Exists, m.Name)
+			}
+			return tx.DeleteMailbox(m)
+		})
+		if errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("there is no folder Shared/%s; `postino shared list` shows what there is", args[1])
+		}
+		return err
+	}
+	return usageError{fmt.Sprintf("shared %s is nothing I know", args[0])}
 }

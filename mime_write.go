@@ -80,10 +80,10 @@ func (d *Draft) WriteTo(w io.Writer) (int64, error) {
 // header writes the fields that are not about MIME parts.
 func (d *Draft) header() (string, error) {
 	if d.From == nil {
-		return "", errors.New("From: missing")
+		return "", errors.New("no From address")
 	}
 	if d.Date.IsZero() {
-		return "", errors.New("Date: missing")
+		return "", errors.New("no date")
 	}
 	h := draftHeader{}
 	h.addresses("From", []Address{*d.From})

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -182,6 +183,7 @@ func (s *Server) admit(nc net.Conn, svc *service) {
 	go func() {
 		defer s.wg.Done()
 		defer c.close()
+		defer s.guard(c.log)
 		if svc.tls {
 			if err := c.handshake(); err != nil {
 				c.log.Info("tls", "remote", c.remote, "err", err)
@@ -192,6 +194,13 @@ func (s *Server) admit(nc net.Conn, svc *service) {
 		svc.handle(s, c)
 		c.w.Flush()
 	}()
+}
+
+// guard keeps a fault in our code to the connection or destination whose goroutine defers it: the others go on.
+func (s *Server) guard(log *slog.Logger) {
+	if p := recover(); p != nil {
+		log.Error("panic", "err", p, "stack", string(debug.Stack()))
+	}
 }
 
 func remoteAddr(nc net.Conn) netip.Addr {
