@@ -83,7 +83,7 @@ func (d *Draft) header() (string, error) {
 		return "", errors.New("no From address")
 	}
 	if d.Date.IsZero() {
-		return "", errors.New("no date")
+		return "", errors.New("no Date")
 	}
 	h := draftHeader{}
 	h.addresses("From", []Address{*d.From})
