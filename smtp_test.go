@@ -26,10 +26,12 @@ func (s *testServer) talk(t testing.TB, service string) *smtpTalk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	k := &smtpTalk{t, c, bufio.NewReader(c)}
+	k := newTalk(t, c)
 	k.want(220)
 	return k
 }
+
+func newTalk(t testing.TB, c net.Conn) *smtpTalk { return &smtpTalk{t, c, bufio.NewReader(c)} }
 
 // reply reads a reply; 0 when the connection has ended.
 func (k *smtpTalk) reply() (code int, text string) {

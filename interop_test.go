@@ -1,0 +1,341 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/traditionalchinese"
+)
+
+// interopMail is a message of the kind that people send, and what must come out at the other end.
+type interopMail struct{ name, content, subject, text string }
+
+// interopCorpus has text in the charsets that mail is written in, as 8-bit, and a binary attachment.
+func interopCorpus(t *testing.T) (all []interopMail) {
+	for _, c := range []struct {
+		charset, text string
+		enc           encoding.Encoding
+	}{
+		{"gb18030", "您好，附件是上个月的报告。\r\n谢谢！\r\n", simplifiedchinese.GB18030}, {"gbk", "天气很好\r\n", simplifiedchinese.GBK},
+		{"big5", "您好，謝謝您的來信。\r\n", traditionalchinese.Big5}, {"iso-2022-jp", "お元気ですか。\r\n", japanese.ISO2022JP},
+		{"koi8-r", "Привет, как дела?\r\n", charmap.KOI8R}, {"iso-8859-1", "Grüße aus Köln\r\n", charmap.ISO8859_1}, {"utf-8", "Grüße 你好 🙂\r\n.\r\n..\r\nFrom here\r\n", encoding.Nop},
+	} {
+		b, err := c.enc.NewEncoder().String(c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		subject := fmt.Sprintf("=?%s?B?%s?=", c.charset, base64.StdEncoding.EncodeToString([]byte(strings.TrimSpace(strings.Split(b, "\r\n")[0]))))
+		if c.charset == "iso-2022-jp" {
+			subject = "=?utf-8?B?44GK5YWD5rCX44Gn44GZ44GL44CC?="
+		}
+		content := "From: ann@home.arpa\r\nSubject: " + subject + "\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" +
+			"Content-Type: text/plain; charset=" + c.charset + "\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + b +
+			"\r\n--b\r\nContent-Type: application/octet-stream; name*=utf-8''%E6%8A%A5%E5%91%8A.bin\r\nContent-Transfer-Encoding: base64\r\n\r\nAAECAwQF/v8=\r\n--b--\r\n"
+		all = append(all, interopMail{c.charset, content, strings.TrimSpace(strings.Split(c.text, "\r\n")[0]), c.text})
+	}
+	return all
+}
+
+// check says what of the message is not as it was sent.
+func (m interopMail) check(got string) error {
+	r := NewMIMEReader()
+	io.WriteString(r, got)
+	p := r.Tree()
+	src := strings.NewReader(got)
+	if s := ParseHeader([]byte(got)).Text("Subject"); s != m.subject {
+		return fmt.Errorf("subject %q, not %q", s, m.subject)
+	}
+	tp := p.TextPart("plain")
+	if tp == nil || len(p.Parts) != 2 {
+		return fmt.Errorf("no text in %q", got)
+	}
+	text, _ := io.ReadAll(tp.Text(src))
+	if strings.TrimRight(string(text), "\r\n") != strings.TrimRight(m.text, "\r\n") {
+		return fmt.Errorf("text %q, not %q", text, m.text)
+	}
+	bin, _ := io.ReadAll(p.Parts[1].Decoded(src))
+	if string(bin) != "\x00\x01\x02\x03\x04\x05\xfe\xff" || p.Parts[1].Filename() != "报告.bin" {
+		return fmt.Errorf("attachment %q %q", p.Parts[1].Filename(), bin)
+	}
+	return nil
+}
+
+// offers are the extensions that the other server hides, one set for each port of it.
+var interopHidden = []string{"", "8bitmime", "smtputf8", "chunking", "pipelining", "dsn", "starttls", "8bitmime,smtputf8,chunking,pipelining,dsn,starttls,enhancedstatuscodes,size"}
+
+// interopServer is somebody else's mail server: mail for x@post.arpa ends in a Maildir, mail for home.arpa goes to us.
+type interopServer struct {
+	ports []string // 127.0.0.1:port, one for each of interopHidden
+	box   string   // Maildir
+	log   string
+}
+
+// mails waits for n messages in the Maildir, and takes them out.
+func (s *interopServer) mails(t *testing.T, n int) (all []string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		files, _ := filepath.Glob(s.box + "/new/*")
+		if len(files) < n {
+			continue
+		}
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, strings.ReplaceAll(strings.ReplaceAll(string(b), "\r\n", "\n"), "\n", "\r\n"))
+			os.Remove(f)
+		}
+		return all
+	}
+	log, _ := os.ReadFile(s.log)
+	t.Fatalf("not %d messages in %s; log:\n%s", n, s.box, log)
+	return nil
+}
+
+func freePort(t *testing.T) string {
+	_, port, _ := net.SplitHostPort(freeAddr(t))
+	return port
+}
+
+func selfSigned(t *testing.T, path string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "post.arpa"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kb, _ := x509.MarshalECPrivateKey(key)
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: kb}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// startPostfix runs Debian's Postfix on ports of its own, in a folder of its own.
+func startPostfix(t *testing.T, ours string) *interopServer {
+	if _, err := exec.LookPath("postfix"); err != nil || os.Getuid() != 0 {
+		t.Skip("SKIPPED: interoperation with Postfix needs root and `apt-get install postfix`")
+	}
+	dir, err := os.MkdirTemp("/tmp", "postfix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Chmod(dir, 0o755)
+	s := &interopServer{box: dir + "/mail/box", log: dir + "/log"}
+	for _, d := range []string{"etc", "queue", "data", "mail"} {
+		os.Mkdir(dir+"/"+d, 0o755)
+	}
+	run := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			log, _ := os.ReadFile(s.log)
+			t.Fatalf("%q: %v\n%s%s", args, err, out, log)
+		}
+	}
+	run("chown", "postfix", dir+"/data")
+	run("chown", "-R", "65534:65534", dir+"/mail")
+	selfSigned(t, dir+"/etc/cert.pem")
+	_, port, _ := net.SplitHostPort(ours)
+	maps, master := "", ""
+	for i, hide := range interopHidden {
+		p := freePort(t)
+		s.ports = append(s.ports, "127.0.0.1:"+p)
+		master += fmt.Sprintf("127.0.0.1:%s inet n - n - - smtpd -o smtpd_discard_ehlo_keywords=%s\n", p, hide)
+		master += fmt.Sprintf("out%d unix - - n - - smtp -o smtp_discard_ehlo_keywords=%s\n", i, hide)
+		maps += fmt.Sprintf(" {ann+%d@home.arpa = out%d:[127.0.0.1]:%s}", i, i, port)
+	}
+	for _, l := range []string{"pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr", "rewrite unix - - n - - trivial-rewrite",
+		"bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush",
+		"proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp", "relay unix - - n - - smtp", "showq unix n - n - - showq", "error unix - - n - - error",
+		"retry unix - - n - - error", "discard unix - - n - - discard", "local unix - n n - - local", "virtual unix - n n - - virtual", "anvil unix - - n - 1 anvil",
+		"scache unix - - n - 1 scache", "postlog unix-dgram n - n - 1 postlogd", "tlsmgr unix - - n 1000? 1 tlsmgr"} {
+		master += l + "\n"
+	}
+	os.WriteFile(dir+"/etc/master.cf", []byte(master), 0o644)
+	os.WriteFile(dir+"/etc/main.cf", []byte(strings.NewReplacer("DIR", dir, "MAPS", maps, "PORT", port).Replace(`compatibility_level = 3.6
+queue_directory = DIR/queue
+data_directory = DIR/data
+maillog_file = DIR/log
+maillog_file_prefixes = /var, /dev/stdout, /tmp
+myhostname = mx.post.arpa
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mydestination =
+mynetworks = 127.0.0.0/8
+virtual_mailbox_domains = post.arpa
+virtual_mailbox_base = DIR/mail
+virtual_mailbox_maps = inline:{ {x@post.arpa = box/} }
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+virtual_minimum_uid = 1
+virtual_mailbox_limit = 0
+relay_domains = home.arpa
+transport_maps = inline:{ MAPS {home.arpa = smtp:[127.0.0.1]:PORT} }
+smtpd_tls_security_level = may
+smtpd_tls_chain_files = DIR/etc/cert.pem
+smtp_tls_security_level = may
+smtputf8_enable = yes
+local_recipient_maps =
+alias_maps =
+`)), 0o644)
+	run("postfix", "-c", dir+"/etc", "start")
+	t.Cleanup(func() {
+		exec.Command("postfix", "-c", dir+"/etc", "abort").Run()
+		os.RemoveAll(dir)
+	})
+	return s
+}
+
+// TestInteropPostfix sends a corpus both ways, with extensions hidden one by one, and bounces both ways.
+func TestInteropPostfix(t *testing.T) { interop(t, startPostfix) }
+
+func interop(t *testing.T, start func(*testing.T, string) *interopServer) {
+	qt := newQueueTest(t, newPeer(t, nil))
+	far := start(t, qt.addr["smtp"])
+	route := func(i int) { qt.cfg.Routes = map[string]Route{"post.arpa": {Hosts: []string{far.ports[i]}}} }
+	corpus := interopCorpus(t)
+	for i, hide := range interopHidden {
+		route(i)
+		for _, m := range corpus {
+			qt.send(t, m, "ann@home.arpa", "x@post.arpa")
+		}
+		qt.step()
+		if items := qt.queue(); len(items) > 0 {
+			t.Fatalf("without %q: %+v", hide, items)
+		}
+		got := far.mails(t, len(corpus))
+		for _, m := range corpus {
+			if err := interopFind(got, m); err != nil {
+				t.Errorf("sent without %q: %s: %v", hide, m.name, err)
+			}
+		}
+	}
+	for i, hide := range interopHidden {
+		before := len(qt.inbox(t, "ann@home.arpa"))
+		for _, m := range corpus {
+			talkSend(t, far.ports[0], "x@post.arpa", fmt.Sprintf("ann+%d@home.arpa", i), m.content)
+		}
+		got := qt.waitInbox(t, "ann@home.arpa", before+len(corpus))[before:]
+		for _, m := range corpus {
+			if err := interopFind(got, m); err != nil {
+				t.Errorf("received without %q: %s: %v", hide, m.name, err)
+			}
+		}
+	}
+	interopBounces(t, qt, far)
+}
+
+// interopFind looks for a message among those that came.
+func interopFind(got []string, m interopMail) (err error) {
+	err = fmt.Errorf("not there")
+	for _, g := range got {
+		if ParseHeader([]byte(g)).Text("Subject") == m.subject {
+			if err = m.check(g); err == nil {
+				return nil
+			}
+		}
+	}
+	return err
+}
+
+// send has a message go through accept.
+func (qt *queueTest) send(t *testing.T, m interopMail, from, to string) {
+	t.Helper()
+	mail := &Mail{From: mustAddr(t, from), To: []Rcpt{{Addr: mustAddr(t, to)}}, Body: qt.store.NewSpool(1 << 20)}
+	defer mail.Body.Close()
+	io.WriteString(mail.Body, m.content)
+	if err := qt.accept(mail); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *testServer) waitInbox(t *testing.T, user string, n int) []string {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if got := s.inbox(t, user); len(got) >= n {
+			return got
+		}
+	}
+	t.Fatalf("%s has %d messages, not %d", user, len(s.inbox(t, user)), n)
+	return nil
+}
+
+// talkSend hands a message to a server as a client would.
+func talkSend(t *testing.T, addr, from, to, content string) {
+	t.Helper()
+	var nc net.Conn
+	var err error
+	for range 50 { // it may just be starting
+		if nc, err = net.Dial("tcp", addr); err == nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	k := newTalk(t, nc)
+	k.want(220)
+	k.cmd("EHLO [127.0.0.1]", 250)
+	k.cmd("MAIL FROM:<"+from+"> BODY=8BITMIME", 250)
+	k.cmd("RCPT TO:<"+to+">", 250)
+	k.cmd("DATA", 354)
+	k.cmd(strings.ReplaceAll(strings.ReplaceAll(content, "\r\n.", "\r\n.."), "\r\n", "\r\n")+".", 250)
+	k.cmd("QUIT", 221)
+}
+
+// interopBounces has each side refuse a recipient, and the other side's sender understand the report.
+func interopBounces(t *testing.T, qt *queueTest, far *interopServer) {
+	qt.cfg.Routes = map[string]Route{"post.arpa": {Hosts: []string{far.ports[0]}}}
+	before := len(qt.inbox(t, "ann@home.arpa"))
+	qt.submit("ann@home.arpa", "nobody@post.arpa")
+	qt.step()
+	box := qt.waitInbox(t, "ann@home.arpa", before+1)
+	_, groups, _ := parseReport(t, box[len(box)-1])
+	if g := groups[1]; g.Get("Final-Recipient") != "rfc822; nobody@post.arpa" || g.Get("Action") != "failed" || !strings.HasPrefix(g.Get("Status"), "5.") {
+		t.Errorf("our report %v", g)
+	}
+	talkSend(t, far.ports[0], "x@post.arpa", "nobody@home.arpa", "Subject: to nobody\r\n\r\nx\r\n")
+	got := far.mails(t, 1)
+	_, groups, _ = parseReport(t, got[0])
+	if g := groups[1]; g.Get("Action") != "failed" || !strings.Contains(g.Get("Diagnostic-Code"), "there is no such mailbox here") {
+		t.Errorf("their report %v", g)
+	}
+	// A list of ours leads to nobody there: our report goes to their sender.
+	qt.write(t, func(tx *Tx) error { return tx.AddAlias("list@home.arpa", "nobody@post.arpa") })
+	talkSend(t, far.ports[0], "x@post.arpa", "list@home.arpa", "Subject: to the list\r\n\r\nx\r\n")
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		qt.step()
+		if files, _ := filepath.Glob(far.box + "/new/*"); len(files) > 0 {
+			break
+		}
+	}
+	_, groups, _ = parseReport(t, far.mails(t, 1)[0])
+	if g := groups[1]; g.Get("Final-Recipient") != "rfc822; nobody@post.arpa" || g.Get("Action") != "failed" {
+		t.Errorf("our report there %v", g)
+	}
+}
