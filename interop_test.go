@@ -216,6 +216,13 @@ func interop(t *testing.T, start func(*testing.T, string) *interopServer) {
 	qt := newQueueTest(t, newPeer(t, nil))
 	far := start(t, qt.addr["smtp"])
 	route := func(i int) { qt.cfg.Routes = map[string]Route{"post.arpa": {Hosts: []string{far.ports[i]}}} }
+	for range 100 { // it may just be starting
+		if nc, err := net.Dial("tcp", far.ports[0]); err == nil {
+			nc.Close()
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	corpus := interopCorpus(t)
 	for i, hide := range interopHidden {
 		route(i)
@@ -286,14 +293,7 @@ func (s *testServer) waitInbox(t *testing.T, user string, n int) []string {
 // talkSend hands a message to a server as a client would.
 func talkSend(t *testing.T, addr, from, to, content string) {
 	t.Helper()
-	var nc net.Conn
-	var err error
-	for range 50 { // it may just be starting
-		if nc, err = net.Dial("tcp", addr); err == nil {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,3 +339,117 @@ func interopBounces(t *testing.T, qt *queueTest, far *interopServer) {
 		t.Errorf("our report there %v", g)
 	}
 }
+
+// startExim runs Exim; EXIM names its binary where Debian's package can't be installed beside another server's.
+func startExim(t *testing.T, ours string) *interopServer {
+	bin := os.Getenv("EXIM")
+	if bin == "" {
+		bin, _ = exec.LookPath("exim4")
+	}
+	if bin == "" || os.Getuid() != 0 {
+		t.Skip("SKIPPED: interoperation with Exim needs root and exim4-daemon-light (or its binary named by EXIM)")
+	}
+	dir, err := os.MkdirTemp("/tmp", "exim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &interopServer{box: dir + "/mail/box", log: dir + "/log_main"}
+	os.MkdirAll(dir+"/mail", 0o777)
+	os.MkdirAll(dir+"/spool", 0o777)
+	for _, d := range []string{dir, dir + "/mail", dir + "/spool"} {
+		os.Chmod(d, 0o777)
+	}
+	selfSigned(t, dir+"/cert.pem")
+	_, port, _ := net.SplitHostPort(ours)
+	var ifs []string
+	hidden := map[string][]string{}
+	for _, hide := range interopHidden {
+		p := freePort(t)
+		s.ports = append(s.ports, "127.0.0.1:"+p)
+		ifs = append(ifs, "127.0.0.1."+p)
+		for _, k := range strings.Split(hide, ",") {
+			hidden[k] = append(hidden[k], p)
+		}
+	}
+	advertise := func(k string) string {
+		return fmt.Sprintf("${if inlist{$received_port}{%s}{}{*}}", strings.Join(hidden[k], ":"))
+	}
+	conf := strings.NewReplacer("BIN", bin, "DIR", dir, "PORT", port, "IFS", strings.Join(ifs, " ; "), "UTF8", advertise("smtputf8"), "CHUNK", advertise("chunking"),
+		"PIPE", advertise("pipelining"), "DSN", advertise("dsn"), "TLS", advertise("starttls")).Replace(`exim_path = BIN
+exim_user = nobody
+exim_group = nogroup
+spool_directory = DIR/spool
+log_file_path = DIR/log_%s
+pid_file_path = DIR/pid
+primary_hostname = mx.post.arpa
+local_interfaces = <; IFS
+keep_environment =
+smtputf8_advertise_hosts = UTF8
+chunking_advertise_hosts = CHUNK
+pipelining_advertise_hosts = PIPE
+dsn_advertise_hosts = DSN
+tls_advertise_hosts = TLS
+tls_certificate = DIR/cert.pem
+tls_privatekey = DIR/cert.pem
+acl_smtp_rcpt = rcpt
+begin acl
+rcpt:
+  deny domains = post.arpa
+       !local_parts = x
+       message = nobody of that name
+  accept
+begin routers
+ours:
+  driver = manualroute
+  domains = home.arpa
+  route_list = home.arpa 127.0.0.1::PORT byname
+  self = send
+  transport = out
+here:
+  driver = accept
+  domains = post.arpa
+  local_parts = x
+  transport = box
+begin transports
+out:
+  driver = smtp
+  hosts_try_fastopen = :
+  hosts_try_chunking = ${if match{$local_part_suffix$local_part}{3}{}{*}}
+  hosts_avoid_pipelining = ${if match{$local_part}{4}{*}{}}
+  hosts_avoid_tls = ${if match{$local_part}{6}{*}{}}
+box:
+  driver = appendfile
+  user = nobody
+  group = nogroup
+  directory = DIR/mail/box
+  maildir_format
+  create_directory
+  delivery_date_add
+  return_path_add
+begin retry
+* * F,1h,1m
+`)
+	os.WriteFile(dir+"/exim.conf", []byte(conf), 0o644)
+	cmd := exec.Command(bin, "-C", dir+"/exim.conf", "-bdf", "-q10s")
+	out, _ := os.Create(dir + "/out")
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.log = dir + "/log_main"
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			for _, f := range []string{"/out", "/log_main", "/log_panic", "/log_reject"} {
+				b, _ := os.ReadFile(dir + f)
+				t.Logf("%s: %s", f, b)
+			}
+		}
+		os.RemoveAll(dir)
+	})
+	return s
+}
+
+// TestInteropExim is the same with Exim.
+func TestInteropExim(t *testing.T) { interop(t, startExim) }
