@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base64"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -214,8 +216,10 @@ func copyFile(to, from string) error {
 		return err
 	}
 	defer out.Close()
-	_, err = io.Copy(out, in)
-	return err
+	if _, err = io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Sync() // or the first commit would have to wait for all of it
 }
 
 // BenchmarkIMAP measures commands on a mailbox of 100,000 messages over a loopback socket.
@@ -288,4 +292,112 @@ func (c *imapClient) drain(command string) (n int64) {
 		}
 		start = err == nil
 	}
+}
+
+// BenchmarkIMAPChange measures commands that change all of a mailbox of 100,000 messages, and how long somebody else's
+// commits have to wait meanwhile.
+func BenchmarkIMAPChange(b *testing.B) {
+	for _, bench := range []struct{ name, first, command string }{
+		{"StoreFlags", "", `STORE 1:* +FLAGS (\Flagged)`},
+		{"StoreSilent", "", `STORE 1:* +FLAGS.SILENT (\Flagged)`},
+		{"Copy", "", "COPY 1:* Archive"},
+		{"Move", "", "MOVE 1:* Archive"},
+		{"Expunge", `STORE 1:* +FLAGS.SILENT (\Deleted)`, "EXPUNGE"},
+		{"FetchSeen", "", "FETCH 1:* BODY[HEADER.FIELDS (SUBJECT)]"},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			var worst time.Duration
+			for range b.N {
+				b.StopTimer()
+				s := benchServer(b)
+				c := dialIMAP(b, s, "ann")
+				c.ok("SELECT INBOX")
+				if bench.first != "" {
+					c.drain(bench.first)
+				}
+				stop := benchOthers(b, s)
+				b.StartTimer()
+				c.drain(bench.command)
+				b.StopTimer()
+				worst = max(worst, stop())
+				c.Close()
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(worst.Microseconds())/1000, "worst-wait-ms")
+		})
+	}
+}
+
+// benchOthers has bob change a flag over and over, and returns what ends that and says how long he had to wait at worst.
+func benchOthers(b *testing.B, s *testServer) func() time.Duration {
+	putMail(b, s, "bob", "INBOX", fetchPlain)
+	var inbox Mailbox
+	err := s.store.Read(func(tx *Tx) error {
+		u, err := tx.UserByName("bob@home.arpa")
+		if err == nil {
+			inbox, err = tx.MailboxByName(u.ID, "INBOX")
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	quit, done := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var worst time.Duration
+		for i := 0; ; i++ {
+			select {
+			case <-quit:
+				done <- worst
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			began := time.Now()
+			err := s.store.Write(func(tx *Tx) error {
+				_, err := tx.SetFlags(inbox, []UID{1}, FlagChange{Op: "+-"[i%2], Flags: Flags{Bits: FlagFlagged}, Unchanged: -1})
+				return err
+			})
+			if err != nil {
+				b.Error(err)
+			}
+			worst = max(worst, time.Since(began))
+		}
+	}()
+	return func() time.Duration { close(quit); return <-done }
+}
+
+// BenchmarkIMAPIdle measures what a connection costs that waits in IDLE, and how long a wake-up of a thousand takes that
+// have nothing to say.
+func BenchmarkIMAPIdle(b *testing.B) {
+	const conns = 1000
+	s := startServer(b, "[limits]", "connections = 2000", "per_address = 2000")
+	putMail(b, s, "ann", "INBOX", fetchPlain)
+	before := benchHeap()
+	for range conns {
+		c := dialIMAP(b, s, "ann")
+		c.r = bufio.NewReaderSize(c, 16) // what the client needs is not to be counted
+		c.ok("SELECT INBOX")
+		fmt.Fprintf(c, "i IDLE\r\n")
+		for l := c.line(); !strings.HasPrefix(l, "+"); l = c.line() {
+		}
+	}
+	b.ReportMetric(float64(benchHeap()-before)/conns/1024, "KiB/conn")
+	var u User
+	s.store.Read(func(tx *Tx) (err error) { u, err = tx.UserByName("ann@home.arpa"); return err })
+	b.ResetTimer()
+	cpu := cpuTime()
+	for range b.N {
+		s.store.Write(func(tx *Tx) error { tx.Touch(u.ID); return nil })
+		time.Sleep(50 * time.Millisecond) // they all look, and find nothing
+	}
+	b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/1000/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(float64(benchHeap()-before)/conns/1024, "KiB/conn")
+}
+
+// benchHeap is the memory in use, stacks included.
+func benchHeap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
 }
