@@ -9,7 +9,7 @@ import (
 
 // imapWriteStep is how many messages one transaction changes, so that nobody else has to wait long. Between the steps of a
 // large command the client hears what is done so far.
-const imapWriteStep = 500
+const imapWriteStep = 250
 
 // mayWrite refuses changes in a mailbox that was opened with EXAMINE.
 func (c *imapConn) mayWrite() error {

@@ -58,6 +58,7 @@ type indexWriter struct {
 	entries []indexEntry
 	text    []byte
 	seen    []uint64 // a bit for each hash of a letter group
+	hashes  []uint64 // of all groups
 }
 
 // add takes a message's text and keys into the block.
@@ -125,23 +126,25 @@ func (w *indexWriter) grams() []byte {
 		w.seen = make([]uint64, 1<<20/64)
 	}
 	clear(w.seen)
-	count := 0
-	each := func(fn func(uint64)) {
-		text := w.text
-		for _, e := range w.entries {
-			letterGroups(text[:e.head], fn)
-			letterGroups(text[e.head:e.head+e.body], fn)
-			text = text[e.head+e.body:]
+	w.hashes = w.hashes[:0]
+	different := 0 // about: two groups with the same 20 bits count as one
+	add := func(h uint64) {
+		if at, bit := h>>6&(1<<14-1), uint64(1)<<(h&63); w.seen[at]&bit == 0 {
+			w.seen[at] |= bit
+			different++
 		}
+		w.hashes = append(w.hashes, h)
 	}
-	each(func(h uint64) {
-		if bit := uint64(1) << (h & 63); w.seen[h>>6&(1<<14-1)]&bit == 0 {
-			w.seen[h>>6&(1<<14-1)] |= bit
-			count++
-		}
-	})
-	filter := make([]byte, count*gramBits/8+8)
-	each(func(h uint64) { gramSet(filter, h) })
+	text := w.text
+	for _, e := range w.entries {
+		letterGroups(text[:e.head], add)
+		letterGroups(text[e.head:e.head+e.body], add)
+		text = text[e.head+e.body:]
+	}
+	filter := make([]byte, different*gramBits/8+8)
+	for _, h := range w.hashes {
+		gramSet(filter, h)
+	}
 	return filter
 }
 
@@ -159,8 +162,11 @@ func gramSet(filter []byte, h uint64) {
 	}
 }
 
-// gramsHave says whether all the letter groups may be in the block.
+// gramsHave says whether all the letter groups may be in the block. A filter that is missing excludes nothing.
 func gramsHave(filter []byte, groups []uint64) bool {
+	if len(filter) == 0 {
+		return true
+	}
 	for _, h := range groups {
 		for i := range gramHashes {
 			if octet, bit := gramAt(filter, h, i); filter[octet]&bit == 0 {
@@ -242,23 +248,12 @@ func (s *Store) indexStep() (more bool, err error) {
 	if s.opt.NoIndex {
 		return s.dropIndex()
 	}
-	var fresh []BlobID
-	err = s.Read(func(tx *Tx) error {
-		upto, err := tx.indexEnd()
-		if err != nil {
-			return err
-		}
-		ids, err := tx.ints(`SELECT id FROM blobs WHERE id>? AND refs>0 ORDER BY id LIMIT ?`, upto, indexStep*indexMember)
-		fresh = make([]BlobID, len(ids))
-		for i, id := range ids {
-			fresh[i] = BlobID(id)
-		}
-		return err
-	})
+	var upto BlobID
+	err = s.Read(func(tx *Tx) (err error) { upto, err = tx.indexEnd(); return err })
 	if err != nil {
 		return false, err
 	}
-	blocks, err := s.indexBlocks(fresh)
+	blocks, err := s.indexBlocks(upto)
 	if err != nil || len(blocks) == 0 {
 		return false, err
 	}
@@ -295,28 +290,52 @@ type block struct {
 	keys, grams, text []byte
 }
 
-// indexBlocks reads content until enough blocks are full.
-func (s *Store) indexBlocks(ids []BlobID) (blocks []block, err error) {
+// indexBlocks reads content after upto until enough blocks are full, or there is no more.
+func (s *Store) indexBlocks(upto BlobID) (blocks []block, err error) {
 	w := &indexWriter{}
-	for _, id := range ids {
-		m, err := s.Content(id)
-		if errors.Is(err, ErrNotFound) {
-			continue
+	for {
+		var fresh []*Content
+		err := s.Read(func(tx *Tx) (err error) { fresh, err = tx.contentsAfter(upto); return err })
+		if err != nil || len(fresh) == 0 {
+			return blocks, err
 		}
-		if err == nil {
-			err = w.add(m)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if w.full() {
+		for _, m := range fresh {
+			if err := w.add(m); err != nil {
+				return nil, err
+			}
+			if upto = m.ID; !w.full() {
+				continue
+			}
 			if blocks = append(blocks, w.block()); len(blocks) == indexStep {
-				break
+				return blocks, nil
 			}
 			w.entries, w.text = nil, nil
 		}
 	}
-	return blocks, nil
+}
+
+// contentsAfter opens the content that follows upto and that something refers to: a batch of it, with first chunks.
+func (tx *Tx) contentsAfter(upto BlobID) (all []*Content, err error) {
+	size := 0
+	err = tx.each(`SELECT b.id,b.size,b.headlen,b.head,b.tree,c.data FROM blobs b LEFT JOIN chunks c ON c.id=b.id<<14
+		WHERE b.id>? AND b.refs>0 ORDER BY b.id LIMIT ?`, []any{upto, listRows}, func(scan func(...any) error) error {
+		c := &Content{s: tx.s, at: -1}
+		if err := scan(&c.ID, &c.Size, &c.HeadLen, &c.Head, &c.tree, &c.chunk); err != nil {
+			return err
+		}
+		if c.chunk != nil {
+			c.at = 0
+		}
+		all = append(all, c)
+		if size += len(c.Head) + len(c.tree) + len(c.chunk); size >= listBytes {
+			return errListFull
+		}
+		return nil
+	})
+	if errors.Is(err, errListFull) {
+		err = nil
+	}
+	return all, err
 }
 
 func (w *indexWriter) block() block {
@@ -380,6 +399,9 @@ func (tx *Tx) packIndex(act bool) (n int, err error) {
 func (tx *Tx) packBlock(w *indexWriter, keys, text []byte) error {
 	r := indexReader{keys: keys}
 	for r.next() {
+		if r.end > len(text) {
+			break
+		}
 		var refs int64
 		err := tx.one(`SELECT refs FROM blobs WHERE id=?`, []any{r.blob}, &refs)
 		if err == nil {
@@ -405,7 +427,7 @@ type indexReader struct {
 // next steps to the next message. What is damaged ends the block: the messages are searched in the mail then.
 func (r *indexReader) next() bool {
 	blob, head, body, keys := r.num(), r.num(), r.num(), r.num()
-	if r.keys == nil || keys > uint64(len(r.keys)) {
+	if r.keys == nil || keys > uint64(len(r.keys)) || head > indexHead || body>>1 > indexText {
 		return false
 	}
 	r.blob += BlobID(blob)

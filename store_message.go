@@ -4,6 +4,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -270,15 +271,14 @@ func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err
 		}
 	}
 	var unseen, deleted, changed int64
-	for _, u := range uids {
-		row, err := tx.Message(m.ID, u)
-		switch {
-		case errors.Is(err, ErrNotFound):
-			res.Missing = append(res.Missing, u)
-			continue
-		case err != nil:
-			return res, err
-		case c.Unchanged >= 0 && row.ModSeq > c.Unchanged:
+	rows, missing, err := tx.rows(m, uids)
+	if err != nil {
+		return res, err
+	}
+	res.Missing = missing
+	for _, row := range rows {
+		u := row.UID
+		if c.Unchanged >= 0 && row.ModSeq > c.Unchanged {
 			res.Modified = append(res.Modified, u)
 			continue
 		}
@@ -326,19 +326,18 @@ func (c FlagChange) apply(f Flags) Flags {
 // uids when any is true. It returns the UIDs that are gone now.
 func (tx *Tx) Expunge(m Mailbox, uids []UID, any bool) (gone []UID, err error) {
 	var rows []Message
-	collect := func(x *Message) error {
-		if !x.Gone && (any || x.Flags.Bits&FlagDeleted != 0) {
-			rows = append(rows, *x)
-		}
-		return nil
+	if uids != nil {
+		rows, _, err = tx.rows(m, uids)
+	} else {
+		err = tx.Messages(m.ID, 1, ^UID(0), func(x *Message) error {
+			if !x.Gone {
+				rows = append(rows, *x)
+			}
+			return nil
+		})
 	}
-	if uids == nil {
-		err = tx.Messages(m.ID, 1, ^UID(0), collect)
-	}
-	for _, u := range uids {
-		if err == nil {
-			err = tx.Messages(m.ID, u, u, collect)
-		}
+	if !any {
+		rows = slices.DeleteFunc(rows, func(r Message) bool { return r.Flags.Bits&FlagDeleted == 0 })
 	}
 	if err != nil || len(rows) == 0 {
 		return nil, err
@@ -370,7 +369,7 @@ func (tx *Tx) bury(m Mailbox, rows []Message) error {
 
 // Copy copies messages with their flags and dates. The answers pair up; messages that are not there are left out.
 func (tx *Tx) Copy(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err error) {
-	rows, err := tx.rows(from, uids)
+	rows, _, err := tx.rows(from, uids)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -386,7 +385,7 @@ func (tx *Tx) Copy(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err er
 
 // Move copies messages and expunges them in one step (RFC 6851). The answers pair up.
 func (tx *Tx) Move(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err error) {
-	rows, err := tx.rows(from, uids)
+	rows, _, err := tx.rows(from, uids)
 	if err != nil || len(rows) == 0 {
 		return nil, nil, err
 	}
@@ -405,18 +404,32 @@ func (tx *Tx) Move(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err er
 	return src, dst, tx.bury(from, rows)
 }
 
-func (tx *Tx) rows(m Mailbox, uids []UID) (rows []Message, err error) {
-	for _, u := range uids {
-		row, err := tx.Message(m.ID, u)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, row)
+// rows reads the messages that are there, in the order of their UIDs, and names those that are not.
+func (tx *Tx) rows(m Mailbox, uids []UID) (rows []Message, missing []UID, err error) {
+	if !slices.IsSorted(uids) {
+		uids = slices.Sorted(slices.Values(uids))
 	}
-	return rows, nil
+	l := listing{want: WantRow}
+	rows = make([]Message, 0, len(uids))
+	for left := uids; len(left) > 0; {
+		if left, err = l.read(tx, m.ID, left); err != nil {
+			return nil, nil, err
+		}
+		for i := range l.batch {
+			if !l.batch[i].Gone {
+				rows = append(rows, l.batch[i].Message)
+			}
+		}
+	}
+	i := 0
+	for _, u := range uids {
+		if i < len(rows) && rows[i].UID == u {
+			i++
+		} else if i == 0 || rows[i-1].UID != u { // a number that comes twice
+			missing = append(missing, u)
+		}
+	}
+	return rows, missing, nil
 }
 
 func (tx *Tx) copyRows(rows []Message, to Mailbox) (src, dst []UID, err error) {
