@@ -77,6 +77,7 @@ type Store struct {
 	inflight atomic.Int64 // deliveries announced and not yet committed
 	readOnly error        // why nothing may be written, nil normally
 	dirty    atomic.Bool  // the collector may find something to do
+	fresh    atomic.Bool  // content was added that the text index may not have
 
 	mu       sync.Mutex // watchers, views, recent
 	watchers map[UserID]map[chan struct{}]bool
@@ -150,6 +151,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	go s.pollOthers()
 	go s.collector()
 	if opt.Service {
+		s.fresh.Store(true)
 		s.bg.Add(1)
 		go s.indexer()
 	}
@@ -511,6 +513,9 @@ func (s *Store) commit(batch []*job) (rest []*job) {
 		return append(s.alone(batch, storeError(err)), rest...)
 	}
 	s.dirty.Store(true)
+	if wrote > 0 {
+		s.fresh.Store(true)
+	}
 	for _, j := range batch {
 		if j.err == nil {
 			s.wake(j.tx.touched)
@@ -645,6 +650,7 @@ func (s *Store) pollOthers() {
 		err := s.onWriter(func(c *dbConn) error { return c.QueryRowContext(noCancel, `PRAGMA data_version`).Scan(&v) })
 		if err == nil && last != 0 && v != last {
 			s.dirty.Store(true)
+			s.fresh.Store(true)
 			s.mu.Lock()
 			for _, chans := range s.watchers {
 				wakeAll(chans)

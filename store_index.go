@@ -33,16 +33,16 @@ CREATE INDEX search_dead ON search(dead,n) WHERE dead>0;
 `
 
 const (
-	indexBlock  = 64 << 10        // octets of text that fill a block
-	indexText   = 256 << 10       // octets of one message's body text that are kept; the rest is searched in the mail
-	indexHead   = 64 << 10        // and of its header text
-	indexMember = 1000            // messages in one block, at most
-	indexStep   = 8               // blocks written in one transaction
-	indexEvery  = 5 * time.Second // between looks for new content
-	indexJoin   = 8               // blocks that are made one when most of their messages are gone
-	gramBits    = 8               // bits of filter for each different letter group
-	gramHashes  = 4               // bits set for each: about 1 in 40 blocks is read for nothing
-	wideFrom    = 0x2e80          // the first character of the scripts that are indexed by pairs
+	indexBlock  = 64 << 10    // octets of text that fill a block
+	indexText   = 256 << 10   // octets of one message's body text that are kept; the rest is searched in the mail
+	indexHead   = 64 << 10    // and of its header text
+	indexMember = 1000        // messages in one block, at most
+	indexStep   = 8           // blocks written in one transaction
+	indexEvery  = time.Minute // between looks for new content, when there is some
+	indexJoin   = 8           // blocks that are made one when most of their messages are gone
+	gramBits    = 8           // bits of filter for each different letter group
+	gramHashes  = 4           // bits set for each: about 1 in 40 blocks is read for nothing
+	wideFrom    = 0x2e80      // the first character of the scripts that are indexed by pairs
 )
 
 // indexEntry is one message of a block.
@@ -64,10 +64,10 @@ type indexWriter struct {
 // add takes a message's text and keys into the block.
 func (w *indexWriter) add(m *Content) error {
 	h, err := m.WholeHeader()
-	if err != nil {
+	if errors.Is(err, ErrClosed) {
 		return err
 	}
-	e := indexEntry{blob: m.ID, keys: mailKeys(h).append(nil)}
+	e := indexEntry{blob: m.ID, keys: mailKeys(h).append(nil), cut: err != nil}
 	start := len(w.text)
 	charset := h.charset()
 	for _, f := range h {
@@ -85,13 +85,16 @@ func (w *indexWriter) add(m *Content) error {
 	err = bodyText(m, func(piece []byte) error {
 		w.text = append(w.text, piece...)
 		if len(w.text)-start > indexText {
-			e.cut, w.text = true, w.text[:start+indexText]
+			w.text = w.text[:start+indexText]
 			return errListFull
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errListFull) {
+	switch {
+	case errors.Is(err, ErrClosed):
 		return err
+	case err != nil: // too long, or it can't be read: whoever searches it has to look at the mail
+		e.cut = true
 	}
 	e.body = len(w.text) - start
 	w.entries = append(w.entries, e)
@@ -216,6 +219,9 @@ func (s *Store) indexer() {
 		case <-s.quit:
 			return
 		case <-tick.C:
+		}
+		if !s.fresh.Swap(false) {
+			continue
 		}
 		if err := s.Index(true); err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrReadOnly) {
 			s.log.Error("store index", "err", err)
@@ -343,7 +349,6 @@ func (w *indexWriter) block() block {
 }
 
 func (tx *Tx) putBlock(b block) error {
-	tx.wrote += int64(len(b.text))
 	_, err := tx.exec(`INSERT INTO search(id,last,n,keys,grams,text) VALUES(?,?,?,?,?,?)`, b.first, b.last, b.n, b.keys, b.grams, b.text)
 	return err
 }

@@ -221,3 +221,24 @@ func FuzzIndexReader(f *testing.F) {
 		gramsHave(b, []uint64{1, 2, 3})
 	})
 }
+
+// TestIndexDamaged sees that content which can't be read spoils neither the index nor the search of what can.
+func TestIndexDamaged(t *testing.T) {
+	s := startServer(t)
+	putMail(t, s, "ann", "INBOX", "Subject: one\n\ntea\n", "Subject: two\n\ntea\n", "Subject: three\n\ntea\n")
+	err := s.store.Write(func(tx *Tx) error {
+		_, err := tx.exec(`DELETE FROM chunks WHERE id=?`, 2<<chunkBits)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dialIMAP(t, s, "ann")
+	c.ok("SELECT INBOX")
+	for range 2 {
+		c.is("SEARCH BODY tea", "* SEARCH 1 3")
+		c.is("SEARCH SUBJECT two", "* SEARCH 2")
+		c.is("SORT (SUBJECT) UTF-8 ALL", "* SORT 1 3 2")
+		fillIndex(t, s)
+	}
+}

@@ -341,8 +341,11 @@ func (x *search) stage(open []candidate, want Want, learn func(*candidate, *Cont
 		}
 		c := open[next]
 		next++
-		if err := learn(&c, m.Content); err != nil {
+		if err := learn(&c, m.Content); errors.Is(err, ErrClosed) {
 			return err
+		} else if err != nil { // one message that can't be read does not spoil the search of all others
+			x.s.log.Error("search", "blob", c.Blob, "err", err)
+			return nil
 		}
 		if v := x.eval(x.query, &c.Message, c.facts); v == isTrue {
 			x.found = append(x.found, Found{c.UID, c.ModSeq})
