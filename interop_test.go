@@ -453,3 +453,76 @@ begin retry
 
 // TestInteropExim is the same with Exim.
 func TestInteropExim(t *testing.T) { interop(t, startExim) }
+
+// BenchmarkQueueDrain has 10,000 messages of 4 KB wait for a host that is down, brings it up, and compares the rate at which
+// they leave with the one at which Postfix's smtp-source hands as many to the same smtp-sink over one connection, from memory:
+//
+//	go test -run XXX -bench QueueDrain -benchtime 1x .
+func BenchmarkQueueDrain(b *testing.B) {
+	const messages = 10_000
+	if _, err := exec.LookPath("smtp-sink"); err != nil {
+		b.Skip("SKIPPED: smtp-sink and smtp-source come with `apt-get install postfix`")
+	}
+	for range b.N {
+		b.StopTimer()
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		addr := l.Addr().String()
+		l.Close()
+		s := openServer(b, filepath.Join(b.TempDir(), "mail.db"), StoreOptions{}, "[routes]", fmt.Sprintf("\".\" = %q", addr))
+		q := newQueueRunner(s.Server)
+		fillQueue(b, s, messages)
+		q.pass() // it is down
+		q.wg.Wait()
+		sink := exec.Command("smtp-sink", "-u", "nobody", addr, "100")
+		if err := sink.Start(); err != nil {
+			b.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		start := time.Now()
+		if out, err := exec.Command("smtp-source", "-m", fmt.Sprint(messages), "-l", "4096", "-d", addr).CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		source := messages / time.Since(start).Seconds()
+		if err := s.store.Write(func(tx *Tx) error { _, err := tx.QueueAsk("far.example"); return err }); err != nil {
+			b.Fatal(err)
+		}
+		start = time.Now()
+		b.StartTimer()
+		q.pass()
+		q.wg.Wait()
+		b.StopTimer()
+		rate := messages / time.Since(start).Seconds()
+		left := 0
+		s.store.Read(func(tx *Tx) (err error) { left, err = tx.QueueLength(); return err })
+		if left > 0 {
+			b.Errorf("%d messages are left", left)
+		}
+		b.ReportMetric(rate, "messages/s")
+		b.ReportMetric(100*rate/source, "%source")
+		sink.Process.Kill()
+		sink.Wait()
+	}
+}
+
+func fillQueue(b *testing.B, s *testServer, n int) {
+	body := strings.Repeat(strings.Repeat("x", 78)+"\r\n", 50)
+	slots := make(chan bool, 64)
+	for range n {
+		slots <- true
+		go func() {
+			m := &Mail{From: Addr{"ann", "home.arpa"}, Body: s.store.NewSpool(1 << 20), To: []Rcpt{{Addr: Addr{"x", "far.example"}}}}
+			io.WriteString(m.Body, "Subject: x\r\n\r\n"+body)
+			if err := s.accept(m); err != nil {
+				b.Error(err)
+			}
+			m.Body.Close()
+			<-slots
+		}()
+	}
+	for range cap(slots) {
+		slots <- true
+	}
+}

@@ -15,6 +15,7 @@ const (
 	queueParallel   = 16  // destinations served at once
 	queueStruggling = 8   // of them, such as failed at their last try: the others must not wait for their timeouts
 	queueBatch      = 50  // messages looked up in one go
+	queueSettling   = 32  // messages of one destination that are handed over and not yet taken off the queue
 	queueRcpts      = 100 // recipients in one transaction (RFC 5321 §4.5.3.1.8)
 	queueCuts       = 2   // connections cut one after the other before the destination counts as dead
 	queueTakeTries  = 20  // looks whether a way is free for a caller
@@ -65,7 +66,7 @@ func (q *queueRunner) turn(nc net.Conn, host string, domains []string) bool {
 	}()
 	c, err := q.s.smtpTurned(nc, host)
 	if err == nil {
-		j := &queueJob{s: q.s, way: w, domains: domains}
+		j := newQueueJob(q.s, w, domains)
 		if err = j.each(func(m *QueueItem) error { return j.send(c, m) }); err == nil {
 			c.quit()
 			err = q.s.store.Write(func(tx *Tx) error { return tx.DestinationWorked(domains) })
@@ -234,7 +235,7 @@ func (q *queueRunner) postpone(domains []string, next time.Time) {
 // serve tries a way once: it goes through its hosts until one takes the mail.
 func (q *queueRunner) serve(w way, domains []string) {
 	s := q.s
-	j := &queueJob{s: s, way: w, domains: domains}
+	j := newQueueJob(s, w, domains)
 	var err error
 	if w.kind == wayLocal {
 		err = j.each(j.local)
@@ -303,10 +304,46 @@ type queueJob struct {
 	domains []string
 	after   int64 // the last item that was seen to
 	seen    int   // how many were
+
+	settling sync.WaitGroup
+	slots    chan struct{} // one for each outcome that is being stored
+	mu       sync.Mutex
+	fault    error // why one could not be
 }
 
-// each calls fn for every message that is due, those too that come while it runs.
+func newQueueJob(s *Server, w way, domains []string) *queueJob {
+	return &queueJob{s: s, way: w, domains: domains, slots: make(chan struct{}, queueSettling)}
+}
+
+// settleSoon stores the outcomes of a message while the next one is on its way, so that several share a flush of the disk.
+// It returns what went wrong with an earlier one; each waits for all of them before it ends.
+func (j *queueJob) settleSoon(q *QueueItem, out []outcome) error {
+	j.slots <- struct{}{}
+	j.settling.Go(func() {
+		err := j.settle(q, out)
+		<-j.slots
+		if err != nil {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			j.fault = errors.Join(j.fault, err)
+		}
+	})
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.fault
+}
+
+// each calls fn for every message that is due, those too that come while it runs, and returns when all that came of them
+// is stored.
 func (j *queueJob) each(fn func(*QueueItem) error) error {
+	err := j.eachDue(fn)
+	j.settling.Wait()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return errors.Join(err, j.fault)
+}
+
+func (j *queueJob) eachDue(fn func(*QueueItem) error) error {
 	for j.s.stop.Err() == nil {
 		var items []QueueItem
 		err := j.s.store.Read(func(tx *Tx) (err error) {
@@ -434,7 +471,7 @@ func (j *queueJob) send(c *smtpClient, q *QueueItem) error {
 				rest = append(rest, o.rcpt)
 			}
 		}
-		if serr := j.settle(&part, out); serr != nil {
+		if serr := j.settleSoon(&part, out); serr != nil {
 			return serr
 		}
 		if err != nil {

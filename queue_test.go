@@ -688,7 +688,9 @@ func TestQueueIntermittent(t *testing.T) {
 	if box := qt.inbox(t, "ann@home.arpa"); len(box) != 0 || len(qt.queue()) != 1 {
 		t.Fatalf("reports %q, queue %+v", box, qt.queue())
 	}
+	p.mu.Lock()
 	up = true
+	p.mu.Unlock()
 	qt.write(t, func(tx *Tx) error {
 		n, err := tx.QueueAsk("ask.example")
 		if n != 1 {
