@@ -63,7 +63,7 @@ func (a *webApp) draft(u User, l *Letter, w *webLetter) (*Draft, error) {
 	}
 	addr, err := ParseAddr(from.Address)
 	if err != nil {
-		return nil, fmt.Errorf("From: %w", err)
+		return nil, fmt.Errorf("the address in From: %w", err)
 	}
 	d.From = &Address{Name: from.Name, Local: addr.Local, Domain: addr.Domain}
 	for _, f := range []struct {

@@ -8,7 +8,6 @@ import (
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -172,21 +171,21 @@ func (q *webReq) mayLogIn() bool {
 
 // secureAddress is the address of a page under https, as this browser can reach it; "-" when there is no https listener.
 func (q *webReq) secureAddress(path string) string {
-	for _, l := range q.s.cfg.Listen.HTTPS {
-		host := q.r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		host = strings.Trim(host, "[]")
-		if _, port, err := net.SplitHostPort(l); err == nil && port != "443" {
-			return "https://" + net.JoinHostPort(host, port) + path
-		}
-		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
-		}
-		return "https://" + host + path
+	if len(q.s.cfg.Listen.HTTPS) == 0 {
+		return "-"
 	}
-	return "-"
+	host := q.r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if _, port, err := net.SplitHostPort(q.s.cfg.Listen.HTTPS[0]); err == nil && port != "443" {
+		return "https://" + net.JoinHostPort(host, port) + path
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return "https://" + host + path
 }
 
 // webLocal lets through only addresses on this site.
@@ -530,10 +529,4 @@ func (q *webReq) claim(code string, addr Addr, password string) (u User, err err
 		return u, fmt.Errorf("set up %s: %w", addr, err)
 	}
 	return u, nil
-}
-
-// webHexName is how a session is named in a form.
-func webHexName(s string) []byte {
-	b, _ := hex.DecodeString(s)
-	return b
 }
