@@ -252,7 +252,9 @@ type webInBox interface{ inBox() (MailboxID, string) }
 
 // frame fills in what is around the content for somebody who is logged in.
 func (q *webReq) frame(p *webPage) error {
-	p.Note = q.takeNote()
+	if d := q.r.Header.Get("Sec-Fetch-Dest"); d == "" || d == "document" { // and not what the script fetches for a page
+		p.Note = q.takeNote()
+	}
 	return q.s.store.Read(func(tx *Tx) error {
 		folders, err := q.folders(tx)
 		if err != nil {

@@ -142,7 +142,10 @@ func webPathText(path []int) string {
 func (q *webReq) describe(m *webMessage) {
 	e := ParseEnvelope(m.header)
 	m.Subject = webCut(webClean(m.header.Text("Subject")), 4*webMaxSubject)
-	m.From, m.ReplyTo, m.To = webPeople(e.From), webPeople(e.ReplyTo), webPeople(e.To)
+	m.From, m.To = webPeople(e.From), webPeople(e.To)
+	if m.header.Get("Reply-To") != "" { // the envelope repeats From where there is none
+		m.ReplyTo = webPeople(e.ReplyTo)
+	}
 	m.Cc, m.Bcc = webPeople(e.Cc), webPeople(e.Bcc)
 	var err error
 	if m.Date, err = ParseDate(e.Date); err != nil {
