@@ -44,6 +44,8 @@ type Mail struct {
 	Trace     string    // what Received says before "id": from, by, with; "" leaves the field out
 	Submitted bool      // missing From, To and Date are filled in (RFC 6409 §8)
 	Login     *User     // who submitted it, and must own its From; nil does not matter
+	Due       time.Time // when it must have been delivered; zero does not matter (RFC 2852)
+	ByMode    string    // as QueueItem
 	Hold      time.Time // nobody gets it before; zero is now (RFC 4865)
 	EachAlone bool      // recipients whose mailbox is full get their Err and nothing more: the client hears of each (LMTP)
 
@@ -470,7 +472,7 @@ func (s *Server) enqueue(tx *Tx, p *placement) error {
 	if n >= s.cfg.Limits.QueueMessages && !p.m.Report {
 		return ErrQueueFull
 	}
-	q := QueueItem{Name: p.m.ID, Blob: p.b, From: p.m.From, Flags: p.m.Flags, Ret: p.m.Ret, EnvID: p.m.EnvID, Created: tx.s.Now()}
+	q := QueueItem{Name: p.m.ID, Blob: p.b, From: p.m.From, Flags: p.m.Flags, Ret: p.m.Ret, EnvID: p.m.EnvID, Created: tx.s.Now(), Due: p.m.Due, ByMode: p.m.ByMode}
 	q.Since = q.Created
 	seen := map[string]bool{}
 	for _, r := range p.queue {

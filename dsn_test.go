@@ -292,3 +292,54 @@ func TestQueueUTF8Addresses(t *testing.T) {
 		}
 	}
 }
+
+// TestQueueDeliverBy: a message whose time has passed is returned or its sender told, once; the time that is left is passed
+// on, and a host that does not know DELIVERBY gets nothing that must be returned.
+func TestQueueDeliverBy(t *testing.T) {
+	up, offer := false, "DELIVERBY"
+	p := newPeer(t, func(l string) string {
+		if l == "<connect>" && !up {
+			return "cut"
+		}
+		return ""
+	})
+	p.ehlo = "SIZE\n" + offer
+	qt := newQueueTest(t, p)
+	by := func(mode string, d time.Duration) {
+		t.Helper()
+		m := &Mail{From: mustAddr(t, "ann@home.arpa"), Body: qt.store.NewSpool(1000), Due: qt.store.Now().Add(d), ByMode: mode, To: []Rcpt{{Addr: mustAddr(t, mode+"@far.example")}}}
+		io.WriteString(m.Body, "Subject: x\r\n\r\nx\r\n")
+		if err := qt.accept(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	by("R", 10*time.Minute)
+	by("N", 10*time.Minute)
+	for range 20 {
+		qt.step()
+		qt.forward(time.Minute)
+	}
+	box := strings.Join(qt.inbox(t, "ann@home.arpa"), "\n")
+	if strings.Count(box, "Action: failed") != 1 || strings.Count(box, "Action: delayed") != 1 || !strings.Contains(box, "Status: 5.4.7") {
+		t.Errorf("reports %q", box)
+	}
+	qt.wantQueue(1)
+	p.mu.Lock()
+	up = true
+	p.mu.Unlock()
+	by("R", time.Hour)
+	qt.write(t, func(tx *Tx) error { _, err := tx.QueueAsk("far.example"); return err })
+	qt.step()
+	qt.wantQueue(0)
+	if said := strings.Join(p.said(), "\n"); !strings.Contains(said, " BY=-") || !strings.Contains(said, " BY=35") {
+		t.Errorf("said %q", said)
+	}
+	p.ehlo = "SIZE"
+	by("R", time.Hour)
+	by("N", time.Hour)
+	qt.step()
+	qt.wantQueue(0)
+	if box := qt.inbox(t, "ann@home.arpa"); len(box) != 3 || !strings.Contains(box[2], "Status: 5.3.3") {
+		t.Errorf("reports %q", box)
+	}
+}

@@ -596,6 +596,11 @@ func (j *queueJob) settle(q *QueueItem, out []outcome) error {
 			o.rcpt.Error = queueText(errors.New(o.said))
 			o.rcpt.Next = now.Add(s.retryAfter(o.rcpt.Tries + 1))
 			switch give, warn := time.Duration(s.cfg.Queue.GiveUp), time.Duration(s.cfg.Queue.Warn); {
+			case q.late(now) && q.ByMode == "R":
+				o.action, o.status = ActionFailed, "5.4.7"
+			case q.late(now) && !o.rcpt.Warned:
+				o.rcpt.Warned = true
+				byAction[ActionDelayed] = append(byAction[ActionDelayed], *o)
 			case old >= give && o.rcpt.Tries+1 >= j.triesIn(give):
 				o.action = ActionFailed
 				o.status = queueGaveUp(o.status)
@@ -670,13 +675,40 @@ func queueGaveUp(status string) string {
 // expire gives back what has waited too long for a way that has just failed, and warns of what has waited long.
 func (j *queueJob) expire(text string) error {
 	give, warn := time.Duration(j.s.cfg.Queue.GiveUp), time.Duration(j.s.cfg.Queue.Warn)
-	err := j.old(give, false, func(q *QueueItem) error {
-		return j.settle(q, queueFailAll(q, "5.4.1", text))
-	})
+	err := j.late(text)
+	if err == nil {
+		err = j.old(give, false, func(q *QueueItem) error { return j.settle(q, queueFailAll(q, "5.4.1", text)) })
+	}
 	if err != nil || j.way.route.Intermittent {
 		return err
 	}
 	return j.old(warn, true, func(q *QueueItem) error { return j.warn(q, text) })
+}
+
+// late sees to messages whose own time has passed.
+func (j *queueJob) late(text string) error {
+	for after := int64(0); ; {
+		var items []QueueItem
+		err := j.s.store.Read(func(tx *Tx) (err error) {
+			items, err = tx.QueueLate(j.domains, j.s.store.Now(), after)
+			return err
+		})
+		if err != nil || len(items) == 0 {
+			return err
+		}
+		for i := range items {
+			q := &items[i]
+			if q.ByMode == "R" {
+				err = j.settle(q, queueFailAll(q, "5.4.7", text))
+			} else {
+				err = j.warn(q, text)
+			}
+			if err != nil {
+				return err
+			}
+			after = q.ID
+		}
+	}
 }
 
 // old calls fn for messages that have waited so long and have been tried as often as that time allows.

@@ -105,6 +105,7 @@ var smtpExtensions = []smtpExtension{
 	{"CHUNKING", 3030, smtpAlways("CHUNKING")},
 	{"BINARYMIME", 3030, smtpAlways("BINARYMIME")},
 	{"DSN", 3461, smtpAlways("DSN")},
+	{"DELIVERBY", 2852, smtpAlways("DELIVERBY")},
 	{"REQUIRETLS", 8689, func(c *smtpConn) string { return map[bool]string{true: "REQUIRETLS"}[c.secure] }},
 	{"FUTURERELEASE", 4865, (*smtpConn).offerHold},
 	{"LIMITS", 9422, func(c *smtpConn) string { return fmt.Sprintf("LIMITS RCPTMAX=%d", c.srv.cfg.Limits.Recipients) }},

@@ -56,6 +56,7 @@ type smtpClient struct {
 	r        *bufio.Reader
 	w        *bufio.Writer
 	stop     context.Context
+	now      func() time.Time  // the store's
 	host     string            // the peer as it is named in reports
 	name     string            // ours
 	ext      map[string]string // what EHLO offered, keyword in capitals → its parameters
@@ -80,7 +81,7 @@ func (s *Server) smtpSession(h hop, useTLS bool) (*smtpClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &smtpClient{nc: nc, stop: s.stop, host: h.host, name: s.asciiHost()}
+	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: h.host, name: s.asciiHost()}
 	c.release = context.AfterFunc(s.stop, func() { nc.SetDeadline(time.Now().Add(smtpStopTime)) })
 	if err := c.open(h, useTLS); err != nil {
 		c.close()
@@ -91,7 +92,7 @@ func (s *Server) smtpSession(h hop, useTLS bool) (*smtpClient, error) {
 
 // smtpTurned takes over a connection whose other side has asked for its mail and is the server from now on.
 func (s *Server) smtpTurned(nc net.Conn, host string) (*smtpClient, error) {
-	c := &smtpClient{nc: nc, stop: s.stop, host: host, name: s.asciiHost()}
+	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: host, name: s.asciiHost()}
 	c.release = context.AfterFunc(s.stop, func() { nc.SetDeadline(time.Now().Add(smtpStopTime)) })
 	c.buffers()
 	r, err := c.read(smtpGreetingTime)

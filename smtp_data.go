@@ -16,7 +16,7 @@ const (
 )
 
 // MAIL (RFC 5321 §4.1.1.2), with the parameters SIZE (RFC 1870 §6.1), BODY (RFC 6152 §2, RFC 3030 §3), SMTPUTF8 (RFC 6531
-// §3.4), RET and ENVID (RFC 3461 §4), REQUIRETLS (RFC 8689 §2) and AUTH (RFC 4954 §5).
+// §3.4), RET and ENVID (RFC 3461 §4), BY (RFC 2852 §4), REQUIRETLS (RFC 8689 §2) and AUTH (RFC 4954 §5).
 //
 //	mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
 func (c *smtpConn) cmdMail(arg string) smtpReply {
@@ -135,6 +135,8 @@ func (c *smtpConn) mailParam(m *Mail, p string, size *int64) smtpReply {
 			return smtpReply{501, "5.5.4 ENVID is xtext of at most 100 octets"}
 		}
 		m.EnvID = value
+	case "BY":
+		return c.deliverBy(m, value)
 	case "HOLDFOR", "HOLDUNTIL":
 		return c.hold(m, strings.ToUpper(key), value)
 	case "REQUIRETLS":
@@ -147,6 +149,19 @@ func (c *smtpConn) mailParam(m *Mail, p string, size *int64) smtpReply {
 	default:
 		return smtpReply{555, "5.5.4 The parameter " + smtpClean(key) + " is not known here"}
 	}
+	return smtpReply{}
+}
+
+// deliverBy takes the parameter of DELIVERBY (RFC 2852 §4): so many seconds, and R to return the message then or N to tell
+// the sender; T asks for a trace, which delivery reports give anyhow.
+func (c *smtpConn) deliverBy(m *Mail, value string) smtpReply {
+	secs, mode, _ := strings.Cut(value, ";")
+	mode = strings.TrimSuffix(strings.ToUpper(mode), "T")
+	n, err := strconv.ParseInt(secs, 10, 32)
+	if err != nil || mode != "R" && mode != "N" || mode == "R" && n <= 0 {
+		return smtpReply{501, "5.5.4 Write it as BY=seconds;R or BY=seconds;N"}
+	}
+	m.Due, m.ByMode = c.srv.store.Now().Add(time.Duration(n)*time.Second), mode
 	return smtpReply{}
 }
 

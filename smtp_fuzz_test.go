@@ -106,7 +106,7 @@ func FuzzSMTPClient(f *testing.F) {
 			theirs.Write(in)
 			theirs.Close()
 		}()
-		s := &Server{cfg: st.cfg, log: st.log, stop: st.stop,
+		s := &Server{cfg: st.cfg, store: st.store, log: st.log, stop: st.stop,
 			dial: func(context.Context, string, string) (net.Conn, error) { return ours, nil }}
 		done := make(chan struct{})
 		go func() {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // smtpOut is one message for one transaction.
@@ -47,7 +48,11 @@ func (c *smtpClient) prepare(q *QueueItem, content *Content) (*smtpOut, []smtpFa
 	if err != nil {
 		return &smtpOut{}, append(faults, smtpAll(m.to, smtpStatus(err), err.Error())...)
 	}
-	m.mail = "MAIL FROM:" + from + body + c.mailParams(q)
+	by, err := c.byParam(q)
+	if err != nil {
+		return &smtpOut{}, append(faults, smtpAll(m.to, "5.3.3", err.Error())...)
+	}
+	m.mail = "MAIL FROM:" + from + body + by + c.mailParams(q)
 	return m, faults
 }
 
@@ -155,6 +160,20 @@ func (c *smtpClient) mailParams(q *QueueItem) string {
 		b.WriteString(" REQUIRETLS")
 	}
 	return b.String()
+}
+
+// byParam passes the time that is left on (RFC 2852 §4). A server that would not give the message back in time does not
+// get one that asks for it.
+func (c *smtpClient) byParam(q *QueueItem) (string, error) {
+	switch {
+	case q.Due.IsZero():
+		return "", nil
+	case c.offers("DELIVERBY"):
+		return fmt.Sprintf(" BY=%d;%s", int64(q.Due.Sub(c.now())/time.Second), q.ByMode), nil
+	case q.ByMode == "R":
+		return "", fmt.Errorf("the message is to be returned if it is late, and %s does not know how (DELIVERBY)", c.host)
+	}
+	return "", nil
 }
 
 // rcptParams are the same for RCPT.

@@ -103,6 +103,9 @@ type Destination struct {
 	Error    string    `json:"error,omitempty"`
 }
 
+// late says whether the time by which the sender wants it delivered has passed.
+func (q *QueueItem) late(now time.Time) bool { return !q.Due.IsZero() && !now.Before(q.Due) }
+
 // ErrQueueFull says that [limits] queue_messages are waiting already.
 var ErrQueueFull = errors.New("the queue is full")
 
@@ -277,6 +280,28 @@ func (tx *Tx) QueueOld(domains []string, before time.Time, tries int, unwarned b
 		items = append(items, q)
 	}
 	return items, nil
+}
+
+// QueueLate is QueueOld for messages whose own time has passed (RFC 2852): those to be returned, and those whose sender
+// wants to know and does not yet.
+func (tx *Tx) QueueLate(domains []string, now time.Time, after int64) (items []QueueItem, err error) {
+	list, err := json.Marshal(domains)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := tx.ints(`SELECT DISTINCT r.item FROM recipients r JOIN queue q ON q.id=r.item WHERE r.domain IN (SELECT value FROM json_each(?))
+		AND r.hold=0 AND r.item>? AND q.due>0 AND q.due<=? AND (q.bymode='R' OR r.warned=0) ORDER BY r.item LIMIT ?`, string(list), after, now.Unix(), queueOldBatch)
+	for _, id := range ids {
+		var q QueueItem
+		if q, err = tx.queueItem(id); err == nil {
+			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0 AND r.domain IN (SELECT value FROM json_each(?))`, string(list))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("queue item %d: %w", id, err)
+		}
+		items = append(items, q)
+	}
+	return items, err
 }
 
 const queueOldBatch = 50 // messages looked at in one go for warnings and expiry
