@@ -403,6 +403,9 @@ func (j *queueJob) handOver(h hop) error {
 		case err == nil:
 			c.quit()
 			return nil
+		case errors.Is(err, errQueueEnough):
+			c.quit()
+			continue
 		case !errors.As(err, &cut):
 			c.close()
 			return err
@@ -415,6 +418,24 @@ func (j *queueJob) handOver(h hop) error {
 			return cut.err
 		}
 	}
+}
+
+// errQueueEnough says that the peer takes no more mail on this connection (RFC 9422 §4.1).
+var errQueueEnough = errors.New("the connection has carried as much mail as it may")
+
+// queueShare is how many of the recipients can go in one transaction.
+func queueShare(c *smtpClient, rcpts []QueueRcpt) int {
+	n := min(len(rcpts), queueRcpts)
+	if most := c.limit("RCPTMAX"); most > 0 {
+		n = min(n, most)
+	}
+	most, domains := c.limit("RCPTDOMAINMAX"), map[string]bool{}
+	for i := 0; most > 0 && i < n; i++ {
+		if domains[rcpts[i].Addr.Domain] = true; len(domains) > most {
+			return i
+		}
+	}
+	return n
 }
 
 // queueCut is a connection that ended inside a message.
@@ -462,7 +483,10 @@ func (j *queueJob) send(c *smtpClient, q *QueueItem) error {
 	}
 	rest := q.Rcpts
 	for len(rest) > 0 {
-		n := min(len(rest), queueRcpts)
+		if most := c.limit("MAILMAX"); most > 0 && c.mails >= most {
+			return errQueueEnough
+		}
+		n := queueShare(c, rest)
 		part := *q
 		part.Rcpts, rest = rest[:n], rest[n:]
 		out, err := j.transact(c, &part, content)

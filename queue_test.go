@@ -738,3 +738,17 @@ func TestWindow(t *testing.T) {
 		}
 	}
 }
+
+// TestQueueLimits follows a peer's LIMITS (RFC 9422): recipients and their domains in a transaction, transactions in a
+// connection.
+func TestQueueLimits(t *testing.T) {
+	p := newPeer(t, nil)
+	p.ehlo = "PIPELINING\nLIMITS MAILMAX=2 RCPTMAX=3 RCPTDOMAINMAX=1 OTHER=x"
+	qt := newQueueTest(t, p)
+	qt.submit("ann@home.arpa", "a@one.example", "b@one.example", "c@one.example", "d@one.example", "e@two.example", "f@two.example")
+	qt.step()
+	qt.wantQueue(0)
+	if p.connections() != 2 || p.count("MAIL") != 3 || p.count("RCPT") != 6 || p.count("QUIT") != 2 {
+		t.Errorf("%d connections, said %q", p.connections(), p.said())
+	}
+}

@@ -63,6 +63,7 @@ type smtpClient struct {
 	secure   bool              // TLS is on
 	verified bool              // … with a certificate that names the host
 	release  func() bool
+	mails    int // transactions so far
 }
 
 // smtpDial connects to a host, greets it, begins TLS as far as the hop asks for it, and logs in if it needs to. When
@@ -265,6 +266,17 @@ func (c *smtpClient) hello() error {
 
 func (c *smtpClient) offers(name string) bool { _, ok := c.ext[name]; return ok }
 
+// limit is one of the peer's LIMITS (RFC 9422 §4); 0 is none.
+func (c *smtpClient) limit(name string) int {
+	for _, l := range strings.Fields(c.ext["LIMITS"]) {
+		key, value, _ := strings.Cut(l, "=")
+		if n, err := strconv.Atoi(value); err == nil && n > 0 && strings.EqualFold(key, name) {
+			return n
+		}
+	}
+	return 0
+}
+
 // login proves who we are to a smarthost. PLAIN and LOGIN show the password, so they need TLS.
 func (c *smtpClient) login(h hop) error {
 	if !c.secure || h.verify && !c.verified {
@@ -395,6 +407,7 @@ func smtpPrintable(b []byte) string {
 // send carries a message. The replies are for its recipients, in order; an error says that the connection is of no use
 // any more, and then the replies so far are what is known: a code of 0 is not known.
 func (c *smtpClient) send(m *smtpOut) ([]smtpReply, error) {
+	c.mails++
 	replies := make([]smtpReply, len(m.rcpts))
 	data, err := c.envelope(m, replies)
 	if err != nil {
