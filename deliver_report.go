@@ -27,7 +27,7 @@ func (s *Server) makeReport(r *Report, msg string) (*Mail, error) {
 }
 
 // successReports makes the reports for those local recipients whose sender asked to hear of success (RFC 3461 §5.2). An
-// alias for several people is a list to its sender: what becomes of the message behind it is not told (§5.2.7.2).
+// alias for several people is a list to its sender: it is told that the message was sent on, and no more (§5.2.7.3).
 func (s *Server) successReports(m *Mail) error {
 	m.reports = nil
 	if m.From.IsZero() {

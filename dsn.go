@@ -168,7 +168,7 @@ func (r *Report) writeWords(w io.Writer, what, until, said, reason, whole, heade
 	}
 }
 
-// writeStatus is the part for programs (RFC 3464 §2; with UTF-8 addresses RFC 6533 §3).
+// writeStatus is the part for programs (RFC 3464 §2; with UTF-8 addresses RFC 6533).
 func (r *Report) writeStatus(w io.Writer, boundary string) {
 	typ, addrType := "message/delivery-status", "rfc822"
 	if r.UTF8 {

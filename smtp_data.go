@@ -16,7 +16,7 @@ const (
 )
 
 // MAIL (RFC 5321 §4.1.1.2), with the parameters SIZE (RFC 1870 §6.1), BODY (RFC 6152 §2, RFC 3030 §3), SMTPUTF8 (RFC 6531
-// §3.4), RET and ENVID (RFC 3461 §4), BY (RFC 2852 §4), REQUIRETLS (RFC 8689 §2) and AUTH (RFC 4954 §5).
+// §3.4), RET and ENVID (RFC 3461 §4), BY (RFC 2852), REQUIRETLS (RFC 8689 §2) and AUTH (RFC 4954 §5).
 //
 //	mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
 func (c *smtpConn) cmdMail(arg string) smtpReply {
@@ -152,7 +152,7 @@ func (c *smtpConn) mailParam(m *Mail, p string, size *int64) smtpReply {
 	return smtpReply{}
 }
 
-// deliverBy takes the parameter of DELIVERBY (RFC 2852 §4): so many seconds, and R to return the message then or N to tell
+// deliverBy takes the parameter of DELIVERBY (RFC 2852): so many seconds, and R to return the message then or N to tell
 // the sender; T asks for a trace, which delivery reports give anyhow.
 func (c *smtpConn) deliverBy(m *Mail, value string) smtpReply {
 	secs, mode, _ := strings.Cut(value, ";")
@@ -168,7 +168,7 @@ func (c *smtpConn) deliverBy(m *Mail, value string) smtpReply {
 // smtpMaxHold is how long a submitted message may ask to be held back.
 const smtpMaxHold = 30 * 24 * time.Hour
 
-// hold takes the parameters of FUTURERELEASE (RFC 4865 §5): so many seconds, or until a date and time.
+// hold takes the parameters of FUTURERELEASE (RFC 4865): so many seconds, or until a date and time.
 func (c *smtpConn) hold(m *Mail, key, value string) smtpReply {
 	now := c.srv.store.Now()
 	if c.offerHold() == "" {
@@ -191,7 +191,7 @@ func (c *smtpConn) hold(m *Mail, key, value string) smtpReply {
 	return smtpReply{}
 }
 
-// offerHold is FUTURERELEASE's line (RFC 4865 §4): the most seconds, and the last date.
+// offerHold is FUTURERELEASE's line (RFC 4865): the most seconds, and the last date.
 func (c *smtpConn) offerHold() string {
 	if !c.trusted() {
 		return ""

@@ -162,7 +162,7 @@ func (c *smtpClient) mailParams(q *QueueItem) string {
 	return b.String()
 }
 
-// byParam passes the time that is left on (RFC 2852 §4). A server that would not give the message back in time does not
+// byParam passes the time that is left on (RFC 2852). A server that would not give the message back in time does not
 // get one that asks for it.
 func (c *smtpClient) byParam(q *QueueItem) (string, error) {
 	switch {

@@ -17,7 +17,7 @@ func (c *smtpConn) offerEtrn() string {
 	return "ETRN"
 }
 
-// ETRN (RFC 1985 §5): the queue for a domain is tried now, over its route and not over this connection, so that nobody
+// ETRN (RFC 1985): the queue for a domain is tried now, over its route and not over this connection, so that nobody
 // gets anything by asking. Only domains of [routes] may be named, or any by those who log in. With "@" the domains beneath
 // are meant too; named queues ("#") do not exist here.
 //
@@ -88,7 +88,7 @@ func (s *Server) routes() (all []Route) {
 	return all
 }
 
-// ATRN (RFC 2645 §5.2): whoever logged in as a route's caller gets the mail for its domains over this connection, on
+// ATRN (RFC 2645): whoever logged in as a route's caller gets the mail for its domains over this connection, on
 // which we are the client from then on.
 //
 //	atrn = "ATRN" [ SP domain *( "," domain ) ] CRLF
