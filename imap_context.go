@@ -154,7 +154,7 @@ func (c *imapConn) progress(total int) *imapProgress {
 
 // step says that more messages are done, at a time. An error means that the command should stop.
 func (p *imapProgress) step(more int, now time.Time) error {
-	p.done += more
+	p.done = min(p.done+more, p.total)
 	if now.Sub(p.looked) >= imapHangUpEvery {
 		p.looked = now
 		if err := p.c.hungUp(); err != nil {

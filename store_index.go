@@ -11,7 +11,7 @@ import (
 )
 
 // The index is a table of blocks. A block covers a range of content ids and holds, for each message in it, its sort keys
-// and its decoded and folded text: the header fields and the body as people read them. A filter of the block's letter
+// and its decoded and folded text: the header fields and, in a column of its own, the body as people read them. A filter of the block's letter
 // groups says of most blocks that a word is not in them; the text of the others is searched, so the answer is exact, and a
 // common word takes no longer than reading the text once.
 //
@@ -28,7 +28,7 @@ import (
 const indexSchema = `
 CREATE TABLE search(
   id INTEGER PRIMARY KEY, last INTEGER NOT NULL, n INTEGER NOT NULL, dead INTEGER NOT NULL DEFAULT 0,
-  keys BLOB NOT NULL, grams BLOB NOT NULL, text BLOB NOT NULL);
+  keys BLOB NOT NULL, grams BLOB NOT NULL, heads BLOB NOT NULL, text BLOB NOT NULL);
 CREATE INDEX search_dead ON search(dead,n) WHERE dead>0;
 `
 
@@ -56,7 +56,8 @@ type indexEntry struct {
 // indexWriter makes one block.
 type indexWriter struct {
 	entries []indexEntry
-	text    []byte
+	heads   []byte   // header text of all entries
+	text    []byte   // body text of all entries
 	seen    []uint64 // a bit for each hash of a letter group
 	hashes  []uint64 // of all groups
 }
@@ -68,19 +69,19 @@ func (w *indexWriter) add(m *Content) error {
 		return err
 	}
 	e := indexEntry{blob: m.ID, keys: mailKeys(h).append(nil), cut: err != nil}
-	start := len(w.text)
+	start := len(w.heads)
 	charset := h.charset()
 	for _, f := range h {
 		if isSignature(f.Name) {
 			continue
 		}
-		w.text = append(searchField(w.text, f, charset, true), '\n')
-		if len(w.text)-start > indexHead {
-			e.cut, w.text = true, w.text[:start+indexHead]
+		w.heads = append(searchField(w.heads, f, charset, true), '\n')
+		if len(w.heads)-start > indexHead {
+			e.cut, w.heads = true, w.heads[:start+indexHead]
 			break
 		}
 	}
-	e.head = len(w.text) - start
+	e.head = len(w.heads) - start
 	start = len(w.text)
 	err = bodyText(m, func(piece []byte) error {
 		w.text = append(w.text, piece...)
@@ -102,7 +103,9 @@ func (w *indexWriter) add(m *Content) error {
 }
 
 // full says whether the block should be written.
-func (w *indexWriter) full() bool { return len(w.text) >= indexBlock || len(w.entries) >= indexMember }
+func (w *indexWriter) full() bool {
+	return len(w.heads)+len(w.text) >= indexBlock || len(w.entries) >= indexMember
+}
 
 // keys is the block's first column.
 func (w *indexWriter) keys() []byte {
@@ -138,11 +141,11 @@ func (w *indexWriter) grams() []byte {
 		}
 		w.hashes = append(w.hashes, h)
 	}
-	text := w.text
+	heads, text := w.heads, w.text
 	for _, e := range w.entries {
-		letterGroups(text[:e.head], add)
-		letterGroups(text[e.head:e.head+e.body], add)
-		text = text[e.head+e.body:]
+		letterGroups(heads[:e.head], add)
+		letterGroups(text[:e.body], add)
+		heads, text = heads[e.head:], text[e.body:]
 	}
 	filter := make([]byte, different*gramBits/8+8)
 	for _, h := range w.hashes {
@@ -291,9 +294,9 @@ func (s *Store) dropIndex() (more bool, err error) {
 
 // block is a row of the table.
 type block struct {
-	first, last       BlobID
-	n                 int
-	keys, grams, text []byte
+	first, last              BlobID
+	n                        int
+	keys, grams, heads, text []byte
 }
 
 // indexBlocks reads content after upto until enough blocks are full, or there is no more.
@@ -315,7 +318,7 @@ func (s *Store) indexBlocks(upto BlobID) (blocks []block, err error) {
 			if blocks = append(blocks, w.block()); len(blocks) == indexStep {
 				return blocks, nil
 			}
-			w.entries, w.text = nil, nil
+			w.entries, w.heads, w.text = nil, nil, nil
 		}
 	}
 }
@@ -345,11 +348,12 @@ func (tx *Tx) contentsAfter(upto BlobID) (all []*Content, err error) {
 }
 
 func (w *indexWriter) block() block {
-	return block{w.entries[0].blob, w.entries[len(w.entries)-1].blob, len(w.entries), w.keys(), w.grams(), w.text}
+	return block{w.entries[0].blob, w.entries[len(w.entries)-1].blob, len(w.entries), w.keys(), w.grams(), w.heads, w.text}
 }
 
 func (tx *Tx) putBlock(b block) error {
-	_, err := tx.exec(`INSERT INTO search(id,last,n,keys,grams,text) VALUES(?,?,?,?,?,?)`, b.first, b.last, b.n, b.keys, b.grams, b.text)
+	_, err := tx.exec(`INSERT INTO search(id,last,n,keys,grams,heads,text) VALUES(?,?,?,?,?,?,?)`,
+		b.first, b.last, b.n, b.keys, b.grams, orEmpty(b.heads), orEmpty(b.text))
 	return err
 }
 
@@ -369,18 +373,18 @@ func (tx *Tx) packIndex(act bool) (n int, err error) {
 	}
 	w := &indexWriter{}
 	var old []int64
-	err = tx.each(`SELECT id,keys,text FROM search WHERE id>=? ORDER BY id LIMIT ?`, []any{ids[0], indexJoin}, func(scan func(...any) error) error {
+	err = tx.each(`SELECT id,keys,heads,text FROM search WHERE id>=? ORDER BY id LIMIT ?`, []any{ids[0], indexJoin}, func(scan func(...any) error) error {
 		var id int64
-		var keys, text []byte
-		if err := scan(&id, &keys, &text); err != nil {
+		var b block
+		if err := scan(&id, &b.keys, &b.heads, &b.text); err != nil {
 			return err
 		}
-		mark, size := len(w.entries), len(w.text)
-		if err := tx.packBlock(w, keys, text); err != nil {
+		before := *w
+		if err := tx.packBlock(w, &b); err != nil {
 			return err
 		}
-		if len(old) > 0 && (len(w.text) > indexBlock || len(w.entries) > indexMember) {
-			w.entries, w.text = w.entries[:mark], w.text[:size]
+		if len(old) > 0 && w.full() && len(w.entries) > len(before.entries) {
+			*w = before
 			return errListFull
 		}
 		old = append(old, id)
@@ -401,19 +405,17 @@ func (tx *Tx) packIndex(act bool) (n int, err error) {
 }
 
 // packBlock adds what is still there of a block.
-func (tx *Tx) packBlock(w *indexWriter, keys, text []byte) error {
-	r := indexReader{keys: keys}
-	for r.next() {
-		if r.end > len(text) {
-			break
-		}
+func (tx *Tx) packBlock(w *indexWriter, b *block) error {
+	r := indexReader{keys: b.keys}
+	for r.next() && r.headEnd <= len(b.heads) && r.bodyEnd <= len(b.text) {
 		var refs int64
 		err := tx.one(`SELECT refs FROM blobs WHERE id=?`, []any{r.blob}, &refs)
 		if err == nil {
 			e := r.indexEntry
 			e.keys = bytes.Clone(e.keys)
 			w.entries = append(w.entries, e)
-			w.text = append(w.text, text[r.at:r.at+r.head+r.body]...)
+			w.heads = append(w.heads, b.heads[r.headEnd-r.head:r.headEnd]...)
+			w.text = append(w.text, b.text[r.bodyEnd-r.body:r.bodyEnd]...)
 		} else if !errors.Is(err, ErrNotFound) {
 			return err
 		}
@@ -424,9 +426,8 @@ func (tx *Tx) packBlock(w *indexWriter, keys, text []byte) error {
 // indexReader goes through the messages of a block.
 type indexReader struct {
 	indexEntry
-	keys []byte // what is left of the column
-	at   int    // where the entry's text begins
-	end  int
+	keys             []byte // what is left of the column
+	headEnd, bodyEnd int    // where the entry's texts end
 }
 
 // next steps to the next message. What is damaged ends the block: the messages are searched in the mail then.
@@ -436,9 +437,8 @@ func (r *indexReader) next() bool {
 		return false
 	}
 	r.blob += BlobID(blob)
-	r.at = r.end
 	r.head, r.body, r.cut = int(head), int(body>>1), body&1 != 0
-	r.end = r.at + r.head + r.body
+	r.headEnd, r.bodyEnd = r.headEnd+r.head, r.bodyEnd+r.body
 	r.indexEntry.keys, r.keys = r.keys[:keys], r.keys[keys:]
 	return true
 }
@@ -486,16 +486,32 @@ func (tx *Tx) blockAt(id BlobID, filter bool, fn func(*block) error) (found bool
 	return found, err
 }
 
-// blockText calls fn with the text of a block, which is good until it returns.
-func (tx *Tx) blockText(b *block, fn func(text []byte)) error {
-	return tx.each(`SELECT text FROM search WHERE id=?`, []any{b.first}, func(scan func(...any) error) error {
-		var text sql.RawBytes
-		err := scan(&text)
+// blockText calls fn with the header text of a block, and its body text if that is wanted, which are good until it returns.
+func (tx *Tx) blockText(b *block, body bool, fn func(heads, text []byte)) error {
+	query := `SELECT heads FROM search WHERE id=?`
+	if body {
+		query = `SELECT heads,text FROM search WHERE id=?`
+	}
+	return tx.each(query, []any{b.first}, func(scan func(...any) error) error {
+		var heads, text sql.RawBytes
+		dest := []any{&heads, &text}
+		if !body {
+			dest = dest[:1]
+		}
+		err := scan(dest...)
 		if err == nil {
-			fn(text)
+			fn(heads, text)
 		}
 		return err
 	})
+}
+
+// orEmpty makes a column out of what may be nil.
+func orEmpty(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 // byBlock calls fn for each block, with or without its filter, and the part of ids, which must be sorted, that it covers.

@@ -125,7 +125,7 @@ func TestIndexAgrees(t *testing.T) {
 	}
 	var blocks, texts int64
 	err = st.Read(func(tx *Tx) error {
-		return tx.one(`SELECT count(*), coalesce(sum(length(text)),0) FROM search`, nil, &blocks, &texts)
+		return tx.one(`SELECT count(*), coalesce(sum(length(text)+length(heads)),0) FROM search`, nil, &blocks, &texts)
 	})
 	if err != nil || blocks < 2 || blocks > 8 || texts > 500_000 {
 		t.Errorf("%d blocks with %d octets are left, %v", blocks, texts, err)
@@ -213,8 +213,8 @@ func FuzzIndexReader(f *testing.F) {
 		r := indexReader{keys: b}
 		var k MailKeys
 		for n := 0; r.next(); n++ {
-			if r.at < 0 || r.end < r.at || n > len(b) {
-				t.Fatalf("text from %d to %d", r.at, r.end)
+			if r.head < 0 || r.body < 0 || r.headEnd < r.head || r.bodyEnd < r.body || n > len(b) {
+				t.Fatalf("texts end at %d and %d", r.headEnd, r.bodyEnd)
 			}
 			k.parse(r.indexEntry.keys)
 		}

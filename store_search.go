@@ -6,8 +6,10 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // QueryOp is what a Query asks.
@@ -78,6 +80,8 @@ type search struct {
 	names [][]byte   // and their Field, as index text has it
 	grams [][]uint64 // letter groups of folds
 	gone  []bool     // which leafs can't be true in the block in hand
+
+	// Of the slice in hand.
 	found []Found
 	text  textScan
 }
@@ -89,8 +93,9 @@ type Found struct {
 }
 
 const (
-	searchSlice  = 2000 // messages that pass the stages together
-	SearchLeaves = 100  // conditions on content in one Query, at most (see Query.Leaves)
+	searchSlice   = 2000 // messages that pass the stages together
+	searchWorkers = 2    // slices that one search works on at the same time
+	SearchLeaves  = 100  // conditions on content in one Query, at most (see Query.Leaves)
 )
 
 // Leaves counts the conditions that need more than a message's row.
@@ -130,14 +135,27 @@ func (q *Query) Narrow(uids []UID) []UID {
 func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) error) error {
 	x := &search{s: s, box: box, query: q, want: WantBrief}
 	x.number(q)
-	for slice := range slices.Chunk(uids, searchSlice) {
-		x.found = x.found[:0]
-		if err := x.slice(slice); err != nil {
-			return err
+	workers := 1
+	if len(x.leafs) > 0 {
+		workers = min(searchWorkers, runtime.GOMAXPROCS(0))
+	}
+	found := make([][]Found, workers)
+	errs := make([]error, workers)
+	for len(uids) > 0 {
+		var wg sync.WaitGroup
+		for i := range found {
+			slice := uids[:min(len(uids), searchSlice)]
+			uids = uids[len(slice):]
+			wg.Go(func() { found[i], errs[i] = x.slice(slice) })
 		}
-		slices.SortFunc(x.found, func(a, b Found) int { return int(int64(a.UID) - int64(b.UID)) })
-		if err := fn(x.found); err != nil {
-			return err
+		wg.Wait()
+		for i := range found {
+			if errs[i] != nil {
+				return errs[i]
+			}
+			if err := fn(found[i]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -170,8 +188,16 @@ type candidate struct {
 	facts []verdict
 }
 
-// slice runs the stages over some messages.
-func (x *search) slice(uids []UID) error {
+// slice runs the stages over some messages and returns what it found in order. Several may run at a time.
+func (x *search) slice(uids []UID) ([]Found, error) {
+	y := *x
+	y.found, y.text, y.gone = nil, textScan{}, nil
+	err := y.stages(uids)
+	slices.SortFunc(y.found, func(a, b Found) int { return cmp.Compare(a.UID, b.UID) })
+	return y.found, err
+}
+
+func (x *search) stages(uids []UID) error {
 	var open []candidate
 	err := x.s.List(x.box, uids, x.want, func(m *Listed) error {
 		if v := x.eval(x.query, &m.Message, nil); v == isTrue {
@@ -202,7 +228,7 @@ func (x *search) slice(uids []UID) error {
 		{WantHead, x.learnHeader, []QueryOp{QuerySent, QueryHeader, QueryText}},
 		{WantBody, x.learnBody, []QueryOp{QueryBody, QueryText}},
 	} {
-		if !slices.ContainsFunc(x.leafs, func(q *Query) bool { return slices.Contains(stage.ops, q.Op) }) {
+		if !x.hasOp(stage.ops...) {
 			continue
 		}
 		if open, err = x.stage(open, stage.want, stage.learn); err != nil || len(open) == 0 {
@@ -250,13 +276,33 @@ func (x *search) searchBlock(tx *Tx, b *block, open []candidate) error {
 	if !undecided {
 		return nil
 	}
-	return tx.blockText(b, func(text []byte) {
-		eachInBlock(b, open, func(c *candidate, r *indexReader) {
-			if r.end <= len(text) && x.eval(x.query, &c.Message, c.facts) == isOpen {
-				x.learnText(c, r, text[r.at:r.end])
-			}
+	// Most searches are for subjects and senders; the header text decides many of the others, too.
+	for _, body := range []bool{false, true} {
+		if !undecided || body && !x.hasOp(QueryBody, QueryText) || !body && !x.hasOp(QueryHeader, QueryText) {
+			continue
+		}
+		undecided = false
+		err := tx.blockText(b, body, func(heads, text []byte) {
+			eachInBlock(b, open, func(c *candidate, r *indexReader) {
+				if r.headEnd > len(heads) || body && r.bodyEnd > len(text) || x.eval(x.query, &c.Message, c.facts) != isOpen {
+					return
+				}
+				if x.learnHeads(c, r, heads[r.headEnd-r.head:r.headEnd]); body {
+					x.learnText(c, r, text[r.bodyEnd-r.body:r.bodyEnd])
+				}
+				undecided = undecided || x.eval(x.query, &c.Message, c.facts) == isOpen
+			})
 		})
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hasOp says whether a leaf asks one of these things.
+func (x *search) hasOp(ops ...QueryOp) bool {
+	return slices.ContainsFunc(x.leafs, func(q *Query) bool { return slices.Contains(ops, q.Op) })
 }
 
 // eachInBlock pairs candidates, sorted by content, with their entries.
@@ -287,24 +333,28 @@ func (x *search) learnKeys(c *candidate, r *indexReader) {
 	}
 }
 
-// learnText answers from a message's text. What is not in text that was cut may be in the rest.
-func (x *search) learnText(c *candidate, r *indexReader, text []byte) {
-	head, body := text[:r.head], text[r.head:]
+// learnHeads answers from a message's header text. What is not in text that was cut may be in the rest.
+func (x *search) learnHeads(c *candidate, r *indexReader, text []byte) {
 	for i, q := range x.leafs {
-		if c.facts[i] != isOpen || isSignature(q.Field) {
-			continue
+		switch {
+		case c.facts[i] != isOpen || isSignature(q.Field):
+		case q.Op == QueryText && bytes.Contains(text, x.folds[i]):
+			c.facts[i] = isTrue
+		case q.Op == QueryHeader:
+			if has := linesHave(text, x.names[i], x.folds[i]); has || !r.cut {
+				c.facts[i] = truth(has)
+			}
 		}
-		has := false
-		switch q.Op {
-		case QueryHeader:
-			has = linesHave(head, x.names[i], x.folds[i])
-		case QueryText:
-			has = bytes.Contains(head, x.folds[i]) || bytes.Contains(body, x.folds[i])
-		case QueryBody:
-			has = bytes.Contains(body, x.folds[i])
-		}
-		if has || !r.cut {
-			c.facts[i] = truth(has)
+	}
+}
+
+// learnText answers from a message's body text, after learnHeads.
+func (x *search) learnText(c *candidate, r *indexReader, text []byte) {
+	for i, q := range x.leafs {
+		if c.facts[i] == isOpen && (q.Op == QueryBody || q.Op == QueryText) {
+			if has := bytes.Contains(text, x.folds[i]); has || !r.cut {
+				c.facts[i] = truth(has)
+			}
 		}
 	}
 }
