@@ -3,11 +3,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 )
@@ -621,4 +623,245 @@ func returnPathLen(head []byte) int64 {
 		}
 	}
 	return 0
+}
+
+// Where mail for other domains goes: by [routes], to the smarthost, or as the DNS says.
+
+// wayKind is how a domain is reached.
+type wayKind int
+
+const (
+	wayLocal  wayKind = iota // its mail lives here
+	wayRoute                 // [routes] names hosts
+	waySmart                 // the smarthost takes it
+	wayDirect                // the DNS or the address literal says it
+	wayNone                  // no way leads there
+)
+
+// way is how the mail of one or many domains leaves; domains with equal keys share connections.
+type way struct {
+	kind  wayKind
+	key   string
+	hosts []string // of a route, host:port
+	route Route
+}
+
+// waits says whether a way is one that nobody is tried on just now, and until when; zero is until somebody asks.
+func (w way) waits(now time.Time) (until time.Time, yes bool) {
+	if !w.route.Intermittent {
+		return time.Time{}, false
+	}
+	next := w.route.Window.Next(now.Local())
+	return next, !next.Equal(now)
+}
+
+// hopTLS is what a hop does about TLS.
+type hopTLS int
+
+const (
+	hopTLSMaybe hopTLS = iota // STARTTLS if offered, plain text if that fails
+	hopTLSMust                // STARTTLS, or nothing
+	hopTLSFirst               // from the first octet on
+	hopPlain                  // none
+)
+
+// hop is one address of a host to try.
+type hop struct {
+	host           string // its name, for TLS, reports and the log
+	addr           string // what to dial
+	tls            hopTLS
+	verify         bool // the certificate must name the host and be signed by somebody the machine knows
+	user, password string
+}
+
+// wayTo says how mail for a domain leaves, without asking the DNS.
+func (s *Server) wayTo(domain string) way {
+	if s.isLocal(domain) {
+		return way{kind: wayLocal, key: "local"}
+	}
+	r, ok := s.cfg.Routes[domain]
+	if !ok {
+		r, ok = s.cfg.Routes["."]
+	}
+	switch {
+	case ok:
+		return way{kind: wayRoute, key: "route " + r.String(), hosts: r.Hosts, route: r}
+	case s.cfg.Outbound.Mode == OutboundSmarthost:
+		return way{kind: waySmart, key: "smarthost", hosts: []string{s.cfg.Outbound.Smarthost}}
+	case s.cfg.Outbound.Mode == OutboundDirect:
+		return way{kind: wayDirect, key: "domain " + domain}
+	}
+	return way{kind: wayNone, key: "none"}
+}
+
+// hops lists the addresses to try for a way, in order. domain is one of its domains. dnsPermanent tells errors that
+// will not pass.
+func (s *Server) hops(ctx context.Context, w way, domain string) (all []hop, err error) {
+	switch w.kind {
+	case wayRoute:
+		for _, h := range w.hosts {
+			all = append(all, routeHop(h))
+		}
+		if len(all) == 0 {
+			return nil, errCaller
+		}
+		return all, nil
+	case waySmart:
+		h, err := s.smartHop(w.hosts[0])
+		return []hop{h}, err
+	case wayNone:
+		return nil, errForeign
+	}
+	if ip, ok := LiteralIP(domain); ok {
+		return []hop{{host: domain, addr: net.JoinHostPort(ip.String(), "25")}}, nil
+	}
+	return s.directHops(ctx, domain)
+}
+
+// routeHop makes a hop of "host:port"; on port 465 TLS comes first (RFC 8314 §3.3).
+func routeHop(hostport string) hop {
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host, port, hostport = hostport, "25", net.JoinHostPort(hostport, "25")
+	}
+	h := hop{host: host, addr: hostport}
+	if port == "465" {
+		h.tls = hopTLSFirst
+	}
+	return h
+}
+
+// smartHop is the smarthost. A password is only sent over TLS, and only to a host whose certificate is good.
+func (s *Server) smartHop(hostport string) (hop, error) {
+	o := s.cfg.Outbound
+	if !strings.Contains(hostport, ":") {
+		hostport += ":587"
+	}
+	h := routeHop(hostport)
+	if o.User == "" {
+		return h, nil
+	}
+	b, err := os.ReadFile(s.cfg.Path(o.PasswordFile))
+	if err != nil {
+		return h, fmt.Errorf("the smarthost's password: %w", err)
+	}
+	h.user, h.password = o.User, strings.TrimRight(string(b), "\r\n")
+	h.verify = !o.AnyCert
+	if h.tls == hopTLSMaybe {
+		h.tls = hopTLSMust
+	}
+	return h, nil
+}
+
+// directHops asks the DNS. A host that can't be found does not matter while another one can.
+func (s *Server) directHops(ctx context.Context, domain string) (all []hop, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dnsBudget)
+	defer cancel()
+	hosts, err := mailHosts(ctx, s.dns, domain, s.asciiHost())
+	if err != nil {
+		return nil, err
+	}
+	var fault error
+	for _, host := range hosts {
+		addrs, err := hostAddresses(ctx, s.dns, host)
+		if err != nil && (fault == nil || !dnsPermanent(err)) {
+			fault = err
+		}
+		for _, a := range addrs {
+			all = append(all, hop{host: host, addr: net.JoinHostPort(a, "25")})
+		}
+	}
+	if len(all) == 0 {
+		return nil, fault
+	}
+	return all, nil
+}
+
+// dnsPermanent says whether an error of hops means that a message can be given back at once.
+func dnsPermanent(err error) bool {
+	return errors.Is(err, errNoDomain) || errors.Is(err, errNullMX) || errors.Is(err, errMXSelf) || errors.Is(err, errForeign)
+}
+
+// Reports that deliveries call for: they are mail, too, and go where their sender lives.
+
+// makeReport writes a report and makes it ready for place. It is nil when it has no way to go: a report is never answered
+// by a report (RFC 5321 §4.5.5), so that is only logged. msg is the name of the message that it is about.
+func (s *Server) makeReport(r *Report, msg string) (*Mail, error) {
+	r.MTA, r.From, r.ID, r.Date = s.asciiHost(), Addr{"postmaster", s.cfg.Domains[0]}, newMailID(), s.store.Now()
+	for _, rc := range r.Rcpts {
+		r.UTF8 = r.UTF8 || !rc.Final.IsASCII()
+	}
+	m := &Mail{To: []Rcpt{{Addr: r.To}}, Body: s.store.NewSpool(int64(s.cfg.Limits.Message) + 1<<20), Report: true, ID: r.ID}
+	if r.UTF8 {
+		m.Flags |= MailUTF8
+	}
+	if _, err := r.WriteTo(m.Body); err != nil {
+		m.Body.Close()
+		return nil, fmt.Errorf("write report: %w", err)
+	}
+	if err := s.prepare(m); err != nil {
+		s.log.Warn("report dropped", "msg", msg, "rcpt", r.To, "err", err)
+		m.Body.Close()
+		return nil, nil
+	}
+	return m, nil
+}
+
+// successReports makes the reports for those local recipients whose sender asked to hear of success (RFC 3461 §5.2). An
+// alias for several people is a list to its sender: it is told that the message was sent on, and no more (§5.2.7.3).
+func (s *Server) successReports(m *Mail) error {
+	m.reports = nil
+	if m.From.IsZero() {
+		return nil
+	}
+	for i := range m.To {
+		r := &m.To[i]
+		if r.Notify&NotifySuccess == 0 || len(r.route.users) == 0 && !r.route.aliased || m.Hold.After(s.store.Now()) {
+			continue
+		}
+		if m.reports == nil {
+			m.reports = make([]*Mail, len(m.To))
+		}
+		action := ActionDelivered
+		switch {
+		case len(r.route.users)+len(r.route.remote) > 1:
+			action = ActionExpanded
+			r.Notify &^= NotifySuccess
+		case len(r.route.remote) > 0:
+			continue // one alias for one address elsewhere: the next server tells
+		}
+		head, err := m.Body.Head()
+		if err != nil {
+			return fmt.Errorf("read spool: %w", err)
+		}
+		head = head[returnPathLen(head):]
+		m.reports[i], err = s.makeReport(&Report{Action: action, To: m.From, Arrived: s.store.Now(), EnvID: envID(m.EnvID), Header: head,
+			UTF8: m.Flags&MailUTF8 != 0, Eight: m.Flags&Mail8Bit != 0,
+			Rcpts: []ReportRcpt{{Final: r.Addr, Original: originalRecipient(r.ORcpt), Status: "2.1.5"}}}, m.ID)
+		if err != nil {
+			m.closeReports()
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Mail) closeReports() {
+	for _, r := range m.reports {
+		if r != nil {
+			r.Body.Close()
+		}
+	}
+}
+
+// wantsReport says whether a recipient's NOTIFY asks for a report; without one, failures and delays are told
+// (RFC 3461 §4.1).
+func wantsReport(notify int, action ReportAction) bool {
+	switch action {
+	case ActionFailed:
+		return notify == 0 || notify&NotifyFailure != 0
+	case ActionDelayed:
+		return notify == 0 || notify&NotifyDelay != 0
+	}
+	return notify&NotifySuccess != 0
 }

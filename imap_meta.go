@@ -4,6 +4,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -331,4 +332,303 @@ func (c *imapConn) putQuota() error {
 		c.putf("* QUOTA \"\" (%s)\r\n", strings.Join(list, " "))
 	}
 	return nil
+}
+
+// Whose mailbox a name leads to, and what the client may do with it: namespaces (RFC 2342) and rights (RFC 4314).
+
+// The namespaces of mailboxes that are not the user's own. They are names of no mailbox.
+const (
+	imapShared = "Shared"      // Shared/NAME belongs to nobody in particular
+	imapOthers = "Other Users" // Other Users/ADDRESS/NAME belongs to another user
+)
+
+// imapRightsKnown are the rights of which any lets the client know that a mailbox is there (RFC 4314 §4).
+const imapRightsKnown = RightLookup | RightRead | RightInsert | RightCreate | RightDelete | RightAdmin
+
+// imapRightsWrite are the rights of which any makes a selected mailbox READ-WRITE (RFC 4314 §5.2).
+const imapRightsWrite = RightSeen | RightWrite | RightTrash | RightInsert | RightExpunge
+
+// imapPlace is where a name leads: the mailbox need not exist.
+type imapPlace struct {
+	owner  UserID
+	local  string // the name as its owner knows it
+	prefix string // what the client puts before it
+}
+
+// imapErrNamespace is for names that are only there to hold others.
+func imapErrNamespace(name string) error {
+	return imapNo("CANNOT", fmt.Sprintf("%s only holds other mailboxes", imapText(name)))
+}
+
+// place finds whose mailbox a name is. An unknown user's is as unknown as a mailbox that nobody made.
+func (c *imapConn) place(tx *Tx, name string) (imapPlace, error) {
+	first, rest, _ := strings.Cut(name, "/")
+	if first == imapShared || first == imapOthers {
+		if _, err := tx.MailboxByName(c.user.ID, name); err == nil {
+			first = "" // the user's own, which was imported under such a name
+		}
+	}
+	switch first {
+	default:
+		return imapPlace{owner: c.user.ID, local: name}, nil
+	case imapShared:
+		if rest == "" {
+			return imapPlace{}, imapErrNamespace(name)
+		}
+		return imapPlace{SharedOwner, rest, imapShared + "/"}, nil
+	case imapOthers:
+		who, local, _ := strings.Cut(rest, "/")
+		if local == "" {
+			return imapPlace{}, imapErrNamespace(name)
+		}
+		u, err := tx.UserByName(strings.ToLower(who))
+		return imapPlace{u.ID, imapInbox(local), imapOthers + "/" + who + "/"}, err
+	}
+}
+
+// mailboxAs finds the mailbox of that name if the client may see it and has all rights of need; otherwise what is
+// missing is named. One that it may not see does not exist.
+func (c *imapConn) mailboxAs(tx *Tx, name string, need Rights) (Mailbox, error) {
+	at, err := c.place(tx, name)
+	if err != nil {
+		return Mailbox{}, imapNameError(name, err)
+	}
+	m, err := tx.MailboxByName(at.owner, at.local)
+	if err != nil {
+		return Mailbox{}, imapNameError(name, err)
+	}
+	have, err := tx.RightsOf(c.user, m)
+	switch {
+	case err != nil:
+		return Mailbox{}, err
+	case have&imapRightsKnown == 0:
+		return Mailbox{}, imapNameError(name, ErrNotFound)
+	case have&need != need:
+		return Mailbox{}, imapNo("NOPERM", fmt.Sprintf("You lack the right %q on this mailbox", (need&^have).String()))
+	}
+	return m, nil
+}
+
+// find is mailboxAs in a transaction of its own.
+func (c *imapConn) find(name string, need Rights) (m Mailbox, err error) {
+	err = c.srv.store.Read(func(tx *Tx) (err error) { m, err = c.mailboxAs(tx, name, need); return err })
+	return m, err
+}
+
+// imapNameError gives ErrNotFound the mailbox's name.
+func imapNameError(name string, err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return imapNo("NONEXISTENT", "There is no mailbox "+imapText(name))
+	}
+	return err
+}
+
+// cmdNamespace is NAMESPACE (RFC 2342 §5, RFC 9051 §6.3.10).
+//
+//	namespace = "NAMESPACE"
+func (c *imapConn) cmdNamespace(p *imapParser) error {
+	if err := p.end(); err != nil {
+		return err
+	}
+	c.putf("* NAMESPACE ((\"\" \"/\")) ((\"%s/\" \"/\")) ((\"%s/\" \"/\"))\r\n", imapOthers, imapShared)
+	return nil
+}
+
+// imapRightsText writes rights with the old c and d for clients of RFC 2086 (RFC 4314 §2.1.1).
+func imapRightsText(r Rights) string {
+	s := r.String()
+	if r&(RightCreate|RightDelete) != 0 {
+		s += "c"
+	}
+	if r&(RightTrash|RightExpunge) != 0 {
+		s += "d"
+	}
+	return s
+}
+
+// identifier reads whose rights are meant: "anyone", an address, or the local part of one in the first domain. Negative
+// rights, which RFC 4314 §2 allows a server not to have, are refused.
+func (p *imapParser) identifier() string {
+	who := strings.ToLower(p.astring())
+	switch {
+	case who == anyone || p.err != nil:
+	case strings.HasPrefix(who, "-"):
+		p.refuse(imapNo("CANNOT", "There are no negative rights here"))
+	case !strings.Contains(who, "@"):
+		who += "@" + p.c.srv.cfg.Domains[0]
+	}
+	return who
+}
+
+// cmdSetACL is SETACL (RFC 4314 §3.1).
+//
+//	setacl = "SETACL" SP mailbox SP identifier SP ["+" / "-"] rights
+func (c *imapConn) cmdSetACL(p *imapParser) error {
+	p.space()
+	name := p.mailboxName()
+	p.space()
+	who := p.identifier()
+	p.space()
+	text := p.astring()
+	if err := p.end(); err != nil {
+		return err
+	}
+	op := text[:min(len(text), 1)]
+	rights, ok := ParseRights(strings.TrimLeft(text, "+-"))
+	if !ok {
+		return imapBad("Unknown right") // RFC 4314 §3.1
+	}
+	return c.changeACL(name, who, func(have Rights) Rights {
+		switch op {
+		case "+":
+			return have | rights
+		case "-":
+			return have &^ rights
+		}
+		return rights
+	})
+}
+
+// cmdDeleteACL is DELETEACL (RFC 4314 §3.2).
+//
+//	deleteacl = "DELETEACL" SP mailbox SP identifier
+func (c *imapConn) cmdDeleteACL(p *imapParser) error {
+	p.space()
+	name := p.mailboxName()
+	p.space()
+	who := p.identifier()
+	if err := p.end(); err != nil {
+		return err
+	}
+	return c.changeACL(name, who, func(Rights) Rights { return 0 })
+}
+
+// changeACL changes one entry. An owner's rights can't be changed.
+func (c *imapConn) changeACL(name, who string, change func(Rights) Rights) error {
+	return c.srv.store.Write(func(tx *Tx) error {
+		m, err := c.mailboxAs(tx, name, RightAdmin)
+		if err != nil {
+			return err
+		}
+		if owner, err := tx.UserByID(m.Owner); err == nil && owner.Name == who {
+			return imapNo("CANNOT", "An owner has all rights, always")
+		}
+		list, err := tx.ACL(m.ID)
+		if err != nil {
+			return err
+		}
+		e := ACLEntry{Who: who}
+		if i := slices.IndexFunc(list, func(e ACLEntry) bool { return e.Who == who }); i >= 0 {
+			e = list[i]
+		}
+		e.Rights = change(e.Rights)
+		err = tx.SetACL(m, e)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			err = imapNo("NONEXISTENT", "There is no user "+imapText(who))
+		case errors.Is(err, ErrQuota):
+			err = imapNo("LIMIT", "There are too many entries")
+		}
+		return err
+	})
+}
+
+// cmdGetACL is GETACL (RFC 4314 §3.3).
+//
+//	getacl = "GETACL" SP mailbox
+func (c *imapConn) cmdGetACL(p *imapParser) error {
+	p.space()
+	name := p.mailboxName()
+	if err := p.end(); err != nil {
+		return err
+	}
+	var list []ACLEntry
+	err := c.srv.store.Read(func(tx *Tx) error {
+		m, err := c.mailboxAs(tx, name, RightAdmin)
+		if err != nil {
+			return err
+		}
+		if list, err = tx.ACL(m.ID); err != nil {
+			return err
+		}
+		if owner, err := tx.UserByID(m.Owner); err == nil {
+			list = slices.Insert(list, 0, ACLEntry{owner.Name, RightsAll})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.putf("* ACL ")
+	c.putMailbox(name)
+	for _, e := range list {
+		c.putf(" ")
+		c.putString(e.Who)
+		c.putf(" %s", imapRightsText(e.Rights))
+	}
+	c.putf("\r\n")
+	return nil
+}
+
+// cmdListRights is LISTRIGHTS (RFC 4314 §3.4): an owner has all rights, all others can be given each one.
+//
+//	listrights = "LISTRIGHTS" SP mailbox SP identifier
+func (c *imapConn) cmdListRights(p *imapParser) error {
+	p.space()
+	name := p.mailboxName()
+	p.space()
+	who := p.identifier()
+	if err := p.end(); err != nil {
+		return err
+	}
+	rights := `"" ` + strings.Join(strings.Split(imapRightsText(RightsAll), ""), " ")
+	err := c.srv.store.Read(func(tx *Tx) error {
+		m, err := c.mailboxAs(tx, name, RightAdmin)
+		if err != nil {
+			return err
+		}
+		if owner, err := tx.UserByID(m.Owner); err == nil && owner.Name == who {
+			rights = imapRightsText(RightsAll)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.putf("* LISTRIGHTS ")
+	c.putMailbox(name)
+	c.putf(" ")
+	c.putString(who)
+	c.putf(" %s\r\n", rights)
+	return nil
+}
+
+// cmdMyRights is MYRIGHTS (RFC 4314 §3.5).
+//
+//	myrights = "MYRIGHTS" SP mailbox
+func (c *imapConn) cmdMyRights(p *imapParser) error {
+	p.space()
+	name := p.mailboxName()
+	if err := p.end(); err != nil {
+		return err
+	}
+	var have Rights
+	err := c.srv.store.Read(func(tx *Tx) error {
+		m, err := c.mailboxAs(tx, name, 0)
+		if err == nil {
+			have, err = tx.RightsOf(c.user, m)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	c.putMyRights(name, have)
+	return nil
+}
+
+func (c *imapConn) putMyRights(name string, have Rights) {
+	c.putf("* MYRIGHTS ")
+	c.putMailbox(name)
+	c.putf(" %s\r\n", imapRightsText(have))
 }

@@ -166,3 +166,88 @@ func (c *command) backup(args []string) error {
 	fmt.Fprintf(c.out, "%s is a whole copy; to go back to it, stop postino and put it in place of the database, without -wal and -shm.\n", args[0])
 	return nil
 }
+
+// The verbs queue export, import and sent: mail that travels as a file.
+
+// bundle runs one of them. They need the server's delivery, and work beside a running one.
+func (c *command) bundle(args []string) error {
+	if len(args) != 2 && (args[0] != "export" || len(args) != 3) {
+		return usageError{"queue export DOMAIN FILE, queue import FILE, or queue sent ID|DOMAIN"}
+	}
+	cfg, st, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	s, err := NewServer(cfg, st, c.logger())
+	if err != nil {
+		return err
+	}
+	switch args[0] {
+	case "export":
+		return c.bundleExport(s, strings.ToLower(args[1]), args[2])
+	case "import":
+		return c.bundleImport(s, args[1])
+	}
+	var keys []string
+	if err := st.Read(func(tx *Tx) error { keys, err = tx.BundleKeys(strings.ToLower(args[1])); return err }); err != nil {
+		return err
+	}
+	n, err := s.bundleSent(keys)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("nothing of %s is in a bundle; `postino queue list` shows what is", args[1])
+	}
+	if err == nil {
+		fmt.Fprintf(c.out, "%d messages are marked as arrived.\n", n)
+	}
+	return err
+}
+
+// bundleExport writes the file under another name first, so that a stick that is full leaves no half a bundle behind.
+func (c *command) bundleExport(s *Server, domain, path string) error {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is there already; name a new file", path)
+	}
+	tmp := path + ".part"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp)
+	n, err := s.exportBundle(domain, f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("%w; what was to go is held until `postino queue release %s`", err, domain)
+	}
+	if n == 0 {
+		return fmt.Errorf("nothing waits for %s", domain)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "%d messages for %s are in %s, and held here until its receipt comes back (or `postino queue sent %s`).\n", n, domain, path, domain)
+	return nil
+}
+
+func (c *command) bundleImport(s *Server, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	res, err := s.importBundle(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if res.Receipt == "" {
+		fmt.Fprintf(c.out, "%d messages have arrived and are off the queue.\n", res.Confirmed)
+		return nil
+	}
+	if err := os.WriteFile(path+".receipt", []byte(res.Receipt), 0o600); err != nil {
+		return fmt.Errorf("the mail is taken, but the receipt: %w", err)
+	}
+	fmt.Fprintf(c.out, "%d messages taken, %d had been before. Carry %s.receipt back and import it there.\n", res.Taken, res.Known, path)
+	return nil
+}

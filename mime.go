@@ -2,8 +2,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
+	"io"
 	"strings"
 )
 
@@ -517,4 +519,249 @@ func (m *MIMEReader) keepAddresses(list []Address) []Address {
 		return nil
 	}
 	return kept
+}
+
+// Bodies: the octets of a part, undone from their transfer encoding and charset, streaming.
+
+// Raw is the part's body as it stands in the message.
+func (p *Part) Raw(r io.ReaderAt) io.Reader { return io.NewSectionReader(r, p.BodyOff, p.BodyLen) }
+
+// RawHeader is the part's header block with its final empty line.
+func (p *Part) RawHeader(r io.ReaderAt) io.Reader {
+	return io.NewSectionReader(r, p.HeaderOff, p.HeaderLen)
+}
+
+// KnownEncoding says whether Decoded undoes the part's Content-Transfer-Encoding. IMAP's
+// BINARY answers [UNKNOWN-CTE] when not (RFC 9051 §7.1).
+func (p *Part) KnownEncoding() bool {
+	switch p.Encoding {
+	case "", "7bit", "8bit", "binary", "base64", "quoted-printable":
+		return true
+	}
+	return false
+}
+
+// isEncoded says whether the body is in one of the two encodings for 7-bit transport.
+func (p *Part) isEncoded() bool { return p.Encoding == "base64" || p.Encoding == "quoted-printable" }
+
+// Decoded is the body without its Content-Transfer-Encoding (RFC 2045 §6). It reads
+// whatever is there: octets outside the base64 alphabet are skipped, wrong quoted-printable
+// stays as it is, an unknown encoding is raw. It fails only where r fails.
+func (p *Part) Decoded(r io.ReaderAt) io.Reader {
+	switch p.Encoding {
+	case "base64":
+		return &base64Reader{src: p.Raw(r)}
+	case "quoted-printable":
+		return &qpReader{src: bufio.NewReader(p.Raw(r))}
+	}
+	return p.Raw(r)
+}
+
+// Text is the decoded body in UTF-8, by the charset parameter; line ends stay. Unlabelled
+// text is UTF-8 where that is valid and windows-1252 where not; HTML may name its charset
+// in a meta element.
+func (p *Part) Text(r io.ReaderAt) io.Reader {
+	body := p.Decoded(r)
+	charset := p.Param("charset")
+	if p.Type == "text" && p.Subtype == "html" && !KnownCharset(charset) {
+		br := bufio.NewReader(body)
+		head, _ := br.Peek(metaWindow)
+		return CharsetReader(metaCharset(head), br)
+	}
+	return CharsetReader(charset, body)
+}
+
+// metaWindow is how far into a document the HTML standard looks for a charset.
+const metaWindow = 1024
+
+// metaCharset finds what follows "charset=" in the first octets of an HTML document.
+func metaCharset(head []byte) string {
+	head = bytes.ToLower(head)
+	for {
+		i := bytes.Index(head, []byte("charset"))
+		if i < 0 {
+			return ""
+		}
+		head = bytes.TrimLeft(head[i+len("charset"):], " \t")
+		if !bytes.HasPrefix(head, []byte("=")) {
+			continue
+		}
+		value := bytes.TrimLeft(head[1:], " \t\"'")
+		if i := bytes.IndexAny(value, " \t\"'/>;"); i >= 0 {
+			value = value[:i]
+		}
+		if label := string(value); KnownCharset(label) && !isWide(label) {
+			return label
+		}
+	}
+}
+
+// base64Values has the value of each base64 octet, 64 for "=" and 65 for anything else.
+var base64Values = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 65
+	}
+	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") {
+		t[c] = byte(i)
+	}
+	return t
+}()
+
+// base64Decoder takes base64 in any pieces. Padding ends a group, and another stream may
+// follow it: some mailers encode in blocks and join the results.
+type base64Decoder struct {
+	bits  uint32
+	nbits uint // not yet given out; always below 8 between octets
+}
+
+// decode appends what src says to dst.
+func (d *base64Decoder) decode(dst, src []byte) []byte {
+	for i := 0; i < len(src); i++ {
+		if d.nbits == 0 { // whole groups of four, the usual case
+			for ; i+4 <= len(src); i += 4 {
+				a, b, c, e := base64Values[src[i]], base64Values[src[i+1]], base64Values[src[i+2]], base64Values[src[i+3]]
+				if (a|b|c|e)&64 != 0 {
+					break
+				}
+				dst = append(dst, a<<2|b>>4, b<<4|c>>2, c<<6|e)
+			}
+			if i == len(src) {
+				break
+			}
+		}
+		v := base64Values[src[i]]
+		if v > 63 {
+			if v == 64 {
+				d.bits, d.nbits = 0, 0
+			}
+			continue
+		}
+		d.bits, d.nbits = d.bits<<6|uint32(v), d.nbits+6
+		if d.nbits >= 8 {
+			d.nbits -= 8
+			dst = append(dst, byte(d.bits>>d.nbits))
+		}
+	}
+	return dst
+}
+
+// base64Reader decodes base64 as it is read.
+type base64Reader struct {
+	src io.Reader
+	dec base64Decoder
+	in  [bodyBuffer]byte
+	buf []byte
+	out []byte // decoded, not yet read
+	err error
+}
+
+const bodyBuffer = 4096 // octets taken from a body at once
+
+func (b *base64Reader) Read(p []byte) (int, error) {
+	for len(b.out) == 0 {
+		if b.err != nil {
+			return 0, b.err
+		}
+		var n int
+		n, b.err = b.src.Read(b.in[:])
+		b.buf = b.dec.decode(b.buf[:0], b.in[:n])
+		b.out = b.buf
+	}
+	n := copy(p, b.out)
+	b.out = b.out[n:]
+	return n, nil
+}
+
+// qpReader decodes quoted-printable (RFC 2045 §6.7) as it is read. A wrong "=" stays as it
+// is; blanks at the end of a line are dropped as rule 3 says; a bare CR is data.
+type qpReader struct {
+	src *bufio.Reader
+	buf []byte
+	out []byte // decoded, not yet read
+	err error
+}
+
+func (q *qpReader) Read(p []byte) (int, error) {
+	for len(q.out) == 0 {
+		if q.err != nil {
+			return 0, q.err
+		}
+		line, last := q.line()
+		q.buf = decodeQPLine(q.buf[:0], line, last)
+		q.out = q.buf
+		q.src.Discard(len(line)) // it was just peeked
+	}
+	n := copy(p, q.out)
+	q.out = q.out[n:]
+	return n, nil
+}
+
+// line peeks at the next line with its end, a piece of an overlong one, or the rest.
+func (q *qpReader) line() (line []byte, last bool) {
+	line, _ = q.src.Peek(q.src.Buffered())
+	if i := bytes.IndexByte(line, '\n'); i >= 0 {
+		return line[:i+1], false
+	}
+	line, q.err = q.src.Peek(q.src.Size())
+	if i := bytes.IndexByte(line, '\n'); i >= 0 {
+		q.err = nil
+		return line[:i+1], false
+	}
+	if q.err != nil {
+		return line, true
+	}
+	return line[:len(line)-openEnd(line)], false
+}
+
+// openEnd says how many octets at the end of a piece may get another meaning by what
+// follows: half an escape, blanks before a line end. A piece of nothing else is taken as
+// it is, or reading would not go on.
+func openEnd(piece []byte) int {
+	n := len(piece) - len(bytes.TrimRight(piece, " \t\r"))
+	if i := bytes.LastIndexByte(piece, '='); i >= 0 && i >= len(piece)-n-3 {
+		n = len(piece) - i
+	}
+	if n == len(piece) {
+		return 0
+	}
+	return n
+}
+
+// decodeQPLine decodes one line with its end, a piece of one, or (last) the end of the body.
+func decodeQPLine(dst, line []byte, last bool) []byte {
+	text := bytes.TrimSuffix(line, []byte("\n"))
+	if len(text) < len(line) {
+		text = bytes.TrimSuffix(text, []byte("\r"))
+	}
+	eol := line[len(text):]
+	if len(eol) > 0 || last {
+		text = bytes.TrimRight(text, " \t")
+	}
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case c == '=' && i+2 < len(text) && isHex(text[i+1]) && isHex(text[i+2]):
+			dst = append(dst, unhex(text[i+1])<<4|unhex(text[i+2]))
+			i += 2
+		case c == '=' && i == len(text)-1: // a soft line break, or the end of the body
+			return dst
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, eol...)
+}
+
+// Filename is the name that the part's sender gave the file: of Content-Disposition, else
+// of Content-Type, without any path; "" when there is none. It is for people and for a
+// download's name; Postino never opens a file by it.
+func (p *Part) Filename() string {
+	name := findParam(p.DispParams, "filename")
+	if name == "" {
+		name = findParam(p.Params, "name")
+	}
+	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
+		name = name[i+1:]
+	}
+	return strings.Trim(name, " .")
 }

@@ -589,3 +589,186 @@ func (d *smtpDotWriter) end() error {
 	_, err := d.w.WriteString(".\r\n")
 	return err
 }
+
+// What a message says to the next host: its envelope in the words that this host knows, and its content in a form that it takes.
+
+// smtpOut is one message for one transaction.
+type smtpOut struct {
+	mail  string   // the whole MAIL command
+	rcpts []string // the whole RCPT commands
+	to    []QueueRcpt
+	body  func(w io.Writer) error
+	bdat  int64 // the octets that body writes, when it goes by BDAT; -1 goes by DATA
+}
+
+// smtpFault is why one recipient's mail can't go to this host; the texts end up in reports.
+type smtpFault struct {
+	rcpt   QueueRcpt
+	status string
+	said   string
+}
+
+// prepare turns a queue item into a transaction for this peer. Recipients that can't be had here come back as faults.
+func (c *smtpClient) prepare(q *QueueItem, content *Content) (*smtpOut, []smtpFault) {
+	from, ok := c.path(q.From)
+	if !ok {
+		return &smtpOut{}, smtpAll(q.Rcpts, "5.6.7", "the sender's address has letters beyond ASCII, and "+c.host+" does not know them (SMTPUTF8)")
+	}
+	m := &smtpOut{bdat: -1}
+	var faults []smtpFault
+	utf8 := !isASCII(from)
+	for _, r := range q.Rcpts {
+		to, ok := c.path(r.Addr)
+		if !ok {
+			faults = append(faults, smtpFault{r, "5.6.7", "the address has letters beyond ASCII, and " + c.host + " does not know them (SMTPUTF8)"})
+			continue
+		}
+		utf8 = utf8 || !isASCII(to)
+		m.rcpts, m.to = append(m.rcpts, "RCPT TO:"+to+c.rcptParams(q, r)), append(m.to, r)
+	}
+	body, err := c.form(m, q, content, utf8)
+	if err != nil {
+		return &smtpOut{}, append(faults, smtpAll(m.to, smtpStatus(err), err.Error())...)
+	}
+	by, err := c.byParam(q)
+	if err != nil {
+		return &smtpOut{}, append(faults, smtpAll(m.to, "5.3.3", err.Error())...)
+	}
+	m.mail = "MAIL FROM:" + from + body + by + c.mailParams(q)
+	return m, faults
+}
+
+func smtpAll(rcpts []QueueRcpt, status, said string) (all []smtpFault) {
+	for _, r := range rcpts {
+		all = append(all, smtpFault{r, status, said})
+	}
+	return all
+}
+
+// What keeps a message from going to a host at all.
+var (
+	smtpErrSize       = errors.New("the message is too big for the server")
+	smtpErrRequireTLS = errors.New("the sender asks for checked TLS all the way (REQUIRETLS)")
+)
+
+func smtpStatus(err error) string {
+	switch {
+	case errors.Is(err, ErrNotConvertible):
+		return "5.6.2"
+	case errors.Is(err, smtpErrSize):
+		return "5.3.4"
+	}
+	return "5.7.30"
+}
+
+// form decides in what form the content goes: as it is by BDAT or DATA, or converted to what the peer takes (RFC 6152
+// §3). What is in the message counts, not what was said of it. It returns the parameters of MAIL that say so.
+func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool) (params string, err error) {
+	skip := returnPathLen(content.Head)
+	size := content.Size - skip
+	src := io.NewSectionReader(content, skip, size)
+	tree := content.Tree()
+	tree.Shift(-skip)
+	defer tree.Shift(skip)
+	if q.Flags&MailRequireTLS != 0 && (!c.verify() || !c.offers("REQUIRETLS")) {
+		return "", fmt.Errorf("%w, which %s does not offer", smtpErrRequireTLS, c.host)
+	}
+	utf8 = utf8 || q.Flags&MailUTF8 != 0 && !(NextHop{EightBit: true, Binary: true}).Takes(tree)
+	hop := NextHop{EightBit: c.offers("8BITMIME"), UTF8: utf8 && c.offers("SMTPUTF8")}
+	binary := hop
+	binary.Binary = c.offers("BINARYMIME") && c.offers("CHUNKING")
+	if hop.UTF8 {
+		params = " SMTPUTF8"
+	}
+	switch {
+	case hop.Takes(tree):
+		if !(NextHop{UTF8: true}).Takes(tree) || hop.UTF8 && hop.EightBit {
+			params += " BODY=8BITMIME"
+		}
+		if c.offers("CHUNKING") {
+			m.bdat = size
+		}
+	case binary.Takes(tree):
+		params += " BODY=BINARYMIME"
+		m.bdat = size
+	default:
+		if err := hop.check(tree); err != nil {
+			return "", err
+		}
+		if hop.EightBit {
+			params += " BODY=8BITMIME"
+		}
+		m.body = func(w io.Writer) error {
+			tree.Shift(-skip)
+			defer tree.Shift(skip)
+			return hop.Convert(w, tree, src)
+		}
+		return params, nil
+	}
+	if limit, err := strconv.ParseInt(c.ext["SIZE"], 10, 64); err == nil {
+		if limit > 0 && size > limit {
+			return "", fmt.Errorf("%w: it has %d octets, and %s takes at most %d", smtpErrSize, size, c.host, limit)
+		}
+		params += fmt.Sprintf(" SIZE=%d", size)
+	}
+	m.body = func(w io.Writer) error { _, err := io.Copy(w, src); return err }
+	return params, nil
+}
+
+// path is an address as this peer can read it: false when its local part needs SMTPUTF8 and the peer does not have it
+// (RFC 6531 §3.2). A domain can always be said in A-labels.
+func (c *smtpClient) path(a Addr) (string, bool) {
+	if a.IsZero() {
+		return "<>", true
+	}
+	if c.offers("SMTPUTF8") && !isASCII(a.Local) {
+		return a.Path(), true
+	}
+	return a.ASCIIPath()
+}
+
+// mailParams are the parameters of MAIL that pass the sender's wishes on, as far as the peer offers to hear them.
+func (c *smtpClient) mailParams(q *QueueItem) string {
+	var b strings.Builder
+	if c.offers("DSN") { // RFC 3461 §5.2.1
+		if q.Ret != "" {
+			b.WriteString(" RET=" + q.Ret)
+		}
+		if q.EnvID != "" {
+			b.WriteString(" ENVID=" + q.EnvID)
+		}
+	}
+	if q.Flags&MailRequireTLS != 0 {
+		b.WriteString(" REQUIRETLS")
+	}
+	return b.String()
+}
+
+// byParam passes the time that is left on (RFC 2852). A server that would not give the message back in time does not
+// get one that asks for it.
+func (c *smtpClient) byParam(q *QueueItem) (string, error) {
+	switch {
+	case q.Due.IsZero():
+		return "", nil
+	case c.offers("DELIVERBY"):
+		return fmt.Sprintf(" BY=%d;%s", int64(q.Due.Sub(c.now())/time.Second), q.ByMode), nil
+	case q.ByMode == "R":
+		return "", fmt.Errorf("the message is to be returned if it is late, and %s does not know how (DELIVERBY)", c.host)
+	}
+	return "", nil
+}
+
+// rcptParams are the same for RCPT.
+func (c *smtpClient) rcptParams(q *QueueItem, r QueueRcpt) string {
+	if !c.offers("DSN") {
+		return ""
+	}
+	var b strings.Builder
+	if n := notifyText(r.Notify); n != "" {
+		b.WriteString(" NOTIFY=" + n)
+	}
+	if r.ORcpt != "" {
+		b.WriteString(" ORCPT=" + r.ORcpt)
+	}
+	return b.String()
+}

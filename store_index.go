@@ -3,11 +3,18 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"hash/fnv"
+	"io"
+	"slices"
 	"time"
+	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // The index is a table of blocks. A block covers a range of content ids and holds, for each message in it, its sort keys
@@ -535,4 +542,335 @@ func (tx *Tx) byBlock(ids []BlobID, filter bool, fn func(b *block, lo, hi int) e
 		lo = hi
 	}
 	return nil
+}
+
+// Sort keys: what sorting and threading compare of a message, from the index or from its header block.
+
+const (
+	keySubject = 255      // octets of a base subject that sorting compares
+	keyAddress = 64       // and of an address or name
+	maxRefs    = 100      // References that are kept: the first, which is the conversation's, and the last ones
+	noDay      = -1 << 62 // the Day of a message without a Date that can be read
+)
+
+// MailKeys is what sorting and threading compare of a message (RFC 5256 §3), texts folded.
+type MailKeys struct {
+	Sent     int64  // seconds, of the Date field; 0 if there is none that can be read
+	Day      int64  // midnight UTC of the day it names; noDay without one
+	Subject  []byte // base subject
+	Reply    bool   // the subject says that it is a reply or forward
+	From     []byte // left half of the first address
+	To, Cc   []byte
+	ShowFrom []byte // name of the first address, or the address (RFC 5957 §3)
+	ShowTo   []byte
+	ID       uint64   // of Message-ID, hashed; 0 if there is none
+	Refs     []uint64 // of References, else of In-Reply-To
+}
+
+// keyed is a message of which the keys are looked for.
+type keyed struct {
+	Message
+	keys []byte // as they are kept
+}
+
+// MailKeys calls fn with the messages of uids, which must be sorted, and their keys, in order. fn runs outside of any
+// transaction; the keys are its until it returns. Of most messages nothing is read but the index; memory is bounded by a
+// slice of them.
+func (s *Store) MailKeys(box MailboxID, uids []UID, fn func(*Message, *MailKeys) error) error {
+	var k MailKeys
+	var rows []keyed
+	for slice := range slices.Chunk(uids, searchSlice) {
+		rows = rows[:0]
+		err := s.List(box, slice, WantRow, func(m *Listed) error {
+			rows = append(rows, keyed{Message: m.Message})
+			return nil
+		})
+		if err == nil {
+			err = s.readKeys(box, rows)
+		}
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if !k.parse(rows[i].keys) {
+				continue // its content is gone
+			}
+			if err := fn(&rows[i].Message, &k); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readKeys fills in the keys: from the blocks of the index, and where there is none, from the header.
+func (s *Store) readKeys(box MailboxID, rows []keyed) error {
+	order := make([]int, len(rows))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(rows[a].Blob, rows[b].Blob) })
+	ids := make([]BlobID, len(rows))
+	for i, at := range order {
+		ids[i] = rows[at].Blob
+	}
+	err := s.Read(func(tx *Tx) error {
+		return tx.byBlock(ids, false, func(b *block, lo, hi int) error {
+			r := indexReader{keys: bytes.Clone(b.keys)}
+			for i := lo; i < hi && r.next(); {
+				for i < hi && ids[i] < r.blob {
+					i++
+				}
+				for ; i < hi && ids[i] == r.blob; i++ {
+					rows[order[i]].keys = r.indexEntry.keys
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	var missing []UID
+	for i := range rows {
+		if rows[i].keys == nil {
+			missing = append(missing, rows[i].UID)
+		}
+	}
+	at := 0
+	return s.List(box, missing, WantHead, func(m *Listed) error {
+		for rows[at].UID != m.UID {
+			at++
+		}
+		if m.Content == nil {
+			return nil
+		}
+		h, err := m.Content.WholeHeader()
+		rows[at].keys = mailKeys(h).append(nil)
+		return err
+	})
+}
+
+// mailKeys finds what sorting compares in a header block.
+func mailKeys(h Header) *MailKeys {
+	k := &MailKeys{Day: noDay}
+	if t, err := ParseDate(h.Get("Date")); err == nil {
+		k.Sent, k.Day = t.Unix(), mailDay(h)
+	}
+	subject, reply := BaseSubject(string(Fold(nil, h.Text("Subject"))))
+	k.Subject, k.Reply = sortKey(subject, keySubject), reply
+	k.From, k.ShowFrom = addressKeys(h.Get("From"))
+	k.To, k.ShowTo = addressKeys(h.Get("To"))
+	k.Cc, _ = addressKeys(h.Get("Cc"))
+	if ids := MessageIDs(h.Get("Message-ID")); len(ids) > 0 {
+		k.ID = idHash(ids[0])
+	}
+	refs := MessageIDs(h.Get("References"))
+	if len(refs) == 0 {
+		refs = MessageIDs(h.Get("In-Reply-To"))
+		refs = refs[:min(1, len(refs))]
+	}
+	if len(refs) > maxRefs {
+		refs = append(refs[:1:1], refs[len(refs)-maxRefs+1:]...)
+	}
+	for _, id := range refs {
+		k.Refs = append(k.Refs, idHash(id))
+	}
+	return k
+}
+
+// mailDay is midnight UTC of the day that the Date field names, whatever its time and zone (RFC 9051 §6.4.4 SENTON), or
+// noDay.
+func mailDay(h Header) int64 {
+	t, err := ParseDate(h.Get("Date"))
+	if err != nil {
+		return noDay
+	}
+	y, mon, d := t.Date()
+	return time.Date(y, mon, d, 0, 0, 0, 0, time.UTC).Unix()
+}
+
+// sortKey is the first octets of a key, in whole characters and without NUL.
+func sortKey(s string, most int) []byte {
+	if n := most; len(s) > n {
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n]
+	}
+	return []byte(s)
+}
+
+// addressKeys are the left half and the name of the first address of a list (RFC 5256 §3 FROM, RFC 5957 §3).
+func addressKeys(list string) (local, show []byte) {
+	for _, a := range ParseAddressList(list) {
+		if a.IsGroupStart() || a.IsGroupEnd() {
+			continue
+		}
+		name := a.DisplayName()
+		if name == "" {
+			name = a.Local + "@" + a.Domain
+		}
+		return sortKey(string(Fold(nil, a.Local)), keyAddress), sortKey(string(Fold(nil, name)), keyAddress)
+	}
+	return nil, nil
+}
+
+// idHash is a message id in eight octets; two of a mailbox are the same by chance once in 10^19 pairs. Never 0.
+func idHash(id string) uint64 {
+	h := fnv.New64a()
+	io.WriteString(h, id)
+	return max(h.Sum64(), 1)
+}
+
+// append writes the keys as they are kept.
+func (k *MailKeys) append(b []byte) []byte {
+	kind := byte(0)
+	if k.Day != noDay { // the day is that of Sent in UTC, or a neighbour
+		kind = byte(2 + k.Day/86400 - floorDay(k.Sent))
+	}
+	if k.Reply {
+		kind |= 1 << 2
+	}
+	b = binary.AppendVarint(append(b, kind), k.Sent)
+	for _, s := range [...][]byte{k.Subject, k.From, k.To, k.Cc, k.ShowFrom, k.ShowTo} {
+		b = append(append(b, byte(len(s))), s...)
+	}
+	b = binary.LittleEndian.AppendUint64(b, k.ID)
+	b = append(b, byte(len(k.Refs)))
+	for _, r := range k.Refs {
+		b = binary.LittleEndian.AppendUint64(b, r)
+	}
+	return b
+}
+
+// floorDay is the number of the day in UTC.
+func floorDay(sec int64) int64 {
+	d := sec / 86400
+	if sec%86400 < 0 {
+		d--
+	}
+	return d
+}
+
+// parse reads what append wrote; the texts lie in b. It says whether b was whole.
+func (k *MailKeys) parse(b []byte) bool {
+	if len(b) == 0 {
+		return false
+	}
+	kind := b[0]
+	sent, n := binary.Varint(b[1:])
+	if n <= 0 {
+		return false
+	}
+	b = b[1+n:]
+	*k = MailKeys{Sent: sent, Day: noDay, Reply: kind&4 != 0, Refs: k.Refs[:0]}
+	if kind&3 != 0 {
+		k.Day = (floorDay(sent) + int64(kind&3) - 2) * 86400
+	}
+	for _, s := range [...]*[]byte{&k.Subject, &k.From, &k.To, &k.Cc, &k.ShowFrom, &k.ShowTo} {
+		if len(b) == 0 || len(b) <= int(b[0]) {
+			return false
+		}
+		*s, b = b[1:1+b[0]:1+b[0]], b[1+int(b[0]):]
+	}
+	if len(b) < 9 || len(b) != 9+8*int(b[8]) {
+		return false
+	}
+	k.ID = binary.LittleEndian.Uint64(b)
+	for b = b[9:]; len(b) > 0; b = b[8:] {
+		k.Refs = append(k.Refs, binary.LittleEndian.Uint64(b))
+	}
+	return true
+}
+
+// Folding: text as search and sorting compare it, without regard to case and to how accents are written.
+
+// Fold appends s as the collation i;unicode-casemap compares it (RFC 5051 §2): each character in its title case, and then
+// taken apart as Unicode's compatibility decomposition says, so that "É", "é" and "e" with an accent are one, and so are
+// full-width and plain letters. Octets that are no UTF-8 become U+FFFD.
+func Fold[T string | []byte](dst []byte, s T) []byte {
+	for i := 0; i < len(s); {
+		b := s[i]
+		if b < utf8.RuneSelf {
+			if 'a' <= b && b <= 'z' {
+				b -= 'a' - 'A'
+			}
+			dst = append(dst, b)
+			i++
+			continue
+		}
+		r, n := decodeRune(s[i:])
+		dst = foldRune(dst, r)
+		i += n
+	}
+	return dst
+}
+
+func decodeRune[T string | []byte](s T) (rune, int) {
+	var buf [utf8.UTFMax]byte
+	return utf8.DecodeRune(buf[:copy(buf[:], s)])
+}
+
+// foldRune takes one character apart. Nothing changes in the large blocks of ideographs, which are passed quickly.
+func foldRune(dst []byte, r rune) []byte {
+	if r >= 0x3400 && r < 0xa000 {
+		return utf8.AppendRune(dst, r)
+	}
+	r = unicode.ToTitle(r)
+	var buf [utf8.UTFMax]byte
+	n := utf8.EncodeRune(buf[:], r)
+	if d := norm.NFKD.Properties(buf[:n]).Decomposition(); d != nil {
+		// Some characters decompose to small letters (the full-width ones do not, but U+2100 does).
+		for i := 0; i < len(d); {
+			r, n := utf8.DecodeRune(d[i:])
+			dst = utf8.AppendRune(dst, unicode.ToTitle(r))
+			i += n
+		}
+		return dst
+	}
+	return append(dst, buf[:n]...)
+}
+
+// foldReader folds what it reads from text in UTF-8.
+type foldReader struct {
+	src  io.Reader
+	in   []byte // read, not yet folded: from off on
+	off  int
+	out  []byte
+	done error
+}
+
+const foldBuffer = 16 << 10
+
+func newFoldReader(src io.Reader) *foldReader {
+	return &foldReader{src: src, in: make([]byte, 0, foldBuffer)}
+}
+
+// next returns the next piece of folded text, which is good until the call after; io.EOF at the end.
+func (f *foldReader) next() ([]byte, error) {
+	if f.done != nil {
+		return nil, f.done
+	}
+	kept := copy(f.in[:cap(f.in)], f.in[f.off:])
+	n, err := io.ReadFull(f.src, f.in[kept:cap(f.in)])
+	f.in, f.off = f.in[:kept+n], kept+n
+	if err != nil {
+		f.done = io.EOF
+		if err != io.EOF && err != io.ErrUnexpectedEOF {
+			f.done = err
+		}
+	} else {
+		// A character that the buffer cuts waits for its other half.
+		for back := 1; back < utf8.UTFMax && back <= len(f.in); back++ {
+			if b := f.in[len(f.in)-back]; utf8.RuneStart(b) {
+				if !utf8.FullRune(f.in[len(f.in)-back:]) {
+					f.off = len(f.in) - back
+				}
+				break
+			}
+		}
+	}
+	f.out = Fold(f.out[:0], f.in[:f.off])
+	return f.out, nil
 }

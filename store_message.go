@@ -2,9 +2,11 @@
 package main
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -442,4 +444,271 @@ func (tx *Tx) copyRows(rows []Message, to Mailbox) (src, dst []UID, err error) {
 		src, dst = append(src, r.UID), append(dst, c.UID)
 	}
 	return src, dst, nil
+}
+
+// Flags: the system flags and common keywords as bits, all other keywords as words.
+
+// FlagBits are the flags that nearly all mail gets by with.
+type FlagBits uint32
+
+const (
+	FlagSeen FlagBits = 1 << iota
+	FlagAnswered
+	FlagFlagged
+	FlagDeleted
+	FlagDraft
+	FlagForwarded // $Forwarded (RFC 5788)
+	FlagMDNSent   // $MDNSent (RFC 3503)
+	FlagJunk      // $Junk
+	FlagNotJunk   // $NotJunk
+	FlagPhishing  // $Phishing
+	FlagImportant // $Important (RFC 8457)
+)
+
+// flagNames gives the bits their names on the wire, lowest bit first; the first five are system flags.
+var flagNames = []string{`\Seen`, `\Answered`, `\Flagged`, `\Deleted`, `\Draft`,
+	`$Forwarded`, `$MDNSent`, `$Junk`, `$NotJunk`, `$Phishing`, `$Important`}
+
+const (
+	maxKeyword     = 100 // octets of one keyword
+	maxMsgKeywords = 50  // keywords of one message beside the bits
+)
+
+// Flags are a message's flags. They are comparable: Words is sorted without regard to case and has no doubles.
+type Flags struct {
+	Bits  FlagBits
+	Words string // keywords that have no bit, divided by spaces
+}
+
+// ParseFlag adds the flag of that name, whatever its case. Unknown system flags (\Recent too) are refused.
+func (f Flags) ParseFlag(name string) (Flags, bool) {
+	for i, n := range flagNames {
+		if strings.EqualFold(n, name) {
+			f.Bits |= 1 << i
+			return f, true
+		}
+	}
+	if strings.HasPrefix(name, `\`) || name == "" || len(name) > maxKeyword {
+		return f, false
+	}
+	return f.With(Flags{Words: name}), true
+}
+
+// With returns the union.
+func (f Flags) With(g Flags) Flags {
+	return Flags{f.Bits | g.Bits, mergeWords(f.Words, g.Words)}
+}
+
+// Without returns f less what g has.
+func (f Flags) Without(g Flags) Flags {
+	f.Bits &^= g.Bits
+	if f.Words != "" && g.Words != "" {
+		drop := strings.Fields(g.Words)
+		f.Words = strings.Join(slices.DeleteFunc(strings.Fields(f.Words), func(w string) bool {
+			return slices.ContainsFunc(drop, func(d string) bool { return strings.EqualFold(d, w) })
+		}), " ")
+	}
+	return f
+}
+
+// Has says whether all of g is in f.
+func (f Flags) Has(g Flags) bool {
+	return f.Bits&g.Bits == g.Bits && (g.Words == "" || mergeWords(f.Words, g.Words) == f.Words)
+}
+
+// HasWord says whether the keyword is set, whatever its case.
+func (f Flags) HasWord(w string) bool {
+	g, ok := Flags{}.ParseFlag(w)
+	return ok && f.Has(g)
+}
+
+// Names lists the flags as they are written on the wire.
+func (f Flags) Names() []string {
+	var names []string
+	for i, n := range flagNames {
+		if f.Bits&(1<<i) != 0 {
+			names = append(names, n)
+		}
+	}
+	return append(names, strings.Fields(f.Words)...)
+}
+
+// String is the list in parentheses, as FETCH shows it.
+func (f Flags) String() string { return "(" + strings.Join(f.Names(), " ") + ")" }
+
+// mergeWords is the sorted union of two sorted lists of words. The spelling that was there first stays.
+func mergeWords(a, b string) string {
+	if b == "" {
+		return a
+	}
+	words := strings.Fields(a)
+	for _, w := range strings.Fields(b) {
+		if !slices.ContainsFunc(words, func(x string) bool { return strings.EqualFold(x, w) }) {
+			words = append(words, w)
+		}
+	}
+	slices.SortFunc(words, func(x, y string) int { return strings.Compare(strings.ToLower(x), strings.ToLower(y)) })
+	return strings.Join(words, " ")
+}
+
+func countWords(words string) int { return len(strings.Fields(words)) }
+
+// limitWords keeps the first n words.
+func limitWords(words string, n int) string {
+	if f := strings.Fields(words); len(f) > n {
+		return strings.Join(f[:n], " ")
+	}
+	return words
+}
+
+// keepWords keeps the words that are also in have.
+func keepWords(words, have string) string {
+	known := strings.Fields(have)
+	return strings.Join(slices.DeleteFunc(strings.Fields(words), func(w string) bool {
+		return !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, w) })
+	}), " ")
+}
+
+// Listing: many messages at once, read in batches, each with as much of its content as was asked for.
+
+// Want says how much a listing reads of each message beside its row.
+type Want uint8
+
+const (
+	WantBrief Want = iota // UID, ModSeq, Flags, Gone and Blob, nothing else of the row
+	WantRow               // the row: no content is touched
+	WantHead              // and the header block
+	WantTree              // and the MIME tree
+	WantBody              // and the first chunk of what follows the header block, which is all of most messages
+)
+
+const (
+	listRows  = 500     // messages read in one transaction, at most
+	listBytes = 1 << 20 // octets of content read in one transaction, about
+	listGap   = 64      // UIDs that are read over rather than skipped with a query of their own
+)
+
+// listQueries are indexed by Want. They touch no table that is not needed.
+var listQueries = [...]string{
+	WantBrief: `SELECT uid,modseq,flags,keywords,gone,blob FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
+	WantRow:   `SELECT ` + messageColumns + ` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
+	WantHead: `SELECT ` + listColumns + `,b.size,b.headlen,b.head FROM messages m
+		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
+	WantTree: `SELECT ` + listColumns + `,b.size,b.headlen,b.head,b.tree FROM messages m
+		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
+	WantBody: `SELECT ` + listColumns + `,b.size,b.headlen,b.head,b.tree,c.data FROM messages m
+		LEFT JOIN blobs b ON b.id=m.blob LEFT JOIN chunks c ON c.id=b.id<<14
+		WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
+}
+
+var listColumns = "m." + strings.ReplaceAll(messageColumns, ",", ",m.")
+
+// Listed is a message of a listing. Content is nil up to WantRow, and for a tombstone that has none any more.
+type Listed struct {
+	Message
+	Content *Content
+}
+
+// List reads the messages with the given UIDs, which must be sorted, and calls fn for each that has a row, tombstones
+// included. fn runs outside of any transaction and may take as long as it likes, or write to a socket. The Listed is
+// fn's until it returns; its Content may be kept. What is held in memory is a batch, however many there are.
+func (s *Store) List(id MailboxID, uids []UID, want Want, fn func(*Listed) error) error {
+	l := listing{want: want, batch: make([]Listed, 0, min(len(uids), listRows))}
+	for len(uids) > 0 {
+		err := s.Read(func(tx *Tx) (err error) {
+			uids, err = l.read(tx, id, uids)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for i := range l.batch {
+			if err := fn(&l.batch[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// listing is the state of one List.
+type listing struct {
+	want  Want
+	batch []Listed
+	bytes int
+
+	// What a row is scanned into.
+	row           messageRow
+	size, headlen sql.NullInt64
+	head, tree    []byte
+	chunk         []byte
+	dest          []any
+}
+
+// errListFull ends a query whose batch is full.
+var errListFull = errors.New("the batch is full")
+
+// read fills the batch and returns the UIDs that are still to be read. Neighbouring UIDs share a query.
+func (l *listing) read(tx *Tx, id MailboxID, uids []UID) ([]UID, error) {
+	clear(l.batch)
+	l.batch, l.bytes = l.batch[:0], 0
+	for at := 0; ; {
+		if at == len(uids) || len(l.batch) >= listRows || l.bytes >= listBytes {
+			return uids[at:], nil
+		}
+		end := at + 1
+		for end < len(uids) && end-at < listRows-len(l.batch) && uids[end]-uids[end-1] <= listGap {
+			end++
+		}
+		err := tx.each(listQueries[l.want], []any{id, uids[at], uids[end-1]}, func(scan func(...any) error) error {
+			if err := l.scan(scan); err != nil {
+				return err
+			}
+			m := l.row.message()
+			for at < end && uids[at] < m.UID {
+				at++
+			}
+			if at == end || uids[at] != m.UID {
+				return nil
+			}
+			at++
+			l.batch = append(l.batch, Listed{m, l.content(tx, m.Blob)})
+			if l.bytes >= listBytes {
+				return errListFull
+			}
+			return nil
+		})
+		switch {
+		case err == nil:
+			at = end
+		case !errors.Is(err, errListFull):
+			return nil, err
+		}
+	}
+}
+
+// scan reads a row of the query into the fields.
+func (l *listing) scan(scan func(...any) error) error {
+	if l.dest == nil {
+		l.dest = l.row.dest()
+		if l.want == WantBrief {
+			l.dest = l.dest[:6]
+		}
+		more := []any{&l.size, &l.headlen, &l.head, &l.tree, &l.chunk}
+		l.dest = append(l.dest, more[:[...]int{WantRow: 0, WantHead: 3, WantTree: 4, WantBody: 5}[l.want]]...)
+	}
+	l.head, l.tree, l.chunk = nil, nil, nil
+	return scan(l.dest...)
+}
+
+func (l *listing) content(tx *Tx, id BlobID) *Content {
+	if !l.size.Valid {
+		return nil
+	}
+	l.bytes += len(l.head) + len(l.tree) + len(l.chunk)
+	c := &Content{ID: id, Size: l.size.Int64, HeadLen: l.headlen.Int64, Head: l.head, tree: l.tree, s: tx.s, at: -1}
+	if l.chunk != nil {
+		c.at, c.chunk = 0, l.chunk
+	}
+	return c
 }

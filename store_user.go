@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -192,5 +193,102 @@ func (tx *Tx) RemoveAlias(address string, targets ...string) (err error) {
 	if err == nil && n == 0 {
 		err = ErrNotFound
 	}
+	return err
+}
+
+// What users want done with their new mail: forwarding, an automatic answer, filters.
+
+const (
+	maxForwards  = 10                 // addresses that a user's mail goes on to
+	maxFilters   = 100                // of one user
+	answeredKept = 7 * 24 * time.Hour // between two automatic answers to one sender (RFC 5230 §4.1)
+	maxAnswered  = 5_000              // senders that are remembered for one user
+)
+
+const rulesSchema = `
+CREATE TABLE answered(
+  user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, address TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY(user,address)) WITHOUT ROWID;
+`
+
+// Rules are what a user wants done with new mail.
+type Rules struct {
+	Forward  Forward
+	Vacation Vacation
+	Filters  []Filter
+}
+
+// Forward sends mail on.
+type Forward struct {
+	To   []string `json:"to,omitempty"`
+	Keep bool     `json:"keep,omitempty"` // a copy stays here
+}
+
+// Vacation answers by itself (RFC 3834).
+type Vacation struct {
+	On      bool   `json:"on,omitempty"`
+	Subject string `json:"subject,omitempty"`
+	Text    string `json:"text,omitempty"`
+	From    string `json:"from,omitempty"`  // 2006-01-02, "" any day
+	Until   string `json:"until,omitempty"` // the last day
+}
+
+// Active says whether answers go out at that time.
+func (v Vacation) Active(now time.Time) bool {
+	day := now.Local().Format(time.DateOnly)
+	return v.On && (v.From == "" || day >= v.From) && (v.Until == "" || day <= v.Until)
+}
+
+// Filter is a rule for messages to which everything applies that is filled in. Texts are looked for anywhere in the
+// field, without regard to case.
+type Filter struct {
+	From    string `json:"from,omitempty"`
+	To      string `json:"to,omitempty"` // To, Cc
+	Subject string `json:"subject,omitempty"`
+	Clip    bool   `json:"clip,omitempty"` // it has attachments
+
+	Folder MailboxID `json:"folder,omitempty"` // where it goes; 0 stays in the inbox
+	Read   bool      `json:"read,omitempty"`
+	Star   bool      `json:"star,omitempty"`
+}
+
+// Rules reads a user's rules; nil if there are none.
+func (tx *Tx) Rules(user UserID) (*Rules, error) {
+	var r *Rules
+	err := tx.each(`SELECT key,value FROM preferences WHERE user=? AND key IN ('filters','forward','vacation')`, []any{user},
+		func(scan func(...any) error) error {
+			var key string
+			var value []byte
+			if err := scan(&key, &value); err != nil {
+				return err
+			}
+			if r == nil {
+				r = &Rules{}
+			}
+			to := map[string]any{PrefForward: &r.Forward, PrefVacation: &r.Vacation, PrefFilters: &r.Filters}[key]
+			if err := json.Unmarshal(value, to); err != nil {
+				return fmt.Errorf("%s of user %d: %w", key, user, err)
+			}
+			return nil
+		})
+	return r, err
+}
+
+// Answer notes that a sender is being answered; false if they were not long ago.
+func (tx *Tx) Answer(user UserID, address string) (bool, error) {
+	now := tx.s.Now()
+	n, err := tx.exec(`INSERT INTO answered(user,address,at) VALUES(?,?,?)
+		ON CONFLICT(user,address) DO UPDATE SET at=excluded.at WHERE at<?`, user, address, now.Unix(), now.Add(-answeredKept).Unix())
+	if err != nil || n == 0 {
+		return false, err
+	}
+	_, err = tx.exec(`DELETE FROM answered WHERE user=? AND address IN
+		(SELECT address FROM answered WHERE user=? ORDER BY at DESC LIMIT -1 OFFSET ?)`, user, user, maxAnswered)
+	return true, err
+}
+
+// ForgetAnswered begins a new vacation: everybody is answered again.
+func (tx *Tx) ForgetAnswered(user UserID) error {
+	_, err := tx.exec(`DELETE FROM answered WHERE user=?`, user)
 	return err
 }

@@ -7,8 +7,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"embed"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +20,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -470,4 +473,282 @@ func (q *webReq) send(status int, kind string, body []byte) {
 	h.Set("Content-Length", fmt.Sprint(len(body)))
 	q.w.WriteHeader(status)
 	q.w.Write(body)
+}
+
+// News for open pages: server-sent events from the store's Watch, and what the script asks for.
+
+const (
+	webBeat       = 25 * time.Second       // between signs of life on a quiet stream
+	webCalm       = 400 * time.Millisecond // between two events, however much happens
+	webMaxOffered = 8                      // contacts offered while somebody types an address
+)
+
+func webEventRoutes() []webRoute {
+	return []webRoute{
+		{"GET /events", webUser, (*webReq).getEvents},
+		{"GET /people", webUser, (*webReq).getPeople},
+	}
+}
+
+// webNews is what an event says: the folders' numbers, and the newest message that came into the inbox.
+type webNews struct {
+	Folders []webNewsFolder `json:"folders"`
+	New     *webNewsMail    `json:"new,omitempty"`
+}
+
+type webNewsFolder struct {
+	ID     MailboxID `json:"id"`
+	Unseen int64     `json:"unseen"`
+	Exists int64     `json:"exists"`
+	ModSeq ModSeq    `json:"modseq"`
+}
+
+type webNewsMail struct {
+	From    string `json:"from"`
+	Subject string `json:"subject"`
+	Href    string `json:"href"`
+	Said    string `json:"said"` // the whole as one sentence, for screen readers
+}
+
+// getEvents keeps the connection and writes an event after every commit that touched the user's mail (HTML, server-sent
+// events). It ends when the session does.
+func (q *webReq) getEvents() error {
+	if q.streams.Add(1) > webMaxStreams {
+		q.streams.Add(-1)
+		return webFault(http.StatusServiceUnavailable, "Too many pages are open.")
+	}
+	defer q.streams.Add(-1)
+	wake, stop := q.s.store.Watch(q.user.ID)
+	defer stop()
+	h := q.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no")
+	ctl := http.NewResponseController(q.w)
+	write := func(text string) bool {
+		ctl.SetWriteDeadline(time.Now().Add(webStallTimeout))
+		if _, err := q.w.Write([]byte(text)); err != nil {
+			return false
+		}
+		return ctl.Flush() == nil
+	}
+	last, next, err := q.news(0)
+	if err != nil {
+		return err
+	}
+	if !write("retry: 5000\n\n" + last) {
+		return nil
+	}
+	beat := time.NewTicker(webBeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-q.r.Context().Done():
+			return nil
+		case <-q.s.stop.Done():
+			return nil
+		case <-beat.C:
+			if !q.stillIn() || !write(": alive\n\n") {
+				return nil
+			}
+		case <-wake:
+			event, n, err := q.news(next)
+			if err != nil || !q.stillIn() {
+				return nil // the browser comes back, and hears then what is wrong
+			}
+			if next = n; event != last && !write(event) {
+				return nil
+			}
+			last = event
+			time.Sleep(webCalm)
+		}
+	}
+}
+
+// stillIn says whether the session has not been ended meanwhile.
+func (q *webReq) stillIn() bool {
+	return q.s.store.Read(func(tx *Tx) error { _, _, err := tx.WebSession(q.session.Hash); return err }) == nil
+}
+
+// news makes an event. since is the UID that the inbox's next message would have had at the last one, 0 at first.
+func (q *webReq) news(since UID) (event string, next UID, err error) {
+	var n webNews
+	var row *webRow
+	err = q.s.store.Read(func(tx *Tx) error {
+		n, row = webNews{}, nil
+		folders, err := q.folders(tx)
+		for _, f := range folders {
+			n.Folders = append(n.Folders, webNewsFolder{f.ID, f.Unseen, f.Exists, f.HighestModSeq})
+			if f.Name != "INBOX" || f.Owner != q.user.ID {
+				continue
+			}
+			next = f.UIDNext
+			if since == 0 || f.UIDNext <= since {
+				continue
+			}
+			msgs, err := tx.Newest(f.ID, ^UID(0), 1)
+			if err != nil {
+				return err
+			}
+			if len(msgs) > 0 && msgs[0].UID >= since && msgs[0].Flags.Bits&FlagSeen == 0 {
+				row = &webRow{Box: f.Mailbox, M: msgs[0]}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return "", next, err
+	}
+	if row != nil {
+		if err := q.summaries([]*webRow{row}); err != nil {
+			return "", next, err
+		}
+		n.New = &webNewsMail{From: row.From.Label(), Subject: row.Subject, Href: webHref(row.Box.ID, row.M.UID),
+			Said: q.lang.F("New mail from %s: %s", row.From.Label(), row.Subject)}
+	}
+	b, err := json.Marshal(n)
+	return fmt.Sprintf("event: mail\ndata: %s\n\n", b), next, err
+}
+
+// getPeople completes an address.
+func (q *webReq) getPeople() error {
+	part := strings.TrimSpace(q.r.URL.Query().Get("q"))
+	list := []string{}
+	if part != "" && len(part) < 100 {
+		var found []Contact
+		var users []User
+		err := q.s.store.Read(func(tx *Tx) (err error) {
+			if found, err = tx.FindContacts(q.user.ID, part, webMaxOffered); err != nil {
+				return err
+			}
+			users, err = tx.Users()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		seen := map[string]bool{}
+		for _, c := range found {
+			seen[c.Address] = true
+			list = append(list, webPlain(c.Name, c.Address))
+		}
+		for _, u := range users { // people of this house, whether they were written to or not
+			if !u.Disabled && !seen[u.Name] && len(list) < webMaxOffered && strings.Contains(u.Name, strings.ToLower(part)) {
+				list = append(list, u.Name)
+			}
+		}
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	q.send(http.StatusOK, "application/json", b)
+	return nil
+}
+
+// Figures for monitoring: Prometheus' text format, and whether the appliance is alive.
+
+const webSettingMetrics = "metrics_token"
+
+func webMetricsRoutes() []webRoute {
+	return []webRoute{
+		{"GET /metrics", webPublic, (*webReq).getMetrics},
+		{"GET /healthz", webPublic, (*webReq).getHealth},
+	}
+}
+
+// metricsToken is what a monitor from another machine must show; it is made when somebody first looks at it.
+func (q *webReq) metricsToken() (string, error) {
+	var v []byte
+	err := q.s.store.Read(func(tx *Tx) (err error) { v, err = tx.Setting(webSettingMetrics); return err })
+	if !errors.Is(err, ErrNotFound) {
+		return string(v), err
+	}
+	fresh := webToken()
+	err = q.s.store.Write(func(tx *Tx) (err error) {
+		if v, err = tx.Setting(webSettingMetrics); errors.Is(err, ErrNotFound) {
+			v = []byte(fresh)
+			err = tx.SetSetting(webSettingMetrics, v)
+		}
+		return err
+	})
+	if errors.Is(err, ErrReadOnly) || errors.Is(err, ErrDiskFull) {
+		return "", nil
+	}
+	return string(v), err
+}
+
+// getMetrics answers this machine, and whoever has the token.
+func (q *webReq) getMetrics() error {
+	if !q.remote.IsLoopback() {
+		var want []byte
+		err := q.s.store.Read(func(tx *Tx) (err error) { want, err = tx.Setting(webSettingMetrics); return err })
+		got, ok := strings.CutPrefix(q.r.Header.Get("Authorization"), "Bearer ")
+		if err != nil || !ok || subtle.ConstantTimeCompare([]byte(got), want) != 1 {
+			return ErrNotFound
+		}
+	}
+	st, err := q.s.store.Stat()
+	if err != nil {
+		return err
+	}
+	queued, waiting := 0, 0
+	err = q.s.store.Read(func(tx *Tx) (err error) {
+		if queued, err = tx.QueueLength(); err != nil {
+			return err
+		}
+		ways, err := tx.Destinations()
+		waiting = len(ways)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	q.s.mu.Lock()
+	conns := len(q.s.conns)
+	q.s.mu.Unlock()
+	var b strings.Builder
+	for _, m := range []struct {
+		name, kind, help string
+		value            int64
+	}{
+		{"users", "gauge", "People who have mail here.", st.Users},
+		{"mailboxes", "gauge", "Mailboxes of everybody.", st.Mailboxes},
+		{"messages", "gauge", "Messages in them.", st.Messages},
+		{"message_bytes", "gauge", "Octets of those messages.", st.Bytes},
+		{"file_bytes", "gauge", "Octets of the database file.", st.File},
+		{"wal_bytes", "gauge", "Octets of its write-ahead log.", st.WAL},
+		{"disk_free_bytes", "gauge", "Octets free on its disk.", st.DiskFree},
+		{"queue_messages", "gauge", "Messages waiting to go out.", int64(queued)},
+		{"queue_destinations", "gauge", "Domains that they wait for.", int64(waiting)},
+		{"connections", "gauge", "Connections of the mail protocols.", int64(conns)},
+		{"event_streams", "gauge", "Browsers that listen for news.", q.streams.Load()},
+		{"goroutines", "gauge", "Goroutines.", int64(runtime.NumGoroutine())},
+		{"memory_bytes", "gauge", "Octets of resident memory.", webResident()},
+		{"written_bytes_total", "counter", "Octets written to disks since the start.", webWritten()},
+		{"start_time_seconds", "gauge", "When the appliance was started.", q.s.store.Now().Add(-time.Since(q.started)).Unix()},
+		{"damaged", "gauge", "1 if the file may only be read.", webFlag(q.s.store.Damaged() != nil)},
+		{"clock_trusted", "gauge", "1 if the clock is not older than the mail.", webFlag(q.s.store.ClockTrusted())},
+	} {
+		fmt.Fprintf(&b, "# HELP postino_%s %s\n# TYPE postino_%s %s\npostino_%s %d\n", m.name, m.help, m.name, m.kind, m.name, m.value)
+	}
+	q.send(http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", []byte(b.String()))
+	return nil
+}
+
+func webFlag(on bool) int64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+// getHealth is for whatever restarts things that hang: it reads the file, and says no more than it must.
+func (q *webReq) getHealth() error {
+	err := q.s.store.Read(func(tx *Tx) error { _, err := tx.Users(); return err })
+	if err != nil || q.s.store.Damaged() != nil {
+		q.send(http.StatusServiceUnavailable, "text/plain; charset=utf-8", []byte("damaged\n"))
+		return nil
+	}
+	q.send(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
+	return nil
 }

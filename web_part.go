@@ -6,10 +6,13 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"html"
+	"html/template"
 	"io"
 	"mime"
 	"net/http"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -213,4 +216,160 @@ func (q *webReq) getHeader() error {
 	q.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	q.w.Header().Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	return q.stream(io.NewSectionReader(m.content, m.root.HeaderOff, m.root.HeaderLen))
+}
+
+// Plain text mail as HTML: flowed lines joined, quotes nested and folded away, addresses made into links.
+
+const (
+	webMaxText   = 1 << 20 // octets of a body that are shown
+	webMaxQuote  = 8       // levels of quoting that are shown
+	webFoldQuote = 6       // quoted lines at which a quote is folded away
+)
+
+// webLine is a line of text without its quote marks.
+type webLine struct {
+	depth int
+	text  string
+}
+
+// webLines splits a text into lines and takes the quote marks off. Flowed text (RFC 3676 §4) has its lines joined.
+func webLines(text string, flowed, delSp bool) []webLine {
+	var all []webLine
+	joining := false
+	for _, raw := range strings.Split(strings.TrimRight(text, "\r\n"), "\n") {
+		raw = strings.TrimSuffix(raw, "\r")
+		depth := 0
+		for depth < len(raw) && raw[depth] == '>' {
+			depth++
+			if !flowed && depth < len(raw)-1 && raw[depth] == ' ' && raw[depth+1] == '>' {
+				raw = raw[:depth] + raw[depth+1:]
+			}
+		}
+		line := raw[depth:]
+		if flowed || depth > 0 {
+			line = strings.TrimPrefix(line, " ") // space-stuffing
+		}
+		soft := flowed && strings.HasSuffix(line, " ") && line != "-- "
+		if soft && delSp {
+			line = strings.TrimSuffix(line, " ")
+		}
+		if n := len(all); joining && all[n-1].depth == depth && line != "-- " {
+			all[n-1].text += line
+		} else {
+			all = append(all, webLine{min(depth, webMaxQuote), line})
+		}
+		joining = soft
+	}
+	return all
+}
+
+// webText renders plain text.
+func webText(text string, flowed, delSp bool, l *webLang) template.HTML {
+	lines := webLines(text, flowed, delSp)
+	var b strings.Builder
+	depth, sig := 0, false
+	for i, ln := range lines {
+		if ln.depth > 0 && depth == 0 && webQuoteRun(lines[i:]) >= webFoldQuote {
+			b.WriteString(`<details class="fold"><summary>` + html.EscapeString(l.T("Quoted text")) + `</summary>`)
+			webQuote(&b, lines[i:i+webQuoteRun(lines[i:])])
+			b.WriteString(`</details>`)
+			depth = -1 // until the quote is over
+		}
+		if depth == -1 {
+			if ln.depth > 0 {
+				continue
+			}
+			depth = 0
+		}
+		for ; depth < ln.depth; depth++ {
+			b.WriteString("<blockquote>")
+		}
+		for ; depth > ln.depth; depth-- {
+			b.WriteString("</blockquote>")
+		}
+		if ln.depth == 0 && ln.text == "-- " && !sig {
+			b.WriteString(`<div class="sig">`)
+			sig = true
+		}
+		b.WriteString(webLink(ln.text))
+		b.WriteByte('\n')
+	}
+	for ; depth > 0; depth-- {
+		b.WriteString("</blockquote>")
+	}
+	if sig {
+		b.WriteString("</div>")
+	}
+	return template.HTML(b.String())
+}
+
+// webQuoteRun is how many lines in front are quoted.
+func webQuoteRun(lines []webLine) int {
+	for i, ln := range lines {
+		if ln.depth == 0 {
+			return i
+		}
+	}
+	return len(lines)
+}
+
+func webQuote(b *strings.Builder, lines []webLine) {
+	depth := 0
+	for _, ln := range lines {
+		for ; depth < ln.depth; depth++ {
+			b.WriteString("<blockquote>")
+		}
+		for ; depth > ln.depth; depth-- {
+			b.WriteString("</blockquote>")
+		}
+		b.WriteString(webLink(ln.text))
+		b.WriteByte('\n')
+	}
+	for ; depth > 0; depth-- {
+		b.WriteString("</blockquote>")
+	}
+}
+
+// webAddressIn finds web and mail addresses in text. The pattern is linear and ends before what cannot be in an address.
+var webAddressIn = regexp.MustCompile(`(?i)\b(?:https?://[^\s<>"'（）《》「」，。；、！]+|www\.[a-z0-9-]+\.[^\s<>"'（）《》「」，。；、！]+|[a-z0-9._%+-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)+)`)
+
+// webLink escapes a line of text and makes links of the addresses in it.
+func webLink(line string) string {
+	var b strings.Builder
+	for line != "" {
+		at := webAddressIn.FindStringIndex(line)
+		if at == nil {
+			break
+		}
+		b.WriteString(html.EscapeString(line[:at[0]]))
+		addr := webTrimAddress(line[at[0]:at[1]])
+		line = line[at[0]+len(addr):]
+		text := html.EscapeString(addr)
+		lower := strings.ToLower(addr)
+		switch {
+		case strings.HasPrefix(lower, "www."):
+			b.WriteString(`<a href="http://` + text + `" target="_blank" rel="noopener noreferrer">` + text + `</a>`)
+		case strings.HasPrefix(lower, "http"):
+			b.WriteString(`<a href="` + text + `" target="_blank" rel="noopener noreferrer">` + text + `</a>`)
+		default:
+			b.WriteString(`<a href="/compose?to=` + html.EscapeString(webEscape(addr)) + `">` + text + `</a>`)
+		}
+	}
+	b.WriteString(html.EscapeString(line))
+	return b.String()
+}
+
+// webTrimAddress leaves out what belongs to the sentence around an address: a full stop, a bracket that was not opened in it.
+func webTrimAddress(s string) string {
+	for s != "" {
+		last := s[len(s)-1]
+		switch {
+		case strings.IndexByte(".,;:!?'*_", last) >= 0,
+			last == ')' && !strings.Contains(s, "("), last == ']' && !strings.Contains(s, "["):
+			s = s[:len(s)-1]
+			continue
+		}
+		break
+	}
+	return s
 }

@@ -4,10 +4,12 @@ package main
 import (
 	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -529,4 +531,74 @@ func (q *webReq) claim(code string, addr Addr, password string) (u User, err err
 		return u, fmt.Errorf("set up %s: %w", addr, err)
 	}
 	return u, nil
+}
+
+// The second factor: time-based codes (RFC 6238) that an authenticator app shows.
+
+const (
+	webCodeStep = 30 // seconds (RFC 6238 §4.1)
+	webCodeSkew = 1  // steps that the app's clock may be off (RFC 6238 §5.2)
+)
+
+// webTOTP is a user's second factor. The zero value is none.
+type webTOTP struct {
+	Secret string `json:"secret,omitempty"` // base32
+	Last   int64  `json:"last,omitempty"`   // the step of the last code that was used: each works once (RFC 6238 §5.2)
+}
+
+// webNewSecret makes a secret of 160 bits (RFC 4226 §4).
+func webNewSecret() string {
+	b := make([]byte, 20)
+	rand.Read(b)
+	return base32.StdEncoding.EncodeToString(b)
+}
+
+// webCode is the code of a step (RFC 4226 §5.3).
+func webCode(secret string, step int64) (string, error) {
+	key, err := base32.StdEncoding.DecodeString(secret)
+	if err != nil {
+		return "", fmt.Errorf("second factor: %w", err)
+	}
+	mac := hmac.New(sha1.New, key)
+	binary.Write(mac, binary.BigEndian, step)
+	sum := mac.Sum(nil)
+	at := sum[len(sum)-1] & 15
+	n := binary.BigEndian.Uint32(sum[at:]) & 0x7fffffff
+	return fmt.Sprintf("%06d", n%1_000_000), nil
+}
+
+// match finds the step whose code was typed, and only one after the last that was used.
+func (t webTOTP) match(code string, now time.Time) (step int64, ok bool, err error) {
+	code = strings.ReplaceAll(strings.TrimSpace(code), " ", "")
+	at := now.Unix() / webCodeStep
+	for s := at - webCodeSkew; s <= at+webCodeSkew; s++ {
+		want, err := webCode(t.Secret, s)
+		if err != nil {
+			return 0, false, err
+		}
+		if s > t.Last && subtle.ConstantTimeCompare([]byte(want), []byte(code)) == 1 {
+			return s, true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// webUseCode checks a code and uses it up.
+func webUseCode(tx *Tx, user UserID, code string) (bool, error) {
+	var t webTOTP
+	if err := tx.Preference(user, PrefTOTP, &t); err != nil {
+		return false, err
+	}
+	step, ok, err := t.match(code, tx.s.Now())
+	if err != nil || !ok {
+		return false, err
+	}
+	t.Last = step
+	return true, tx.SetPreference(user, PrefTOTP, t)
+}
+
+// webKeyAddress is what the QR code of a secret says to an authenticator app.
+func webKeyAddress(host, user, secret string) string {
+	v := url.Values{"secret": {secret}, "issuer": {"Postino " + host}}
+	return "otpauth://totp/" + url.PathEscape("Postino:"+user) + "?" + v.Encode()
 }
