@@ -14,13 +14,14 @@ import (
 )
 
 const (
-	smtpIdle       = 5 * time.Minute // between commands, and for each 64 KB of content (RFC 5321 §4.5.3.2)
-	smtpLine       = 8 << 10         // octets of a command before login
-	smtpLineUser   = 64 << 10        // and after
-	smtpMaxBad     = 10              // commands that make no sense before we hang up
-	smtpMaxRefused = 100             // senders and recipients refused before we hang up
-	smtpMaxAuth    = 3               // failed logins before we hang up
-	smtpMaxHelo    = 255             // octets of a client's name
+	smtpIdle       = 5 * time.Minute      // between commands, and for each 64 KB of content (RFC 5321 §4.5.3.2)
+	smtpLine       = 8 << 10              // octets of a command before login
+	smtpLineUser   = 64 << 10             // and after
+	smtpMaxBad     = 10                   // commands that make no sense before we hang up
+	smtpMaxRefused = 100                  // senders and recipients refused before we hang up
+	smtpMaxAuth    = 3                    // failed logins before we hang up
+	smtpLull       = 2 * time.Millisecond // after a transaction, for another one to follow
+	smtpMaxHelo    = 255                  // octets of a client's name
 )
 
 // smtpReply is one reply, ours or a peer's. Lines of the text are divided by "\n"; ours begin with an enhanced status
@@ -47,12 +48,14 @@ const (
 type smtpConn struct {
 	*conn
 	role     smtpRole
-	helo     string     // the client's name, "" before HELO
-	esmtp    bool       // it said EHLO or LHLO
-	user     *User      // who logged in
-	device   *OldDevice // which of [[device]] it is, nil none
-	mail     *Mail      // the transaction, from MAIL to the end of the content
-	size     int64      // what MAIL said of it, 1 if nothing
+	helo     string      // the client's name, "" before HELO
+	esmtp    bool        // it said EHLO or LHLO
+	user     *User       // who logged in
+	device   *OldDevice  // which of [[device]] it is, nil none
+	mail     *Mail       // the transaction, from MAIL to the end of the content
+	coming   func()      // takes back the announcement of the write that the transaction ends with
+	lull     *time.Timer // does so when no other transaction follows at once
+	size     int64       // what MAIL said of it, 1 if nothing
 	bdat     *smtpIncoming
 	bad      int
 	refused  int
@@ -265,6 +268,9 @@ func (c *smtpConn) reset() {
 	if c.bdat != nil {
 		c.bdat.close()
 		c.bdat = nil
+	}
+	if c.mail != nil {
+		c.lull = time.AfterFunc(smtpLull, c.coming)
 	}
 	c.mail = nil
 }

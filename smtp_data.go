@@ -51,6 +51,9 @@ func (c *smtpConn) cmdMail(arg string) smtpReply {
 	}
 	m.ID = newMailID()
 	c.mail, c.size = m, max(size, 1)
+	if c.lull == nil || !c.lull.Stop() {
+		c.coming = c.srv.store.Announce()
+	}
 	return smtpReply{250, "2.1.0 " + from.Path() + " OK"}
 }
 
@@ -329,16 +332,15 @@ var smtpFaults = []struct {
 // smtpIncoming is content on its way in.
 type smtpIncoming struct {
 	spool  *Spool
-	done   func() // takes back the announcement of a write
-	err    error  // why the rest is thrown away
-	size   int64  // octets that came, the thrown away ones too
-	cr     bool   // the last octet was a CR
-	bare   bool   // a CR or LF came alone
+	err    error // why the rest is thrown away
+	size   int64 // octets that came, the thrown away ones too
+	cr     bool  // the last octet was a CR
+	bare   bool  // a CR or LF came alone
 	closed bool
 }
 
 func (c *smtpConn) incoming() *smtpIncoming {
-	return &smtpIncoming{spool: c.srv.store.NewSpool(int64(c.srv.cfg.Limits.Message)), done: c.srv.store.Announce()}
+	return &smtpIncoming{spool: c.srv.store.NewSpool(int64(c.srv.cfg.Limits.Message))}
 }
 
 // write takes content. It never fails: what can't be kept is counted and thrown away until the end of the message,
@@ -354,7 +356,6 @@ func (in *smtpIncoming) close() {
 	if !in.closed {
 		in.closed = true
 		in.spool.Close()
-		in.done()
 	}
 }
 

@@ -35,14 +35,15 @@ var (
 )
 
 const (
-	walBytes      = 5 << 20          // zeros written into a new WAL, so that no commit has to grow it
-	batchMessages = 256              // closures that share a commit, at most
-	batchBytes    = 4 << 20          // content that shares a commit, about (see Tx.wrote)
-	patience      = time.Millisecond // how long a commit waits for deliveries that are known to be coming
-	maxStatements = 256              // prepared statements kept for each connection
-	clockEvery    = 10 * time.Minute // how often a running store writes down the time
-	dataVersion   = time.Second      // how often the file is asked whether another process wrote to it
-	diskReserve   = 16 << 20         // bytes kept free on the disk, whatever the caller asks for
+	walBytes      = 5 << 20              // zeros written into a new WAL, so that no commit has to grow it
+	batchMessages = 256                  // closures that share a commit, at most
+	batchBytes    = 4 << 20              // content that shares a commit, about (see Tx.wrote)
+	patience      = time.Millisecond     // how long a commit waits for deliveries that are known to be coming, at least
+	maxPatience   = 5 * time.Millisecond // and at most; between them, half of what the last commit took
+	maxStatements = 256                  // prepared statements kept for each connection
+	clockEvery    = 10 * time.Minute     // how often a running store writes down the time
+	dataVersion   = time.Second          // how often the file is asked whether another process wrote to it
+	diskReserve   = 16 << 20             // bytes kept free on the disk, whatever the caller asks for
 )
 
 // QueueTopic is what Watch takes to hear of changes to the outgoing queue instead of a user's mail.
@@ -75,10 +76,11 @@ type Store struct {
 	closing  sync.RWMutex  // held for reading while a job is handed over
 	closed   bool
 	bg       sync.WaitGroup
-	inflight atomic.Int64 // deliveries announced and not yet committed
-	readOnly error        // why nothing may be written, nil normally
-	dirty    atomic.Bool  // the collector may find something to do
-	fresh    atomic.Bool  // content was added that the text index may not have
+	inflight atomic.Int64  // deliveries announced and not yet committed
+	flush    time.Duration // what the last commit took; the writer's
+	readOnly error         // why nothing may be written, nil normally
+	dirty    atomic.Bool   // the collector may find something to do
+	fresh    atomic.Bool   // content was added that the text index may not have
 
 	mu       sync.Mutex // watchers, views, recent
 	watchers map[UserID]map[chan struct{}]bool
@@ -435,7 +437,8 @@ func (s *Store) Write(fn func(*Tx) error) error {
 }
 
 // Announce says that a Write is coming soon, until the returned function is called; a commit may wait up to a
-// millisecond for it. Deliveries call it when the content begins to arrive.
+// millisecond for it. A delivery calls it when its transaction begins and keeps it for a moment after the end, so that
+// sessions that come back from a shared commit are together again in the next one.
 func (s *Store) Announce() (done func()) {
 	s.inflight.Add(1)
 	return sync.OnceFunc(func() { s.inflight.Add(-1) })
@@ -471,7 +474,7 @@ func (s *Store) gather(first *job) []*job {
 			return batch
 		}
 		if timer == nil {
-			timer = time.After(patience)
+			timer = time.After(min(max(s.flush/2, patience), maxPatience))
 		}
 		select {
 		case j, ok := <-s.jobs:
@@ -501,6 +504,7 @@ func (s *Store) commit(batch []*job) (rest []*job) {
 		n++
 	}
 	batch, rest = batch[:n], batch[n:]
+	start := time.Now()
 	if s.opt.CommitDelay > 0 {
 		time.Sleep(s.opt.CommitDelay)
 	}
@@ -513,6 +517,7 @@ func (s *Store) commit(batch []*job) (rest []*job) {
 		s.w.ExecContext(noCancel, `ROLLBACK`)
 		return append(s.alone(batch, storeError(err)), rest...)
 	}
+	s.flush = time.Since(start)
 	s.dirty.Store(true)
 	if wrote > 0 {
 		s.fresh.Store(true)
