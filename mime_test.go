@@ -255,7 +255,7 @@ func TestMIMEMemory(t *testing.T) {
 }
 
 // linear says whether work on n and on 8n units takes processor time in proportion. A
-// quadratic algorithm takes 64 times as long; noise is what the bound of 24 and the
+// quadratic algorithm takes 64 times as long; noise is what the bound of 40 and the
 // retries are for.
 func linear(t *testing.T, name string, n int, work func(n int)) {
 	t.Helper()
@@ -266,11 +266,11 @@ func linear(t *testing.T, name string, n int, work func(n int)) {
 			work(n)
 			best = min(best, cpuTime()-start)
 		}
-		return max(best, 200*time.Microsecond)
+		return max(best, 500*time.Microsecond)
 	}
 	var small, large time.Duration
 	for range 10 {
-		if small, large = measure(n), measure(8*n); large < 24*small {
+		if small, large = measure(n), measure(8*n); large < 40*small {
 			return
 		}
 	}
