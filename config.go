@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -484,4 +485,150 @@ func (f *Fetch) check() error {
 // Name is how an account is called in the log, and where it is remembered what was fetched.
 func (f *Fetch) Name() string {
 	return fmt.Sprintf("%s://%s@%s/%s", f.Protocol, f.User, f.Server, f.Mailbox)
+}
+
+// Routes: where mail goes without the DNS, and links that are not always up.
+
+// Route is where mail for a domain goes without asking the DNS.
+type Route struct {
+	Hosts        []string // host:port, tried in order
+	Intermittent bool     // the link is up now and then: only tried in the window or when somebody asks (ETRN, queue retry)
+	Window       Window   // of an intermittent route; zero is on demand only
+	Caller       string   // login of the board that calls and gets its mail over its own connection (ATRN), "" none
+}
+
+// Window is a time of day, in the machine's time zone; it may go over midnight.
+type Window struct{ From, To time.Duration }
+
+// parseWindow reads "02:00-04:00".
+func parseWindow(s string) (w Window, err error) {
+	from, to, ok := strings.Cut(s, "-")
+	at := func(s string) time.Duration {
+		t, e := time.Parse("15:04", strings.TrimSpace(s))
+		err = errors.Join(err, e)
+		return time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute
+	}
+	w = Window{at(from), at(to)}
+	if !ok || err != nil || w.From == w.To {
+		return Window{}, fmt.Errorf("%q is no window; write \"02:00-04:00\"", s)
+	}
+	return w, nil
+}
+
+// Next says when the window is open: now (the answer is now itself), or from when on; never for the zero Window (zero time).
+func (w Window) Next(now time.Time) time.Time {
+	if w == (Window{}) {
+		return time.Time{}
+	}
+	h, m, s := now.Clock()
+	at := time.Duration(h)*time.Hour + time.Duration(m)*time.Minute + time.Duration(s)*time.Second
+	open := at >= w.From && at < w.To
+	if w.To < w.From {
+		open = at >= w.From || at < w.To
+	}
+	if open {
+		return now
+	}
+	wait := w.From - at
+	if wait < 0 {
+		wait += 24 * time.Hour
+	}
+	return now.Add(wait)
+}
+
+// UnmarshalTOML takes "host:port", a list of them, or a table {hosts, intermittent, window, caller}.
+func (r *Route) UnmarshalTOML(v any) (err error) {
+	switch v := v.(type) {
+	case map[string]any:
+		err = r.table(v)
+	default:
+		r.Hosts, err = routeHosts(v)
+	}
+	if err == nil && len(r.Hosts) == 0 && r.Caller == "" {
+		err = errors.New("a route needs a host, or a caller")
+	}
+	return err
+}
+
+func routeHosts(v any) (hosts []string, err error) {
+	switch v := v.(type) {
+	case string:
+		return []string{v}, nil
+	case []any:
+		for _, h := range v {
+			s, ok := h.(string)
+			if !ok {
+				return nil, fmt.Errorf("a route is \"host:port\" or a list of them, not %v", h)
+			}
+			hosts = append(hosts, s)
+		}
+		return hosts, nil
+	}
+	return nil, fmt.Errorf("a route is \"host:port\", a list of them or a table, not %v", v)
+}
+
+func (r *Route) table(t map[string]any) (err error) {
+	for key, v := range t {
+		var ok = true
+		switch key {
+		case "hosts":
+			r.Hosts, err = routeHosts(v)
+		case "intermittent":
+			r.Intermittent, ok = v.(bool)
+		case "caller":
+			r.Caller, ok = v.(string)
+			r.Intermittent = r.Intermittent || ok
+		case "window":
+			var s string
+			if s, ok = v.(string); ok {
+				r.Window, err = parseWindow(s)
+				r.Intermittent = true
+			}
+		default:
+			return fmt.Errorf("a route has no key %q; it has hosts, intermittent, window and caller", key)
+		}
+		if !ok {
+			err = fmt.Errorf("the route's %s can't be %v", key, v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routeHostPort adds the port that is usual; "" when it is no host at all.
+func routeHostPort(s, port string) string {
+	if host, p, err := net.SplitHostPort(s); err == nil {
+		if host == "" || p == "" {
+			return ""
+		}
+		return s
+	}
+	if s == "" || strings.ContainsAny(s, " /") {
+		return ""
+	}
+	return net.JoinHostPort(strings.Trim(s, "[]"), port)
+}
+
+// String is the same for routes that can share a connection.
+func (r Route) String() string {
+	text := strings.Join(r.Hosts, " ")
+	if r.Intermittent {
+		text += fmt.Sprintf(" intermittent %s-%s", r.Window.From, r.Window.To)
+	}
+	if r.Caller != "" {
+		text += " caller " + r.Caller
+	}
+	return text
+}
+
+// fault says what is wrong with a route, or "".
+func (r Route) fault() string {
+	for _, h := range r.Hosts {
+		if strings.Count(h, ":") == 0 || strings.HasSuffix(h, ":") {
+			return fmt.Sprintf("%q needs a port, such as \"192.0.2.7:25\"", h)
+		}
+	}
+	return ""
 }

@@ -399,21 +399,28 @@ func storeError(err error) error {
 	return err
 }
 
+// reader takes a connection from the pool; its user puts it back.
+func (s *Store) reader() (*dbConn, error) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	return <-s.readers, nil
+}
+
 // Read runs fn on a snapshot of the file.
 func (s *Store) Read(fn func(*Tx) error) error {
-	s.closing.RLock()
-	if s.closed {
-		s.closing.RUnlock()
-		return ErrClosed
+	c, err := s.reader()
+	if err != nil {
+		return err
 	}
-	c := <-s.readers
-	s.closing.RUnlock()
 	defer func() { s.readers <- c }()
 	tx := &Tx{s: s, c: c, touched: map[UserID]bool{}}
 	if _, err := tx.exec(`BEGIN`); err != nil {
 		return err
 	}
-	err := fn(tx)
+	err = fn(tx)
 	_, end := tx.exec(`COMMIT`)
 	return errors.Join(err, end)
 }

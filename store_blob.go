@@ -343,13 +343,10 @@ func (c *Content) fetch(k int64) error {
 
 // readOne reads one row outside a transaction.
 func (s *Store) readOne(query string, args []any, dest ...any) error {
-	s.closing.RLock()
-	if s.closed {
-		s.closing.RUnlock()
-		return ErrClosed
+	c, err := s.reader()
+	if err != nil {
+		return err
 	}
-	c := <-s.readers
-	s.closing.RUnlock()
 	defer func() { s.readers <- c }()
 	return (&Tx{s: s, c: c}).one(query, args, dest...)
 }
