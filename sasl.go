@@ -116,7 +116,7 @@ func (a *Auth) login(from netip.Addr, name, password string, page bool) (User, e
 	guess := a.mac(u, password)
 	ok, err := a.check(network, u, password, guess)
 	if password == "" {
-		guess = [32]byte{} // not even a guess; the web pages have other failures counted so
+		guess = [32]byte{} // not even a guess
 	}
 	switch {
 	case errors.Is(err, ErrAuthRate):
@@ -313,6 +313,35 @@ func (a *Auth) mayTry(network netip.Prefix, name string) bool {
 
 // failed counts a failure and waits before it may be answered. guess tells repetitions; 0 is never one.
 func (a *Auth) failed(network netip.Prefix, name string, guess uint64) {
+	a.pause(a.count(network, name, guess))
+}
+
+// Guess is for secrets other than passwords, such as the code of a second factor: try says whether it was right. It is not
+// called for a network that has no failures left, and a wrong guess counts like a wrong password. Guesses for a name take
+// turns, so that many at once are not more than one after the other. ErrAuth, ErrAuthRate, or what try says.
+func (a *Auth) Guess(from netip.Addr, name string, try func() (bool, error)) error {
+	network := loginNetwork(from)
+	delay, err := a.guess(network, name, try)
+	a.pause(delay)
+	return err
+}
+
+func (a *Auth) guess(network netip.Prefix, name string, try func() (bool, error)) (delay time.Duration, err error) {
+	turn := &a.turns[sha256.Sum256([]byte(name))[0]%byte(len(a.turns))]
+	turn.Lock()
+	defer turn.Unlock()
+	if !a.mayTry(network, name) {
+		return rateDelay, authError(name, ErrAuthRate)
+	}
+	ok, err := try()
+	if err == nil && !ok {
+		delay, err = a.count(network, name, 0), authError(name, ErrAuth)
+	}
+	return delay, err
+}
+
+// count notes a failure and returns how long its answer has to wait.
+func (a *Auth) count(network netip.Prefix, name string, guess uint64) time.Duration {
 	key, _ := a.loginKey(name)
 	a.mu.Lock()
 	now := a.now()
@@ -331,7 +360,7 @@ func (a *Auth) failed(network netip.Prefix, name string, guess uint64) {
 	}
 	delay := failureDelay(f.inMinute(key))
 	a.mu.Unlock()
-	a.pause(delay)
+	return delay
 }
 
 // again counts a repetition, if it is one.

@@ -536,23 +536,60 @@ func (tx *Tx) Newest(id MailboxID, before UID, limit int) ([]Message, error) {
 	return tx.list(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid<? AND NOT gone ORDER BY uid DESC LIMIT ?`, id, before, limit)
 }
 
+// NewestUIDs is Newest without the rows, in ascending order.
+func (tx *Tx) NewestUIDs(id MailboxID, before UID, limit int) ([]UID, error) {
+	all, err := tx.ints(`SELECT uid FROM messages WHERE mailbox=? AND uid<? AND NOT gone ORDER BY uid DESC LIMIT ?`, id, before, limit)
+	uids := make([]UID, len(all))
+	for i, n := range all {
+		uids[len(all)-1-i] = UID(n)
+	}
+	return uids, err
+}
+
 // After lists at most limit messages whose UIDs are above after, the oldest first.
 func (tx *Tx) After(id MailboxID, after UID, limit int) ([]Message, error) {
 	return tx.list(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid>? AND NOT gone ORDER BY uid LIMIT ?`, id, after, limit)
 }
 
-// threadWindow is how many UIDs a conversation is looked for in, back from the newest of each mailbox: an index of
-// threads would cost a page written for each message, and conversations are of this month.
+// threadWindow is how many UIDs of a mailbox a conversation is looked for in: an index of threads would cost a page written
+// for each message, and the messages of a conversation come within weeks of each other.
 const threadWindow = 20_000
 
-// Conversation lists the messages of a thread in a mailbox that are among its newest.
-func (tx *Tx) Conversation(m Mailbox, thread int64, limit int) ([]Message, error) {
-	var from UID
+// Conversation lists the messages of a thread in a mailbox that arrived around a time, at most limit.
+func (tx *Tx) Conversation(m Mailbox, thread int64, around time.Time, limit int) ([]Message, error) {
+	from, to := UID(0), ^UID(0)
 	if m.UIDNext > threadWindow {
-		from = m.UIDNext - threadWindow
+		mid, err := tx.uidAt(m, around)
+		if err != nil {
+			return nil, err
+		}
+		if from = mid - min(mid, threadWindow/2); from < m.UIDNext-threadWindow {
+			to = from + threadWindow
+		} else {
+			from = m.UIDNext - threadWindow
+		}
 	}
-	return tx.list(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid>=? AND thread=? AND NOT gone ORDER BY uid LIMIT ?`,
-		m.ID, from, thread, limit)
+	return tx.list(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? AND thread=? AND NOT gone ORDER BY uid LIMIT ?`,
+		m.ID, from, to, thread, limit)
+}
+
+// uidAt is about the UID that a message got which arrived at a time. It halves the mailbox until it is there, as if
+// messages had come in the order of their dates.
+func (tx *Tx) uidAt(m Mailbox, at time.Time) (UID, error) {
+	lo, hi := UID(1), m.UIDNext
+	for lo < hi {
+		mid := lo + (hi-lo)/2
+		some, err := tx.After(m.ID, mid-1, 1)
+		if err != nil {
+			return 0, err
+		}
+		if len(some) == 0 || !some[0].Internal.Before(at) {
+			hi = mid
+		} else {
+			lo = some[0].UID + 1
+		}
+	}
+	return lo, nil
 }
 
 func (tx *Tx) list(query string, args ...any) (all []Message, err error) {

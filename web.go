@@ -66,6 +66,7 @@ type webApp struct {
 	conns  map[netip.Addr]int
 	second map[string]webSecond // browsers that have given a password and owe a code
 	rows   *webRowCache
+	found  webFoundCache
 }
 
 // webStatic is a file that never changes while the program runs, also compressed.
@@ -131,7 +132,7 @@ func (s *Server) newWeb() *webApp {
 		s: s, log: s.log.With("proto", "http"), mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(),
 		key: make([]byte, 32), started: time.Now(), wake: make(chan struct{}, 1),
 		pages: map[string]*webLang{}, notes: map[string]*webNote{}, conns: map[netip.Addr]int{},
-		second: map[string]webSecond{}, rows: webNewRowCache(),
+		second: map[string]webSecond{}, rows: webNewRowCache(), found: webFoundCache{all: map[string]*webResult{}},
 	}
 	rand.Read(a.key)
 	a.loadStatic()
@@ -219,6 +220,11 @@ func (a *webApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "This server has another name. Use its address or the name in mail.toml.", http.StatusMisdirectedRequest)
 		return
 	}
+	ctl := http.NewResponseController(w)
+	ctl.SetWriteDeadline(time.Time{}) // of the request before; each answer sets its own when it begins
+	if r.Body != http.NoBody {
+		ctl.SetReadDeadline(time.Now().Add(webStallTimeout))
+	}
 	h := w.Header()
 	h.Set("Content-Security-Policy", webPagePolicy)
 	h.Set("X-Frame-Options", "DENY")
@@ -298,7 +304,9 @@ func (q *webReq) checkForm() error {
 		return nil
 	}
 	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, webMaxForm)
-	if err := q.r.ParseForm(); err != nil {
+	err := q.r.ParseForm()
+	http.NewResponseController(q.w).SetReadDeadline(time.Time{}) // the form is here; what it asks for may take its time
+	if err != nil {
 		return webFault(http.StatusRequestEntityTooLarge, "That is too much text for one form.")
 	}
 	return q.checkToken(q.r.PostForm.Get("csrf"))
@@ -339,6 +347,7 @@ func (q *webReq) fail(err error) {
 }
 
 func (q *webReq) redirect(to string) error {
+	webSoon(q.w)
 	q.w.Header().Set("Location", to)
 	q.w.WriteHeader(http.StatusSeeOther)
 	return nil
@@ -446,6 +455,7 @@ func (a *webApp) serveStatic(w http.ResponseWriter, r *http.Request) {
 		body = st.gzip
 	}
 	h.Set("Content-Length", fmt.Sprint(len(body)))
+	webSoon(w)
 	w.Write(body)
 }
 
@@ -455,8 +465,14 @@ var webGzip = sync.Pool{New: func() any {
 	return z
 }}
 
+// webSoon gives a browser a while to take what is written next.
+func webSoon(w http.ResponseWriter) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(webStallTimeout))
+}
+
 // send writes a finished answer, compressed if the browser takes that.
 func (q *webReq) send(status int, kind string, body []byte) {
+	webSoon(q.w)
 	h := q.w.Header()
 	h.Set("Content-Type", kind)
 	if len(body) >= webGzipFrom && strings.Contains(q.r.Header.Get("Accept-Encoding"), "gzip") {
@@ -525,7 +541,7 @@ func (q *webReq) getEvents() error {
 	h.Set("X-Accel-Buffering", "no")
 	ctl := http.NewResponseController(q.w)
 	write := func(text string) bool {
-		ctl.SetWriteDeadline(time.Now().Add(webStallTimeout))
+		webSoon(q.w)
 		if _, err := q.w.Write([]byte(text)); err != nil {
 			return false
 		}
@@ -679,7 +695,7 @@ func (q *webReq) metricsToken() (string, error) {
 
 // getMetrics answers this machine, and whoever has the token.
 func (q *webReq) getMetrics() error {
-	if !q.remote.IsLoopback() {
+	if !q.remote.IsLoopback() || q.r.Header.Get("X-Forwarded-For") != "" || q.r.Header.Get("Forwarded") != "" { // a proxy on this machine asks for others
 		var want []byte
 		err := q.s.store.Read(func(tx *Tx) (err error) { want, err = tx.Setting(webSettingMetrics); return err })
 		got, ok := strings.CutPrefix(q.r.Header.Get("Authorization"), "Bearer ")

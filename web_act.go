@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	webBatch   = 500    // messages changed in one transaction
-	webMaxUndo = 20_000 // messages of an action that can be undone
-	webMaxAct  = 2_000  // messages that are named one by one in a form
+	webBatch   = 500     // messages changed in one transaction
+	webMaxUndo = 20_000  // messages of an action that can be undone
+	webMaxAct  = 2_000   // messages that are named one by one in a form
+	webMaxAll  = 1 << 20 // messages that a search may find to have something done to all of them
 )
 
 // webUndo says how to bring messages back from where an action put them.
@@ -87,14 +88,20 @@ func (q *webReq) chosen(f url.Values) (webChosen, error) {
 
 func (q *webReq) chooseAll(c webChosen, box MailboxID, text string) error {
 	if text != "" {
-		hits, _, err := q.search(box, text)
-		for _, h := range hits {
-			c[h.Box.ID] = append(c[h.Box.ID], h.M.UID)
+		r, err := q.search(box, text, webMaxAll)
+		if err != nil {
+			return err
+		}
+		if r.late {
+			return webFault(http.StatusUnprocessableEntity, "The search did not find everything in time. Make it narrower.")
+		}
+		for _, h := range r.hits {
+			c[h.box] = append(c[h.box], h.uid)
 		}
 		for id := range c {
 			slices.Sort(c[id])
 		}
-		return err
+		return nil
 	}
 	return q.s.store.Read(func(tx *Tx) error {
 		if _, err := q.mailbox(tx, box); err != nil {

@@ -1,10 +1,18 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestBrowser leads a real browser through the pages: testdata/browser/flow.mjs. It needs Chromium, Node and
@@ -54,4 +62,172 @@ func TestBrowser(t *testing.T) {
 	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(b)), "ok") {
 		t.Fatal("the browser found something: ", err)
 	}
+}
+
+// BenchmarkWebList is the server's time for pages of a mailbox of 100,000 messages: B/page is what goes over the wire. A
+// search is measured both made anew and with its result at hand, as for its second page or the way back from a message.
+func BenchmarkWebList(b *testing.B) {
+	s := benchServer(b)
+	c := newWebClient(b, s).login("ann")
+	box := c.find(`href="(/box/\d+)"`)
+	run := func(name, path string, anew bool) {
+		b.Run(name, func(b *testing.B) {
+			size := 0
+			c.raw(path)
+			for b.Loop() {
+				if anew {
+					s.web.found.all, s.web.found.keys = map[string]*webResult{}, nil
+				}
+				size = len(c.raw(path))
+			}
+			if c.code != http.StatusOK {
+				b.Fatal(path, c.code)
+			}
+			b.ReportMetric(float64(size), "B/page")
+		})
+	}
+	lists := [][2]string{{"first", box}, {"middle", box + "?before=50000&n=50000"}, {"last", box + "?before=51&n=99950"}}
+	for _, p := range lists {
+		run(p[0], p[1], false)
+	}
+	b.Run("unseen", func(b *testing.B) { // pages that nobody has looked at before
+		next := 99_000
+		for b.Loop() {
+			if c.raw(fmt.Sprintf("%s?before=%d&n=1", box, next)); c.code != http.StatusOK {
+				b.Fatal(c.code)
+			}
+			if next -= webPageSize; next < webPageSize {
+				next = 99_000
+			}
+		}
+	})
+	for _, p := range [][2]string{{"unread", "is:unread"}, {"rare", "xyzzyneedle"}, {"common", "meeting"}} {
+		run(p[0], box+"?q="+p[1], true)
+		run(p[0]+"/again", box+"?q="+p[1], false)
+	}
+	run("message", box+"/50000", false)
+	c.get(box)
+	c.post("/threads", "back", box)
+	for _, p := range lists {
+		run("conversations/"+p[0], p[1], false)
+	}
+	run("conversation", box+"/99990", false)
+}
+
+// TestWebWeight holds what a browser has to fetch for its first list of mail, and the script alone.
+func TestWebWeight(t *testing.T) {
+	s := startServer(t)
+	w := newBenchWriter()
+	for i := range webPageSize + 5 {
+		s.put(t, "ann", "INBOX", strings.ReplaceAll(string(w.mail(i)), "\r\n", "\n"), 0)
+	}
+	c := newWebClient(t, s).login("ann")
+	page := c.page
+	if n := strings.Count(page, `class="mail unread"`); n != webPageSize {
+		t.Fatalf("%d messages on the page", n)
+	}
+	total := len(c.raw(c.at))
+	for _, m := range regexp.MustCompile(`(?:src|href)="(/static/[^"]+)"`).FindAllStringSubmatch(page, -1) {
+		n := len(c.raw(m[1]))
+		if c.code != http.StatusOK {
+			t.Errorf("%s: %d", m[1], c.code)
+		}
+		total += n
+		if strings.Contains(m[1], ".js") && len(s.web.static["script.js"].plain) >= 25<<10 {
+			t.Errorf("the script has %d octets, over the wire %d", len(s.web.static["script.js"].plain), n)
+		}
+	}
+	t.Logf("%d octets for the first list", total)
+	if total >= 60<<10 {
+		t.Errorf("the first list weighs %d octets", total)
+	}
+	c.raw(c.at)
+	if got := c.head.Get("Content-Encoding"); got != "gzip" {
+		t.Errorf("the page came with Content-Encoding %q", got)
+	}
+}
+
+// TestWebMemory sends 50 MB up as an attachment and takes it down again, alone and in an archive, while somebody watches
+// the heap.
+func TestWebMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: it moves 200 MB")
+	}
+	const size, flat = 50 << 20, 16 << 20
+	s := startServer(t, "[limits]", `message = "100MB"`)
+	ann := newWebClient(t, s).login("ann")
+	ann.get("/compose")
+	runtime.GC()
+	var before, now runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var peak atomic.Uint64
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(5 * time.Millisecond):
+				runtime.ReadMemStats(&now)
+				peak.Store(max(peak.Load(), now.HeapAlloc))
+			}
+		}
+	}()
+	check := func(what string) {
+		t.Helper()
+		t.Logf("%s: %d KB more than before at most", what, (int64(peak.Load())-int64(before.HeapAlloc))>>10)
+		if peak.Swap(0) > before.HeapAlloc+flat {
+			t.Errorf("%s takes more than %d MB", what, flat>>20)
+		}
+	}
+	ann.letterFile("big.bin", webNoise(size), "to", "bob@home.arpa", "subject", "big", "text", "x", "do", "attach")
+	ann.want("big.bin")
+	check("upload")
+	ann.letter(nil, "id", ann.find(`name="id" value="(\d+)"`), "to", "bob@home.arpa", "subject", "big", "text", "x", "do", "send")
+	s.hurry(t)
+	bob := newWebClient(t, s).login("bob")
+	bob.waitFor("/mail", `class="subj">big`)
+	check("sending")
+	href := bob.find(`href="(/box/\d+/\d+)`)
+	bob.get(href)
+	for _, path := range []string{bob.find(`class="file" href="([^"]+)"`), href + "/all.zip", href + "/eml"} {
+		res, err := bob.c.Get(bob.base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		if err != nil || n < size {
+			t.Errorf("%s: %d octets, %v", path, n, err)
+		}
+		check(path)
+	}
+}
+
+// webNoise is n octets that look like a file.
+func webNoise(n int64) io.Reader {
+	return io.LimitReader(rand.NewChaCha8([32]byte{1}), n)
+}
+
+// raw gets a page as a browser would, compressed.
+func (c *webClient) raw(path string) []byte {
+	c.t.Helper()
+	r, err := http.NewRequest("GET", c.base+path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/html")
+	r.Header.Set("Accept-Encoding", "gzip")
+	res, err := c.c.Do(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.code, c.head = res.StatusCode, res.Header
+	return b
 }

@@ -19,7 +19,7 @@ const (
 	webThreadScan = 400  // messages that are looked through for a page of conversations
 	webMaxRows    = 3000 // summaries kept in memory, about 400 octets each
 	webSnippet    = 140  // characters of a message in a list
-	webMaxFound   = 5000 // messages that a search may find
+	webMaxFound   = 5000 // messages that a search shows, on all its pages
 	webMaxSubject = 300  // characters of a subject that are shown
 	webMaxPeople  = 200  // addresses of a message that are shown
 	webBeside     = 30   // messages in the list beside an open one
@@ -396,12 +396,6 @@ func (q *webReq) finish(l *webList) error {
 	return q.s.store.Read(func(tx *Tx) (err error) { l.Targets, err = q.folders(tx); return err })
 }
 
-// webHit is a message that a search found.
-type webHit struct {
-	Box Mailbox
-	M   Message
-}
-
 func (q *webReq) getSearch() error {
 	s := strings.TrimSpace(q.r.URL.Query().Get("q"))
 	if s == "" {
@@ -410,37 +404,39 @@ func (q *webReq) getSearch() error {
 	return q.searchPage(0, s)
 }
 
-// searchPage shows what a search found in one folder, or with 0 in all of them. Its pages go by number: the whole list
-// is found each time, which the search's own limit bounds.
+// searchPage shows what a search found in one folder, or with 0 in all of them. Its pages go by number. No more is looked
+// for than the page shows and whether there is another one.
 func (q *webReq) searchPage(id MailboxID, text string) error {
 	l := webList{Query: text, All: id == 0, Self: q.r.URL.RequestURI()}
-	hits, hint, err := q.search(id, text)
+	page, _ := strconv.Atoi(q.r.URL.Query().Get("p"))
+	page = min(max(page, 0), webMaxFound/webPageSize-1)
+	r, err := q.search(id, text, (page+1)*webPageSize+1)
 	if err != nil {
 		return err
 	}
-	if id != 0 {
-		if err := q.s.store.Read(func(tx *Tx) (err error) { l.Mailbox, err = q.mailbox(tx, id); return err }); err != nil {
-			return err
+	from := min(page*webPageSize, len(r.hits))
+	to := min(from+webPageSize, len(r.hits))
+	err = q.s.store.Read(func(tx *Tx) (err error) {
+		l.Rows = nil
+		if id != 0 {
+			if l.Mailbox, err = q.mailbox(tx, id); err != nil {
+				return err
+			}
 		}
-	}
-	slices.SortFunc(hits, func(a, b webHit) int {
-		return cmp.Or(-cmp.Compare(a.M.Internal.Unix(), b.M.Internal.Unix()), cmp.Compare(b.M.UID, a.M.UID))
+		return q.foundRows(tx, r.hits[from:to], &l)
 	})
-	l.Hint, l.Total, l.More = hint, int64(len(hits)), len(hits) >= webMaxFound
-	page, _ := strconv.Atoi(q.r.URL.Query().Get("p"))
-	from := min(max(page, 0)*webPageSize, len(hits))
-	to := min(from+webPageSize, len(hits))
-	for _, h := range hits[from:to] {
-		l.Rows = append(l.Rows, &webRow{Box: h.Box, M: h.M, Count: 1})
+	if err != nil {
+		return err
 	}
-	if to > from {
+	l.Hint, l.Total, l.More = r.hint, max(r.total, int64(len(r.hits))), r.more && r.total == 0
+	if len(l.Rows) > 0 {
 		l.First, l.Last = int64(from+1), int64(to)
 	}
 	at := func(p int) string { return fmt.Sprintf("%s?q=%s&p=%d", q.r.URL.Path, webEscape(text), p) }
 	if page > 0 {
 		l.Newer = at(page - 1)
 	}
-	if to < len(hits) {
+	if to < len(r.hits) && (page+1)*webPageSize < webMaxFound {
 		l.Older = at(page + 1)
 	}
 	if err := q.finish(&l); err != nil {
@@ -449,12 +445,38 @@ func (q *webReq) searchPage(id MailboxID, text string) error {
 	return q.page("list", "Search", l)
 }
 
+// foundRows reads the messages of one page of a search. What was deleted since it was found is left out.
+func (q *webReq) foundRows(tx *Tx, hits []webHit, l *webList) error {
+	boxes := map[MailboxID]Mailbox{}
+	for _, h := range hits {
+		m, ok := boxes[h.box]
+		if !ok {
+			var err error
+			if m, err = q.mailbox(tx, h.box); err != nil {
+				return err
+			}
+			boxes[h.box] = m
+		}
+		x, err := tx.Message(h.box, h.uid)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		l.Rows = append(l.Rows, &webRow{Box: m, M: x, Count: 1})
+	}
+	return nil
+}
+
 // Search on the pages: what people type becomes what the store is asked for.
 
 const (
-	webSearchTime = 10 * time.Second // a search gives what it has found by then
-	webSearchStep = 4000             // messages looked at in one go, the newest first
-	webMaxWords   = 30               // conditions of one search
+	webSearchTime  = 10 * time.Second // a search gives what it has found by then
+	webSearchFirst = 250              // messages looked at in the first step, the newest
+	webSearchStep  = 8000             // and at most in one
+	webMaxSearches = 16               // results kept in memory, at most 24 octets for each of webMaxFound
+	webMaxWords    = 30               // conditions of one search
 )
 
 // webQuery is what was typed, understood.
@@ -464,6 +486,8 @@ type webQuery struct {
 	noClip bool   // only without
 	in     string // a folder's name
 	any    bool   // there is a condition at all
+	flags  bool   // one is on flags
+	unread bool   // all must be unread
 	odd    string // a word with a colon that means nothing here
 }
 
@@ -531,7 +555,10 @@ func (w *webQuery) condition(word string, not bool, now time.Time) *Query {
 	case "body":
 		return &Query{Op: QueryBody, Text: value}
 	case "is":
-		return webIs(strings.ToLower(value))
+		k := webIs(strings.ToLower(value))
+		w.flags = w.flags || k != nil
+		w.unread = w.unread || k != nil && k.Op == QueryNot && !not
+		return k
 	case "before", "after", "since", "on":
 		return webDay(strings.ToLower(name), value, now)
 	case "larger", "smaller":
@@ -618,38 +645,120 @@ func webSized(name, value string) *Query {
 	return &Query{Op: QuerySize, Hi: int64(n*float64(unit)) - 1}
 }
 
-// search finds messages in one folder, or with 0 in all folders but Junk and Trash, at most webMaxFound. hint says what
-// the reader should know: a word that was not understood, or that time ran out.
-func (q *webReq) search(id MailboxID, text string) (hits []webHit, hint string, err error) {
+// webHit is a message that a search found.
+type webHit struct {
+	box MailboxID
+	uid UID
+	at  int64 // INTERNALDATE
+}
+
+// webResult is what a search has found: the newest arrivals of each folder, and of several folders the newest first.
+type webResult struct {
+	hits  []webHit
+	more  bool   // there may be more
+	late  bool   // because time ran out
+	total int64  // how many there are, where that is known without looking; else 0
+	hint  string // what the reader should know: a word that was not understood, or that time ran out
+	state string // of the folders; another state makes the result void
+}
+
+// search finds messages in one folder, or with 0 in all folders but Junk and Trash. It ends when it has most of them, and
+// remembers them for the other pages and for whoever comes back from a message.
+func (q *webReq) search(id MailboxID, text string, most int) (*webResult, error) {
 	w := webParseQuery(text, q.s.store.Now())
-	if w.odd != "" {
-		hint = q.lang.F("%s: means nothing here and was taken as a word.", w.odd)
-	}
 	boxes, err := q.searchIn(id, w.in)
 	if err != nil || !w.any {
-		return nil, hint, err
+		return &webResult{hint: q.oddWord(w)}, err
+	}
+	r := &webResult{hint: q.oddWord(w)}
+	for _, m := range boxes {
+		r.state += fmt.Sprintf("%d %d %d ", m.ID, m.UIDNext, m.Exists)
+		if w.flags {
+			r.state += fmt.Sprint(m.HighestModSeq, " ")
+		}
+	}
+	key := fmt.Sprintf("%d %d %s %s", q.user.ID, id, q.s.store.Now().Format(time.DateOnly), text)
+	if old := q.found.get(key); old != nil && old.state == r.state && (!old.more || len(old.hits) >= most) {
+		return old, nil
 	}
 	until := time.Now().Add(webSearchTime)
 	for _, m := range boxes {
-		var uids []UID
-		if err := q.s.store.Read(func(tx *Tx) (err error) { uids, _, err = tx.UIDs(m.ID, nil); return err }); err != nil {
-			return nil, "", err
-		}
-		for end := len(uids); end > 0; end -= webSearchStep {
-			if len(hits) >= webMaxFound {
-				return hits[:webMaxFound], hint, nil
-			}
-			if time.Now().After(until) || q.r.Context().Err() != nil {
-				return hits, q.lang.T("The search was ended after ten seconds; there may be more."), nil
-			}
-			found, err := q.searchSome(m, uids[max(end-webSearchStep, 0):end], w)
-			if err != nil {
-				return nil, "", err
-			}
-			hits = append(hits, found...)
+		if err := q.searchBox(r, m, w, most, until); err != nil {
+			return nil, err
 		}
 	}
-	return hits, hint, nil
+	if len(boxes) > 1 {
+		slices.SortStableFunc(r.hits, func(a, b webHit) int { return cmp.Compare(b.at, a.at) })
+		r.more = r.more || len(r.hits) > most
+		r.hits = r.hits[:min(len(r.hits), most)]
+	} else if len(boxes) == 1 && w.unread && len(w.q.Kids) == 1 && !w.clip && !w.noClip {
+		r.total = boxes[0].Unseen
+	}
+	if !r.late && len(r.hits) <= webMaxFound {
+		q.found.put(key, r)
+	}
+	return r, nil
+}
+
+func (q *webReq) oddWord(w *webQuery) string {
+	if w.odd == "" {
+		return ""
+	}
+	return q.lang.F("%s: means nothing here and was taken as a word.", w.odd)
+}
+
+// searchBox looks through one folder from its newest message on, in steps that grow: what people look for is mostly new.
+func (q *webReq) searchBox(r *webResult, m Mailbox, w *webQuery, most int, until time.Time) error {
+	room := most
+	if w.unread { // when the last unread message is found, the older ones need not be looked at
+		room = int(min(int64(most), m.Unseen))
+	}
+	found := 0
+	for before, step := ^UID(0), webSearchFirst; found < room; step = min(2*step, webSearchStep) {
+		if time.Now().After(until) || q.r.Context().Err() != nil {
+			r.hint, r.late, r.more = q.lang.T("The search was ended after ten seconds; there may be more."), true, true
+			break
+		}
+		var uids []UID
+		err := q.s.store.Read(func(tx *Tx) (err error) { uids, err = tx.NewestUIDs(m.ID, before, step); return err })
+		if err != nil || len(uids) == 0 {
+			return err
+		}
+		before = uids[0]
+		some, err := q.searchSome(m, uids, w)
+		if err != nil {
+			return err
+		}
+		some = some[:min(len(some), room-found)]
+		r.hits, found = append(r.hits, some...), found+len(some)
+	}
+	r.more = r.more || found == most
+	return nil
+}
+
+// webFoundCache keeps the results of the searches that were made last.
+type webFoundCache struct {
+	mu   sync.Mutex
+	keys []string // the oldest first
+	all  map[string]*webResult
+}
+
+func (c *webFoundCache) get(key string) *webResult {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.all[key]
+}
+
+func (c *webFoundCache) put(key string, r *webResult) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all[key] == nil {
+		if c.keys = append(c.keys, key); len(c.keys) > webMaxSearches {
+			delete(c.all, c.keys[0])
+			c.keys = c.keys[1:]
+		}
+	}
+	c.all[key] = r
 }
 
 // searchIn lists the folders to search.
@@ -674,6 +783,7 @@ func (q *webReq) searchIn(id MailboxID, in string) (boxes []Mailbox, err error) 
 	return boxes, nil
 }
 
+// searchSome searches among some messages of a folder, whose UIDs are sorted, and returns what it found newest first.
 func (q *webReq) searchSome(m Mailbox, uids []UID, w *webQuery) (hits []webHit, err error) {
 	var found []UID
 	err = q.s.store.Search(m.ID, uids, w.q, func(some []Found) error {
@@ -685,26 +795,13 @@ func (q *webReq) searchSome(m Mailbox, uids []UID, w *webQuery) (hits []webHit, 
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	err = q.s.store.Read(func(tx *Tx) error {
-		hits = hits[:0]
-		for _, u := range found {
-			x, err := tx.Message(m.ID, u)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if w.clip || w.noClip {
-				c, err := tx.Content(x.Blob)
-				if err != nil {
-					return err
-				}
-				if (len(c.Tree().Attachments()) > 0) != w.clip {
-					continue
-				}
-			}
-			hits = append(hits, webHit{m, x})
+	want := WantRow
+	if w.clip || w.noClip {
+		want = WantTree
+	}
+	err = q.s.store.List(m.ID, found, want, func(x *Listed) error {
+		if !x.Gone && (want == WantRow || x.Content != nil && (len(x.Content.Tree().Attachments()) > 0) == w.clip) {
+			hits = append(hits, webHit{m.ID, x.UID, x.Internal.Unix()})
 		}
 		return nil
 	})

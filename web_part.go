@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 )
 
 const webMaxPicture = 32 << 20 // octets of a part that is served as a picture
@@ -58,12 +57,11 @@ func webSafeKind(kind string) string {
 
 // stream copies to the browser in pieces, each with a time limit of its own.
 func (q *webReq) stream(r io.Reader) error {
-	ctl := http.NewResponseController(q.w)
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
-			ctl.SetWriteDeadline(time.Now().Add(webStallTimeout))
+			webSoon(q.w)
 			if _, err := q.w.Write(buf[:n]); err != nil {
 				return nil // the browser has gone
 			}

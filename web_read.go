@@ -169,8 +169,7 @@ func webListUnsubscribe(h Header) string {
 		case strings.HasPrefix(strings.ToLower(part), "https://"), strings.HasPrefix(strings.ToLower(part), "http://"):
 			return part
 		case strings.HasPrefix(strings.ToLower(part), "mailto:"):
-			to, rest, _ := strings.Cut(part[7:], "?")
-			return "/compose?to=" + webEscape(to) + "&" + rest
+			return "/compose?to=" + webEscape(part)
 		}
 	}
 	return ""
@@ -381,7 +380,11 @@ func (q *webReq) conversation(m *webMessage) ([]*webMessage, error) {
 	if m.M.Thread == 0 {
 		return nil, nil
 	}
-	var hits []webHit
+	type hit struct {
+		Box Mailbox
+		M   Message
+	}
+	var hits []hit
 	err := q.s.store.Read(func(tx *Tx) error {
 		hits = hits[:0]
 		folders, err := q.folders(tx)
@@ -390,9 +393,9 @@ func (q *webReq) conversation(m *webMessage) ([]*webMessage, error) {
 				continue
 			}
 			var msgs []Message
-			msgs, err = tx.Conversation(f.Mailbox, m.M.Thread, webMaxTalk)
+			msgs, err = tx.Conversation(f.Mailbox, m.M.Thread, m.M.Internal, webMaxTalk)
 			for _, x := range msgs {
-				hits = append(hits, webHit{f.Mailbox, x})
+				hits = append(hits, hit{f.Mailbox, x})
 			}
 		}
 		return err
@@ -400,7 +403,7 @@ func (q *webReq) conversation(m *webMessage) ([]*webMessage, error) {
 	if err != nil || len(hits) < 2 {
 		return nil, err
 	}
-	slices.SortStableFunc(hits, func(a, b webHit) int { return cmp.Compare(a.M.Internal.Unix(), b.M.Internal.Unix()) })
+	slices.SortStableFunc(hits, func(a, b hit) int { return cmp.Compare(a.M.Internal.Unix(), b.M.Internal.Unix()) })
 	if len(hits) > webMaxTalk {
 		hits = hits[len(hits)-webMaxTalk:]
 	}

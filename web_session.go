@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -265,14 +266,18 @@ func (q *webReq) postCode() error {
 	if !ok {
 		return q.page("login", "Log in", webLoginPage{Error: "That took too long or too many tries. Start again."})
 	}
-	good := false
-	err := q.s.store.Write(func(tx *Tx) (err error) { good, err = webUseCode(tx, w.user.ID, q.r.PostForm.Get("code")); return err })
-	if err != nil {
-		return err
-	}
-	if !good {
+	err := q.s.auth.Guess(q.remote, w.user.Name, func() (good bool, err error) {
+		err = q.s.store.Write(func(tx *Tx) (err error) { good, err = webUseCode(tx, w.user.ID, q.r.PostForm.Get("code")); return err })
+		return good, err
+	})
+	switch {
+	case errors.Is(err, ErrAuthRate):
+		return q.status(http.StatusTooManyRequests, "login", "Log in", webLoginPage{Code: true, Error: "Too many failed logins. Wait a minute and try again."})
+	case errors.Is(err, ErrAuth):
 		q.log.Info("login code wrong", "remote", q.remote, "user", w.user.Name)
 		return q.status(http.StatusUnauthorized, "login", "Log in", webLoginPage{Code: true, Error: "That code is wrong."})
+	case err != nil:
+		return err
 	}
 	q.mu.Lock()
 	delete(q.second, q.token)
@@ -472,13 +477,20 @@ func (q *webReq) postSetup() error {
 	case f.Get("password") != f.Get("again"):
 		return again(http.StatusBadRequest, "The two passwords are not the same.")
 	}
-	u, err := q.claim(p.Code, addr, f.Get("password"))
-	if errors.Is(err, ErrAuth) {
-		// A wrong code waits, and after a few of them the address has to wait longer, like any failed login.
-		q.s.auth.PagePassword(q.remote, "", "")
+	var u User
+	err = q.s.auth.Guess(q.remote, "", func() (bool, error) {
+		u, err = q.claim(p.Code, addr, f.Get("password"))
+		if errors.Is(err, ErrAuth) {
+			return false, nil
+		}
+		return true, err
+	})
+	switch {
+	case errors.Is(err, ErrAuthRate):
+		return again(http.StatusTooManyRequests, "Too many failed logins. Wait a minute and try again.")
+	case errors.Is(err, ErrAuth):
 		return again(http.StatusForbidden, "The code is wrong. It is in the link that the server has printed.")
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	q.log.Info("set-up done", "user", u.Name, "remote", q.remote)
@@ -498,16 +510,22 @@ func (q *webReq) claim(code string, addr Addr, password string) (u User, err err
 		return u, ErrAuth
 	}
 	sum := webHash(code[:4] + "-" + code[4:8] + "-" + code[8:12] + "-" + code[12:])
+	check := func(tx *Tx) error {
+		have, err := tx.Setting(webSettingSetup)
+		if errors.Is(err, ErrNotFound) || err == nil && !hmac.Equal(have, sum) {
+			return ErrAuth
+		}
+		return err
+	}
+	if err := q.s.store.Read(check); err != nil { // before the work of deriving a secret
+		return u, err
+	}
 	secret, err := q.s.auth.Secret(password)
 	if err != nil {
 		return u, err
 	}
 	err = q.s.store.Write(func(tx *Tx) error {
-		have, err := tx.Setting(webSettingSetup)
-		if errors.Is(err, ErrNotFound) || err == nil && !hmac.Equal(have, sum) {
-			return ErrAuth
-		}
-		if err != nil {
+		if err := check(tx); err != nil {
 			return err
 		}
 		if err := tx.SetSetting(webSettingSetup, nil); err != nil {
@@ -522,6 +540,9 @@ func (q *webReq) claim(code string, addr Addr, password string) (u User, err err
 			return err
 		}
 		u.Secret, u.Admin, u.Disabled = secret, true, false
+		if err := tx.SetPreference(u.ID, PrefTOTP, nil); err != nil { // it may be the second factor that was lost
+			return err
+		}
 		if err := tx.EndWebSessions(u.ID, nil); err != nil {
 			return err
 		}
@@ -538,12 +559,44 @@ func (q *webReq) claim(code string, addr Addr, password string) (u User, err err
 const (
 	webCodeStep = 30 // seconds (RFC 6238 §4.1)
 	webCodeSkew = 1  // steps that the app's clock may be off (RFC 6238 §5.2)
+
+	webSpareCodes = 8 // on paper, for a lost phone
 )
 
 // webTOTP is a user's second factor. The zero value is none.
 type webTOTP struct {
-	Secret string `json:"secret,omitempty"` // base32
-	Last   int64  `json:"last,omitempty"`   // the step of the last code that was used: each works once (RFC 6238 §5.2)
+	Secret string   `json:"secret,omitempty"` // base32
+	Last   int64    `json:"last,omitempty"`   // the step of the last code that was used: each works once (RFC 6238 §5.2)
+	Spare  []string `json:"spare,omitempty"`  // hashes of codes on paper, each good once, for a phone that is lost
+}
+
+// spareCodes makes new codes to be kept on paper, of 50 bits each, and returns them.
+func (t *webTOTP) spareCodes() (codes []string) {
+	t.Spare = nil
+	for range webSpareCodes {
+		b := make([]byte, 7)
+		rand.Read(b)
+		c := strings.ToLower(base32.StdEncoding.EncodeToString(b))[:10]
+		codes, t.Spare = append(codes, c[:5]+"-"+c[5:]), append(t.Spare, webSpareHash(c))
+	}
+	return codes
+}
+
+func webSpareHash(code string) string {
+	return base64.RawStdEncoding.EncodeToString(webHash("spare " + code))
+}
+
+// useSpare takes a code off the list, if it is on it.
+func (t *webTOTP) useSpare(code string) bool {
+	code = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '2' && r <= '7' {
+			return r
+		}
+		return -1
+	}, strings.ToLower(code))
+	n := len(t.Spare)
+	t.Spare = slices.DeleteFunc(t.Spare, func(have string) bool { return hmac.Equal([]byte(have), []byte(webSpareHash(code))) })
+	return len(t.Spare) < n
 }
 
 // webNewSecret makes a secret of 160 bits (RFC 4226 §4).
@@ -590,10 +643,14 @@ func webUseCode(tx *Tx, user UserID, code string) (bool, error) {
 		return false, err
 	}
 	step, ok, err := t.match(code, tx.s.Now())
-	if err != nil || !ok {
+	switch {
+	case err != nil:
 		return false, err
+	case ok:
+		t.Last = step
+	case !t.useSpare(code):
+		return false, nil
 	}
-	t.Last = step
 	return true, tx.SetPreference(user, PrefTOTP, t)
 }
 

@@ -52,8 +52,9 @@ type webSettings struct {
 	Vacation   Vacation
 	Filters    []webFilter
 	Targets    []webFolder
-	TOTP       bool   // it is on
-	Secret     string // of a second factor that is being set up
+	TOTP       bool     // it is on
+	Secret     string   // of a second factor that is being set up
+	Spare      []string // codes to be kept on paper, shown once
 	QR         template.URL
 	Sessions   []WebSession
 	Current    string
@@ -242,7 +243,14 @@ func (q *webReq) postFilters() error {
 			return ErrQuota
 		}
 		if x.Folder != 0 {
-			if err := q.s.store.Read(func(tx *Tx) error { _, err := q.mailbox(tx, x.Folder); return err }); err != nil {
+			err := q.s.store.Read(func(tx *Tx) error {
+				m, err := tx.MailboxByID(x.Folder)
+				if err == nil && m.Owner != q.user.ID {
+					err = ErrNotFound
+				}
+				return err
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -334,8 +342,12 @@ func (q *webReq) postTOTP() error {
 			return q.wrongOwn(err)
 		}
 		t.Last = step
+		codes := t.spareCodes()
+		if err := q.s.store.Write(func(tx *Tx) error { return tx.SetPreference(q.user.ID, PrefTOTP, t) }); err != nil {
+			return err
+		}
 		q.log.Info("second factor on", "user", q.user.Name)
-		return q.keep("security", PrefTOTP, t)
+		return q.page("totp", "Second factor", webSettings{Spare: codes})
 	case "off":
 		if err := q.checkOwn(f.Get("old")); err != nil {
 			return q.wrongOwn(err)
@@ -449,7 +461,10 @@ func (q *webReq) postImport() error {
 		if err := q.checkToken(f.Get("csrf")); err != nil {
 			return err
 		}
-		err = q.s.store.Read(func(tx *Tx) (err error) { im.box, err = q.mailbox(tx, webMailboxID(f.Get("box"))); return err })
+		err = q.s.store.Read(func(tx *Tx) (err error) {
+			im.box, _, err = q.access(tx, webMailboxID(f.Get("box")), RightInsert)
+			return err
+		})
 		if err != nil {
 			return err
 		}

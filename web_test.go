@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -91,6 +93,22 @@ func (c *webClient) post(path string, fields ...string) string {
 // letter sends the form of a letter, with files as name → content.
 func (c *webClient) letter(files map[string]string, fields ...string) string {
 	c.t.Helper()
+	return c.upload("/compose", "files", func(add func(name string, content io.Reader)) {
+		for name, content := range files {
+			add(name, strings.NewReader(content))
+		}
+	}, fields...)
+}
+
+// letterFile is letter with one file that need not be in memory.
+func (c *webClient) letterFile(name string, content io.Reader, fields ...string) string {
+	c.t.Helper()
+	return c.upload("/compose", "files", func(add func(string, io.Reader)) { add(name, content) }, fields...)
+}
+
+// upload sends a form with files in the given field.
+func (c *webClient) upload(path, field string, files func(add func(name string, content io.Reader)), fields ...string) string {
+	c.t.Helper()
 	pr, pw := io.Pipe()
 	mw := multipart.NewWriter(pw)
 	token := c.token()
@@ -99,13 +117,14 @@ func (c *webClient) letter(files map[string]string, fields ...string) string {
 		for i := 0; i < len(fields); i += 2 {
 			mw.WriteField(fields[i], fields[i+1])
 		}
-		for name, content := range files {
-			w, _ := mw.CreateFormFile("files", name)
-			io.WriteString(w, content)
-		}
+		files(func(name string, content io.Reader) {
+			if w, err := mw.CreateFormFile(field, name); err == nil {
+				io.Copy(w, content)
+			}
+		})
 		pw.CloseWithError(mw.Close())
 	}()
-	r, err := http.NewRequest("POST", c.base+"/compose", pr)
+	r, err := http.NewRequest("POST", c.base+path, pr)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -349,4 +368,73 @@ func TestWebSearch(t *testing.T) {
 	}
 	ann.get("/search?q=" + url.QueryEscape("colour:red"))
 	ann.want("colour: means nothing here")
+}
+
+// webClock is a system clock that a test can put forward.
+type webClock struct{ ahead atomic.Int64 }
+
+func (c *webClock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// startServerAt is startServer under a clock.
+func startServerAt(t testing.TB, c *webClock, config ...string) *testServer {
+	t.Helper()
+	now := func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+	return startServerOn(t, filepath.Join(t.TempDir(), "mail.db"), StoreOptions{Now: now}, config...)
+}
+
+// TestWebOldConversation opens a message that lies far behind the newest ones: its conversation is that of its own time.
+func TestWebOldConversation(t *testing.T) {
+	var clock webClock
+	s := startServerAt(t, &clock)
+	first := s.put(t, "ann", "INBOX", "From: bob@home.arpa\nSubject: the roof\nMessage-ID: <1@x>\n\nbody one\n", 0)
+	s.put(t, "ann", "INBOX", "From: bob@home.arpa\nSubject: Re: the roof\nMessage-ID: <2@x>\nReferences: <1@x>\n\nbody two\n", 0)
+	s.write(t, func(tx *Tx) error { // as if 50,000 messages had come
+		_, err := tx.exec(`UPDATE mailboxes SET uidnext=uidnext+50000 WHERE name='INBOX'`)
+		return err
+	})
+	clock.forward(90 * 24 * time.Hour)
+	for range 3 {
+		s.put(t, "ann", "INBOX", "From: bob@home.arpa\nSubject: news\n\nx\n", 0)
+	}
+	ann := newWebClient(t, s).login("ann")
+	ann.get(fmt.Sprintf("%s/%d", ann.find(`href="(/box/\d+)"`), first))
+	ann.want("body one", "body two", "earlier")
+}
+
+// TestWebSearchPages goes through the pages of a search, whose result is remembered, while mail comes and goes.
+func TestWebSearchPages(t *testing.T) {
+	s := startServer(t)
+	for i := range 120 {
+		s.put(t, "ann", "INBOX", fmt.Sprintf("From: bob@home.arpa\nSubject: boat %d\n\nx\n", i), FlagSeen*FlagBits(i%2))
+	}
+	ann := newWebClient(t, s).login("ann")
+	box := ann.find(`href="(/box/\d+)"`)
+	count := func() int { return strings.Count(ann.page, `<span class="subj">`) }
+	ann.get(box + "?q=boat")
+	ann.want("boat 119", "boat 70<", `1–50 of 51+`)
+	ann.get(box + "?q=boat&p=2")
+	ann.want("boat 0<", "101–120 of 120")
+	if strings.Contains(ann.page, `rel="next"`) || count() != 20 {
+		t.Errorf("the last page has %d messages", count())
+	}
+	ann.get(box + "?q=is:unread")
+	ann.want("1–50 of 60<", "boat 118")
+	ann.get(box + "?q=is:unread&p=1")
+	ann.want("51–60 of 60<", "boat 0<")
+	ann.get("/search?q=boat&p=99999")
+	if ann.code != 200 || count() != 0 {
+		t.Errorf("a page beyond the end: %d with %d messages", ann.code, count())
+	}
+	s.put(t, "ann", "INBOX", "From: bob@home.arpa\nSubject: boat new\n\nx\n", 0)
+	ann.get(box + "?q=boat")
+	ann.want("boat new")
+	ann.post("/act", "all", "1", "box", strings.TrimPrefix(box, "/box/"), "q", "boat", "do", "read", "back", box)
+	ann.want("121 messages marked as read.")
+	ann.get(box + "?q=is:unread")
+	ann.want("Nothing was found.")
+	ann.get("/search?q=boat")
+	ann.post("/act", "all", "1", "box", "0", "q", "boat", "do", "delete", "back", box)
+	ann.want("121 messages moved to Trash.", "There is nothing here.")
+	ann.post("/undo", "u", strings.ReplaceAll(ann.find(`name="u" value="([^"]+)"`), "&gt;", ">"), "back", box)
+	ann.want("121 messages brought back.")
 }
