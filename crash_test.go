@@ -148,6 +148,102 @@ func TestCrash(t *testing.T) {
 	t.Logf("%d sent, %d acknowledged, %d stored", asked, len(acked), len(have))
 }
 
+// TestCrashQueue kills the appliance again and again while it hands its queue over. Nothing is lost; what the peer took
+// and the queue forgot never goes again; and each kill leaves at most one message for each connection in doubt, between
+// the peer's 250 and the commit, which goes twice.
+func TestCrashQueue(t *testing.T) {
+	messages, kills := 1500, 8
+	if testing.Short() {
+		messages, kills = 300, 2
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "mail.db")
+	p := newPeer(t, nil)
+	p.answer = func(l string) string {
+		if l == "<data>" && rand.IntN(10) == 0 {
+			p.mu.Unlock()
+			time.Sleep(rand.N(5 * time.Millisecond))
+			p.mu.Lock()
+		}
+		return ""
+	}
+	config := filepath.Join(dir, "mail.toml")
+	os.WriteFile(config, fmt.Appendf(nil, "[mdns]\nenabled = false\n[listen]\nsmtp = [\"127.0.0.1:0\"]\n[queue]\nretry = \"1s\"\nretry_max = \"1s\"\n[routes]\n\".\" = %q\n", p.addr()), 0o600)
+	waiting := func() map[string]bool { // the messages that are still in the queue
+		st, err := OpenStore(path, StoreOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		names := map[string]bool{}
+		mustRead(t, st, func(tx *Tx) error {
+			items, err := tx.Queue("")
+			for _, q := range items {
+				names[q.Name] = true
+			}
+			return err
+		})
+		return names
+	}
+	t.Run("fill", func(t *testing.T) { fillQueue(t, openServer(t, path, StoreOptions{}), messages) })
+	all := waiting()
+	if len(all) != messages {
+		t.Fatalf("%d messages in the queue", len(all))
+	}
+	sent, repeats := map[string]int{}, 0 // what came of those that the queue has forgotten
+	for round := 0; ; round++ {
+		cmd := selfCommand("-config", config, "serve")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		enough := len(p.received()) + rand.IntN(messages/kills)
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(rand.N(2 * time.Millisecond)) {
+			if round < kills && len(p.received()) > enough || round >= kills && len(p.received())-repeats >= messages {
+				break
+			}
+		}
+		if round >= kills {
+			time.Sleep(time.Second)
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		for p.connected() > 0 { // what was on its way when it died
+			time.Sleep(time.Millisecond)
+		}
+		came := map[string]int{}
+		for _, m := range p.received() {
+			id, _, _ := strings.Cut(strings.TrimPrefix(ParseHeader([]byte(m)).Get("Message-ID"), "<"), "@")
+			came[id]++
+		}
+		left, doubt := waiting(), 0
+		for id, n := range came {
+			switch before, done := sent[id]; {
+			case done && n != before:
+				t.Errorf("%s went again after it was off the queue", id)
+			case left[id]:
+				doubt++
+			default:
+				sent[id] = n
+			}
+		}
+		if repeats = len(p.received()) - len(came); doubt > queueConns || repeats > (round+1)*queueConns {
+			t.Errorf("after kill %d: %d messages in doubt, %d repeated", round+1, doubt, repeats)
+		}
+		for id := range all {
+			if !left[id] && came[id] == 0 {
+				t.Errorf("%s is lost", id)
+			}
+		}
+		t.Logf("kill %d: %d came, %d repeated, %d left, %d in doubt", round+1, len(came), repeats, len(left), doubt)
+		if len(left) == 0 || round > kills {
+			break
+		}
+	}
+	if len(waiting()) > 0 || len(sent) != messages {
+		t.Errorf("%d messages are left, %d came", len(waiting()), len(sent))
+	}
+}
+
 // storedIDs counts the Message-IDs in all of a store's INBOXes.
 func storedIDs(t *testing.T, st *Store) map[string]int {
 	have := map[string]int{}

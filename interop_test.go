@@ -507,7 +507,7 @@ func BenchmarkQueueDrain(b *testing.B) {
 	}
 }
 
-func fillQueue(b *testing.B, s *testServer, n int) {
+func fillQueue(b testing.TB, s *testServer, n int) {
 	body := strings.Repeat(strings.Repeat("x", 78)+"\r\n", 50)
 	slots := make(chan bool, 64)
 	for range n {

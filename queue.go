@@ -12,13 +12,15 @@ import (
 )
 
 const (
-	queueParallel   = 16  // destinations served at once
-	queueStruggling = 8   // of them, such as failed at their last try: the others must not wait for their timeouts
-	queueBatch      = 50  // messages looked up in one go
-	queueSettling   = 32  // messages of one destination that are handed over and not yet taken off the queue
-	queueRcpts      = 100 // recipients in one transaction (RFC 5321 §4.5.3.1.8)
-	queueCuts       = 2   // connections cut one after the other before the destination counts as dead
-	queueTakeTries  = 20  // looks whether a way is free for a caller
+	queueParallel   = 16                    // destinations served at once
+	queueStruggling = 8                     // of them, such as failed at their last try: the others must not wait for their timeouts
+	queueBatch      = 50                    // messages looked up in one go
+	queueConns      = 8                     // connections to one host at once
+	queueMore       = 50                    // messages that a connection carries before it gets company
+	queueLull       = 20 * time.Millisecond // how long other commits are patient with a peer that takes a message
+	queueRcpts      = 100                   // recipients in one transaction (RFC 5321 §4.5.3.1.8)
+	queueCuts       = 2                     // connections cut one after the other before the destination counts as dead
+	queueTakeTries  = 20                    // looks whether a way is free for a caller
 	queueTakePause  = 100 * time.Millisecond
 	queueTries      = 20        // failed tries that every recipient gets before a message is given back, whatever its age
 	queueReportSize = 100 << 10 // octets of a message that is given back whole when the sender did not say (RET)
@@ -66,8 +68,7 @@ func (q *queueRunner) turn(nc net.Conn, host string, domains []string) bool {
 	}()
 	c, err := q.s.smtpTurned(nc, host)
 	if err == nil {
-		j := newQueueJob(q.s, w, domains)
-		if err = j.each(func(m *QueueItem) error { return j.send(c, m) }); err == nil {
+		if _, err = newQueueJob(q.s, w, domains).carry(c, nil); err == nil {
 			c.quit()
 			err = q.s.store.Write(func(tx *Tx) error { return tx.DestinationWorked(domains) })
 		}
@@ -297,152 +298,6 @@ func queueText(err error) string {
 	return text[:min(len(text), queueErrorText)]
 }
 
-// queueJob is one try of one way.
-type queueJob struct {
-	s       *Server
-	way     way
-	domains []string
-	after   int64 // the last item that was seen to
-	seen    int   // how many were
-
-	settling sync.WaitGroup
-	slots    chan struct{} // one for each outcome that is being stored
-	mu       sync.Mutex
-	fault    error // why one could not be
-}
-
-func newQueueJob(s *Server, w way, domains []string) *queueJob {
-	return &queueJob{s: s, way: w, domains: domains, slots: make(chan struct{}, queueSettling)}
-}
-
-// settleSoon stores the outcomes of a message while the next one is on its way, so that several share a flush of the disk.
-// It returns what went wrong with an earlier one; each waits for all of them before it ends.
-func (j *queueJob) settleSoon(q *QueueItem, out []outcome) error {
-	j.slots <- struct{}{}
-	j.settling.Go(func() {
-		err := j.settle(q, out)
-		<-j.slots
-		if err != nil {
-			j.mu.Lock()
-			defer j.mu.Unlock()
-			j.fault = errors.Join(j.fault, err)
-		}
-	})
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.fault
-}
-
-// each calls fn for every message that is due, those too that come while it runs, and returns when all that came of them
-// is stored.
-func (j *queueJob) each(fn func(*QueueItem) error) error {
-	err := j.eachDue(fn)
-	j.settling.Wait()
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return errors.Join(err, j.fault)
-}
-
-func (j *queueJob) eachDue(fn func(*QueueItem) error) error {
-	for j.s.stop.Err() == nil {
-		var items []QueueItem
-		err := j.s.store.Read(func(tx *Tx) (err error) {
-			items, err = tx.QueueDue(j.domains, j.s.store.Now(), j.after, queueBatch)
-			return err
-		})
-		if err != nil || len(items) == 0 {
-			return err
-		}
-		for i := range items {
-			if j.s.stop.Err() != nil {
-				return nil
-			}
-			if err := fn(&items[i]); err != nil {
-				return err
-			}
-			j.after = items[i].ID
-			j.seen++
-		}
-	}
-	return nil
-}
-
-// remote hands everything that is due to the first host that takes it.
-func (j *queueJob) remote() error {
-	hops, err := j.s.hops(j.s.stop, j.way, j.domains[0])
-	if err != nil && dnsPermanent(err) {
-		return j.each(func(q *QueueItem) error { return j.settle(q, queueFailAll(q, queueStatus(err), err.Error())) })
-	}
-	if err != nil {
-		return err
-	}
-	for _, h := range hops {
-		if err = j.handOver(h); err == nil {
-			return nil
-		}
-		if j.s.stop.Err() != nil {
-			return err
-		}
-		j.s.log.Info("host failed", "host", h.host, "addr", h.addr, "err", err)
-	}
-	return err
-}
-
-// handOver hands everything that is due to one host. A connection that is cut costs the message that it was cut in a try,
-// and the rest goes on in a new one.
-func (j *queueJob) handOver(h hop) error {
-	for cuts := 0; ; {
-		c, err := j.s.smtpDial(h)
-		if err != nil {
-			return err
-		}
-		before := j.seen
-		err = j.each(func(q *QueueItem) error { return j.send(c, q) })
-		var cut *queueCut
-		switch {
-		case err == nil:
-			c.quit()
-			return nil
-		case errors.Is(err, errQueueEnough):
-			c.quit()
-			continue
-		case !errors.As(err, &cut):
-			c.close()
-			return err
-		}
-		c.close()
-		if cuts++; j.seen > before {
-			cuts = 1
-		}
-		if cuts >= queueCuts || j.s.stop.Err() != nil {
-			return cut.err
-		}
-	}
-}
-
-// errQueueEnough says that the peer takes no more mail on this connection (RFC 9422 §4.1).
-var errQueueEnough = errors.New("the connection has carried as much mail as it may")
-
-// queueShare is how many of the recipients can go in one transaction.
-func queueShare(c *smtpClient, rcpts []QueueRcpt) int {
-	n := min(len(rcpts), queueRcpts)
-	if most := c.limit("RCPTMAX"); most > 0 {
-		n = min(n, most)
-	}
-	most, domains := c.limit("RCPTDOMAINMAX"), map[string]bool{}
-	for i := 0; most > 0 && i < n; i++ {
-		if domains[rcpts[i].Addr.Domain] = true; len(domains) > most {
-			return i
-		}
-	}
-	return n
-}
-
-// queueCut is a connection that ended inside a message.
-type queueCut struct{ err error }
-
-func (e *queueCut) Error() string { return e.err.Error() }
-
 // outcome is what became of one recipient in one try.
 type outcome struct {
 	rcpt   QueueRcpt
@@ -473,78 +328,6 @@ func queueStatus(err error) string {
 		}
 	}
 	return "4.4.1"
-}
-
-// send carries one message to its recipients, at most queueRcpts in each transaction.
-func (j *queueJob) send(c *smtpClient, q *QueueItem) error {
-	content, err := j.s.store.Content(q.Blob.ID)
-	if err != nil {
-		return err
-	}
-	rest := q.Rcpts
-	for len(rest) > 0 {
-		if most := c.limit("MAILMAX"); most > 0 && c.mails >= most {
-			return errQueueEnough
-		}
-		n := queueShare(c, rest)
-		part := *q
-		part.Rcpts, rest = rest[:n], rest[n:]
-		out, err := j.transact(c, &part, content)
-		for _, o := range out {
-			if o.soon {
-				rest = append(rest, o.rcpt)
-			}
-		}
-		if serr := j.settleSoon(&part, out); serr != nil {
-			return serr
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// transact makes one transaction and turns the replies into outcomes.
-func (j *queueJob) transact(c *smtpClient, q *QueueItem, content *Content) ([]outcome, error) {
-	m, faults := c.prepare(q, content)
-	var out []outcome
-	for _, f := range faults {
-		out = append(out, outcome{rcpt: f.rcpt, action: ActionFailed, status: f.status, said: f.said})
-	}
-	if len(m.rcpts) == 0 {
-		return out, nil
-	}
-	replies, err := c.send(m)
-	taken := false
-	for _, r := range replies {
-		taken = taken || r.code/100 == 2
-	}
-	for i, r := range replies {
-		o := outcome{rcpt: m.to[i], remote: c.host, said: r.String(), status: r.enhanced()}
-		switch {
-		case r.code/100 == 2:
-			o.action, o.dsn = ActionRelayed, c.offers("DSN")
-			j.s.log.Info("sent", "msg", q.Name, "from", q.From, "rcpt", o.rcpt.Addr, "host", c.host, "tls", c.secure, "reply", o.said)
-		case r.code/100 == 5:
-			o.action = ActionFailed
-		case r.code == 452 && taken: // too many recipients (RFC 5321 §4.5.3.1.10): the rest goes next
-			o.action, o.soon = ActionDelayed, true
-		case r.code == 0:
-			o.action, o.remote, o.said, o.status = ActionDelayed, "", "the connection was lost", "4.4.2"
-			if err != nil {
-				o.said += ": " + queueText(err)
-			}
-			o.soon = j.s.stop.Err() != nil // we hung up, and it does not count as a try
-		default:
-			o.action = ActionDelayed
-		}
-		out = append(out, o)
-	}
-	if err != nil {
-		return out, &queueCut{err}
-	}
-	return out, nil
 }
 
 // local delivers what waits for people here: their mailbox was full, or their domain was somebody else's when it came.

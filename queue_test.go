@@ -24,6 +24,7 @@ type peer struct {
 
 	mu    sync.Mutex
 	conns int
+	open  int      // of them, such as are there now
 	lines []string // all commands, "<data>" for content
 	mails []string // content as it came, dots and all
 }
@@ -63,7 +64,13 @@ func (p *peer) serve(c net.Conn) {
 	defer c.Close()
 	p.mu.Lock()
 	p.conns++
+	p.open++
 	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.open--
+		p.mu.Unlock()
+	}()
 	r := bufio.NewReader(c)
 	reply := func(line, usual string) (sent string) {
 		a := p.say(line)
@@ -138,6 +145,13 @@ func (p *peer) connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.conns
+}
+
+// connected counts the connections that are open now.
+func (p *peer) connected() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open
 }
 
 func (p *peer) received() []string {

@@ -430,7 +430,13 @@ func (c *smtpClient) send(m *smtpOut) ([]smtpReply, error) {
 			return replies, err
 		}
 	case data.code == 354 || m.bdat >= 0 && accepted > 0:
-		if last, err = c.content(m); err != nil {
+		if m.ready != nil {
+			err = m.ready()
+		}
+		if err == nil {
+			last, err = c.content(m)
+		}
+		if err != nil {
 			return smtpForget(replies), err
 		}
 	default:
@@ -598,7 +604,8 @@ type smtpOut struct {
 	rcpts []string // the whole RCPT commands
 	to    []QueueRcpt
 	body  func(w io.Writer) error
-	bdat  int64 // the octets that body writes, when it goes by BDAT; -1 goes by DATA
+	bdat  int64        // the octets that body writes, when it goes by BDAT; -1 goes by DATA
+	ready func() error // waits until the content may go; nil does not
 }
 
 // smtpFault is why one recipient's mail can't go to this host; the texts end up in reports.

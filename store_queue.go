@@ -224,10 +224,9 @@ func (tx *Tx) queueRcpts(item int64, where string, args ...any) (all []QueueRcpt
 	return all, err
 }
 
-// QueueDue returns messages for the domains in the order they came, each with those of its recipients there whose time
-// has come: at most limit messages, and only such as came after the item with the given ID.
-func (tx *Tx) QueueDue(domains []string, now time.Time, after int64, limit int) (items []QueueItem, err error) {
-	var ids []int64
+// QueueDue lists the messages for the domains that are due, in the order they came: at most limit, and only such as came
+// after the one with the given ID.
+func (tx *Tx) QueueDue(domains []string, now time.Time, after int64, limit int) (ids []int64, err error) {
 	for _, d := range domains {
 		some, err := tx.ints(`SELECT DISTINCT item FROM recipients INDEXED BY recipients_domain WHERE domain=? AND hold=0 AND item>? AND next<=? ORDER BY item LIMIT ?`,
 			d, after, now.Unix(), limit)
@@ -238,21 +237,26 @@ func (tx *Tx) QueueDue(domains []string, now time.Time, after int64, limit int) 
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
+	return ids[:min(limit, len(ids))], nil
+}
+
+// QueueNow reads a message of QueueDue with those of its recipients at the domains whose time has come: none when
+// somebody was faster.
+func (tx *Tx) QueueNow(id int64, domains []string, now time.Time) (q QueueItem, err error) {
 	list, err := json.Marshal(domains)
 	if err != nil {
-		return nil, err
+		return q, err
 	}
-	for _, id := range ids[:min(limit, len(ids))] {
-		q, err := tx.queueItem(id)
-		if err == nil {
-			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0 AND r.next<=? AND r.domain IN (SELECT value FROM json_each(?))`, now.Unix(), string(list))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("queue item %d: %w", id, err)
-		}
-		items = append(items, q)
+	if q, err = tx.queueItem(id); errors.Is(err, ErrNotFound) {
+		return q, nil
 	}
-	return items, nil
+	if err == nil {
+		q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0 AND r.next<=? AND r.domain IN (SELECT value FROM json_each(?))`, now.Unix(), string(list))
+	}
+	if err != nil {
+		return q, fmt.Errorf("queue item %d: %w", id, err)
+	}
+	return q, nil
 }
 
 // QueueOld returns messages that wait for the domains and came before a time, at most limit and after the item with the
