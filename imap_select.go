@@ -604,7 +604,9 @@ func (p *imapParser) resync() *imapResync {
 	return q
 }
 
-// resync tells a client that comes back what it missed: first what is gone, then what changed (RFC 7162 §3.2.5.1).
+// resync tells a client that comes back what it missed: first what is gone, then what changed (RFC 7162 §3.2.5.1). That is
+// as of the moment that EXISTS and HIGHESTMODSEQ are of. What happened since, sync tells at once: a message that came and
+// went meanwhile is in EXISTS, and in nothing else that this client would be told.
 func (c *imapConn) resync(q *imapResync) error {
 	if q.known == nil {
 		q.known = []imapRange{{1, uint32(max(c.mbox.UIDNext, 1) - 1)}}
@@ -621,13 +623,14 @@ func (c *imapConn) resync(q *imapResync) error {
 			return err
 		}
 		for _, m := range changed {
-			if n, ok := c.seq(m.uid); ok && !m.gone && imapInRanges(known, uint32(m.uid)) {
+			n, ok := c.seq(m.uid)
+			if ok && !m.gone && m.modseq <= c.seen && imapInRanges(known, uint32(m.uid)) {
 				c.tellOne(n, m)
 			}
 			after = m.uid
 		}
 	}
-	return nil
+	return c.sync(true)
 }
 
 // matched is the highest UID up to which the client's sample of sequence numbers is right: up to there it knows of all
