@@ -35,9 +35,10 @@ type modelClient struct {
 	in    *bufio.Reader
 	n     int
 	box   string
-	msgs  []modelMsg // by sequence number; uid 0 is not told yet
-	inSeq bool       // the command that runs uses sequence numbers
-	told  map[int]bool
+	msgs  []modelMsg          // by sequence number; uid 0 is not told yet
+	inSeq bool                // the command that runs uses sequence numbers
+	told  map[int]bool        // UIDs that the silent STORE that runs was answered for
+	apply func(string) string // what it does to flags
 	ended bool
 	keep  bool
 	log   []string // with keep, all that was said untagged
@@ -254,10 +255,7 @@ func (c *modelClient) fetched(cmd, line string, m []string) {
 		c.errorf("%s: number %d was UID %d, and now %s", cmd, n, old, line)
 	}
 	c.msgs[n-1].uid = uid
-	if f := modelWords.FindStringSubmatch(line); f != nil {
-		c.msgs[n-1].flags = modelFlags(f[1])
-		c.noteTold(uid)
-	}
+	c.noteFlags(n-1, line)
 }
 
 func (c *modelClient) uidFetched(cmd, line string, m []string) {
@@ -271,15 +269,21 @@ func (c *modelClient) uidFetched(cmd, line string, m []string) {
 		return
 	}
 	c.msgs[i].uid = uid
-	if f := modelWords.FindStringSubmatch(line); f != nil {
-		c.msgs[i].flags = modelFlags(f[1])
-		c.noteTold(uid)
-	}
+	c.noteFlags(i, line)
 }
 
-func (c *modelClient) noteTold(uid int) {
+// noteFlags takes in what a FETCH says of the flags of c.msgs[i].
+func (c *modelClient) noteFlags(i int, line string) {
+	m := &c.msgs[i]
+	if f := modelWords.FindStringSubmatch(line); f != nil {
+		m.flags = modelFlags(f[1])
+	} else if c.apply != nil && modelModSeq.MatchString(line) && m.flags != "?" {
+		m.flags = c.apply(m.flags)
+	} else {
+		return
+	}
 	if c.told != nil {
-		c.told[uid] = true
+		c.told[m.uid] = true
 	}
 }
 
@@ -408,7 +412,8 @@ func (c *modelClient) some() (set, uid string, picked []int) {
 }
 
 // store changes flags. After a silent one, being told nothing, the client works out the flags itself; what the server does
-// say during the command wins: it is news from elsewhere.
+// say during the command wins: it is news from elsewhere. With CONDSTORE the silent change is announced by its MODSEQ
+// alone, and news that came before that, as NOTIFY may send it, is what it changes.
 func (c *modelClient) store() {
 	set, uid, picked := c.some()
 	if set == "" {
@@ -416,7 +421,7 @@ func (c *modelClient) store() {
 	}
 	op := []string{"+", "-", ""}[c.r.IntN(3)]
 	flag := []string{`\Seen`, `\Flagged`, `\Deleted`, `\Answered`, "$Junk", "blue"}[c.r.IntN(6)]
-	if c.r.IntN(2) == 0 {
+	if c.r.IntN(2) == 0 || c.kind.notify != "" && c.kind.enable == "" { // news that crosses a silent STORE has no order
 		unchanged := ""
 		if c.highest != "" && c.r.IntN(3) == 0 && strings.Contains(c.kind.enable, "CONDSTORE") {
 			unchanged = fmt.Sprintf("(UNCHANGEDSINCE %s) ", c.highest)
@@ -424,28 +429,25 @@ func (c *modelClient) store() {
 		c.do("%sSTORE %s %s%sFLAGS (%s)", uid, set, unchanged, op, flag)
 		return
 	}
-	guess := map[int]string{}
-	for _, m := range c.msgs {
-		if slices.Contains(picked, m.uid) && m.flags != "?" {
-			f := strings.Fields(m.flags)
-			if op == "" {
-				f = nil
-			}
-			f = slices.DeleteFunc(f, func(s string) bool { return s == flag })
-			if op != "-" {
-				f = append(f, flag)
-			}
-			guess[m.uid] = modelFlags(strings.Join(f, " "))
-		}
-	}
 	c.told = map[int]bool{}
+	c.apply = func(flags string) string {
+		f := strings.Fields(flags)
+		if op == "" {
+			f = nil
+		}
+		f = slices.DeleteFunc(f, func(s string) bool { return s == flag })
+		if op != "-" {
+			f = append(f, flag)
+		}
+		return modelFlags(strings.Join(f, " "))
+	}
 	c.do("%sSTORE %s %sFLAGS.SILENT (%s)", uid, set, op, flag)
 	for i, m := range c.msgs {
-		if g, ok := guess[m.uid]; ok && !c.told[m.uid] {
-			c.msgs[i].flags = g
+		if slices.Contains(picked, m.uid) && m.flags != "?" && !c.told[m.uid] {
+			c.msgs[i].flags = c.apply(m.flags)
 		}
 	}
-	c.told = nil
+	c.told, c.apply = nil, nil
 }
 
 // modelBoxes are the mailboxes of the test; the last one changes its name now and then.
