@@ -173,6 +173,17 @@ func (c *command) open() (*Config, *Store, error) {
 	return cfg, st, err
 }
 
+// openFor opens what a verb for one address works on.
+func (c *command) openFor(arg string) (cfg *Config, st *Store, addr Addr, err error) {
+	if cfg, st, err = c.open(); err != nil {
+		return nil, nil, Addr{}, err
+	}
+	if addr, err = address(cfg, arg); err != nil {
+		st.Close()
+	}
+	return cfg, st, addr, err
+}
+
 func (c *command) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(c.err, nil))
 }

@@ -19,15 +19,11 @@ func (c *command) importMail(args []string) error {
 	if len(args) != 2 {
 		return usageError{}
 	}
-	cfg, st, err := c.open()
+	cfg, st, addr, err := c.openFor(args[0])
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	addr, err := address(cfg, args[0])
-	if err != nil {
-		return err
-	}
 	im := &importer{st: st, limit: int64(cfg.Limits.Message), tell: func(n int) {
 		if n%1000 == 0 {
 			fmt.Fprintf(c.err, "%d messages\n", n)
@@ -109,15 +105,11 @@ func (c *command) exportMail(args []string) error {
 	if len(args) != 2 {
 		return usageError{}
 	}
-	cfg, st, err := c.open()
+	_, st, addr, err := c.openFor(args[0])
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	addr, err := address(cfg, args[0])
-	if err != nil {
-		return err
-	}
 	var boxes []Mailbox
 	err = userFault(addr, st.Read(func(tx *Tx) error {
 		u, err := tx.UserByName(addr.Key())

@@ -15,15 +15,11 @@ func (c *command) user(args []string) error {
 	if len(args) != 2 && !(len(args) == 3 && args[0] == "quota") {
 		return usageError{}
 	}
-	cfg, st, err := c.open()
+	cfg, st, addr, err := c.openFor(args[1])
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	addr, err := address(cfg, args[1])
-	if err != nil {
-		return err
-	}
 	switch args[0] {
 	case "add":
 		return c.userAdd(cfg, st, addr)

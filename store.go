@@ -645,19 +645,26 @@ func wakeAll(chans map[chan struct{}]bool) {
 	}
 }
 
-// pollOthers wakes everybody when another process (a command line verb) has written to the file, and writes the clock
-// down now and then while there is something to write it with.
-func (s *Store) pollOthers() {
+// every calls fn each time the interval has passed, until the store is closed.
+func (s *Store) every(interval time.Duration, fn func()) {
 	defer s.bg.Done()
-	var last int64
-	tick := time.NewTicker(dataVersion)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-s.quit:
 			return
 		case <-tick.C:
+			fn()
 		}
+	}
+}
+
+// pollOthers wakes everybody when another process (a command line verb) has written to the file, and writes the clock
+// down now and then while there is something to write it with.
+func (s *Store) pollOthers() {
+	var last int64
+	s.every(dataVersion, func() {
 		// The version is of one connection's view, and the writer's own commits do not change it for itself.
 		var v int64
 		err := s.onWriter(func(c *dbConn) error { return c.QueryRowContext(noCancel, `PRAGMA data_version`).Scan(&v) })
@@ -671,7 +678,7 @@ func (s *Store) pollOthers() {
 			s.mu.Unlock()
 		}
 		last = v
-	}
+	})
 }
 
 // onWriter runs fn on the writer's connection between commits, outside any transaction of ours.

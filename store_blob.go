@@ -366,22 +366,14 @@ var collectSteps = []func(tx *Tx, act bool) (int, error){
 }
 
 func (s *Store) collector() {
-	defer s.bg.Done()
-	tick := time.NewTicker(collectEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.quit:
-			return
-		case <-tick.C:
-		}
+	s.every(collectEvery, func() {
 		if !s.dirty.Swap(false) {
-			continue
+			return
 		}
 		if err := s.Collect(); err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrReadOnly) {
 			s.log.Error("store collect", "err", err)
 		}
-	}
+	})
 }
 
 // Collect clears away all that can be. It looks with a reader first, so that having nothing to do takes no lock.

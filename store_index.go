@@ -221,22 +221,14 @@ func gramHash(x uint64) uint64 {
 
 // indexer fills the index until the store is closed.
 func (s *Store) indexer() {
-	defer s.bg.Done()
-	tick := time.NewTicker(indexEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.quit:
-			return
-		case <-tick.C:
-		}
+	s.every(indexEvery, func() {
 		if !s.fresh.Swap(false) {
-			continue
+			return
 		}
 		if err := s.Index(true); err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrReadOnly) {
 			s.log.Error("store index", "err", err)
 		}
-	}
+	})
 }
 
 // Index takes new content into the index, as far as it fills blocks. Gently, it rests as long as it works, and gives way
