@@ -61,7 +61,7 @@ func (c *command) queue(args []string) error {
 	case "rm":
 		return change(func(tx *Tx) (int, error) { return tx.QueueRemove(match) }, "were dropped without a report")
 	}
-	return usageError{fmt.Sprintf("queue %s is nothing I know", args[0])}
+	return usageError{fmt.Sprintf("`queue %s` is nothing I know", strings.Join(args, " "))}
 }
 
 func (c *command) queueItems(st *Store, match string) (items []QueueItem, err error) {

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -249,9 +250,10 @@ func (c *command) check(args []string) error {
 			say("device", err, fmt.Sprintf("%s: %d messages, the last at %s", d.Name, n, last.Format(time.DateTime)))
 		}
 		t, err := LoadTLS(cfg, st, c.logger())
-		say("tls", err, "")
 		if err == nil {
-			c.checkCert(t, note)
+			say("tls", nil, certWords(t))
+		} else {
+			say("tls", err, "")
 		}
 	}
 	c.checkMount(path, note)
@@ -263,16 +265,17 @@ func (c *command) check(args []string) error {
 	return nil
 }
 
-func (c *command) checkCert(t *TLS, note func(string, string)) {
+// certWords says for which names the certificate is, and how long.
+func certWords(t *TLS) string {
 	cert := t.Leaf()
 	if cert == nil {
-		return
+		return "no certificate"
 	}
-	var ips []string
+	names := slices.Clone(cert.DNSNames)
 	for _, ip := range cert.IPAddresses {
-		ips = append(ips, ip.String())
+		names = append(names, ip.String())
 	}
-	note("tls", fmt.Sprintf("certificate for %s until %s", strings.Join(append(cert.DNSNames, ips...), " "), cert.NotAfter.Format(time.DateOnly)))
+	return fmt.Sprintf("certificate for %s until %s", strings.Join(names, " "), cert.NotAfter.Format(time.DateOnly))
 }
 
 // checkMount warns of what makes a flush a lie: a card mounted with barriers off, or a file system in memory.
@@ -302,20 +305,25 @@ func (c *command) checkMount(path string, note func(string, string)) {
 }
 
 func (c *command) checkPorts(cfg *Config, note func(string, string)) {
-	for i := range services {
-		for _, addr := range services[i].listen(cfg) {
-			if strings.Contains(addr, "/") {
+	look := func(name string, addrs []string) {
+		for _, addr := range addrs {
+			if strings.Contains(addr, "/") { // a socket in a folder
 				continue
 			}
 			l, err := net.Listen("tcp", addr)
 			if err != nil {
-				note("port", fmt.Sprintf("%s %s: in use by %s", services[i].name, addr, holder(addr)))
+				note("port", fmt.Sprintf("%s %s: in use by %s", name, addr, holder(addr)))
 				continue
 			}
 			l.Close()
-			note("port", fmt.Sprintf("%s %s: free", services[i].name, addr))
+			note("port", fmt.Sprintf("%s %s: free", name, addr))
 		}
 	}
+	for i := range services {
+		look(services[i].name, services[i].listen(cfg))
+	}
+	look("http", cfg.Listen.HTTP)
+	look("https", cfg.Listen.HTTPS)
 }
 
 func (c *command) checkOutbound(cfg *Config, note func(string, string)) {

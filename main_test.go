@@ -50,7 +50,7 @@ func (c *testCommand) want(status int, words, stdin string, args ...string) stri
 }
 
 func TestVerbs(t *testing.T) {
-	c := newTestCommand(t, "")
+	c := newTestCommand(t, "[listen]\nhttp = [\"127.0.0.1:0\"]\n")
 	c.want(0, "postino", "", "version")
 	c.want(0, "postino serve|backup", "", "help")
 	c.want(2, `no verb "fly"|postino help`, "", "fly")
@@ -87,7 +87,7 @@ func TestVerbs(t *testing.T) {
 	c.want(0, "Shared/Family", "", "shared", "list")
 	c.want(1, "no folder Shared/Fam|shared list", "", "shared", "rm", "Fam")
 	c.want(0, "", "", "shared", "rm", "Family")
-	c.want(0, "integrity|clock", "", "check")
+	c.want(0, "integrity|clock|certificate for|http 127.0.0.1:0: free", "", "check")
 }
 
 // What comes out of export goes in with import, flags, dates and lines that begin with From too.

@@ -50,7 +50,7 @@ func (c *command) user(args []string) error {
 			return tx.RemoveUser(u.ID)
 		}))
 	}
-	return usageError{fmt.Sprintf("user %s is nothing I know", args[0])}
+	return usageError{fmt.Sprintf("`user %s` is nothing I know", strings.Join(args, " "))}
 }
 
 func userFault(addr Addr, err error) error {
@@ -199,7 +199,7 @@ func (c *command) alias(args []string) error {
 		}
 		return err
 	}
-	return usageError{fmt.Sprintf("alias %s is nothing I know", args[0])}
+	return usageError{fmt.Sprintf("`alias %s` is nothing I know", strings.Join(args, " "))}
 }
 
 // aliasName is an address of a domain of ours, or "@domain".
@@ -297,5 +297,5 @@ func (c *command) shared(args []string) error {
 		}
 		return err
 	}
-	return usageError{fmt.Sprintf("shared %s is nothing I know", args[0])}
+	return usageError{fmt.Sprintf("`shared %s` is nothing I know", strings.Join(args, " "))}
 }
