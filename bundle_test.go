@@ -4,8 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestBundle carries mail from one appliance to another as a file, twice, and brings the receipt back.
@@ -91,4 +96,169 @@ func TestBundleRelease(t *testing.T) {
 	if n := fmt.Sprint(p.count("RCPT")); n != "1" {
 		t.Errorf("sent %s times", n)
 	}
+}
+
+// chainServer is one of several appliances, on a loopback address of its own. Who lives there is an alias for bob.
+func chainServer(t *testing.T, ip, domain, who string) *testServer {
+	t.Helper()
+	s := openServer(t, filepath.Join(t.TempDir(), "mail.db"), StoreOptions{}, `domains = ["`+domain+`", "home.arpa"]`, "[relay]", `networks = ["127.0.0.0/8"]`)
+	s.cfg.Hostname = "mx." + domain
+	s.write(t, func(tx *Tx) error { return tx.AddAlias(who+"@"+domain, "bob@home.arpa") })
+	l, err := net.Listen("tcp", ip+":0")
+	if err != nil {
+		t.Skipf("SKIPPED: no address %s here: %v", ip, err)
+	}
+	t.Cleanup(func() { l.Close() })
+	s.addr["smtp"] = l.Addr().String()
+	go s.serve(l, &services[slices.IndexFunc(services, func(v service) bool { return v.name == "smtp" })])
+	return s
+}
+
+// waiting counts the messages in a server's queue.
+func (s *testServer) waiting() (n int) {
+	s.store.Read(func(tx *Tx) (err error) { n, err = tx.QueueLength(); return err })
+	return n
+}
+
+// chain is a lab at each end and one between them, whose links are all up now and then only.
+type chain struct {
+	t       *testing.T
+	a, b, c *testServer
+}
+
+func newChain(t *testing.T) *chain {
+	k := &chain{t, chainServer(t, "127.0.0.2", "a.arpa", "ann"), chainServer(t, "127.0.0.3", "b.arpa", "bea"), chainServer(t, "127.0.0.4", "c.arpa", "carl")}
+	link := func(to *testServer) Route { return Route{Hosts: []string{to.addr["smtp"]}, Intermittent: true} }
+	k.a.cfg.Routes = map[string]Route{".": link(k.b), "b.arpa": link(k.b), "c.arpa": link(k.b)}
+	k.b.cfg.Routes = map[string]Route{"a.arpa": link(k.a), "c.arpa": link(k.c)}
+	k.c.cfg.Routes = map[string]Route{".": link(k.b), "a.arpa": link(k.b), "b.arpa": link(k.b)}
+	for _, s := range []*testServer{k.a, k.b, k.c} {
+		s.runQueue()
+	}
+	return k
+}
+
+// send has ann write to carl, who exists, and to a person who does not.
+func (k *chain) send() {
+	k.t.Helper()
+	for _, to := range []string{"carl@c.arpa", "nobody@c.arpa"} {
+		m := &Mail{From: mustAddr(k.t, "ann@a.arpa"), To: []Rcpt{{Addr: mustAddr(k.t, to), Notify: NotifySuccess | NotifyFailure}}, Body: k.a.store.NewSpool(1 << 20)}
+		fmt.Fprintf(m.Body, "From: ann@a.arpa\r\nSubject: 你好 %s\r\n\r\nhi\r\n", to)
+		if err := k.a.accept(m); err != nil {
+			k.t.Fatal(err)
+		}
+		m.Body.Close()
+	}
+}
+
+// queues wants so many messages to wait in each lab, soon and for a while.
+func (k *chain) queues(a, b, c int) {
+	k.t.Helper()
+	want, got := fmt.Sprint(a, b, c), ""
+	for end := time.Now().Add(20 * time.Second); got != want && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		got = fmt.Sprint(k.a.waiting(), k.b.waiting(), k.c.waiting())
+	}
+	time.Sleep(50 * time.Millisecond)
+	if got = fmt.Sprint(k.a.waiting(), k.b.waiting(), k.c.waiting()); got != want {
+		k.t.Fatalf("the queues hold %s messages, not %s", got, want)
+	}
+}
+
+// arrived wants carl to have one message and ann a report about each of hers, each once.
+func (k *chain) arrived() {
+	k.t.Helper()
+	if box := k.c.inbox(k.t, "bob@home.arpa"); len(box) != 1 || !strings.HasSuffix(box[0], "\r\n\r\nhi\r\n") || ParseHeader([]byte(box[0])).Text("Subject") != "你好 carl@c.arpa" {
+		k.t.Errorf("carl has %q", box)
+	}
+	var got []string
+	for _, m := range k.a.inbox(k.t, "bob@home.arpa") {
+		_, groups, _ := parseReport(k.t, m)
+		got = append(got, groups[1].Get("Final-Recipient")+" "+groups[1].Get("Action")+" "+groups[1].Get("Status"))
+	}
+	slices.Sort(got)
+	if want := []string{"rfc822; carl@c.arpa delivered 2.1.5", "rfc822; nobody@c.arpa failed 5.1.1"}; !slices.Equal(got, want) {
+		k.t.Errorf("ann has the reports %q", got)
+	}
+}
+
+// TestChainETRN carries mail over two links by ETRN, and the reports back.
+func TestChainETRN(t *testing.T) {
+	k := newChain(t)
+	call := func(who, server *testServer, domain string) {
+		t.Helper()
+		who.mustFetch(t, &Fetch{Protocol: "etrn", Server: server.addr["smtp"], Domains: []string{domain}}, 0)
+	}
+	k.send()
+	k.queues(2, 0, 0)
+	call(k.b, k.a, "c.arpa")
+	k.queues(0, 2, 0)
+	call(k.c, k.b, "c.arpa") // carl's report begins its way there, the other one here
+	k.queues(0, 1, 1)
+	call(k.b, k.c, "a.arpa")
+	k.queues(0, 2, 0)
+	call(k.a, k.b, "a.arpa")
+	k.queues(0, 0, 0)
+	k.arrived()
+}
+
+// TestChainATRN has both ends call the one in the middle, which can't reach them.
+func TestChainATRN(t *testing.T) {
+	k := newChain(t)
+	pass := filepath.Join(t.TempDir(), "password")
+	os.WriteFile(pass, []byte("secret"), 0o600)
+	k.b.cfg.Routes = map[string]Route{"a.arpa": {Caller: "ann@home.arpa", Intermittent: true}, "c.arpa": {Caller: "bob@home.arpa", Intermittent: true}}
+	call := func(who *testServer, user, domain string) {
+		t.Helper()
+		who.mustFetch(t, &Fetch{Protocol: "atrn", Server: k.b.addr["submission"], AnyCert: true, User: user, PasswordFile: pass, Domains: []string{domain}}, 0)
+	}
+	push := func(s *testServer, domain string) { // what `postino queue retry` does when the link is up
+		t.Helper()
+		s.write(t, func(tx *Tx) error { _, err := tx.QueueRetry(domain); return err })
+	}
+	k.send()
+	k.queues(2, 0, 0)
+	push(k.a, "c.arpa")
+	k.queues(0, 2, 0)
+	call(k.c, "bob@home.arpa", "c.arpa")
+	k.queues(0, 1, 1)
+	push(k.c, "a.arpa")
+	k.queues(0, 2, 0)
+	call(k.a, "ann@home.arpa", "a.arpa")
+	k.queues(0, 0, 0)
+	k.arrived()
+}
+
+// TestChainBundle carries the same mail on sticks, every stick twice, and the receipts back.
+func TestChainBundle(t *testing.T) {
+	k := newChain(t)
+	carry := func(from, to *testServer, domain string, n int) {
+		t.Helper()
+		var file bytes.Buffer
+		if got, err := from.exportBundle(domain, &file); got != n || err != nil {
+			t.Fatalf("%d messages exported, not %d: %v", got, n, err)
+		}
+		first, err := to.importBundle(bytes.NewReader(file.Bytes()))
+		if err != nil || first.Taken != n {
+			t.Fatalf("imported %+v, not %d: %v", first, n, err)
+		}
+		if again, err := to.importBundle(bytes.NewReader(file.Bytes())); err != nil || again.Taken != 0 || again.Known != n || again.Receipt != first.Receipt {
+			t.Fatalf("again %+v, %v", again, err)
+		}
+		for _, want := range []int{n, 0} {
+			if back, err := from.importBundle(strings.NewReader(first.Receipt)); err != nil || back.Confirmed != want {
+				t.Fatalf("the receipt confirmed %+v, not %d: %v", back, want, err)
+			}
+		}
+	}
+	k.send()
+	k.queues(2, 0, 0)
+	carry(k.a, k.b, "c.arpa", 2)
+	k.queues(0, 2, 0)
+	carry(k.b, k.c, "c.arpa", 2)
+	k.queues(0, 0, 2)
+	carry(k.c, k.b, "a.arpa", 2)
+	k.queues(0, 2, 0)
+	carry(k.b, k.a, "a.arpa", 2)
+	k.queues(0, 0, 0)
+	k.arrived()
 }

@@ -411,7 +411,7 @@ func (s *Server) bundleSent(keys []string) (n int, err error) {
 		var out []outcome
 		domains := map[string]bool{}
 		for _, r := range q.Rcpts {
-			out = append(out, outcome{rcpt: r, action: ActionRelayed, status: "2.0.0", said: "arrived by bundle"})
+			out = append(out, outcome{rcpt: r, action: ActionRelayed, status: "2.0.0", said: "arrived by bundle", dsn: true})
 			domains[r.Addr.Domain] = true
 		}
 		if err := j.settle(&q, out); err != nil {
