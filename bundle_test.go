@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -261,4 +262,124 @@ func TestChainBundle(t *testing.T) {
 	carry(k.b, k.a, "a.arpa", 2)
 	k.queues(0, 0, 0)
 	k.arrived()
+}
+
+// TestBundleKey: with a bundle_key only what was made with it is taken, bundles and receipts.
+func TestBundleKey(t *testing.T) {
+	a := newQueueTest(t, newPeer(t, nil))
+	b := newQueueTest(t, newPeer(t, nil), `"lab.arpa" = { bundle_key = "what both know" }`)
+	with := func(key string) { a.cfg.Routes = map[string]Route{"home.arpa": {BundleKey: key, Intermittent: true}} }
+	a.cfg.Domains = []string{"lab.arpa"}
+	with("")
+	a.submit("ann@home.arpa", "bob@home.arpa")
+	export := func() *bytes.Reader {
+		t.Helper()
+		var file bytes.Buffer
+		if n, err := a.exportBundle("home.arpa", &file); n != 1 || err != nil {
+			t.Fatalf("%d messages, %v", n, err)
+		}
+		return bytes.NewReader(file.Bytes())
+	}
+	plain := export()
+	if res, err := b.importBundle(plain); !errors.Is(err, errBundleKey) {
+		t.Errorf("without a key: %+v, %v", res, err)
+	}
+	with("another")
+	if res, err := b.importBundle(export()); !errors.Is(err, errBundleKey) {
+		t.Errorf("with another key: %+v, %v", res, err)
+	}
+	with("what both know")
+	good := export()
+	res, err := b.importBundle(good)
+	if err != nil || res.Taken != 1 {
+		t.Fatalf("with the key: %+v, %v", res, err)
+	}
+	b.cfg.Routes = nil
+	good.Seek(0, io.SeekStart)
+	if res, err := b.importBundle(good); !errors.Is(err, errBundleNew) {
+		t.Errorf("where nobody has a key: %+v, %v", res, err)
+	}
+	text := res.Receipt[:strings.LastIndexByte(strings.TrimSpace(res.Receipt), '\n')]
+	sum := newBundleSums(nil)
+	fmt.Fprint(sum, text)
+	if _, err := a.importBundle(strings.NewReader(text + "\n" + sum.proof() + "\n")); !errors.Is(err, errBundleKey) {
+		t.Errorf("a forged receipt: %v", err)
+	}
+	a.wantQueue(1)
+	if back, err := a.importBundle(strings.NewReader(strings.ReplaceAll(res.Receipt, "\n", "\r\n"))); err != nil || back.Confirmed != 1 {
+		t.Errorf("the receipt: %+v, %v", back, err)
+	}
+	a.wantQueue(0)
+	if n := len(b.inbox(t, "bob@home.arpa")); n != 1 {
+		t.Errorf("%d messages came", n)
+	}
+}
+
+// TestBundleParams: what the sender asked for, and content without lines, go on as they were.
+func TestBundleParams(t *testing.T) {
+	a, b := newQueueTest(t, newPeer(t, nil)), newQueueTest(t, newPeer(t, nil))
+	m := &Mail{From: mustAddr(t, "ann@home.arpa"), Body: a.store.NewSpool(1 << 20), Ret: "HDRS", EnvID: "e+2Bx", Flags: MailRequireTLS | MailUTF8,
+		Due: a.store.Now().Add(time.Hour), ByMode: "N", To: []Rcpt{{Addr: mustAddr(t, "x@far.arpa"), Notify: NotifyDelay, ORcpt: "rfc822;y@far.arpa"}}}
+	body := "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n\x00\n.\n\r\r\n.\r\n" + strings.Repeat("z", 20_000)
+	fmt.Fprint(m.Body, body)
+	if err := a.accept(m); err != nil {
+		t.Fatal(err)
+	}
+	m.Body.Close()
+	later := &Mail{From: m.From, Body: a.store.NewSpool(1 << 20), Hold: a.store.Now().Add(24 * time.Hour), To: []Rcpt{{Addr: mustAddr(t, "x@far.arpa")}}}
+	fmt.Fprint(later.Body, "Subject: later\r\n\r\n")
+	if err := a.accept(later); err != nil {
+		t.Fatal(err)
+	}
+	later.Body.Close()
+	var first, second bytes.Buffer
+	for _, f := range []*bytes.Buffer{&first, &second} {
+		if n, err := a.exportBundle("far.arpa", f); n != 1 || err != nil { // what is held until tomorrow is not in it
+			t.Fatalf("%d messages, %v", n, err)
+		}
+		a.forward(time.Minute)
+	}
+	b.forward(10 * time.Minute)
+	for i, f := range []*bytes.Buffer{&second, &first} { // the same message, whatever is left of its time
+		if res, err := b.importBundle(bytes.NewReader(f.Bytes())); err != nil || res.Taken != 1-i || res.Known != i {
+			t.Fatalf("%+v, %v", res, err)
+		}
+	}
+	items := b.queue()
+	if len(items) != 1 || len(items[0].Rcpts) != 1 {
+		t.Fatalf("queue %+v", items)
+	}
+	q := items[0]
+	r := q.Rcpts[0]
+	if q.Ret != "HDRS" || q.EnvID != "e+2Bx" || q.ByMode != "N" || q.Flags != Mail8Bit|MailUTF8|MailBinary|MailRequireTLS || r.Notify != NotifyDelay || r.ORcpt != "rfc822;y@far.arpa" {
+		t.Errorf("came as %+v", q)
+	}
+	if left := q.Due.Sub(b.store.Now()); left < 50*time.Minute-3*time.Second || left > 50*time.Minute {
+		t.Errorf("%s are left", left)
+	}
+	c, err := b.store.Content(q.Blob.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(c.Reader())
+	if err != nil || !strings.HasSuffix(string(got), body) {
+		t.Errorf("content %.200q, %v", got, err)
+	}
+
+	m = &Mail{From: m.From, Body: a.store.NewSpool(1 << 20), Due: a.store.Now().Add(time.Minute), ByMode: "R", To: []Rcpt{{Addr: mustAddr(t, "bob@late.arpa")}}}
+	fmt.Fprint(m.Body, "Subject: late\r\n\r\n")
+	if err := a.accept(m); err != nil {
+		t.Fatal(err)
+	}
+	m.Body.Close()
+	first.Reset()
+	if _, err := a.exportBundle("late.arpa", &first); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := b.importBundle(bytes.NewReader(first.Bytes())); err != nil || res.Taken != 1 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if box := b.inbox(t, "ann@home.arpa"); len(box) != 1 || !strings.Contains(box[0], "Status: 5.4.7") || len(b.queue()) != 1 {
+		t.Errorf("what was late: %q, %+v", box, b.queue())
+	}
 }

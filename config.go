@@ -494,6 +494,7 @@ type Route struct {
 	Hosts        []string // host:port, tried in order
 	Intermittent bool     // the link is up now and then: only tried in the window or when somebody asks (ETRN, queue retry)
 	Window       Window   // of an intermittent route; zero is on demand only
+	BundleKey    string   // secret that the two labs share: it proves who made a bundle
 	Caller       string   // login of the board that calls and gets its mail over its own connection (ATRN), "" none
 }
 
@@ -536,7 +537,7 @@ func (w Window) Next(now time.Time) time.Time {
 	return now.Add(wait)
 }
 
-// UnmarshalTOML takes "host:port", a list of them, or a table {hosts, intermittent, window, caller}.
+// UnmarshalTOML takes "host:port", a list of them, or a table {hosts, intermittent, window, caller, bundle_key}.
 func (r *Route) UnmarshalTOML(v any) (err error) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -545,7 +546,9 @@ func (r *Route) UnmarshalTOML(v any) (err error) {
 		r.Hosts, err = routeHosts(v)
 	}
 	if err == nil && len(r.Hosts) == 0 && r.Caller == "" {
-		err = errors.New("a route needs a host, or a caller")
+		if r.Intermittent = true; r.BundleKey == "" { // with a key its mail goes by bundle
+			err = errors.New("a route needs a host, a caller or a bundle_key")
+		}
 	}
 	return err
 }
@@ -578,6 +581,8 @@ func (r *Route) table(t map[string]any) (err error) {
 		case "caller":
 			r.Caller, ok = v.(string)
 			r.Intermittent = r.Intermittent || ok
+		case "bundle_key":
+			r.BundleKey, ok = v.(string)
 		case "window":
 			var s string
 			if s, ok = v.(string); ok {
@@ -585,7 +590,7 @@ func (r *Route) table(t map[string]any) (err error) {
 				r.Intermittent = true
 			}
 		default:
-			return fmt.Errorf("a route has no key %q; it has hosts, intermittent, window and caller", key)
+			return fmt.Errorf("a route has no key %q; it has hosts, intermittent, window, caller and bundle_key", key)
 		}
 		if !ok {
 			err = fmt.Errorf("the route's %s can't be %v", key, v)

@@ -32,6 +32,7 @@ var (
 	errCaller     = errors.New("the mail waits until the other side calls for it")
 	errNeverFits  = errors.New("the message is bigger than the whole mailbox may be")
 	errNotSender  = errors.New("the From field names somebody else")
+	errLate       = errors.New("the message is late, and was to be returned then (DELIVERBY)")
 )
 
 // Mail is a message on its way in: an envelope and the content (RFC 5321 §2.3.1).

@@ -4,22 +4,29 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // A bundle is a message of type application/batch-SMTP: what an SMTP client would say for each message, with a NOOP
 // before QUIT that holds the checksum of all lines before it. A message is known by a key, the hash of its envelope and
 // content, so that a bundle that is exported or imported twice delivers once. What is in a bundle is held in the queue
 // until the receipt that the import makes comes back, or `postino queue sent` says that it arrived.
+//
+// Content that has no lines goes by BDAT (RFC 3030 §2). BY is the time that was left when the bundle was made, which
+// a NOOP says.
 const (
 	bundleType    = "application/batch-SMTP"
-	bundleSum     = "NOOP sha256:"
+	bundleMade    = "NOOP made:"
 	bundleReceipt = "Postino-Receipt: "
 	bundleLine    = 8 << 10 // octets of a command
 	bundleRcpts   = 1000    // recipients of one message
@@ -30,13 +37,91 @@ var (
 	errBundle    = errors.New("this is no bundle, or it is damaged; nothing of it was taken")
 	errBundleSum = fmt.Errorf("%w: the checksum is wrong", errBundle)
 	errBundleEnd = fmt.Errorf("%w: it ends too early", errBundle)
+	errBundleKey = fmt.Errorf("%w: it was not made with a bundle_key that [routes] has here", errBundle)
+	errBundleNew = fmt.Errorf("%w: it was made with a bundle_key, and [routes] has none here", errBundle)
 )
 
-// bundleKey names a message by its commands and its content.
+// bundleSums is what proves that a bundle or a receipt is whole, "NOOP sha256:" or "sha256:" and a checksum; or, where
+// [routes] has keys, that it was made by somebody who has the key, "hmac-sha256:".
+//
+// Only files with such a proof are taken where there is any key: without one, whoever holds the stick is trusted.
+type bundleSums struct {
+	plain hash.Hash
+	keys  []string
+	keyed []hash.Hash
+}
+
+const bundleSum, bundleMAC = "sha256:", "hmac-sha256:"
+
+func newBundleSums(keys []string) *bundleSums {
+	b := &bundleSums{plain: sha256.New(), keys: keys}
+	for _, k := range keys {
+		b.keyed = append(b.keyed, hmac.New(sha256.New, []byte(k)))
+	}
+	return b
+}
+
+func (b *bundleSums) Write(p []byte) (int, error) {
+	b.plain.Write(p)
+	for _, h := range b.keyed {
+		h.Write(p)
+	}
+	return len(p), nil
+}
+
+// proof is the word for what was written, with the first key if there is one.
+func (b *bundleSums) proof() string {
+	if len(b.keyed) > 0 {
+		return bundleMAC + hex.EncodeToString(b.keyed[0].Sum(nil))
+	}
+	return bundleSum + hex.EncodeToString(b.plain.Sum(nil))
+}
+
+// check compares somebody's proof and returns the key that it was made with, "" for none.
+func (b *bundleSums) check(proof string) (key string, err error) {
+	mac, keyed := strings.CutPrefix(proof, bundleMAC)
+	for i, h := range b.keyed {
+		if keyed && hmac.Equal([]byte(mac), []byte(hex.EncodeToString(h.Sum(nil)))) {
+			return b.keys[i], nil
+		}
+	}
+	switch {
+	case len(b.keys) > 0:
+		return "", errBundleKey
+	case keyed:
+		return "", errBundleNew
+	case proof != bundleSum+hex.EncodeToString(b.plain.Sum(nil)):
+		return "", errBundleSum
+	}
+	return "", nil
+}
+
+// bundleKeys are all keys of [routes]; one domain's alone come first.
+func (s *Server) bundleKeys(domain string) (keys []string) {
+	r, ok := s.cfg.Routes[domain]
+	if !ok {
+		r = s.cfg.Routes["."]
+	}
+	if r.BundleKey != "" {
+		keys = append(keys, r.BundleKey)
+	}
+	if domain != "" {
+		return keys
+	}
+	for _, r := range s.routes() {
+		if r.BundleKey != "" && !slices.Contains(keys, r.BundleKey) {
+			keys = append(keys, r.BundleKey)
+		}
+	}
+	return keys
+}
+
+// bundleKey names a message by its commands and its content. BY is left out: it is another one in each bundle.
 func bundleKey(lines []string, content hash.Hash) string {
 	h := sha256.New()
 	for _, l := range lines {
-		io.WriteString(h, l+"\n")
+		words := slices.DeleteFunc(strings.Split(l, " "), func(w string) bool { return strings.HasPrefix(w, "BY=") })
+		io.WriteString(h, strings.Join(words, " ")+"\n")
 	}
 	h.Write(content.Sum(nil))
 	return hex.EncodeToString(h.Sum(nil)[:20])
@@ -45,15 +130,15 @@ func bundleKey(lines []string, content hash.Hash) string {
 // exportBundle writes everything that waits for a domain and holds it in the queue. It is held before it is written: a
 // crash in between loses nothing, and nothing goes twice.
 func (s *Server) exportBundle(domain string, w io.Writer) (n int, err error) {
-	sum := sha256.New()
+	sum := newBundleSums(s.bundleKeys(domain))
 	bw := bufio.NewWriter(w)
 	fmt.Fprintf(bw, "Subject: Mail for %s\r\nFrom: postmaster@%s\r\nDate: %s\r\nMIME-Version: 1.0\r\nContent-Type: %s\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
 		domain, s.asciiHost(), FormatDate(s.store.Now()), bundleType)
 	out := bufio.NewWriter(io.MultiWriter(bw, sum))
-	fmt.Fprintf(out, "EHLO %s\r\n", s.asciiHost())
+	fmt.Fprintf(out, "EHLO %s\r\n%s%s\r\n", s.asciiHost(), bundleMade, s.store.Now().UTC().Format(time.RFC3339))
 	for after := int64(0); ; n++ {
 		var q QueueItem
-		err := s.store.Read(func(tx *Tx) (err error) { q, err = tx.BundleNext(domain, after); return err })
+		err := s.store.Read(func(tx *Tx) (err error) { q, err = tx.BundleNext(domain, s.store.Now(), after); return err })
 		if errors.Is(err, ErrNotFound) {
 			break
 		}
@@ -68,7 +153,7 @@ func (s *Server) exportBundle(domain string, w io.Writer) (n int, err error) {
 	if err := out.Flush(); err != nil {
 		return n, err
 	}
-	fmt.Fprintf(bw, "%s%x\r\nQUIT\r\n", bundleSum, sum.Sum(nil))
+	fmt.Fprintf(bw, "NOOP %s\r\nQUIT\r\n", sum.proof())
 	return n, bw.Flush()
 }
 
@@ -78,15 +163,32 @@ func (s *Server) exportOne(out *bufio.Writer, q *QueueItem) error {
 		return err
 	}
 	skip := returnPathLen(content.Head)
-	body := func() io.Reader { return io.NewSectionReader(content, skip, content.Size-skip) }
-	lines := bundleEnvelope(q)
-	h := sha256.New()
-	d := smtpDotWriter{w: bufio.NewWriter(h)} // hashed as it will be read back: dots, line ends and all
-	if _, err = io.Copy(&d, body()); err == nil {
-		err = d.end()
+	tree := content.Tree()
+	tree.Shift(-skip)
+	binary := !(NextHop{EightBit: true, UTF8: true}).Takes(tree)
+	tree.Shift(skip)
+	body := func(w *bufio.Writer) error {
+		src := io.NewSectionReader(content, skip, content.Size-skip)
+		if binary {
+			_, err := io.Copy(w, src)
+			return err
+		}
+		d := smtpDotWriter{w: w}
+		if _, err := io.Copy(&d, src); err != nil {
+			return err
+		}
+		return d.end()
 	}
-	if err == nil {
-		err = d.w.Flush()
+	data := "DATA"
+	if q.Flags &^= MailBinary; binary {
+		q.Flags |= MailBinary
+		data = fmt.Sprintf("BDAT %d LAST", content.Size-skip)
+	}
+	lines := bundleEnvelope(q, s.store.Now())
+	h := sha256.New() // of the content as it will be read back: dots, line ends and all
+	hw := bufio.NewWriter(h)
+	if err = body(hw); err == nil {
+		err = hw.Flush()
 	}
 	if err != nil {
 		return err
@@ -97,18 +199,14 @@ func (s *Server) exportOne(out *bufio.Writer, q *QueueItem) error {
 		return err
 	}
 	s.log.Info("exported", "msg", q.Name, "from", q.From, "rcpts", len(q.Rcpts), "key", key)
-	for _, l := range append(lines, "DATA") {
+	for _, l := range append(lines, data) {
 		out.WriteString(l + "\r\n")
 	}
-	d = smtpDotWriter{w: out}
-	if _, err := io.Copy(&d, body()); err != nil {
-		return err
-	}
-	return d.end()
+	return body(out)
 }
 
-// bundleEnvelope is what stands before DATA.
-func bundleEnvelope(q *QueueItem) []string {
+// bundleEnvelope is what stands before DATA. Nothing that the sender asked for is left out.
+func bundleEnvelope(q *QueueItem, now time.Time) []string {
 	from := "<>"
 	if !q.From.IsZero() {
 		from = q.From.Path()
@@ -117,7 +215,9 @@ func bundleEnvelope(q *QueueItem) []string {
 	for _, p := range []struct {
 		on   bool
 		text string
-	}{{q.Flags&Mail8Bit != 0, " BODY=8BITMIME"}, {q.Flags&MailUTF8 != 0, " SMTPUTF8"}, {q.Ret != "", " RET=" + q.Ret}, {q.EnvID != "", " ENVID=" + q.EnvID}} {
+	}{{q.Flags&MailBinary != 0, " BODY=BINARYMIME"}, {q.Flags&(Mail8Bit|MailBinary) == Mail8Bit, " BODY=8BITMIME"}, {q.Flags&MailUTF8 != 0, " SMTPUTF8"},
+		{q.Ret != "", " RET=" + q.Ret}, {q.EnvID != "", " ENVID=" + q.EnvID}, {q.Flags&MailRequireTLS != 0, " REQUIRETLS"},
+		{!q.Due.IsZero(), fmt.Sprintf(" BY=%d;%s", int64(q.Due.Sub(now)/time.Second), q.ByMode)}} {
 		if p.on {
 			mail += p.text
 		}
@@ -140,7 +240,9 @@ func bundleEnvelope(q *QueueItem) []string {
 type bundleReader struct {
 	s     *Server
 	r     *bufio.Reader
-	sum   hash.Hash
+	sum   *bundleSums
+	key   string    // of [routes], that it was made with
+	made  time.Time // by the clock of whoever made it
 	host  string
 	lines []string // MAIL and RCPT of the message in hand
 	mail  func(m *Mail, key string) error
@@ -151,7 +253,7 @@ func (b *bundleReader) line() (string, error) {
 	if err != nil {
 		return "", errBundleEnd
 	}
-	if !strings.HasPrefix(string(l), bundleSum) {
+	if !bundleProof(string(l)) {
 		b.sum.Write(l)
 	}
 	text, ok := strings.CutSuffix(string(l), "\r\n")
@@ -161,9 +263,14 @@ func (b *bundleReader) line() (string, error) {
 	return text, nil
 }
 
+// bundleProof says whether a line is the last but one.
+func bundleProof(line string) bool {
+	return strings.HasPrefix(line, "NOOP "+bundleSum) || strings.HasPrefix(line, "NOOP "+bundleMAC)
+}
+
 // run reads the whole file.
 func (b *bundleReader) run(r io.Reader) error {
-	b.r, b.sum = bufio.NewReaderSize(r, bundleLine), sha256.New()
+	b.r, b.sum = bufio.NewReaderSize(r, bundleLine), newBundleSums(b.s.bundleKeys(""))
 	var head []byte
 	for {
 		l, err := b.r.ReadSlice('\n')
@@ -201,12 +308,16 @@ func (b *bundleReader) command(line string) (end bool, err error) {
 			return false, fmt.Errorf("%w: too many recipients", errBundle)
 		}
 	case "DATA":
-		return false, b.data()
+		return false, b.content(b.data)
+	case "BDAT":
+		return false, b.content(func(in *smtpIncoming, key io.Writer) error { return b.chunk(in, key, arg) })
 	case "NOOP":
-		if want, ok := strings.CutPrefix(line, bundleSum); ok && want != hex.EncodeToString(b.sum.Sum(nil)) {
-			return false, errBundleSum
-		} else if ok {
-			_, err := b.line() // QUIT
+		if made, ok := strings.CutPrefix(line, bundleMade); ok {
+			b.made, _ = time.Parse(time.RFC3339, made)
+		} else if bundleProof(line) {
+			if b.key, err = b.sum.check(arg); err == nil {
+				_, err = b.line() // QUIT
+			}
 			return true, err
 		}
 	default:
@@ -215,27 +326,18 @@ func (b *bundleReader) command(line string) (end bool, err error) {
 	return false, nil
 }
 
-// data reads a message's content.
-func (b *bundleReader) data() error {
+// content reads a message's content by read, which writes what the key is made of too.
+func (b *bundleReader) content(read func(in *smtpIncoming, key io.Writer) error) error {
 	in := &smtpIncoming{spool: b.s.store.NewSpool(int64(b.s.cfg.Limits.Message))}
 	defer in.spool.Close()
 	content := sha256.New()
-	d := smtpDots{in: in, start: true}
-	for end := smtpNoEnd; end != smtpTrueEnd; {
-		if _, err := b.r.Peek(1); err != nil || end == smtpFalseEnd {
-			return errBundleEnd
-		}
-		p, _ := b.r.Peek(b.r.Buffered())
-		var n int
-		n, end = d.feed(p)
-		b.sum.Write(p[:n])
-		content.Write(p[:n])
-		b.r.Discard(n)
+	if err := read(in, content); err != nil {
+		return err
 	}
-	if in.err != nil || in.bare {
-		return errors.Join(errBundle, in.err)
+	if in.err != nil {
+		return fmt.Errorf("%w: %w", errBundle, in.err)
 	}
-	m, err := bundleMail(b.lines)
+	m, err := b.envelope()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBundle, err)
 	}
@@ -249,27 +351,59 @@ func (b *bundleReader) data() error {
 	return b.mail(m, key)
 }
 
-// bundleMail parses an envelope.
-func bundleMail(lines []string) (*Mail, error) {
-	if len(lines) < 2 {
+// data reads lines up to the dot.
+func (b *bundleReader) data(in *smtpIncoming, key io.Writer) error {
+	d := smtpDots{in: in, start: true}
+	for end := smtpNoEnd; end != smtpTrueEnd; {
+		if _, err := b.r.Peek(1); err != nil || end == smtpFalseEnd {
+			return errBundleEnd
+		}
+		p, _ := b.r.Peek(b.r.Buffered())
+		var n int
+		n, end = d.feed(p)
+		b.sum.Write(p[:n])
+		key.Write(p[:n])
+		b.r.Discard(n)
+	}
+	if in.bare {
+		return fmt.Errorf("%w: a line without CRLF", errBundle)
+	}
+	return nil
+}
+
+// chunk reads so many octets.
+func (b *bundleReader) chunk(in *smtpIncoming, key io.Writer, arg string) error {
+	size, err := strconv.ParseUint(strings.TrimSuffix(arg, " LAST"), 10, 62)
+	if err != nil || !strings.HasSuffix(arg, " LAST") {
+		return fmt.Errorf("%w: BDAT %s", errBundle, smtpClean(arg))
+	}
+	buf := make([]byte, bundleLine)
+	for left := int64(size); left > 0; {
+		n, err := b.r.Read(buf[:min(left, bundleLine)])
+		if n == 0 && err != nil {
+			return errBundleEnd
+		}
+		left -= int64(n)
+		in.write(buf[:n])
+		b.sum.Write(buf[:n])
+		key.Write(buf[:n])
+	}
+	return nil
+}
+
+// envelope parses MAIL and RCPT.
+func (b *bundleReader) envelope() (*Mail, error) {
+	if len(b.lines) < 2 {
 		return nil, errors.New("a message without recipients")
 	}
-	from, params, r := smtpPath(strings.TrimPrefix(lines[0], "MAIL "), "FROM:")
+	from, params, r := smtpPath(strings.TrimPrefix(b.lines[0], "MAIL "), "FROM:")
 	m := &Mail{From: from}
 	for _, p := range params {
-		key, value, _ := strings.Cut(p, "=")
-		switch key {
-		case "BODY":
-			m.Flags |= Mail8Bit
-		case "SMTPUTF8":
-			m.Flags |= MailUTF8
-		case "RET":
-			m.Ret = value
-		case "ENVID":
-			m.EnvID = value
+		if r.code == 0 {
+			r = b.mailParam(m, p)
 		}
 	}
-	for _, l := range lines[1:] {
+	for _, l := range b.lines[1:] {
 		to, params, rr := smtpPath(strings.TrimPrefix(l, "RCPT "), "TO:")
 		rcpt := Rcpt{Addr: to}
 		for _, p := range params {
@@ -288,6 +422,39 @@ func bundleMail(lines []string) (*Mail, error) {
 	return m, nil
 }
 
+// mailParam takes what bundleEnvelope writes; what others write is passed over.
+func (b *bundleReader) mailParam(m *Mail, p string) (r smtpReply) {
+	switch key, value, _ := strings.Cut(p, "="); strings.ToUpper(key) {
+	case "BODY":
+		m.Flags |= Mail8Bit
+		if strings.EqualFold(value, "BINARYMIME") {
+			m.Flags |= MailBinary
+		}
+	case "SMTPUTF8":
+		m.Flags |= MailUTF8
+	case "RET":
+		m.Ret = value
+	case "ENVID":
+		m.EnvID = value
+	case "REQUIRETLS":
+		m.Flags |= MailRequireTLS
+	case "BY":
+		due, mode, ok := smtpBy(value)
+		if !ok {
+			return smtpReply{501, "5.5.4 BY=" + smtpClean(value)}
+		}
+		now := b.s.store.Now()
+		m.Due, m.ByMode = now.Add(due), mode
+		if way := now.Sub(b.made); way > 0 && way < bundleTravel { // or the two clocks have nothing in common
+			m.Due = m.Due.Add(-way)
+		}
+	}
+	return r
+}
+
+// bundleTravel is how long a bundle may have been on its way, as the clocks say it, for that to be believed.
+const bundleTravel = 90 * 24 * time.Hour
+
 // bundleResult is what an import did.
 type bundleResult struct {
 	Taken, Known int    // messages delivered or queued now, and such as had been before
@@ -295,8 +462,13 @@ type bundleResult struct {
 	Confirmed    int    // of a receipt: messages that are off the queue now
 }
 
-// importBundle takes a bundle or a receipt in. It reads it twice: nothing of a damaged file is taken.
+// importBundle takes a bundle or a receipt in. It reads it twice: nothing of a damaged or forged file is taken.
 func (s *Server) importBundle(r io.ReadSeeker) (res bundleResult, err error) {
+	defer func() {
+		if err != nil {
+			s.log.Warn("bundle", "taken", res.Taken, "err", err)
+		}
+	}()
 	head := make([]byte, len(bundleReceipt))
 	if _, err := io.ReadFull(r, head); err != nil {
 		return res, errBundle
@@ -332,16 +504,24 @@ func (s *Server) importBundle(r io.ReadSeeker) (res bundleResult, err error) {
 		return res, err
 	}
 	res.Receipt = bundleReceipt + b.host + "\n" + strings.Join(keys, "\n")
-	res.Receipt += fmt.Sprintf("\nsha256:%x\n", sha256.Sum256([]byte(res.Receipt)))
+	sum := newBundleSums(nil)
+	if b.key != "" {
+		sum = newBundleSums([]string{b.key})
+	}
+	io.WriteString(sum, res.Receipt)
+	res.Receipt += "\n" + sum.proof() + "\n"
 	return res, nil
 }
 
 // importOne takes one message in, unless it has been; recipients that don't exist are reported to the sender from here.
 func (s *Server) importOne(m *Mail, key string) (known bool, err error) {
 	rep := &Report{Action: ActionFailed, To: m.From, EnvID: envID(m.EnvID), Arrived: s.store.Now(), UTF8: m.Flags&MailUTF8 != 0, Eight: m.Flags&Mail8Bit != 0}
-	good := m.To[:0]
+	good, late := m.To[:0], m.ByMode == "R" && !m.Due.After(s.store.Now())
 	for _, r := range m.To {
-		if r.route, err = s.route(r.Addr); err == nil {
+		if r.route, err = s.route(r.Addr); err == nil && late {
+			err = errLate
+		}
+		if err == nil {
 			good = append(good, r)
 			continue
 		}
@@ -388,10 +568,17 @@ func (s *Server) importReceipt(r io.Reader) (res bundleResult, err error) {
 	if err != nil {
 		return res, err
 	}
-	text, sum, ok := strings.Cut(strings.TrimRight(strings.ReplaceAll(string(b), "\r", ""), "\n"), "\nsha256:")
-	if want := sha256.Sum256([]byte(text)); !ok || sum != hex.EncodeToString(want[:]) {
+	text := strings.TrimRight(strings.ReplaceAll(string(b), "\r", ""), "\n")
+	end := strings.LastIndexByte(text, '\n')
+	if end < 0 {
 		return res, errBundleSum
 	}
+	sum := newBundleSums(s.bundleKeys(""))
+	io.WriteString(sum, text[:end])
+	if _, err := sum.check(text[end+1:]); err != nil {
+		return res, err
+	}
+	text = text[:end]
 	res.Confirmed, err = s.bundleSent(strings.Split(text, "\n")[1:])
 	return res, err
 }

@@ -158,14 +158,22 @@ func (c *smtpConn) mailParam(m *Mail, p string, size *int64) smtpReply {
 // deliverBy takes the parameter of DELIVERBY (RFC 2852): so many seconds, and R to return the message then or N to tell
 // the sender; T asks for a trace, which delivery reports give anyhow.
 func (c *smtpConn) deliverBy(m *Mail, value string) smtpReply {
+	due, mode, ok := smtpBy(value)
+	if !ok || mode == "R" && due <= 0 {
+		return smtpReply{501, "5.5.4 Write it as BY=seconds;R or BY=seconds;N"}
+	}
+	m.Due, m.ByMode = c.srv.store.Now().Add(due), mode
+	return smtpReply{}
+}
+
+// smtpBy parses the value of BY.
+//
+//	by-value = [ "+" / "-" ] 1*9DIGIT ";" ( "N" / "R" ) [ "T" ]
+func smtpBy(value string) (due time.Duration, mode string, ok bool) {
 	secs, mode, _ := strings.Cut(value, ";")
 	mode = strings.TrimSuffix(strings.ToUpper(mode), "T")
 	n, err := strconv.ParseInt(secs, 10, 32)
-	if err != nil || mode != "R" && mode != "N" || mode == "R" && n <= 0 {
-		return smtpReply{501, "5.5.4 Write it as BY=seconds;R or BY=seconds;N"}
-	}
-	m.Due, m.ByMode = c.srv.store.Now().Add(time.Duration(n)*time.Second), mode
-	return smtpReply{}
+	return time.Duration(n) * time.Second, mode, err == nil && (mode == "R" || mode == "N")
 }
 
 // smtpMaxHold is how long a submitted message may ask to be held back.

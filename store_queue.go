@@ -526,10 +526,12 @@ func (tx *Tx) DeviceUse(name string) (n int64, last time.Time, err error) {
 }
 
 // BundleNext returns the first message after the item with the given ID that can go into a bundle for a domain, with its
-// recipients there: those not on hold, and those that are in a bundle already and have no receipt. ErrNotFound at the end.
-func (tx *Tx) BundleNext(domain string, after int64) (q QueueItem, err error) {
+// recipients there: those not on hold, and those that are in a bundle already and have no receipt. What must not go before
+// a time (RFC 4865) is left out. ErrNotFound at the end.
+func (tx *Tx) BundleNext(domain string, now time.Time, after int64) (q QueueItem, err error) {
 	var id int64
-	err = tx.one(`SELECT item FROM recipients WHERE domain=? AND (hold=0 OR bundle<>'') AND item>? ORDER BY item LIMIT 1`, []any{domain, after}, &id)
+	err = tx.one(`SELECT r.item FROM recipients r JOIN queue q ON q.id=r.item WHERE r.domain=? AND (r.hold=0 OR r.bundle<>'') AND r.item>? AND q.since<=?
+		ORDER BY r.item LIMIT 1`, []any{domain, after, now.Unix()}, &id)
 	if err != nil {
 		return q, err
 	}
