@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +29,7 @@ type peer struct {
 	open  int      // of them, such as are there now
 	lines []string // all commands, "<data>" for content
 	mails []string // content as it came, dots and all
+	drop  bool     // … but only its Message-ID
 }
 
 func newPeer(t *testing.T, answer func(string) string) *peer {
@@ -106,9 +109,7 @@ func (p *peer) serve(c net.Conn) {
 			if err != nil {
 				return
 			}
-			p.mu.Lock()
-			p.mails = append(p.mails, body)
-			p.mu.Unlock()
+			p.take(body)
 			last = reply("<data>", "250 2.0.0 taken")
 		case "BDAT":
 			n := 0
@@ -117,9 +118,7 @@ func (p *peer) serve(c net.Conn) {
 			if _, err := io.ReadFull(r, body); err != nil {
 				return
 			}
-			p.mu.Lock()
-			p.mails = append(p.mails, string(body))
-			p.mu.Unlock()
+			p.take(string(body))
 			last = reply("<data>", "250 2.0.0 taken")
 		case "QUIT":
 			reply(line, "221 bye")
@@ -128,6 +127,15 @@ func (p *peer) serve(c net.Conn) {
 			last = reply(line, "250 2.0.0 OK")
 		}
 	}
+}
+
+func (p *peer) take(body string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.drop {
+		p.lines, body = p.lines[:0], strings.Clone(ParseHeader([]byte(body)).Get("Message-ID"))
+	}
+	p.mails = append(p.mails, body)
 }
 
 func readUntilDot(r *bufio.Reader) (string, error) {
@@ -369,6 +377,70 @@ func TestQueueOfflineDestination(t *testing.T) {
 	qt.wantQueue(0)
 	if p.count("MAIL") != 121 || p.connections() > 2 {
 		t.Errorf("%d connections, %d MAIL", p.connections(), p.count("MAIL"))
+	}
+}
+
+var queueMessages = flag.Int("queued", 2000, "messages that TestQueueManyMessages has wait")
+
+// TestQueueManyMessages has a great many messages wait for a host that is down, then up: one connection for each try, a few
+// to carry them all, each once, and no more memory for many than for few. `go test -run ManyMessages -queued 10000 .`
+func TestQueueManyMessages(t *testing.T) {
+	if testing.Short() {
+		*queueMessages = 600
+	}
+	down := true
+	p := newPeer(t, func(l string) string {
+		if l == "<connect>" && down {
+			return "421 not yet"
+		}
+		return ""
+	})
+	p.drop = true
+	qt := newQueueTest(t, p)
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	fillQueue(t, qt.testServer, *queueMessages)
+	before := heap()
+	for range 5 {
+		qt.step()
+		qt.forward(time.Hour)
+	}
+	if p.connections() != 5 {
+		t.Errorf("%d connections in 5 tries", p.connections())
+	}
+	p.mu.Lock()
+	down, p.conns = false, 0
+	p.mu.Unlock()
+	most, start := int64(0), time.Now()
+	qt.q.pass()
+	done := make(chan bool)
+	go func() { qt.q.wg.Wait(); close(done) }()
+	for busy := true; busy; {
+		select {
+		case <-done:
+			busy = false
+		case <-time.After(100 * time.Millisecond):
+		}
+		most = max(most, heap()-before)
+	}
+	t.Logf("%d messages in %v, %d connections, at most %d KB more on the heap", *queueMessages, time.Since(start).Round(time.Millisecond), p.connections(), most>>10)
+	qt.wantQueue(0)
+	ids := map[string]bool{}
+	for _, id := range p.received() {
+		ids[id] = true
+	}
+	if len(ids) != *queueMessages || len(p.received()) != len(ids) {
+		t.Errorf("%d messages came, %d different ones", len(p.received()), len(ids))
+	}
+	if p.connections() > queueConns {
+		t.Errorf("%d connections", p.connections())
+	}
+	if ours := int64(len(ids)) * 100; most-ours > 8<<20 { // the peer keeps the names
+		t.Errorf("%d octets more on the heap", most)
 	}
 }
 
