@@ -141,10 +141,28 @@ func (s *Server) newWeb() *webApp {
 	}
 	a.mux.HandleFunc("GET /static/{file}", a.serveStatic)
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if allow := a.allowed(r); allow != "" {
+			w.Header().Set("Allow", allow)
+			http.Error(w, "This address takes "+allow+" only.", http.StatusMethodNotAllowed)
+			return
+		}
 		a.answer(w, r, webRoute{access: webPublic, handle: func(q *webReq) error { return ErrNotFound }})
 	})
 	s.wg.Go(a.sender)
 	return a
+}
+
+// allowed says which methods an address takes, "" if there is nothing at it.
+func (a *webApp) allowed(r *http.Request) string {
+	var all []string
+	for _, m := range []string{http.MethodGet, http.MethodPost} {
+		ask := *r
+		ask.Method = m
+		if _, pattern := a.mux.Handler(&ask); pattern != "/" {
+			all = append(all, m)
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // serveHTTP serves the site on a listener until the server stops. secure is for TLS from the first octet on.
@@ -298,10 +316,13 @@ func (a *webApp) answer(w http.ResponseWriter, r *http.Request, rt webRoute) {
 }
 
 // checkForm reads a form and compares its token. Forms with files are read by their handlers, which find the token in
-// front of the files.
+// front of the files; other handlers never see such a form.
 func (q *webReq) checkForm() error {
-	if strings.HasPrefix(q.r.Header.Get("Content-Type"), "multipart/form-data") {
-		return nil
+	if strings.HasPrefix(q.r.Header.Get("Content-Type"), "multipart/") {
+		if p := q.r.URL.Path; p == "/compose" || p == "/settings/import" || p == "/contacts/import" {
+			return nil
+		}
+		return q.checkToken("")
 	}
 	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, webMaxForm)
 	err := q.r.ParseForm()

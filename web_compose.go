@@ -9,6 +9,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"slices"
 	"strconv"
@@ -449,14 +450,23 @@ func (q *webReq) readForm() (*webForm, error) {
 		if err == nil {
 			err = q.readField(f, p, limit)
 		}
-		var big *http.MaxBytesError
-		switch {
-		case errors.As(err, &big):
-			return f, ErrTooBig
-		case err != nil:
-			return f, err
+		if err != nil {
+			return f, webFormError(err)
 		}
 	}
+}
+
+// webFormError is what to say of a form that could not be read to its end.
+func webFormError(err error) error {
+	var big *http.MaxBytesError
+	var bad textproto.ProtocolError
+	switch {
+	case errors.As(err, &big):
+		return ErrTooBig
+	case errors.As(err, &bad):
+		return webFault(http.StatusBadRequest, "This form can't be read.")
+	}
+	return err
 }
 
 func (q *webReq) readField(f *webForm, p *multipart.Part, limit int64) error {
@@ -663,8 +673,8 @@ func (w *webLetter) fill(f *webForm) {
 	if s := f.Get("source"); s != "" {
 		w.Source, w.Kind = s, f.Get("kind")
 	}
-	if s := f.Get("inreplyto"); s != "" {
-		w.InReplyTo, w.References = s, f.Values["references"]
+	if ids := MessageIDs(webClean(f.Get("inreplyto"))); len(ids) > 0 {
+		w.InReplyTo, w.References = ids[0], MessageIDs(webClean(strings.Join(f.Values["references"], " ")))
 	}
 }
 

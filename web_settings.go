@@ -450,11 +450,11 @@ func (q *webReq) postImport() error {
 			break
 		}
 		if err != nil {
-			return err
+			return webFormError(err)
 		}
 		if p.FileName() == "" {
 			if err := q.readField(&f, p, 0); err != nil {
-				return err
+				return webFormError(err)
 			}
 			continue
 		}
@@ -471,6 +471,9 @@ func (q *webReq) postImport() error {
 		if err := q.importFile(im, webUploadName(p.FileName()), webPatient{q, p}); err != nil {
 			return err
 		}
+	}
+	if err := q.checkToken(f.Get("csrf")); err != nil {
+		return err
 	}
 	if im.box.ID == 0 {
 		return webFault(http.StatusBadRequest, "Choose a file to import.")
@@ -691,7 +694,7 @@ func (q *webReq) postCards() error {
 			}
 		}
 		if err != nil {
-			return err
+			return webFormError(err)
 		}
 	}
 	if err := q.checkToken(f.Get("csrf")); err != nil {
