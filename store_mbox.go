@@ -63,7 +63,10 @@ type mboxReader struct {
 
 // read imports an mbox file, or one message with the date and flags it is said to have.
 func (im *importer) read(r *bufio.Reader, date time.Time, flags Flags) error {
-	if start, _ := r.Peek(5); string(start) == "From " {
+	switch start, err := r.Peek(5); {
+	case len(start) == 0 && err == io.EOF: // an empty folder, as mbox has it
+		return nil
+	case string(start) == "From ":
 		return im.mbox(r)
 	}
 	item := importItem{spool: im.st.NewSpool(im.limit), date: date, flags: flags}

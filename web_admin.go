@@ -433,6 +433,9 @@ func (q *webReq) postAliases() error {
 		if err != nil {
 			return again("%s is no mail address.", x.Local)
 		}
+		if _, err := q.s.route(a); err != nil {
+			return again("%s: %s", webCut(a.String(), 100), q.lang.T(webReason(err)))
+		}
 		targets = append(targets, a.Key())
 	}
 	err := q.s.store.Write(func(tx *Tx) error { return tx.AddAlias(key, targets...) })

@@ -67,6 +67,12 @@ func webPeople(list []Address) []webPerson {
 			continue
 		}
 		addr := Address{Local: a.Local, Domain: a.Domain}.String()
+		switch {
+		case a.Domain == missingDomain && a.Local == missingLocal:
+			addr = ""
+		case a.Domain == missingDomain:
+			addr = a.Local
+		}
 		all = append(all, webPerson{webClean(a.DisplayName()), webClean(strings.Trim(addr, "<>"))})
 		if len(all) == webMaxPeople {
 			break

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,10 +26,12 @@ const (
 func (a *webApp) addresses(field string) (list []Address, bad string) {
 	field = strings.NewReplacer("，", ",", "；", ",", ";", ",", "、", ",").Replace(field)
 	for _, x := range ParseAddressList(field) {
-		if x.Local == "" {
+		switch {
+		case x.Domain == "": // the mark of a group
 			continue
-		}
-		if x.Domain == "" {
+		case x.Local == missingLocal && !strings.Contains(field, missingLocal):
+			return nil, webCut(cmp.Or(x.Name, "@"+x.Domain), 100)
+		case x.Domain == missingDomain:
 			x.Domain = a.s.cfg.Domains[0]
 		}
 		if _, err := x.Addr(); err != nil {
@@ -36,7 +39,7 @@ func (a *webApp) addresses(field string) (list []Address, bad string) {
 		}
 		list = append(list, x)
 	}
-	if len(list) == 0 && strings.TrimSpace(strings.Trim(field, ",")) != "" {
+	if len(list) == 0 && strings.Trim(field, ", ") != "" {
 		return nil, webCut(strings.TrimSpace(field), 100)
 	}
 	return list, ""
