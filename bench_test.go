@@ -87,7 +87,7 @@ func BenchmarkBare(b *testing.B) {
 
 func bareInsert(tx *Tx, inbox Mailbox, head, body string, tree []byte) error {
 	var blob, uid, mod int64
-	err := tx.one(`INSERT INTO blobs(refs,size,headlen,head,tree) VALUES(1,?,?,?,?) RETURNING id`, []any{len(head) + len(body), len(head), []byte(head), tree}, &blob)
+	err := tx.one(`INSERT INTO blobs(size,headlen,head,tree) VALUES(?,?,?,?) RETURNING id`, []any{len(head) + len(body), len(head), []byte(head), tree}, &blob)
 	if err != nil {
 		return err
 	}

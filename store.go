@@ -597,7 +597,7 @@ func (tx *Tx) finish() error {
 		return err
 	}
 	for id := range tx.fresh {
-		if _, err := tx.exec(`UPDATE blobs SET refs=0 WHERE id=?`, id); err != nil {
+		if _, err := tx.exec(`INSERT OR REPLACE INTO refs(blob,n) VALUES(?,0)`, id); err != nil {
 			return err
 		}
 	}

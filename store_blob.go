@@ -187,7 +187,7 @@ func (tx *Tx) AddBlob(sp *Spool) (Blob, error) {
 	if b.Size >= chunkSize<<chunkBits {
 		return Blob{}, ErrTooBig
 	}
-	err = tx.one(`INSERT INTO blobs(id,refs,size,headlen,head,tree) VALUES((SELECT coalesce(max(id),0)+1 FROM blobs),1,?,?,?,?) RETURNING id`,
+	err = tx.one(`INSERT INTO blobs(id,size,headlen,head,tree) VALUES((SELECT coalesce(max(id),0)+1 FROM blobs),?,?,?,?) RETURNING id`,
 		[]any{b.Size, sp.Tree().HeaderLen, head, sp.Tree().Marshal()}, &b.ID)
 	if err != nil {
 		return Blob{}, fmt.Errorf("add content: %w", err)
@@ -214,16 +214,22 @@ func (tx *Tx) refer(id BlobID) error {
 		delete(tx.fresh, id)
 		return nil
 	}
-	n, err := tx.exec(`UPDATE blobs SET refs=refs+1 WHERE id=?`, id)
-	if err == nil && n == 0 {
-		err = fmt.Errorf("content %d: %w", id, ErrNotFound)
+	var here int
+	if err := tx.one(`SELECT 1 FROM blobs WHERE id=?`, []any{id}, &here); err != nil {
+		return fmt.Errorf("content %d: %w", id, err)
 	}
+	return tx.share(id)
+}
+
+// share takes one more reference to content that a row of this transaction has, so that it must be there.
+func (tx *Tx) share(id BlobID) error {
+	_, err := tx.exec(`INSERT INTO refs(blob,n) VALUES(?,2) ON CONFLICT(blob) DO UPDATE SET n=n+1`, id)
 	return err
 }
 
 // release gives a reference up; the collector clears away what has none left.
 func (tx *Tx) release(id BlobID) error {
-	_, err := tx.exec(`UPDATE blobs SET refs=refs-1 WHERE id=?`, id)
+	_, err := tx.exec(`INSERT INTO refs(blob,n) VALUES(?,0) ON CONFLICT(blob) DO UPDATE SET n=n-1`, id)
 	return err
 }
 
@@ -503,7 +509,8 @@ func (tx *Tx) clearMailboxes(act bool) (n int, err error) {
 // clearBlobs removes content without references. The newest row always stays, so that IDs are never reused.
 func (tx *Tx) clearBlobs(act bool) (n int, err error) {
 	var ids, sizes []int64
-	err = tx.each(`SELECT id,size FROM blobs WHERE refs=0 AND id<(SELECT max(id) FROM blobs) LIMIT ?`, []any{collectStep}, func(scan func(...any) error) error {
+	err = tx.each(`SELECT b.id,b.size FROM refs r JOIN blobs b ON b.id=r.blob
+		WHERE r.n=0 AND r.blob<(SELECT max(id) FROM blobs) LIMIT ?`, []any{collectStep}, func(scan func(...any) error) error {
 		var id, size int64
 		err := scan(&id, &size)
 		ids, sizes = append(ids, id), append(sizes, size)
@@ -520,8 +527,10 @@ func (tx *Tx) clearBlobs(act bool) (n int, err error) {
 		if _, err := tx.exec(`DELETE FROM chunks WHERE id BETWEEN ? AND ?`, id<<chunkBits, id<<chunkBits|(1<<chunkBits-1)); err != nil {
 			return n, err
 		}
-		if _, err := tx.exec(`DELETE FROM blobs WHERE id=?`, id); err != nil {
-			return n, err
+		for _, q := range []string{`DELETE FROM blobs WHERE id=?`, `DELETE FROM refs WHERE blob=?`} {
+			if _, err := tx.exec(q, id); err != nil {
+				return n, err
+			}
 		}
 		if err := tx.unindex(BlobID(id)); err != nil {
 			return n, err

@@ -326,7 +326,7 @@ func (s *Store) indexBlocks(upto BlobID) (blocks []block, err error) {
 func (tx *Tx) contentsAfter(upto BlobID) (all []*Content, err error) {
 	size := 0
 	err = tx.each(`SELECT b.id,b.size,b.headlen,b.head,b.tree,c.data FROM blobs b LEFT JOIN chunks c ON c.id=b.id<<14
-		WHERE b.id>? AND b.refs>0 ORDER BY b.id LIMIT ?`, []any{upto, listRows}, func(scan func(...any) error) error {
+		WHERE b.id>? AND NOT EXISTS(SELECT 1 FROM refs r WHERE r.blob=b.id AND r.n=0) ORDER BY b.id LIMIT ?`, []any{upto, listRows}, func(scan func(...any) error) error {
 		c := &Content{s: tx.s, at: -1}
 		if err := scan(&c.ID, &c.Size, &c.HeadLen, &c.Head, &c.tree, &c.chunk); err != nil {
 			return err
@@ -407,8 +407,8 @@ func (tx *Tx) packIndex(act bool) (n int, err error) {
 func (tx *Tx) packBlock(w *indexWriter, b *block) error {
 	r := indexReader{keys: b.keys}
 	for r.next() && r.headEnd <= len(b.heads) && r.bodyEnd <= len(b.text) {
-		var refs int64
-		err := tx.one(`SELECT refs FROM blobs WHERE id=?`, []any{r.blob}, &refs)
+		var here int
+		err := tx.one(`SELECT 1 FROM blobs WHERE id=?`, []any{r.blob}, &here)
 		if err == nil {
 			e := r.indexEntry
 			e.keys = bytes.Clone(e.keys)

@@ -93,11 +93,14 @@ func (tx *Tx) Append(m Mailbox, b Blob, f Flags, internal time.Time) (Message, e
 	if err := tx.room(m.Owner, b.Size, 1); err != nil {
 		return Message{}, err
 	}
+	if err := tx.refer(b.ID); err != nil {
+		return Message{}, err
+	}
 	row := Message{Flags: f, Blob: b.ID, Size: b.Size, Internal: internal, Saved: tx.s.Now(), Thread: b.Thread, Form: b.Form}
 	return row, tx.insert(m, &row)
 }
 
-// insert gives row a UID and a modseq in m, takes a reference to its content and counts it.
+// insert gives row a UID and a modseq in m and counts it. The reference to its content is taken already.
 func (tx *Tx) insert(m Mailbox, row *Message) error {
 	var err error
 	if row.ModSeq, err = tx.bump(m.Owner); err != nil {
@@ -115,9 +118,6 @@ func (tx *Tx) insert(m Mailbox, row *Message) error {
 	}
 	if row.UID == 0 {
 		return fmt.Errorf("mailbox %d has no more UIDs: %w", m.ID, ErrQuota)
-	}
-	if err := tx.refer(row.Blob); err != nil {
-		return err
 	}
 	_, err = tx.exec(`INSERT INTO messages(mailbox,uid,modseq,flags,keywords,blob,size,internal,saved,thread,form) VALUES(?,?,?,?,?,?,?,?,?,?,?)`,
 		m.ID, row.UID, row.ModSeq, row.Flags.Bits, nullWords(row.Flags.Words), row.Blob, row.Size, row.Internal.Unix(), row.Saved.Unix(), row.Thread, row.Form)
@@ -438,6 +438,9 @@ func (tx *Tx) copyRows(rows []Message, to Mailbox) (src, dst []UID, err error) {
 	for _, r := range rows {
 		c := r
 		c.Saved = tx.s.Now()
+		if err := tx.share(c.Blob); err != nil {
+			return nil, nil, err
+		}
 		if err := tx.insert(to, &c); err != nil {
 			return nil, nil, err
 		}

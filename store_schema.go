@@ -22,6 +22,8 @@ var migrations = []string{schema1}
 //	               blob=0 one whose content is no longer needed
 //	blobs, chunks  content, stored once: the header block (its first 64 KiB) and the MIME tree in blobs, the rest in
 //	               chunks of 64 KiB with id = blob<<14 | n
+//	refs           how many refer to content; without a row here it is one. It is apart from blobs so that COPY and MOVE do
+//	               not rewrite pages full of headers
 //	search         blocks of text and sort keys, see indexSchema; all of it can be made again from the mail
 const schema1 = `
 CREATE TABLE IF NOT EXISTS settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -62,9 +64,10 @@ CREATE INDEX messages_modseq ON messages(mailbox,modseq);
 CREATE INDEX messages_gone ON messages(mailbox,modseq,blob) WHERE gone=1;
 
 CREATE TABLE blobs(
-  id INTEGER PRIMARY KEY, refs INTEGER NOT NULL, size INTEGER NOT NULL, headlen INTEGER NOT NULL,
+  id INTEGER PRIMARY KEY, size INTEGER NOT NULL, headlen INTEGER NOT NULL,
   codec INTEGER NOT NULL DEFAULT 0, head BLOB NOT NULL, tree BLOB NOT NULL);
-CREATE INDEX blobs_free ON blobs(id) WHERE refs=0;
+CREATE TABLE refs(blob INTEGER PRIMARY KEY, n INTEGER NOT NULL);
+CREATE INDEX refs_none ON refs(blob) WHERE n=0;
 CREATE TABLE chunks(id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 ` + indexSchema + queueSchema + webSchema + rulesSchema
 

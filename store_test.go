@@ -209,9 +209,10 @@ func checkStore(tb testing.TB, st *Store) {
 			WHERE m.owner IS NOT NULL AND (m.n_exists<>coalesce(x.n,0) OR m.n_unseen<>coalesce(x.unseen,0) OR m.n_deleted<>coalesce(x.deleted,0)
 			OR m.bytes<>coalesce(x.bytes,0) OR m.uidnext<=coalesce(x.top,0) OR m.highestmodseq<coalesce(x.mod,0))`,
 		"modseq above the owner's": `SELECT m.id FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.highestmodseq>u.modseq`,
-		"content without chunks":   `SELECT id FROM blobs b WHERE refs>0 AND size>length(head)+(SELECT coalesce(sum(length(data)),0) FROM chunks WHERE id BETWEEN b.id<<14 AND b.id<<14|16383)`,
+		"content without chunks":   `SELECT id FROM blobs b WHERE NOT EXISTS(SELECT 1 FROM refs WHERE blob=b.id AND n=0) AND size>length(head)+(SELECT coalesce(sum(length(data)),0) FROM chunks WHERE id BETWEEN b.id<<14 AND b.id<<14|16383)`,
 		"lost content":             `SELECT uid FROM messages WHERE blob<>0 AND blob NOT IN (SELECT id FROM blobs)`,
 		"chunks without content":   `SELECT id FROM chunks WHERE id>>14 NOT IN (SELECT id FROM blobs)`,
+		"counts without content":   `SELECT blob FROM refs WHERE blob NOT IN (SELECT id FROM blobs)`,
 	}
 	mustRead(tb, st, func(tx *Tx) error {
 		for what, q := range queries {
@@ -229,7 +230,7 @@ func checkStore(tb testing.TB, st *Store) {
 }
 
 // blobRefFaults finds content whose count of references is not what refers to it.
-const blobRefFaults = `SELECT id FROM blobs b WHERE refs<>(SELECT count(*) FROM messages WHERE blob=b.id)`
+const blobRefFaults = `SELECT id FROM blobs b WHERE coalesce((SELECT n FROM refs WHERE blob=b.id),1)<>(SELECT count(*) FROM messages WHERE blob=b.id)`
 
 // Append, flags, copy, move and expunge keep the counts, and Changes tells each change once.
 func TestMessages(t *testing.T) {
