@@ -282,13 +282,7 @@ func (c *imapConn) renameInbox(to string) error {
 	if err != nil {
 		return err
 	}
-	for step := range slices.Chunk(uids, imapWriteStep) {
-		err := c.srv.store.Write(func(tx *Tx) error { _, _, err := tx.Move(inbox, step, dst); return err })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.srv.store.InSteps(uids, func(tx *Tx, step []UID) error { _, _, err := tx.Move(inbox, step, dst); return err }, nil)
 }
 
 // cmdSubscribe is SUBSCRIBE (RFC 9051 §6.3.7). The mailbox need not exist.

@@ -1,15 +1,7 @@
 // STORE, EXPUNGE, COPY, MOVE: what changes messages of the selected mailbox.
 package main
 
-import (
-	"errors"
-	"fmt"
-	"slices"
-)
-
-// imapWriteStep is how many messages one transaction changes, so that nobody else has to wait long. Between the steps of a
-// large command the client hears what is done so far.
-const imapWriteStep = 250
+import "fmt"
 
 // mayWrite refuses changes in a mailbox that was opened with EXAMINE.
 func (c *imapConn) mayWrite() error {
@@ -81,13 +73,12 @@ func (c *imapConn) mayStore(change *FlagChange) error {
 // store changes flags in steps. After each, sync shows what it did.
 func (c *imapConn) store(uids []UID, change FlagChange, silent bool) error {
 	var modified []UID
-	for step := range slices.Chunk(uids, imapWriteStep) {
+	var res FlagResult
+	err := c.srv.store.InSteps(uids, func(tx *Tx, step []UID) (err error) {
 		change.Known = c.seen
-		var res FlagResult
-		err := c.srv.store.Write(func(tx *Tx) (err error) { res, err = tx.SetFlags(c.mbox, step, change); return err })
-		if err != nil {
-			return err
-		}
+		res, err = tx.SetFlags(c.mbox, step, change)
+		return err
+	}, func(step []UID) error {
 		if silent {
 			c.silent, c.stale = res.ModSeq, res.Stale
 		} else {
@@ -96,15 +87,13 @@ func (c *imapConn) store(uids []UID, change FlagChange, silent bool) error {
 		if c.notify.frozen() || c.notify.quiet() && !silent {
 			c.echo = step
 		}
-		if err := c.sync(false); err != nil {
-			return err
-		}
 		modified = append(modified, res.Modified...)
-	}
-	if len(modified) > 0 {
+		return c.sync(false)
+	})
+	if err == nil && len(modified) > 0 {
 		c.code, c.text = "MODIFIED "+c.modifiedSet(modified), "Some messages had changed"
 	}
-	return nil
+	return err
 }
 
 // modifiedSet names messages as the command did: by UID, or by sequence number.
@@ -162,22 +151,20 @@ func (c *imapConn) expunge(m Mailbox, uids []UID, tell bool) error {
 			return err
 		}
 	}
-	for step := range slices.Chunk(uids, imapWriteStep) {
-		var gone []UID
-		err := c.srv.store.Write(func(tx *Tx) (err error) { gone, err = tx.Expunge(m, step, false); return err })
-		if err == nil && tell {
-			c.removed = gone
-			err = c.sync(true)
+	var gone []UID
+	return c.srv.store.InSteps(uids, func(tx *Tx, step []UID) (err error) {
+		gone, err = tx.Expunge(m, step, false)
+		return err
+	}, func([]UID) error {
+		if !tell {
+			return nil
 		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		c.removed = gone
+		return c.sync(true)
+	})
 }
 
-// cmdCopy is COPY and UID COPY (RFC 9051 §6.4.7). All is copied or nothing: when a later step fails, what the steps before
-// it copied goes again.
+// cmdCopy is COPY and UID COPY (RFC 9051 §6.4.7). All is copied or nothing, also when the power fails in between.
 //
 //	copy = "COPY" SP sequence-set SP mailbox
 func (c *imapConn) cmdCopy(p *imapParser) error {
@@ -188,28 +175,16 @@ func (c *imapConn) cmdCopy(p *imapParser) error {
 	if err != nil {
 		return err
 	}
-	src, dst, err := c.transfer(uids, to, (*Tx).Copy)
-	if err != nil {
-		return errors.Join(err, c.takeBack(to, dst))
-	}
-	if len(src) > 0 {
+	src, dst, err := c.srv.store.CopyAll(c.mbox, uids, to, func(tx *Tx, dst []UID) error { return c.dropFlags(tx, to, dst) })
+	if err == nil && len(src) > 0 {
 		c.code = fmt.Sprintf("COPYUID %d %s %s", to.UIDValidity, imapSet(src), imapSet(dst))
 	}
-	return nil
+	return err
 }
 
-// takeBack removes what was copied by a command that failed.
-func (c *imapConn) takeBack(m Mailbox, uids []UID) error {
-	for step := range slices.Chunk(uids, imapWriteStep) {
-		if err := c.srv.store.Write(func(tx *Tx) error { _, err := tx.Expunge(m, step, true); return err }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// cmdMove is MOVE and UID MOVE (RFC 9051 §6.4.8, RFC 6851). COPYUID comes before the expunges, so that a client can match
-// them.
+// cmdMove is MOVE and UID MOVE (RFC 9051 §6.4.8, RFC 6851). Each message is in one of the two mailboxes at any moment and
+// never in both; a command that fails has moved some and left the others (RFC 6851 §3.3). COPYUID comes before the
+// expunges, so that a client can match them.
 //
 //	move = "MOVE" SP sequence-set SP mailbox
 func (c *imapConn) cmdMove(p *imapParser) error {
@@ -221,21 +196,21 @@ func (c *imapConn) cmdMove(p *imapParser) error {
 		return err
 	}
 	before := c.highest
-	for step := range slices.Chunk(c.limit(uids), imapWriteStep) {
-		src, dst, err := c.transfer(step, to, (*Tx).Move)
-		if err != nil {
+	var src, dst []UID
+	err = c.srv.store.InSteps(c.limit(uids), func(tx *Tx, step []UID) (err error) {
+		if src, dst, err = tx.Move(c.mbox, step, to); err != nil {
 			return err
 		}
+		return c.dropFlags(tx, to, dst)
+	}, func([]UID) error {
 		if len(src) > 0 {
 			c.putf("* OK [COPYUID %d %s %s] Moved\r\n", to.UIDValidity, imapSet(src), imapSet(dst))
 		}
 		c.removed = src
-		if err := c.sync(true); err != nil {
-			return err
-		}
-	}
+		return c.sync(true)
+	})
 	c.codeModSeq(before)
-	return nil
+	return err
 }
 
 // codeModSeq puts the new HIGHESTMODSEQ into the tagged OK of what expunged something (RFC 7162 §3.2.7, RFC 6851 §4.5).
@@ -255,22 +230,4 @@ func (c *imapConn) copyArguments(p *imapParser) (uids []UID, to Mailbox, err err
 	}
 	to, err = c.findToAdd(name)
 	return uids, to, err
-}
-
-// transfer copies or moves messages in steps. The answers pair up.
-func (c *imapConn) transfer(uids []UID, to Mailbox, how func(tx *Tx, from Mailbox, uids []UID, to Mailbox) ([]UID, []UID, error)) (src, dst []UID, err error) {
-	for step := range slices.Chunk(uids, imapWriteStep) {
-		var s, d []UID
-		err := c.srv.store.Write(func(tx *Tx) (err error) {
-			if s, d, err = how(tx, c.mbox, step, to); err != nil {
-				return err
-			}
-			return c.dropFlags(tx, to, d)
-		})
-		if err != nil {
-			return src, dst, err
-		}
-		src, dst = append(src, s...), append(dst, d...)
-	}
-	return src, dst, nil
 }

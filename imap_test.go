@@ -283,9 +283,9 @@ func TestImapUserGone(t *testing.T) {
 // TestImapMany changes more messages than one step of sync or of a transaction holds. A session must hear of each change
 // once, and of nothing else.
 func TestImapMany(t *testing.T) {
-	many := imapSyncStep + 2*imapWriteStep + 7
+	many := imapSyncStep + 2*stepMost + 7
 	if testing.Short() {
-		many = 2*imapWriteStep + 7
+		many = 2*stepMost + 7
 	}
 	s := startServer(t)
 	idle, c := newModelClient(t, s, ""), newModelClient(t, s, "QRESYNC")
@@ -322,7 +322,7 @@ func fillMailbox(t testing.TB, s *testServer, n int) {
 	defer sp.Close()
 	sp.Write([]byte("Subject: x\r\n\r\nx\r\n"))
 	var blob Blob
-	for i := 0; i < n; i += imapWriteStep {
+	for i := 0; i < n; i += stepMost {
 		err := s.store.Write(func(tx *Tx) error {
 			u, err := tx.UserByName("ann@home.arpa")
 			if err != nil {
@@ -337,7 +337,7 @@ func fillMailbox(t testing.TB, s *testServer, n int) {
 					return err
 				}
 			}
-			for range min(imapWriteStep, n-i) {
+			for range min(stepMost, n-i) {
 				if _, err := tx.Append(m, blob, Flags{}, s.store.Now()); err != nil {
 					return err
 				}

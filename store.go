@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"modernc.org/sqlite"
@@ -35,9 +34,10 @@ var (
 )
 
 const (
-	walBytes      = 5 << 20              // zeros written into a new WAL, so that no commit has to grow it
+	walBytes      = 8 << 20              // zeros written into a new WAL, so that no commit has to grow it
 	batchMessages = 256                  // closures that share a commit, at most
 	batchBytes    = 4 << 20              // content that shares a commit, about (see Tx.wrote)
+	batchTime     = stepTime             // work that shares a commit, about
 	patience      = time.Millisecond     // how long a commit waits for deliveries that are known to be coming, at least
 	maxPatience   = 5 * time.Millisecond // and at most; between them, half of what the last commit took
 	maxStatements = 256                  // prepared statements kept for each connection
@@ -60,13 +60,15 @@ const QueueTopic UserID = -1
 // Read or Write, and never call Read, Write or Content.ReadAt inside them: the pool is small.
 //
 // The WAL is filled with zeros before first use and never truncated, because growing a file on the commit path costs
-// three to four times as much as overwriting it on an SD card.
+// three to four times as much as overwriting it on an SD card. Copying it into the database takes as long as many
+// commits, so a goroutine of its own does that while the writer goes on (see checkpointer).
 type Store struct {
 	path    string
 	log     *slog.Logger
 	opt     StoreOptions
 	db      *sql.DB
 	w       *dbConn
+	ck      *dbConn // the checkpointer's
 	readers chan *dbConn
 	all     []*dbConn // readers, for Close
 
@@ -82,10 +84,14 @@ type Store struct {
 	dirty    atomic.Bool   // the collector may find something to do
 	fresh    atomic.Bool   // content was added that the text index may not have
 
-	mu       sync.Mutex // watchers, views, recent
+	walDue     chan struct{} // the checkpointer has something to do
+	checkpoint sync.Mutex    // held while it does it
+
+	mu       sync.Mutex // watchers, views, recent, tasks
 	watchers map[UserID]map[chan struct{}]bool
 	views    map[*View]bool
 	recent   map[MailboxID]UID
+	tasks    map[int64]bool // that are running, see wholly
 
 	clock clock
 	built time.Time
@@ -129,7 +135,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	sqlite.Fdatasync(true) // where there is none, fsync is used
 	dsn := "file:" + strings.NewReplacer("?", "%3f", "#", "%23", "%", "%25").Replace(path) +
 		"?_auto_vacuum=INCREMENTAL&_journal_mode=WAL&_synchronous=FULL&_busy_timeout=10000&_foreign_keys=1" +
-		"&_pragma=wal_autocheckpoint(1000)&_pragma=temp_store(2)&_pragma=journal_size_limit(-1)"
+		"&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(2)&_pragma=journal_size_limit(-1)"
 	if err := prepareFiles(path, dsn); err != nil {
 		return nil, err
 	}
@@ -137,23 +143,28 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	db.SetMaxOpenConns(opt.Readers + 2) // and one for a backup
-	db.SetMaxIdleConns(opt.Readers + 1)
+	db.SetMaxOpenConns(opt.Readers + 3) // and one for a backup
+	db.SetMaxIdleConns(opt.Readers + 2)
 	s := &Store{
 		path: path, log: opt.Log, opt: opt, db: db,
 		readers: make(chan *dbConn, opt.Readers),
 		jobs:    make(chan *job, batchMessages), stopped: make(chan struct{}), quit: make(chan struct{}),
-		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{},
+		walDue:   make(chan struct{}, 1),
+		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{}, tasks: map[int64]bool{},
 	}
 	if err := s.open(); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	go s.writer()
-	s.bg.Add(2)
+	s.bg.Add(3)
 	go s.pollOthers()
 	go s.collector()
+	go s.checkpointer()
 	if opt.Service {
+		if err := s.takeBack(); err != nil && !errors.Is(err, ErrReadOnly) {
+			s.log.Error("store: take back", "err", err)
+		}
 		s.fresh.Store(true)
 		s.bg.Add(1)
 		go s.indexer()
@@ -211,6 +222,9 @@ func prepareFiles(path, dsn string) error {
 func (s *Store) open() error {
 	var err error
 	if s.w, err = s.connect("PRAGMA cache_size=-4000"); err != nil {
+		return err
+	}
+	if s.ck, err = s.connect("PRAGMA cache_size=-64"); err != nil {
 		return err
 	}
 	if err := s.migrate(); err != nil {
@@ -296,7 +310,7 @@ func (s *Store) Close() error {
 	for range s.all {
 		<-s.readers // nobody is reading any more
 	}
-	for _, c := range append(s.all, s.w) {
+	for _, c := range append(s.all, s.ck, s.w) {
 		for _, st := range c.stmts {
 			st.Close()
 		}
@@ -504,7 +518,8 @@ func (s *Store) commit(batch []*job) (rest []*job) {
 	}
 	var wrote int64
 	n := 0
-	for n < len(batch) && (n == 0 || wrote < batchBytes) {
+	began := time.Now()
+	for n < len(batch) && (n == 0 || wrote < batchBytes && time.Since(began) < batchTime) {
 		j := batch[n]
 		s.runJob(j, len(batch) > 1)
 		wrote += j.tx.wrote
@@ -525,6 +540,7 @@ func (s *Store) commit(batch []*job) (rest []*job) {
 		return append(s.alone(batch, storeError(err)), rest...)
 	}
 	s.flush = time.Since(start)
+	defer s.tendWAL()
 	s.dirty.Store(true)
 	if wrote > 0 {
 		s.fresh.Store(true)
@@ -758,19 +774,6 @@ func (s *Store) IntegrityCheck() (faults []string, err error) {
 	return faults, err
 }
 
-// Room returns nil when a message of the given size can be stored and the disk then still holds half as much again
-// and a reserve; otherwise ErrDiskFull. Deleting needs no room.
-func (s *Store) Room(size int64) error {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(filepath.Dir(s.path), &fs); err != nil {
-		return nil // a file system that can't say: the commit will
-	}
-	if free := int64(fs.Bavail) * int64(fs.Bsize); free < size+size/2+diskReserve {
-		return fmt.Errorf("%w: %d MB free", ErrDiskFull, free>>20)
-	}
-	return nil
-}
-
 // The store's clock, for boards that have none: time never runs backwards, whatever the system says.
 
 // clock yields the latest of the system's time, the last persisted time and the time of the build, and from a moment
@@ -849,36 +852,4 @@ func (tx *Tx) persistClock() error {
 	}
 	_, err := tx.exec(`INSERT OR REPLACE INTO settings(key,value) VALUES('clock',?)`, now.Unix())
 	return err
-}
-
-// Figures about the file and the disk it is on.
-
-// StoreStat is how big everything is.
-type StoreStat struct {
-	File, WAL           int64 // octets
-	DiskFree, DiskTotal int64 // octets; 0 where the system does not say
-	Users, Mailboxes    int64
-	Messages, Bytes     int64 // of all mailboxes; content that several share counts for each
-}
-
-// Stat counts. It reads the mailboxes' counters and no message.
-func (s *Store) Stat() (st StoreStat, err error) {
-	if fi, err := os.Stat(s.path); err == nil {
-		st.File = fi.Size()
-	}
-	if fi, err := os.Stat(s.path + "-wal"); err == nil {
-		st.WAL = fi.Size()
-	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(filepath.Dir(s.path), &fs); err == nil {
-		st.DiskFree, st.DiskTotal = int64(fs.Bavail)*int64(fs.Bsize), int64(fs.Blocks)*int64(fs.Bsize)
-	}
-	err = s.Read(func(tx *Tx) error {
-		if err := tx.one(`SELECT count(*) FROM users WHERE id<>1`, nil, &st.Users); err != nil {
-			return err
-		}
-		return tx.one(`SELECT count(*), coalesce(sum(n_exists),0), coalesce(sum(bytes),0) FROM mailboxes WHERE owner IS NOT NULL`, nil,
-			&st.Mailboxes, &st.Messages, &st.Bytes)
-	})
-	return st, err
 }

@@ -384,6 +384,11 @@ func (s *Store) collector() {
 
 // Collect clears away all that can be. It looks with a reader first, so that having nothing to do takes no lock.
 func (s *Store) Collect() error {
+	if s.opt.Service { // a verb beside it does not know which tasks are running
+		if err := s.takeBack(); err != nil {
+			return err
+		}
+	}
 	for _, step := range collectSteps {
 		for {
 			var n int

@@ -96,33 +96,48 @@ func (tx *Tx) Append(m Mailbox, b Blob, f Flags, internal time.Time) (Message, e
 	if err := tx.refer(b.ID); err != nil {
 		return Message{}, err
 	}
-	row := Message{Flags: f, Blob: b.ID, Size: b.Size, Internal: internal, Saved: tx.s.Now(), Thread: b.Thread, Form: b.Form}
-	return row, tx.insert(m, &row)
+	rows := []Message{{Flags: f, Blob: b.ID, Size: b.Size, Internal: internal, Saved: tx.s.Now(), Thread: b.Thread, Form: b.Form}}
+	err := tx.insert(m, rows)
+	return rows[0], err
 }
 
-// insert gives row a UID and a modseq in m and counts it. The reference to its content is taken already.
-func (tx *Tx) insert(m Mailbox, row *Message) error {
-	var err error
-	if row.ModSeq, err = tx.bump(m.Owner); err != nil {
+// insert gives the rows UIDs that follow each other and a modseq in m and counts them. The references to their content
+// are taken already.
+func (tx *Tx) insert(m Mailbox, rows []Message) error {
+	mod, err := tx.bump(m.Owner)
+	if err != nil {
 		return err
 	}
-	if row.Flags.Words, err = tx.addKeywords(m, row.Flags.Words); err != nil {
-		return err
+	var unseen, deleted, bytes int64
+	for i := range rows {
+		r := &rows[i]
+		if r.Flags.Words, err = tx.addKeywords(m, r.Flags.Words); err != nil {
+			return err
+		}
+		u, d := counts(r.Flags)
+		unseen, deleted, bytes = unseen+u, deleted+d, bytes+r.Size
 	}
-	unseen, deleted := counts(row.Flags)
-	err = tx.one(`UPDATE mailboxes SET uidnext=uidnext+1, highestmodseq=?, n_exists=n_exists+1, n_unseen=n_unseen+?,
-		n_deleted=n_deleted+?, bytes=bytes+? WHERE id=? AND owner IS NOT NULL RETURNING uidnext-1`,
-		[]any{row.ModSeq, unseen, deleted, row.Size, m.ID}, &row.UID)
+	var first int64
+	err = tx.one(`UPDATE mailboxes SET uidnext=uidnext+?, highestmodseq=?, n_exists=n_exists+?, n_unseen=n_unseen+?,
+		n_deleted=n_deleted+?, bytes=bytes+? WHERE id=? AND owner IS NOT NULL RETURNING uidnext-?`,
+		[]any{len(rows), mod, len(rows), unseen, deleted, bytes, m.ID, len(rows)}, &first)
 	if err != nil {
 		return fmt.Errorf("append to mailbox %d: %w", m.ID, err)
 	}
-	if row.UID == 0 {
+	if first+int64(len(rows)) >= 1<<32 { // UIDNEXT has to be a number of 32 bits, too
 		return fmt.Errorf("mailbox %d has no more UIDs: %w", m.ID, ErrQuota)
 	}
-	_, err = tx.exec(`INSERT INTO messages(mailbox,uid,modseq,flags,keywords,blob,size,internal,saved,thread,form) VALUES(?,?,?,?,?,?,?,?,?,?,?)`,
-		m.ID, row.UID, row.ModSeq, row.Flags.Bits, nullWords(row.Flags.Words), row.Blob, row.Size, row.Internal.Unix(), row.Saved.Unix(), row.Thread, row.Form)
-	tx.s.noteRecent(m.ID, row.UID)
-	return err
+	for i := range rows {
+		r := &rows[i]
+		r.UID, r.ModSeq = UID(first)+UID(i), mod
+		_, err := tx.exec(`INSERT INTO messages(mailbox,uid,modseq,flags,keywords,blob,size,internal,saved,thread,form) VALUES(?,?,?,?,?,?,?,?,?,?,?)`,
+			m.ID, r.UID, mod, r.Flags.Bits, nullWords(r.Flags.Words), r.Blob, r.Size, r.Internal.Unix(), r.Saved.Unix(), r.Thread, r.Form)
+		if err != nil {
+			return err
+		}
+	}
+	tx.s.noteRecent(m.ID, UID(first))
+	return nil
 }
 
 func nullWords(words string) any {
@@ -435,16 +450,22 @@ func (tx *Tx) rows(m Mailbox, uids []UID) (rows []Message, missing []UID, err er
 }
 
 func (tx *Tx) copyRows(rows []Message, to Mailbox) (src, dst []UID, err error) {
-	for _, r := range rows {
-		c := r
+	if len(rows) == 0 {
+		return nil, nil, nil
+	}
+	copies := slices.Clone(rows)
+	for i := range copies {
+		c := &copies[i]
 		c.Saved = tx.s.Now()
 		if err := tx.share(c.Blob); err != nil {
 			return nil, nil, err
 		}
-		if err := tx.insert(to, &c); err != nil {
-			return nil, nil, err
-		}
-		src, dst = append(src, r.UID), append(dst, c.UID)
+	}
+	if err := tx.insert(to, copies); err != nil {
+		return nil, nil, err
+	}
+	for i := range rows {
+		src, dst = append(src, rows[i].UID), append(dst, copies[i].UID)
 	}
 	return src, dst, nil
 }

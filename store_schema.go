@@ -1,9 +1,12 @@
-// The schema of the file, as numbered steps that are never changed once released.
+// The schema of the file, as numbered steps that are never changed once released, and how big it is.
 package main
 
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
 )
 
 // migrations are applied in order; PRAGMA user_version is how many of them a file has seen.
@@ -24,6 +27,7 @@ var migrations = []string{schema1}
 //	               chunks of 64 KiB with id = blob<<14 | n
 //	refs           how many refer to content; without a row here it is one. It is apart from blobs so that COPY and MOVE do
 //	               not rewrite pages full of headers
+//	unfinished     messages that a command has added which is to add more: all of them are removed if it does not end well
 //	search         blocks of text and sort keys, see indexSchema; all of it can be made again from the mail
 const schema1 = `
 CREATE TABLE IF NOT EXISTS settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -63,6 +67,9 @@ CREATE TABLE messages(
 CREATE INDEX messages_modseq ON messages(mailbox,modseq);
 CREATE INDEX messages_gone ON messages(mailbox,modseq,blob) WHERE gone=1;
 
+CREATE TABLE unfinished(task INTEGER NOT NULL, mailbox INTEGER NOT NULL, lo INTEGER NOT NULL, hi INTEGER NOT NULL,
+  PRIMARY KEY(task,mailbox,lo)) WITHOUT ROWID;
+
 CREATE TABLE blobs(
   id INTEGER PRIMARY KEY, size INTEGER NOT NULL, headlen INTEGER NOT NULL,
   codec INTEGER NOT NULL DEFAULT 0, head BLOB NOT NULL, tree BLOB NOT NULL);
@@ -97,4 +104,49 @@ func (s *Store) migrate() error {
 	}
 	_, err := s.w.ExecContext(noCancel, `COMMIT`)
 	return err
+}
+
+// Figures about the file and the disk it is on.
+
+// StoreStat is how big everything is.
+type StoreStat struct {
+	File, WAL           int64 // octets
+	DiskFree, DiskTotal int64 // octets; 0 where the system does not say
+	Users, Mailboxes    int64
+	Messages, Bytes     int64 // of all mailboxes; content that several share counts for each
+}
+
+// Stat counts. It reads the mailboxes' counters and no message.
+func (s *Store) Stat() (st StoreStat, err error) {
+	if fi, err := os.Stat(s.path); err == nil {
+		st.File = fi.Size()
+	}
+	if fi, err := os.Stat(s.path + "-wal"); err == nil {
+		st.WAL = fi.Size()
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(s.path), &fs); err == nil {
+		st.DiskFree, st.DiskTotal = int64(fs.Bavail)*int64(fs.Bsize), int64(fs.Blocks)*int64(fs.Bsize)
+	}
+	err = s.Read(func(tx *Tx) error {
+		if err := tx.one(`SELECT count(*) FROM users WHERE id<>1`, nil, &st.Users); err != nil {
+			return err
+		}
+		return tx.one(`SELECT count(*), coalesce(sum(n_exists),0), coalesce(sum(bytes),0) FROM mailboxes WHERE owner IS NOT NULL`, nil,
+			&st.Mailboxes, &st.Messages, &st.Bytes)
+	})
+	return st, err
+}
+
+// Room returns nil when a message of the given size can be stored and the disk then still holds half as much again
+// and a reserve; otherwise ErrDiskFull. Deleting needs no room.
+func (s *Store) Room(size int64) error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(s.path), &fs); err != nil {
+		return nil // a file system that can't say: the commit will
+	}
+	if free := int64(fs.Bavail) * int64(fs.Bsize); free < size+size/2+diskReserve {
+		return fmt.Errorf("%w: %d MB free", ErrDiskFull, free>>20)
+	}
+	return nil
 }

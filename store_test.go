@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -348,6 +349,86 @@ func TestRemoval(t *testing.T) {
 	if row := appendText(t, st, again, "Subject: z\r\n\r\n", Flags{}); row.Blob != 201 {
 		t.Errorf("content got number %d", row.Blob)
 	}
+	checkStore(t, st)
+}
+
+// CopyAll leaves nothing behind when a step fails, when the power does, and when there is no room.
+func TestCopyAll(t *testing.T) {
+	st := openTestStore(t, StoreOptions{})
+	ann, inbox := addTestUser(t, st, "ann")
+	var to Mailbox
+	var uids []UID
+	for range 3 * stepFirst {
+		uids = append(uids, appendText(t, st, inbox, "Subject: x\r\n\r\nx\r\n", Flags{}).UID)
+	}
+	mustRead(t, st, func(tx *Tx) (err error) { to, err = tx.MailboxBySpecial(ann.ID, `\Archive`); return err })
+	mine := appendText(t, st, to, "Subject: mine\r\n\r\n", Flags{})
+	left := func(st *Store, what string) {
+		t.Helper()
+		var here []UID
+		var notes []int64
+		mustRead(t, st, func(tx *Tx) (err error) {
+			if here, _, err = tx.UIDs(to.ID, nil); err == nil {
+				notes, err = tx.ints(`SELECT lo FROM unfinished`)
+			}
+			return err
+		})
+		if len(here) != 1 || here[0] != mine.UID || len(notes) > 0 {
+			t.Errorf("%s: %v stay, %v are unfinished", what, here, notes)
+		}
+		checkStore(t, st)
+	}
+	broken := errors.New("broken")
+	dir, steps := t.TempDir(), 0
+	copied := func(tx *Tx, dst []UID) error {
+		if steps++; steps == 1 {
+			return nil
+		}
+		for _, ext := range []string{"", "-wal"} { // what a power cut leaves at this moment
+			if out, err := exec.Command("cp", st.path+ext, filepath.Join(dir, "mail.db"+ext)).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		}
+		return broken
+	}
+	if _, _, err := st.CopyAll(inbox, uids, to, copied); !errors.Is(err, broken) {
+		t.Errorf("a step that fails: %v", err)
+	}
+	left(st, "after an error")
+
+	cut, err := OpenStore(filepath.Join(dir, "mail.db"), StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRead(t, cut, func(tx *Tx) error {
+		if uids, _, err := tx.UIDs(to.ID, nil); err != nil || len(uids) != 1+stepFirst {
+			t.Errorf("the power cut came at the wrong moment: %d %v", len(uids), err)
+		}
+		return nil
+	})
+	cut.Close()
+	if cut, err = OpenStore(filepath.Join(dir, "mail.db"), StoreOptions{Service: true}); err != nil {
+		t.Fatal(err)
+	}
+	defer cut.Close()
+	left(cut, "after a power cut")
+
+	mustWrite(t, st, func(tx *Tx) error { ann.Messages = 5 * stepFirst; return tx.UpdateUser(ann) })
+	if _, _, err := st.CopyAll(inbox, uids, to, copied); !errors.Is(err, ErrQuota) {
+		t.Errorf("over quota: %v", err)
+	}
+	left(st, "over quota")
+	mustWrite(t, st, func(tx *Tx) error { ann.Messages = 0; return tx.UpdateUser(ann) })
+	src, dst, err := st.CopyAll(inbox, uids, to, func(*Tx, []UID) error { return nil })
+	if err != nil || len(src) != len(uids) || len(dst) != len(uids) {
+		t.Errorf("copied %d to %d: %v", len(src), len(dst), err)
+	}
+	mustRead(t, st, func(tx *Tx) error {
+		if notes, err := tx.ints(`SELECT lo FROM unfinished`); err != nil || len(notes) > 0 {
+			t.Errorf("unfinished when all is done: %v %v", notes, err)
+		}
+		return nil
+	})
 	checkStore(t, st)
 }
 

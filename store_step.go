@@ -1,0 +1,234 @@
+// Whatever takes long is done in pieces, so that nobody has to wait for it: large changes, and what SQLite does with its WAL.
+package main
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	stepTime  = 8 * time.Millisecond  // of work in one step, about
+	stepSlow  = 40 * time.Millisecond // and at most, where a commit takes that long, too
+	stepFirst = 64                    // messages of the first step
+	stepLeast = 16                    // and of any
+	stepMost  = 1000
+)
+
+// InSteps hands the UIDs to fn in order, in as many transactions as it takes, and calls then (unless it is nil) after the
+// commit of each. How many messages a step has follows from how long the last one took; on a slow disk a step is as long
+// as a commit, or else there would be hardly anything but commits. An error ends it; the steps before have happened.
+func (s *Store) InSteps(uids []UID, fn func(tx *Tx, step []UID) error, then func(step []UID) error) error {
+	for n := stepFirst; len(uids) > 0; {
+		s.checkpointed()
+		step := uids[:min(n, len(uids))]
+		uids = uids[len(step):]
+		var work time.Duration
+		began := time.Now()
+		err := s.Write(func(tx *Tx) error {
+			began := time.Now()
+			defer func() { work = time.Since(began) }()
+			return fn(tx, step)
+		})
+		commit := time.Since(began) - work
+		if err == nil && then != nil {
+			err = then(step)
+		}
+		if err != nil {
+			return err
+		}
+		fits := int64(len(step)) * int64(min(max(stepTime, commit), stepSlow)) / int64(work+1)
+		n = int(min(max(fits, int64(n/2), stepLeast), int64(2*n), stepMost))
+	}
+	return nil
+}
+
+// CopyAll copies messages in steps, all of them or none (RFC 9051 §6.4.7), whatever happens in between. also may do more
+// with the copies of a step. The answers pair up; messages that are not there are left out.
+func (s *Store) CopyAll(from Mailbox, uids []UID, to Mailbox, also func(tx *Tx, dst []UID) error) (src, dst []UID, err error) {
+	if err := s.roomFor(from, uids, to); err != nil {
+		return nil, nil, err
+	}
+	var a, b []UID
+	err = s.wholly(to, func(t *task) error {
+		left := len(uids)
+		return s.InSteps(uids, func(tx *Tx, step []UID) (err error) {
+			if a, b, err = tx.Copy(from, step, to); err == nil {
+				err = also(tx, b)
+			}
+			if err == nil {
+				err = t.added(tx, b, len(step) == left)
+			}
+			return err
+		}, func(step []UID) error {
+			left -= len(step)
+			src, dst = append(src, a...), append(dst, b...)
+			return nil
+		})
+	})
+	return src, dst, err
+}
+
+// roomFor looks beforehand whether the quota allows a copy, so that much of it is not done in vain.
+func (s *Store) roomFor(from Mailbox, uids []UID, to Mailbox) error {
+	if len(uids) <= stepFirst {
+		return nil // then it is one step
+	}
+	var bytes, messages int64
+	err := s.List(from.ID, uids, WantRow, func(m *Listed) error {
+		if !m.Gone {
+			bytes, messages = bytes+m.Size, messages+1
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.Read(func(tx *Tx) error { return tx.room(to.Owner, bytes, messages) })
+}
+
+// task adds messages to one mailbox in several transactions, and all of them or none stay. What it has added is in the
+// table unfinished until its last transaction.
+type task struct {
+	id  int64
+	box Mailbox
+}
+
+// wholly runs a task. When do fails, or the power, what it has added is removed again.
+func (s *Store) wholly(to Mailbox, do func(*task) error) error {
+	t := &task{rand.Int64(), to}
+	s.setRunning(t.id, true)
+	err := do(t)
+	s.setRunning(t.id, false)
+	if err != nil {
+		err = errors.Join(err, s.takeBack())
+	}
+	return err
+}
+
+func (s *Store) setRunning(task int64, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if on {
+		s.tasks[task] = true
+	} else {
+		delete(s.tasks, task)
+	}
+}
+
+// added notes messages with UIDs that follow each other, or with last that all is done.
+func (t *task) added(tx *Tx, uids []UID, last bool) (err error) {
+	if last {
+		_, err = tx.exec(`DELETE FROM unfinished WHERE task=?`, t.id)
+	} else if len(uids) > 0 {
+		_, err = tx.exec(`INSERT INTO unfinished(task,mailbox,lo,hi) VALUES(?,?,?,?)`, t.id, t.box.ID, uids[0], uids[len(uids)-1])
+	}
+	return err
+}
+
+// takeBack removes what tasks have added that did not end well, in this life of the file or in one before.
+func (s *Store) takeBack() error {
+	type part struct {
+		task, box int64
+		lo, hi    UID
+	}
+	var parts []part
+	err := s.Read(func(tx *Tx) error {
+		parts = nil
+		return tx.each(`SELECT task,mailbox,lo,hi FROM unfinished`, nil, func(scan func(...any) error) error {
+			var p part
+			err := scan(&p.task, &p.box, &p.lo, &p.hi)
+			parts = append(parts, p)
+			return err
+		})
+	})
+	for _, p := range parts {
+		s.mu.Lock()
+		running := s.tasks[p.task]
+		s.mu.Unlock()
+		if running || err != nil {
+			continue
+		}
+		var uids []UID
+		for u := p.lo; u <= p.hi; u++ {
+			uids = append(uids, u)
+		}
+		err = s.InSteps(uids, func(tx *Tx, step []UID) error {
+			if step[len(step)-1] == p.hi {
+				if _, err := tx.exec(`DELETE FROM unfinished WHERE task=? AND mailbox=? AND lo=?`, p.task, p.box, p.lo); err != nil {
+					return err
+				}
+			}
+			m, err := tx.MailboxByID(MailboxID(p.box))
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			}
+			if err == nil {
+				_, err = tx.Expunge(m, step, true)
+			}
+			return err
+		}, nil)
+		if err == nil {
+			s.log.Info("took back what an unfinished command had added", "mailbox", p.box, "messages", len(uids))
+		}
+	}
+	return err
+}
+
+// The WAL: what is committed goes there first, and is copied into the database later.
+
+const (
+	walFull = 1000 // frames (pages) in the WAL from which on it is copied
+	walRest = 100  // of which the writer itself copies the last ones, at most
+	walHuge = 8000 // and from here on it does all of it, however long that takes
+)
+
+// tendWAL has the WAL copied into the database when it is full, in the writer after a commit. SQLite begins it anew with
+// the first commit that finds all of it copied, so the writer does the rest that came in while the checkpointer was busy.
+func (s *Store) tendWAL() {
+	var busy, frames, done int
+	tx := Tx{s: s, c: s.w}
+	if err := tx.one(`PRAGMA wal_checkpoint(NOOP)`, nil, &busy, &frames, &done); err != nil || frames < walFull || frames == done {
+		return
+	}
+	switch left := frames - done; {
+	case frames >= walHuge:
+		s.checkpoint.Lock() // the mail must not grow the WAL faster than it can be copied
+	case left > walRest || !s.checkpoint.TryLock():
+		select {
+		case s.walDue <- struct{}{}:
+		default:
+		}
+		return
+	}
+	defer s.checkpoint.Unlock()
+	if err := tx.one(`PRAGMA wal_checkpoint(PASSIVE)`, nil, &busy, &frames, &done); err != nil {
+		s.log.Error("store checkpoint", "err", err)
+	}
+}
+
+// checkpointer copies the WAL into the database while the writer goes on writing to its end.
+func (s *Store) checkpointer() {
+	defer s.bg.Done()
+	for {
+		select {
+		case <-s.quit:
+			return
+		case <-s.walDue:
+		}
+		s.checkpoint.Lock()
+		var busy, frames, done int
+		err := (&Tx{s: s, c: s.ck}).one(`PRAGMA wal_checkpoint(PASSIVE)`, nil, &busy, &frames, &done)
+		s.checkpoint.Unlock()
+		if err != nil {
+			s.log.Error("store checkpoint", "err", err)
+		}
+	}
+}
+
+// checkpointed waits until the WAL is not being copied. Whoever writes a lot waits here, so that little more comes in
+// meanwhile and others, who do not, are not held up by the rest.
+func (s *Store) checkpointed() {
+	s.checkpoint.Lock()
+	defer s.checkpoint.Unlock()
+}
