@@ -331,7 +331,7 @@ func TestQueueDeliverBy(t *testing.T) {
 	qt.write(t, func(tx *Tx) error { _, err := tx.QueueAsk("far.example"); return err })
 	qt.step()
 	qt.wantQueue(0)
-	if said := strings.Join(p.said(), "\n"); !strings.Contains(said, " BY=-") || !strings.Contains(said, " BY=35") {
+	if said := strings.Join(p.said(), "\n"); !strings.Contains(said, " BY=-") || !strings.Contains(said, " BY=3600;R") {
 		t.Errorf("said %q", said)
 	}
 	p.ehlo = "SIZE"

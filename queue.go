@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ const (
 	queueMore       = 50                    // messages that a connection carries before it gets company
 	queueLull       = 20 * time.Millisecond // how long other commits are patient with a peer that takes a message
 	queueRcpts      = 100                   // recipients in one transaction (RFC 5321 §4.5.3.1.8)
+	queueAgePause   = 10 * time.Second      // between looks at what has come of age
 	queueCuts       = 2                     // connections cut one after the other before the destination counts as dead
 	queueTakeTries  = 20                    // looks whether a way is free for a caller
 	queueTakePause  = 100 * time.Millisecond
@@ -37,13 +39,18 @@ type queueRunner struct {
 	wg    sync.WaitGroup
 	freed chan struct{} // capacity one: a destination has been served
 
-	mu   sync.Mutex
-	busy map[string]bool      // keys of the ways that are served now, and whether they were struggling
-	dead map[string]time.Time // ways that failed, until when (monotonic): domains that come to share one wait with the others
+	jumped time.Duration // how far the clock had, when the queue's times were last moved
+
+	mu     sync.Mutex
+	aging  bool                 // somebody looks at ages
+	aged   time.Time            // what came of age until then has been seen to
+	looked time.Time            // when somebody last looked
+	busy   map[string]bool      // keys of the ways that are served now, and whether they were struggling
+	dead   map[string]time.Time // ways that failed, until when (monotonic): domains that come to share one wait with the others
 }
 
 func newQueueRunner(s *Server) *queueRunner {
-	return &queueRunner{s: s, freed: make(chan struct{}, 1), busy: map[string]bool{}, dead: map[string]time.Time{}}
+	return &queueRunner{s: s, aged: time.Unix(0, 0), freed: make(chan struct{}, 1), busy: map[string]bool{}, dead: map[string]time.Time{}}
 }
 
 // runQueue starts the queue. It ends when the server stops, and Shutdown waits for it.
@@ -100,10 +107,13 @@ func (q *queueRunner) run() {
 
 // pass starts what is due and says how long until the next is, if anything waits.
 func (q *queueRunner) pass() (wait time.Duration, any bool) {
-	now := q.s.store.Now()
 	var due []Destination
 	var next time.Time
-	err := q.s.store.Read(func(tx *Tx) (err error) { due, next, err = tx.DueDestinations(now); return err })
+	err := q.followClock()
+	now := q.s.store.Now()
+	if err == nil {
+		err = q.s.store.Read(func(tx *Tx) (err error) { due, next, err = tx.DueDestinations(now); return err })
+	}
 	if err != nil {
 		q.s.log.Error("queue", "err", err)
 		return q.s.retryAfter(1), true
@@ -119,10 +129,159 @@ func (q *queueRunner) pass() (wait time.Duration, any bool) {
 	for _, w := range order {
 		q.start(w, groups[w.key])
 	}
+	turn, err := q.age(now)
+	if err != nil {
+		q.s.log.Error("queue", "err", err)
+	}
+	if next.IsZero() || !turn.IsZero() && turn.Before(next) {
+		next = turn
+	}
 	if next.IsZero() {
 		return 0, false
 	}
 	return next.Sub(now), true
+}
+
+// followClock keeps a clock that has jumped ahead from making messages older than they are.
+func (q *queueRunner) followClock() error {
+	jumped := q.s.store.Jumped()
+	by := jumped - q.jumped
+	if by == 0 {
+		return nil
+	}
+	q.s.log.Info("the clock has jumped", "by", by)
+	err := q.s.store.Write(func(tx *Tx) error { return tx.QueueJumped(by) })
+	if err == nil {
+		q.jumped = jumped
+	}
+	return err
+}
+
+// queueAge is a moment of a message and how long after it something has to be done.
+type queueAge struct {
+	moment QueueMoment
+	age    time.Duration
+	do     func(*queueJob, *QueueItem) error
+}
+
+// ages are what a warning, the end and the sender's own time count from.
+func (q *queueRunner) ages() []queueAge {
+	give, warn := time.Duration(q.s.cfg.Queue.GiveUp), time.Duration(q.s.cfg.Queue.Warn)
+	return []queueAge{{QueueOwn, 0, (*queueJob).late},
+		{QueueSince, give, func(j *queueJob, m *QueueItem) error { return j.giveBack(m, give) }},
+		{QueueSince, warn, func(j *queueJob, m *QueueItem) error { return j.warn(m, warn) }}}
+}
+
+// age sees to messages that have come of age since it last looked: what has to be done then does not wait for the next
+// try. It says when to look again; zero is when something changes.
+func (q *queueRunner) age(now time.Time) (next time.Time, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if again := q.looked.Add(queueAgePause); q.aging || now.Before(again) {
+		return again, nil
+	}
+	err = q.s.store.Read(func(tx *Tx) error {
+		next = time.Time{}
+		for _, a := range q.ages() {
+			at, err := tx.QueueTurns(a.moment, q.aged.Add(-a.age))
+			if err != nil {
+				return err
+			}
+			if first := at.Add(a.age); !at.IsZero() && (next.IsZero() || first.Before(next)) {
+				next = first
+			}
+		}
+		return nil
+	})
+	if err != nil || next.IsZero() || next.After(now) {
+		return next, err
+	}
+	q.aging, q.looked = true, now
+	from := q.aged
+	q.wg.Go(func() {
+		all, err := q.comeOfAge(from, now)
+		if err != nil {
+			q.s.log.Error("queue", "err", err)
+		}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.aging = false; all && err == nil {
+			q.aged = now
+		}
+		q.wakeUp()
+	})
+	return now.Add(queueAgePause), nil
+}
+
+// comeOfAge does what is due for messages whose moment came after from. false: some are on their way just now.
+func (q *queueRunner) comeOfAge(from, now time.Time) (all bool, err error) {
+	all = true
+	for _, a := range q.ages() {
+		for after := int64(0); q.s.stop.Err() == nil; {
+			var items []QueueItem
+			err := q.s.store.Read(func(tx *Tx) (err error) {
+				items, err = tx.QueueTurned(a.moment, from.Add(-a.age), now.Add(-a.age), after)
+				return err
+			})
+			if err != nil || len(items) == 0 {
+				if err != nil {
+					return false, err
+				}
+				break
+			}
+			for i := range items {
+				ok, err := q.oneOfAge(&items[i], a.do)
+				if err != nil {
+					return false, err
+				}
+				all, after = all && ok, items[i].ID
+			}
+		}
+	}
+	return all, nil
+}
+
+// oneOfAge does it for one message, for the recipients of one way after the other.
+func (q *queueRunner) oneOfAge(m *QueueItem, do func(*queueJob, *QueueItem) error) (all bool, err error) {
+	parts, order := map[string]*QueueItem{}, []way(nil)
+	for _, r := range m.Rcpts {
+		w := q.s.wayTo(r.Addr.Domain)
+		if parts[w.key] == nil {
+			part := *m
+			part.Rcpts = nil
+			parts[w.key], order = &part, append(order, w)
+		}
+		parts[w.key].Rcpts = append(parts[w.key].Rcpts, r)
+	}
+	all = true
+	for _, w := range order {
+		q.mu.Lock()
+		_, busy := q.busy[w.key]
+		if !busy {
+			q.busy[w.key] = false
+		}
+		q.mu.Unlock()
+		if busy {
+			all = false
+			continue
+		}
+		err := do(newQueueJob(q.s, w, nil), parts[w.key])
+		q.mu.Lock()
+		delete(q.busy, w.key)
+		q.mu.Unlock()
+		if err != nil {
+			return false, err
+		}
+	}
+	return all, nil
+}
+
+// wakeUp has run look again.
+func (q *queueRunner) wakeUp() {
+	select {
+	case q.freed <- struct{}{}:
+	default:
+	}
 }
 
 // start serves a way unless it is served already, or all places are taken; then a later pass will find it.
@@ -160,10 +319,7 @@ func (q *queueRunner) start(w way, group []Destination) {
 		q.mu.Lock()
 		delete(q.busy, w.key)
 		q.mu.Unlock()
-		select {
-		case q.freed <- struct{}{}:
-		default:
-		}
+		q.wakeUp()
 	}()
 }
 
@@ -286,7 +442,7 @@ func (q *queueRunner) failed(j *queueJob, cause error) {
 	q.dead[j.way.key] = time.Now().Add(wait)
 	q.mu.Unlock()
 	if err == nil {
-		err = j.expire(text)
+		err = j.expire()
 	}
 	if err != nil {
 		s.log.Error("queue", "err", err)
@@ -438,6 +594,11 @@ func (j *queueJob) settle(q *QueueItem, out []outcome) error {
 			if err := settleOne(tx, q, o); err != nil {
 				return err
 			}
+			if j.domains == nil { // no try is under way that would do it
+				if err := tx.tidyDestinations([]string{o.rcpt.Addr.Domain}); err != nil {
+					return err
+				}
+			}
 		}
 		for _, m := range reports {
 			if _, err := s.place(tx, m); err != nil {
@@ -479,53 +640,25 @@ func queueGaveUp(status string) string {
 	return "5.4.7"
 }
 
-// expire gives back what has waited too long for a way that has just failed, and warns of what has waited long.
-func (j *queueJob) expire(text string) error {
-	give, warn := time.Duration(j.s.cfg.Queue.GiveUp), time.Duration(j.s.cfg.Queue.Warn)
-	err := j.late(text)
+// expire gives back what has waited too long for a way that has just failed, and warns of what has waited long: what
+// came of age before it had been tried often enough.
+func (j *queueJob) expire() error {
+	give, warn, now := time.Duration(j.s.cfg.Queue.GiveUp), time.Duration(j.s.cfg.Queue.Warn), j.s.store.Now()
+	err := j.old(QueuePick{Moment: QueueOwn, Before: now}, j.late)
 	if err == nil {
-		err = j.old(give, false, func(q *QueueItem) error { return j.settle(q, queueFailAll(q, "5.4.1", text)) })
+		err = j.old(QueuePick{QueueSince, now.Add(-give), j.triesIn(give), false}, func(q *QueueItem) error { return j.giveBack(q, give) })
 	}
-	if err != nil || j.way.route.Intermittent {
-		return err
+	if err == nil && !j.way.route.Intermittent {
+		err = j.old(QueuePick{QueueSince, now.Add(-warn), j.triesIn(warn), true}, func(q *QueueItem) error { return j.warn(q, warn) })
 	}
-	return j.old(warn, true, func(q *QueueItem) error { return j.warn(q, text) })
+	return err
 }
 
-// late sees to messages whose own time has passed.
-func (j *queueJob) late(text string) error {
+// old calls fn for messages that wait for the way.
+func (j *queueJob) old(p QueuePick, fn func(*QueueItem) error) error {
 	for after := int64(0); ; {
 		var items []QueueItem
-		err := j.s.store.Read(func(tx *Tx) (err error) {
-			items, err = tx.QueueLate(j.domains, j.s.store.Now(), after)
-			return err
-		})
-		if err != nil || len(items) == 0 {
-			return err
-		}
-		for i := range items {
-			q := &items[i]
-			if q.ByMode == "R" {
-				err = j.settle(q, queueFailAll(q, "5.4.7", text))
-			} else {
-				err = j.warn(q, text)
-			}
-			if err != nil {
-				return err
-			}
-			after = q.ID
-		}
-	}
-}
-
-// old calls fn for messages that have waited so long and have been tried as often as that time allows.
-func (j *queueJob) old(age time.Duration, unwarned bool, fn func(*QueueItem) error) error {
-	for after := int64(0); ; {
-		var items []QueueItem
-		err := j.s.store.Read(func(tx *Tx) (err error) {
-			items, err = tx.QueueOld(j.domains, j.s.store.Now().Add(-age), j.triesIn(age), unwarned, after)
-			return err
-		})
+		err := j.s.store.Read(func(tx *Tx) (err error) { items, err = tx.QueueOld(j.domains, p, after); return err })
 		if err != nil || len(items) == 0 {
 			return err
 		}
@@ -538,11 +671,46 @@ func (j *queueJob) old(age time.Duration, unwarned bool, fn func(*QueueItem) err
 	}
 }
 
-// warn tells the sender that a message is late.
-func (j *queueJob) warn(q *QueueItem, text string) error {
+// giveBack gives a message back to its sender for those recipients who have been tried often enough for that age.
+func (j *queueJob) giveBack(q *QueueItem, age time.Duration) error {
 	var out []outcome
 	for _, r := range q.Rcpts {
-		out = append(out, outcome{rcpt: r, action: ActionDelayed, status: "4.4.1", said: text})
+		if r.Tries >= j.triesIn(age) {
+			out = append(out, outcome{rcpt: r, action: ActionFailed, status: "5.4.1", said: r.Error})
+		}
+	}
+	return j.settle(q, out)
+}
+
+// late sees to a message whose own time has passed, tried or not (RFC 2852): it is given back, or its sender told.
+func (j *queueJob) late(q *QueueItem) error {
+	if q.ByMode == "R" {
+		return j.settle(q, queueFailAll(q, "5.4.7", errLate.Error()))
+	}
+	return j.tell(q, q.Rcpts)
+}
+
+// warn tells the sender that a message is late. Mail for an intermittent link is not: it waits.
+func (j *queueJob) warn(q *QueueItem, age time.Duration) error {
+	var rcpts []QueueRcpt
+	for _, r := range q.Rcpts {
+		if r.Tries >= j.triesIn(age) && !j.way.route.Intermittent {
+			rcpts = append(rcpts, r)
+		}
+	}
+	return j.tell(q, rcpts)
+}
+
+// tell reports a delay to the sender, once.
+func (j *queueJob) tell(q *QueueItem, rcpts []QueueRcpt) error {
+	var out []outcome
+	for _, r := range rcpts {
+		if !r.Warned {
+			out = append(out, outcome{rcpt: r, action: ActionDelayed, status: "4.4.1", said: cmp.Or(r.Error, "it has not been its turn yet")})
+		}
+	}
+	if len(out) == 0 {
+		return nil
 	}
 	m, err := j.s.report(q, ActionDelayed, out)
 	if err != nil {
@@ -552,8 +720,8 @@ func (j *queueJob) warn(q *QueueItem, text string) error {
 		defer m.Body.Close()
 	}
 	return j.s.store.Write(func(tx *Tx) error {
-		for _, r := range q.Rcpts {
-			if err := tx.QueueWarned(r); err != nil {
+		for _, o := range out {
+			if err := tx.QueueWarned(o.rcpt); err != nil {
 				return err
 			}
 		}

@@ -596,18 +596,11 @@ func (s *Server) bundleSent(keys []string) (n int, err error) {
 			return n, err
 		}
 		var out []outcome
-		domains := map[string]bool{}
 		for _, r := range q.Rcpts {
 			out = append(out, outcome{rcpt: r, action: ActionRelayed, status: "2.0.0", said: "arrived by bundle", dsn: true})
-			domains[r.Addr.Domain] = true
 		}
 		if err := j.settle(&q, out); err != nil {
 			return n, err
-		}
-		for d := range domains {
-			if err := s.store.Write(func(tx *Tx) error { return tx.tidyDestinations([]string{d}) }); err != nil {
-				return n, err
-			}
 		}
 		n++
 	}

@@ -22,6 +22,8 @@ CREATE TABLE queue(
   thread INTEGER NOT NULL, form INTEGER NOT NULL, sender TEXT NOT NULL, flags INTEGER NOT NULL DEFAULT 0, ret TEXT NOT NULL DEFAULT '', envid TEXT NOT NULL DEFAULT '',
   created INTEGER NOT NULL, since INTEGER NOT NULL, due INTEGER NOT NULL DEFAULT 0, bymode TEXT NOT NULL DEFAULT '');
 CREATE INDEX queue_name ON queue(name);
+CREATE INDEX queue_since ON queue(since);
+CREATE INDEX queue_due ON queue(due) WHERE due>0;
 
 CREATE TABLE recipients(
   id INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL REFERENCES queue(id), address TEXT NOT NULL,
@@ -189,7 +191,7 @@ func (tx *Tx) Destinations() (all []Destination, err error) {
 
 const (
 	queueColumns = `q.id,q.name,q.blob,q.size,q.thread,q.form,q.sender,q.flags,q.ret,q.envid,q.created,q.since,q.due,q.bymode`
-	rcptColumns  = `r.id,r.address,r.domain,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),r.next,r.hold,r.warned,r.error`
+	rcptColumns  = `r.id,r.address,r.domain,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),r.next,r.hold,r.warned,CASE r.error WHEN '' THEN coalesce(d.error,'') ELSE r.error END`
 )
 
 // queueItem reads an envelope, without its recipients.
@@ -259,16 +261,25 @@ func (tx *Tx) QueueNow(id int64, domains []string, now time.Time) (q QueueItem, 
 	return q, nil
 }
 
-// QueueOld returns messages that wait for the domains and came before a time, at most limit and after the item with the
-// given ID, with those recipients who have been tried at least so many times; unwarned leaves out those whose sender knows.
-func (tx *Tx) QueueOld(domains []string, before time.Time, tries int, unwarned bool, after int64) (items []QueueItem, err error) {
+// QueuePick says which messages QueueOld returns: those with a moment before a time, and of their recipients those who have
+// been tried at least so many times; Unwarned leaves out those whose sender knows.
+type QueuePick struct {
+	Moment   QueueMoment
+	Before   time.Time
+	Tries    int
+	Unwarned bool
+}
+
+// QueueOld returns messages that wait for the domains: at most queueOldBatch, and after the item with the given ID.
+func (tx *Tx) QueueOld(domains []string, p QueuePick, after int64) (items []QueueItem, err error) {
 	list, err := json.Marshal(domains)
 	if err != nil {
 		return nil, err
 	}
+	at := string(p.Moment)
 	ids, err := tx.ints(`SELECT DISTINCT r.item FROM recipients r JOIN destinations d ON d.domain=r.domain JOIN queue q ON q.id=r.item
-		WHERE r.domain IN (SELECT value FROM json_each(?)) AND r.hold=0 AND r.item>? AND q.since<=? AND r.tries+d.attempts-r.base>=?
-		AND r.warned<=? ORDER BY r.item LIMIT ?`, string(list), after, before.Unix(), tries, !unwarned, queueOldBatch)
+		WHERE r.domain IN (SELECT value FROM json_each(?)) AND r.hold=0 AND r.item>? AND q.`+at+`>0 AND q.`+at+`<=? AND r.tries+d.attempts-r.base>=?
+		AND r.warned<=? ORDER BY r.item LIMIT ?`, string(list), after, p.Before.Unix(), p.Tries, !p.Unwarned, queueOldBatch)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +287,7 @@ func (tx *Tx) QueueOld(domains []string, before time.Time, tries int, unwarned b
 		q, err := tx.queueItem(id)
 		if err == nil {
 			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0 AND r.tries+d.attempts-r.base>=? AND r.warned<=? AND r.domain IN (SELECT value FROM json_each(?))`,
-				tries, !unwarned, string(list))
+				p.Tries, !p.Unwarned, string(list))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("queue item %d: %w", id, err)
@@ -286,19 +297,14 @@ func (tx *Tx) QueueOld(domains []string, before time.Time, tries int, unwarned b
 	return items, nil
 }
 
-// QueueLate is QueueOld for messages whose own time has passed (RFC 2852): those to be returned, and those whose sender
-// wants to know and does not yet.
-func (tx *Tx) QueueLate(domains []string, now time.Time, after int64) (items []QueueItem, err error) {
-	list, err := json.Marshal(domains)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := tx.ints(`SELECT DISTINCT r.item FROM recipients r JOIN queue q ON q.id=r.item WHERE r.domain IN (SELECT value FROM json_each(?))
-		AND r.hold=0 AND r.item>? AND q.due>0 AND q.due<=? AND (q.bymode='R' OR r.warned=0) ORDER BY r.item LIMIT ?`, string(list), after, now.Unix(), queueOldBatch)
+// QueueTurned returns messages that have a moment after from and not after to: at most queueOldBatch, and after the item
+// with the given ID, with all of their recipients who are not held.
+func (tx *Tx) QueueTurned(column QueueMoment, from, to time.Time, after int64) (items []QueueItem, err error) {
+	ids, err := tx.ints(`SELECT id FROM queue WHERE `+string(column)+`>? AND `+string(column)+`<=? AND id>? ORDER BY id LIMIT ?`, from.Unix(), to.Unix(), after, queueOldBatch)
 	for _, id := range ids {
 		var q QueueItem
 		if q, err = tx.queueItem(id); err == nil {
-			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0 AND r.domain IN (SELECT value FROM json_each(?))`, string(list))
+			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0`)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("queue item %d: %w", id, err)
@@ -306,6 +312,33 @@ func (tx *Tx) QueueLate(domains []string, now time.Time, after int64) (items []Q
 		items = append(items, q)
 	}
 	return items, err
+}
+
+// QueueTurns is the first such moment after a time; zero is none.
+func (tx *Tx) QueueTurns(column QueueMoment, after time.Time) (next time.Time, err error) {
+	var at int64
+	err = tx.one(`SELECT coalesce(min(`+string(column)+`),0) FROM queue WHERE `+string(column)+`>?`, []any{after.Unix()}, &at)
+	if at != 0 {
+		next = time.Unix(at, 0)
+	}
+	return next, err
+}
+
+// QueueMoment is a column of the queue that holds a time.
+type QueueMoment string
+
+// What an age is counted from, and the sender's own time (RFC 2852).
+const (
+	QueueSince QueueMoment = "since"
+	QueueOwn   QueueMoment = "due"
+)
+
+// QueueJumped moves what ages are counted from, and the senders' own times, by what the clock has run ahead of the time
+// that passed; those of messages that came later stay.
+func (tx *Tx) QueueJumped(by time.Duration) error {
+	_, err := tx.exec(`UPDATE queue SET since=max(since,min(since+?1,?2)), due=CASE WHEN due>0 THEN due+?1 ELSE 0 END WHERE created+?1<=?2`,
+		int64(by/time.Second), tx.s.Now().Unix())
+	return err
 }
 
 const queueOldBatch = 50 // messages looked at in one go for warnings and expiry
