@@ -701,7 +701,7 @@ func (s *Server) hops(ctx context.Context, w way, domain string) (all []hop, err
 	switch w.kind {
 	case wayRoute:
 		for _, h := range w.hosts {
-			all = append(all, routeHop(h))
+			all = append(all, s.routeHops(ctx, h)...)
 		}
 		if len(all) == 0 {
 			return nil, errCaller
@@ -717,6 +717,24 @@ func (s *Server) hops(ctx context.Context, w way, domain string) (all []hop, err
 		return []hop{{host: domain, addr: net.JoinHostPort(ip.String(), "25")}}, nil
 	}
 	return s.directHops(ctx, domain)
+}
+
+// routeHops are the addresses of a route's host. A name that ends in .local is asked for on the network, which the machine's
+// own resolver may not do; who does not answer is left to it.
+func (s *Server) routeHops(ctx context.Context, hostport string) (all []hop) {
+	h := routeHop(hostport)
+	host, port, _ := net.SplitHostPort(h.addr)
+	if strings.HasSuffix(host, ".local") {
+		addrs, err := hostAddresses(ctx, s.dns, host)
+		for _, a := range addrs {
+			h.addr = net.JoinHostPort(a, port)
+			all = append(all, h)
+		}
+		if err == nil {
+			return all
+		}
+	}
+	return []hop{h}
 }
 
 // routeHop makes a hop of "host:port"; on port 465 TLS comes first (RFC 8314 §3.3).

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // testDNS is a Resolver with everything it knows in two maps; a nil list is an answer that there is nothing, and a name
@@ -127,6 +129,94 @@ func TestMXRoutes(t *testing.T) {
 				t.Errorf("%s: queue %+v, %+v", c.domain, items, ds)
 			}
 		}
+	}
+}
+
+// TestLANNames: names of the local network are not looked up as mail domains, and that one is not there passes.
+func TestLANNames(t *testing.T) {
+	for _, domain := range []string{"printer", "lab.lan", "lab.internal", "lab.local", "lab.home.arpa"} {
+		dns := &testDNS{hosts: map[string][]string{}}
+		p := newPeer(t, nil)
+		qt, dialled := directTest(t, p, dns)
+		qt.submit("ann@home.arpa", "x@"+domain)
+		qt.step()
+		qt.wantQueue(1)
+		if e := qt.destinationError(t); !strings.HasPrefix(e, errAway.Error()) || len(qt.inbox(t, "ann@home.arpa")) > 0 {
+			t.Errorf("%s: %q", domain, e)
+		}
+		dns.hosts[domain] = []string{"192.0.2.7"}
+		qt.forward(3 * time.Minute)
+		qt.step()
+		qt.wantQueue(0)
+		if got := strings.Join(dialled(), " "); got != "192.0.2.7:25" {
+			t.Errorf("%s: dialled %q", domain, got)
+		}
+		for _, q := range dns.asked {
+			if strings.TrimSuffix(q, ".") != domain || len(dns.asked) != 2 {
+				t.Errorf("%s: asked %q", domain, dns.asked)
+			}
+		}
+	}
+	for _, domain := range []string{"local.example", "lan.example.org", "plan", "a.plan", "home.arpa.example"} {
+		if lanName(domain) != (domain == "plan") {
+			t.Errorf("%s: %v", domain, lanName(domain))
+		}
+	}
+}
+
+// TestLANAsk has a neighbour answer to its name, after one who talks nonsense, and nobody to another.
+func TestLANAsk(t *testing.T) {
+	nc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	go func() {
+		buf := make([]byte, 1500)
+		for asked := 0; ; asked++ {
+			n, from, err := nc.ReadFromUDP(buf)
+			if err != nil {
+				return
+			}
+			var m dnsmessage.Message
+			if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 || asked < 2 { // the first packets are lost
+				continue
+			}
+			q := m.Questions[0]
+			h := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}
+			other := h
+			other.Name = dnsmessage.MustNewName("other.local.")
+			m.Response = true
+			m.Answers = []dnsmessage.Resource{{Header: other, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 1}}}}
+			if q.Name.String() == "lab.local." && q.Type == dnsmessage.TypeA {
+				m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 7}}})
+			} else if q.Name.String() == "lab.local." {
+				m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AAAAResource{AAAA: [16]byte{0xfe, 0x80, 15: 1}}},
+					dnsmessage.Resource{Header: h, Body: &dnsmessage.AAAAResource{AAAA: [16]byte{0x20, 1, 0xd, 0xb8, 15: 1}}})
+			}
+			b, _ := m.Pack()
+			nc.WriteToUDP([]byte("nonsense"), from)
+			nc.WriteToUDP(b, from)
+			m.ID++ // somebody's answer to another question
+			m.Answers = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 66}}}}
+			b, _ = m.Pack()
+			nc.WriteToUDP(b, from)
+		}
+	}()
+	r := &lanResolver{&testDNS{}, nc.LocalAddr().(*net.UDPAddr)}
+	for host, want := range map[string]string{"Lab.local.": "192.0.2.7 2001:db8::1", "nobody.local": "", "lab.lan": ""} {
+		got, err := r.LookupHost(t.Context(), host)
+		if strings.Join(got, " ") != want || (err == nil) != (want != "") || err != nil && !dnsNotFound(err) {
+			t.Errorf("%s: %q, %v", host, got, err)
+		}
+	}
+	p := newPeer(t, nil)
+	qt, dialled := directTest(t, p, &testDNS{hosts: map[string][]string{"lab.local": {"192.0.2.7"}}})
+	qt.cfg.Routes = map[string]Route{".": {Hosts: []string{"lab.local:2525"}}}
+	qt.submit("ann@home.arpa", "x@far.example")
+	qt.step()
+	if got := strings.Join(dialled(), " "); got != "192.0.2.7:2525" {
+		t.Errorf("dialled %q", got)
 	}
 }
 
