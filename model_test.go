@@ -16,7 +16,10 @@ import (
 	"time"
 )
 
-var modelSeed = flag.Uint64("seed", 0, "repeat a run of TestModel with the seed that it printed")
+var (
+	modelSeed = flag.Uint64("seed", 0, "repeat a run of TestModel with the seed that it printed")
+	modelTime = flag.Duration("model", 0, "how long TestModel shall go on, at least")
+)
 
 // modelMsg is a message as a client believes it to be: flags are sorted and without \Recent, "?" is not told yet.
 type modelMsg struct {
@@ -42,6 +45,8 @@ type modelClient struct {
 	ended bool
 	keep  bool
 	log   []string // with keep, all that was said untagged
+
+	status map[string]string // messages in mailboxes that are not selected, as NOTIFY said
 
 	validity, highest, seen string // of the mailbox, HIGHESTMODSEQ as far as it can be trusted, and the highest seen
 }
@@ -75,7 +80,7 @@ func (c *modelClient) connect() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.Conn, c.in = nc, bufio.NewReader(nc)
+	c.Conn, c.in, c.status = nc, bufio.NewReader(nc), map[string]string{}
 	c.in.ReadString('\n')
 	c.do("LOGIN ann secret")
 	if c.kind.enable != "" {
@@ -147,6 +152,8 @@ var (
 	modelUID    = regexp.MustCompile(`^\* (\d+) UIDFETCH \(`)
 	modelWords  = regexp.MustCompile(`FLAGS \((.*?)\)`)
 	modelModSeq = regexp.MustCompile(`MODSEQ \((\d+)\)`)
+	modelCount  = regexp.MustCompile(`MESSAGES (\d+)`)
+	modelOld    = regexp.MustCompile(` "/" "(\w+)" \("OLDNAME" \("(\w+)"\)\)`)
 	modelCode   = regexp.MustCompile(`^\* OK \[(UIDVALIDITY|HIGHESTMODSEQ) (\d+)\]`)
 )
 
@@ -183,6 +190,39 @@ func (c *modelClient) untagged(cmd, line string) {
 		c.expunged(cmd, f[1])
 	case f[1] == "VANISHED":
 		c.vanished(cmd, f)
+	case f[1] == "STATUS":
+		if m := modelCount.FindStringSubmatch(line); m != nil && !strings.HasPrefix(cmd, "STATUS") {
+			c.status[strings.Trim(f[2], `"`)] = m[1]
+		}
+	case f[1] == "LIST":
+		if m := modelOld.FindStringSubmatch(line); m != nil {
+			c.status[m[1]], c.status[m[2]] = c.status[m[2]], ""
+		}
+	case f[1] == "ESEARCH" || f[1] == "SEARCH":
+		c.found(cmd, f)
+	}
+}
+
+// found looks at what a SEARCH found: nothing that the client has not been told of, and with ALL the last of what it has.
+func (c *modelClient) found(cmd string, f []string) {
+	all := strings.Join(f[2:], " ")
+	if f[1] == "ESEARCH" {
+		_, all, _ = strings.Cut(strings.Join(f, " "), " ALL ")
+	}
+	top := 0
+	for _, part := range strings.FieldsFunc(all, func(r rune) bool { return r == ' ' || r == ',' }) {
+		var lo, hi int
+		if n, _ := fmt.Sscanf(part, "%d:%d", &lo, &hi); n < 2 {
+			hi = lo
+		}
+		top = max(top, hi)
+	}
+	last := len(c.msgs)
+	if strings.HasPrefix(cmd, "UID") && last > 0 {
+		last = c.msgs[last-1].uid
+	}
+	if last > 0 && top != last {
+		c.errorf("%s: %v, and the last one is %d", cmd, f, last)
 	}
 }
 
@@ -293,6 +333,7 @@ func (c *modelClient) sel(box string) {
 		c.msgs = nil // else "* OK [CLOSED]" says when
 	}
 	c.box, c.highest, c.seen, c.told = box, "", "", nil
+	delete(c.status, box) // it is SELECTED's now
 	if !strings.HasPrefix(c.do("SELECT %s", box), "OK") {
 		c.box = ""
 		return
@@ -453,13 +494,33 @@ func (c *modelClient) store() {
 // modelBoxes are the mailboxes of the test; the last one changes its name now and then.
 var modelBoxes = []string{"INBOX", "Archive", "moving", "moved"}
 
+// modelFull is how many messages a mailbox has when clients begin to remove more than they add.
+const modelFull = 40
+
 func (c *modelClient) step() {
 	box := modelBoxes[c.r.IntN(len(modelBoxes))]
-	switch n := c.r.IntN(20); {
+	flags := []string{`\Seen`, "", `\Deleted`, "green"}[c.r.IntN(4)]
+	switch n := c.r.IntN(24); {
 	case c.box == "" || n == 0:
 		c.sel(modelBoxes[c.r.IntN(2)+c.r.IntN(2)])
-	case n < 4:
-		c.do("APPEND %s (%s) {2+}\r\nhi", box, []string{`\Seen`, "", `\Deleted`, "green"}[c.r.IntN(4)])
+	case len(c.msgs) > modelFull && n < 3:
+		c.do("UID STORE 1:* +FLAGS (\\Deleted)")
+		c.do("EXPUNGE")
+	case n < 3:
+		c.do("APPEND %s (%s) {2+}\r\nhi", box, flags)
+	case n == 3:
+		c.do("APPEND %s (%s) {2+}\r\nho {3+}\r\nhum", box, flags)
+	case n == 20:
+		if _, _, picked := c.some(); picked != nil {
+			c.do("UID REPLACE %d %s (%s) {3+}\r\nnew", picked[0], box, flags)
+		}
+	case n == 21:
+		c.do("%sSEARCH %sALL", []string{"UID ", c.prefix()}[c.r.IntN(2)], []string{"", "RETURN (ALL) ", "RETURN (SAVE ALL) "}[c.r.IntN(3)])
+	case n == 22 && c.r.IntN(3) == 0:
+		c.do("%s", []string{"CLOSE", "UNSELECT"}[c.r.IntN(2)])
+		c.box = ""
+	case n == 23:
+		c.do("STATUS %s (MESSAGES UNSEEN HIGHESTMODSEQ)", modelBoxes[c.r.IntN(2)])
 	case n < 10:
 		c.store()
 	case n < 12:
@@ -491,7 +552,15 @@ func (c *modelClient) step() {
 	}
 }
 
-// TestModel lets clients of all kinds do random things to the same mailboxes. Once they are quiet, each must believe
+// prefix is what the client has to put before commands that could name messages by their sequence numbers.
+func (c *modelClient) prefix() string {
+	if c.kind.uidonly || c.kind.name == "notify" { // expunges may come whenever, says RFC 5465 §5.2
+		return "UID "
+	}
+	return ""
+}
+
+// TestModel lets clients of all kinds do random things to the same mailboxes. Whenever they are quiet, each must believe
 // exactly what a fresh client is told.
 func TestModel(t *testing.T) {
 	seed := *modelSeed
@@ -511,19 +580,32 @@ func TestModel(t *testing.T) {
 	for i := range 2 * len(modelKinds) {
 		all = append(all, &modelClient{t: t, addr: s.addr["imap"], kind: modelKinds[i%len(modelKinds)], r: rand.New(rand.NewPCG(seed, uint64(i)))})
 	}
-	var wg sync.WaitGroup
 	for _, c := range all {
 		c.connect()
 		c.sel("INBOX")
-		wg.Go(func() {
-			for range steps {
-				if c.step(); c.ended || t.Failed() {
-					return
-				}
-			}
-		})
 	}
-	wg.Wait()
+	for began := time.Now(); ; {
+		var wg sync.WaitGroup
+		for _, c := range all {
+			wg.Go(func() {
+				for range steps {
+					if c.step(); c.ended || t.Failed() {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		modelCompare(t, setup, all)
+		if t.Failed() || time.Since(began) > *modelTime {
+			break
+		}
+	}
+	checkStore(t, s.store)
+}
+
+// modelCompare compares what quiet clients believe with what a fresh one is told.
+func modelCompare(t *testing.T, setup *modelClient, all []*modelClient) {
 	for _, c := range all {
 		if c.box == "" || c.ended {
 			continue
@@ -536,6 +618,20 @@ func TestModel(t *testing.T) {
 		}
 		if got, want := fmt.Sprint(c.msgs), fmt.Sprint(setup.msgs); got != want {
 			t.Errorf("%s in %s: %s", c.kind.name, box, modelDiff(c.msgs, setup.msgs))
+		}
+		for name, n := range c.status {
+			if name == box || n == "" || c.kind.notify == "" {
+				continue
+			}
+			now := ""
+			setup.keep, setup.log = true, nil
+			setup.do("STATUS %s (MESSAGES)", name)
+			if m := modelCount.FindStringSubmatch(strings.Join(setup.log, " ")); m != nil {
+				now = m[1]
+			}
+			if setup.keep = false; now != n {
+				t.Errorf("%s believes %s messages in %s, and there are %s", c.kind.name, n, name, now)
+			}
 		}
 	}
 }
