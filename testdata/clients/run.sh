@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Other people's clients against a running appliance: isync, offlineimap, fetchmail, msmtp, curl, aerc, Python's own,
-# imapflow and nodemailer. POSTINO is the program. A client that is not installed is skipped, and that is said.
+# Other people's clients against a running appliance: Thunderbird, isync, offlineimap, fetchmail, msmtp, curl, aerc, Python's
+# own, imapflow and nodemailer. POSTINO is the program. A client that is not installed is skipped, and that is said.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 POSTINO=${POSTINO:-./postino}
@@ -23,27 +23,27 @@ hostname = "localhost"
 [mdns]
 enabled = false
 [listen]
-smtp = ["127.0.0.1:42525"]
-submission = ["127.0.0.1:42587"]
-submissions = ["127.0.0.1:42465"]
-pop3 = ["127.0.0.1:42110"]
-imap = ["127.0.0.1:42143"]
-imaps = ["127.0.0.1:42993"]
+smtp = ["127.0.0.1:24525"]
+submission = ["127.0.0.1:24587"]
+submissions = ["127.0.0.1:24465"]
+pop3 = ["127.0.0.1:24110"]
+imap = ["127.0.0.1:24143"]
+imaps = ["127.0.0.1:24993"]
 [limits]
 per_address = 100
 TOML
-for u in ann bob cora dora eve fay; do echo secret | $POSTINO -config "$work/mail.toml" user add $u@home.arpa >/dev/null; done
+for u in ann bob cora dora eve fay hal ida jo; do echo secret | $POSTINO -config "$work/mail.toml" user add $u@home.arpa >/dev/null; done
 $POSTINO -config "$work/mail.toml" > "$work/out" 2> "$work/log" &
 pid=$!
-for _ in $(seq 100); do curl -s -o /dev/null "imap://127.0.0.1:42143/" -u ann@home.arpa:secret && break; sleep 0.1; done
+for _ in $(seq 100); do curl -s -o /dev/null "imap://127.0.0.1:24143/" -u ann@home.arpa:secret && break; sleep 0.1; done
 
 say "Python's imaplib, smtplib, poplib"
-have python3 && python3 "$here/imaplib_client.py" 127.0.0.1 42143 42587 42110
+have python3 && python3 "$here/imaplib_client.py" 127.0.0.1 24143 24587 24110
 
 say "imapflow, nodemailer"
 if have npm; then
   cp "$here/package.json" "$here/imapflow.js" "$work/"
-  (cd "$work" && npm install --silent --no-audit --no-fund >/dev/null && node imapflow.js 127.0.0.1 42993 42587)
+  (cd "$work" && npm install --silent --no-audit --no-fund >/dev/null && node imapflow.js 127.0.0.1 24993 24587)
 fi
 
 say "isync: 500 messages, both ways, and a second run changes nothing"
@@ -55,7 +55,7 @@ if have mbsync; then
   cat > "$work/mbsyncrc" <<RC
 IMAPAccount a
 Host 127.0.0.1
-Port 42143
+Port 24143
 User ann@home.arpa
 Pass secret
 SSLType None
@@ -78,18 +78,18 @@ Expunge Both
 SyncState *
 RC
   mbsync -c "$work/mbsyncrc" -q -a
-  n=$(curl -s "imap://127.0.0.1:42143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT)')
+  n=$(curl -s "imap://127.0.0.1:24143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT)')
   echo "$n" | grep -q 'MESSAGES 500 ' || echo "$n" | grep -q 'MESSAGES 500' || die "isync pushed: $n"
-  curl -s "imap://127.0.0.1:42143/INBOX" -u ann@home.arpa:secret -X 'STORE 1:100 +FLAGS (\Seen \Flagged)' >/dev/null
-  curl -s "imap://127.0.0.1:42143/INBOX" -u ann@home.arpa:secret -X 'UID STORE 500 +FLAGS (\Deleted)' >/dev/null
+  curl -s "imap://127.0.0.1:24143/INBOX" -u ann@home.arpa:secret -X 'STORE 1:100 +FLAGS (\Seen \Flagged)' >/dev/null
+  curl -s "imap://127.0.0.1:24143/INBOX" -u ann@home.arpa:secret -X 'UID STORE 500 +FLAGS (\Deleted)' >/dev/null
   mbsync -c "$work/mbsyncrc" -q -a
   [ "$(ls "$work/maildir/INBOX/cur" | grep -c ',.*F.*S')" = 100 ] || die "isync did not pull the flags"
   [ "$(ls "$work/maildir/INBOX/cur" "$work/maildir/INBOX/new" | grep -c '\.x\|:2')" -ge 499 ] || die "isync lost messages"
   find "$work/maildir" -type f | grep -v mbsyncstate | sort > "$work/before"
-  before=$(curl -s "imap://127.0.0.1:42143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT HIGHESTMODSEQ)')
+  before=$(curl -s "imap://127.0.0.1:24143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT HIGHESTMODSEQ)')
   mbsync -c "$work/mbsyncrc" -q -a
   find "$work/maildir" -type f | grep -v mbsyncstate | sort | cmp - "$work/before" || die "isync's second run changed files"
-  after=$(curl -s "imap://127.0.0.1:42143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT HIGHESTMODSEQ)')
+  after=$(curl -s "imap://127.0.0.1:24143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT HIGHESTMODSEQ)')
   [ "$before" = "$after" ] || die "isync's second run changed the server: $before $after"
   echo "isync: fine"
 fi
@@ -97,13 +97,13 @@ fi
 say "msmtp sends, fetchmail fetches"
 if have msmtp && have fetchmail; then
   for i in 1 2 3; do
-    printf 'From: bob@home.arpa\nTo: eve@home.arpa\nSubject: %d\n\nhello\n' $i | msmtp --host=127.0.0.1 --port=42465 --tls=on --tls-starttls=off --tls-certcheck=off \
+    printf 'From: bob@home.arpa\nTo: eve@home.arpa\nSubject: %d\n\nhello\n' $i | msmtp --host=127.0.0.1 --port=24465 --tls=on --tls-starttls=off --tls-certcheck=off \
       --auth=scram-sha-256 --user=bob@home.arpa --passwordeval='echo secret' --from=bob@home.arpa eve@home.arpa ||
-    printf 'From: bob@home.arpa\nTo: eve@home.arpa\nSubject: %d\n\nhello\n' $i | msmtp --host=127.0.0.1 --port=42465 --tls=on --tls-starttls=off --tls-certcheck=off \
+    printf 'From: bob@home.arpa\nTo: eve@home.arpa\nSubject: %d\n\nhello\n' $i | msmtp --host=127.0.0.1 --port=24465 --tls=on --tls-starttls=off --tls-certcheck=off \
       --auth=plain --user=bob@home.arpa --passwordeval='echo secret' --from=bob@home.arpa eve@home.arpa
   done
   for proto in POP3 IMAP; do
-    port=42110; [ $proto = IMAP ] && port=42143
+    port=24110; [ $proto = IMAP ] && port=24143
     cat > "$work/fetchmailrc" <<RC
 set idfile "$work/fetchids-$proto"
 poll 127.0.0.1 protocol $proto port $port username "eve@home.arpa" password "secret" sslproto "" keep fetchall mda "cat >> $work/fetched-$proto; echo >> $work/fetched-$proto"
@@ -117,7 +117,7 @@ fi
 
 say "offlineimap, with UTF-8 folder names"
 if have offlineimap; then
-  curl -s "imap://127.0.0.1:42143/" -u eve@home.arpa:secret -X 'CREATE "Bl&APY-de"' >/dev/null
+  curl -s "imap://127.0.0.1:24143/" -u eve@home.arpa:secret -X 'CREATE "Bl&APY-de"' >/dev/null
   cat > "$work/offlineimaprc" <<RC
 [general]
 accounts = a
@@ -132,7 +132,7 @@ localfolders = $work/offline
 [Repository r]
 type = IMAP
 remotehost = 127.0.0.1
-remoteport = 42143
+remoteport = 24143
 ssl = no
 starttls = no
 remoteuser = eve@home.arpa
@@ -152,7 +152,7 @@ if have aerc && have script; then
   mkdir -p "$work/.config/aerc"
   cat > "$work/.config/aerc/accounts.conf" <<RC
 [a]
-source = imap+insecure://eve%40home.arpa:secret@127.0.0.1:42143
+source = imap+insecure://eve%40home.arpa:secret@127.0.0.1:24143
 default = INBOX
 from = Eve <eve@home.arpa>
 RC
@@ -160,5 +160,8 @@ RC
   (sleep 6; printf ':quit\r'; sleep 1) | HOME=$work TERM=xterm-256color timeout 20 script -qec "stty rows 40 cols 120; aerc" /dev/null > "$work/screen" 2>&1 || true
   grep -qa 'bob@home.arpa' "$work/screen" && echo "aerc: fine" || { tail -c 2000 "$work/screen" | cat -v; die aerc; }
 fi
+
+say "Thunderbird: reads, tags, moves, deletes, searches, sends, waits for mail, and takes it by POP3"
+if have thunderbird && have python3; then python3 "$here/thunderbird.py" 127.0.0.1 24143 24587 24110; fi
 
 say "all clients are fine"
