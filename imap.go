@@ -208,7 +208,9 @@ type imapConn struct {
 	wake  <-chan struct{} // receives when the user's mail or the user has changed
 	stops []func()        // what to give back at logout
 
-	notify *imapNotify // what the client wants to hear of, nil for what RFC 9051 says
+	notify *imapNotify        // what the client wants to hear of, nil for what RFC 9051 says
+	own    map[imapStamp]bool // what it did itself since it was last told of other mailboxes (see note)
+	named  []string           // and to which names of mailboxes
 	imapView
 }
 

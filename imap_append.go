@@ -296,7 +296,7 @@ func (c *imapConn) cmdReplace(p *imapParser) error {
 // appendAll stores the messages in one transaction. With old that message of the selected mailbox goes first, so that only
 // what is added counts against a quota.
 func (c *imapConn) appendAll(m Mailbox, all []imapAppend, old UID) (uids []UID, err error) {
-	err = c.srv.store.Write(func(tx *Tx) error {
+	err = c.write(func(tx *Tx) error {
 		uids = uids[:0]
 		if _, err := tx.MailboxByID(m.ID); err != nil {
 			return imapNo("TRYCREATE", "The mailbox is gone")

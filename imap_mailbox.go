@@ -27,7 +27,8 @@ func (c *imapConn) cmdCreate(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	return c.srv.store.Write(func(tx *Tx) error {
+	c.named = []string{name}
+	return c.write(func(tx *Tx) error {
 		m, err := c.create(tx, name)
 		if err == nil && special != "" {
 			err = c.setSpecial(tx, m, special)
@@ -157,7 +158,8 @@ func (c *imapConn) cmdDelete(p *imapParser) error {
 		return imapNo("CANNOT", "INBOX can't be deleted")
 	}
 	var m Mailbox
-	err := c.srv.store.Write(func(tx *Tx) (err error) {
+	c.named = []string{name}
+	err := c.write(func(tx *Tx) (err error) {
 		if m, err = c.mailboxAs(tx, name, RightDelete); err != nil {
 			return err
 		}
@@ -184,10 +186,11 @@ func (c *imapConn) cmdRename(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
+	c.named = []string{from, to}
 	if from == "INBOX" {
 		return c.renameInbox(to)
 	}
-	return c.srv.store.Write(func(tx *Tx) error { return c.rename(tx, from, to) })
+	return c.write(func(tx *Tx) error { return c.rename(tx, from, to) })
 }
 
 // rename renames a mailbox and all below it, also when the name itself only holds others.
@@ -269,7 +272,7 @@ func (c *imapConn) createParents(tx *Tx, at imapPlace) error {
 func (c *imapConn) renameInbox(to string) error {
 	var inbox, dst Mailbox
 	var uids []UID
-	err := c.srv.store.Write(func(tx *Tx) (err error) {
+	err := c.write(func(tx *Tx) (err error) {
 		if inbox, err = tx.MailboxByName(c.user.ID, "INBOX"); err != nil {
 			return err
 		}
@@ -282,7 +285,11 @@ func (c *imapConn) renameInbox(to string) error {
 	if err != nil {
 		return err
 	}
-	return c.srv.store.InSteps(uids, func(tx *Tx, step []UID) error { _, _, err := tx.Move(inbox, step, dst); return err }, nil)
+	return c.srv.store.InSteps(uids, func(tx *Tx, step []UID) error {
+		_, _, err := tx.Move(inbox, step, dst)
+		c.note(tx)
+		return err
+	}, nil)
 }
 
 // cmdSubscribe is SUBSCRIBE (RFC 9051 §6.3.7). The mailbox need not exist.
@@ -301,7 +308,8 @@ func (c *imapConn) changeSubscription(p *imapParser, on bool) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	return c.srv.store.Write(func(tx *Tx) error { return c.subscribe(tx, name, on) })
+	c.named = []string{name}
+	return c.write(func(tx *Tx) error { return c.subscribe(tx, name, on) })
 }
 
 func (c *imapConn) subscribe(tx *Tx, name string, on bool) error {

@@ -223,7 +223,7 @@ func (c *imapConn) cmdSetMetadata(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	err := c.srv.store.Write(func(tx *Tx) error {
+	err := c.write(func(tx *Tx) error {
 		t, err := c.metaTarget(tx, name)
 		if err != nil {
 			return err

@@ -85,6 +85,9 @@ func (c *imapConn) cmdNotify(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
+	if err := c.catchUp(len(n.groups) > 0); err != nil {
+		return err
+	}
 	c.setNotify(n)
 	entries, err := n.look(c)
 	if err != nil {
@@ -95,6 +98,51 @@ func (c *imapConn) cmdNotify(p *imapParser) error {
 		n.tellAllStatus(c, entries)
 	}
 	return nil
+}
+
+// catchUp tells of the selected mailbox all that an earlier NOTIFY has kept back: NOTIFY SET is a NOOP, too (RFC 5465 §3.1).
+func (c *imapConn) catchUp(set bool) error {
+	if !set || c.state != imapSelected {
+		return nil
+	}
+	old := c.notify
+	c.notify = nil
+	err := c.sync(true)
+	c.notify = old
+	return err
+}
+
+// imapStamp is the modseq of one transaction, of those of one owner.
+type imapStamp struct {
+	owner  UserID
+	modseq ModSeq
+}
+
+// note remembers that the transaction is the client's own doing: a client is not notified of that (RFC 5465 §5).
+func (c *imapConn) note(tx *Tx) {
+	if c.notify == nil {
+		return
+	}
+	if c.own == nil {
+		c.own = map[imapStamp]bool{}
+	}
+	for owner, mod := range tx.modseq {
+		c.own[imapStamp{owner, mod}] = true
+	}
+}
+
+// write is Store.Write for what the client does itself.
+func (c *imapConn) write(fn func(*Tx) error) error {
+	return c.srv.store.Write(func(tx *Tx) error {
+		err := fn(tx)
+		c.note(tx)
+		return err
+	})
+}
+
+// didName says whether the client itself has just made, removed, renamed or subscribed to the name, one above or below it.
+func (c *imapConn) didName(name string) bool {
+	return slices.ContainsFunc(c.named, func(own string) bool { return imapUnder(name, own) || imapUnder(own, name) })
 }
 
 // setNotify replaces what the client wants to hear of.
@@ -298,6 +346,7 @@ func (n *imapNotify) modseqs(c *imapConn) (all map[UserID]ModSeq, err error) {
 
 // news tells what happened to the mailboxes that are not selected, if anything did.
 func (c *imapConn) news() error {
+	defer func() { c.own, c.named = nil, nil }()
 	n := c.notify
 	if n == nil || len(n.groups) == 0 {
 		return nil
@@ -319,7 +368,9 @@ func (c *imapConn) news() error {
 	}
 	n.tellNames(c, entries)
 	for i := range entries {
-		n.tellStatus(c, &entries[i])
+		if err := n.tellStatus(c, &entries[i]); err != nil {
+			return err
+		}
 	}
 	n.remember(entries)
 	return n.tellMeta(c, entries)
@@ -377,7 +428,7 @@ func (n *imapNotify) movedAlong(old string, e *imapEntry, entries []imapEntry) b
 
 // tellName writes one LIST, once for each name.
 func (n *imapNotify) tellName(c *imapConn, entries []imapEntry, name, old string, told map[string]bool) {
-	if name == "" || told[name] {
+	if name == "" || told[name] || c.didName(name) {
 		return
 	}
 	told[name] = true
@@ -400,21 +451,24 @@ func (n *imapNotify) tellName(c *imapConn, entries []imapEntry, name, old string
 }
 
 // tellStatus writes a STATUS for a mailbox whose messages have changed (RFC 5465 §5.1-5.3).
-func (n *imapNotify) tellStatus(c *imapConn, e *imapEntry) {
+func (n *imapNotify) tellStatus(c *imapConn, e *imapEntry) error {
 	if e.box == nil {
-		return
+		return nil
 	}
 	old, known := n.known[e.box.ID]
 	wants := n.wants(c, e)
 	if !known || old.highest == e.box.HighestModSeq || wants&imapOfMessages == 0 {
-		return
+		return nil
+	}
+	if mine, err := c.onlyOwn(e.box, old.highest); err != nil || mine {
+		return err
 	}
 	var items []string
 	switch {
 	case old.exists != e.box.Exists || old.uidNext != e.box.UIDNext:
 		items = []string{"UIDNEXT", "MESSAGES"}
 	case wants&imapFlags == 0 || old.unseen == e.box.Unseen && !c.condstore:
-		return
+		return nil
 	default:
 		items = []string{"UIDVALIDITY"}
 	}
@@ -425,6 +479,18 @@ func (n *imapNotify) tellStatus(c *imapConn, e *imapEntry) {
 		items = append(items, "HIGHESTMODSEQ")
 	}
 	c.putStatus(e.name, e.box, items)
+	return nil
+}
+
+// onlyOwn says whether the client itself made all changes to the messages of m after since.
+func (c *imapConn) onlyOwn(m *Mailbox, since ModSeq) (only bool, err error) {
+	if len(c.own) == 0 {
+		return false, nil
+	}
+	var mods []int64
+	err = c.srv.store.Read(func(tx *Tx) (err error) { mods, err = tx.ModSeqs(m.ID, since, m.HighestModSeq); return err })
+	foreign := slices.ContainsFunc(mods, func(mod int64) bool { return !c.own[imapStamp{m.Owner, ModSeq(mod)}] })
+	return err == nil && !foreign, err
 }
 
 // tellAllStatus answers NOTIFY SET STATUS: where all watched mailboxes stand (RFC 5465 §3.1).
@@ -485,7 +551,8 @@ func (n *imapNotify) tellMeta(c *imapConn, entries []imapEntry) error {
 			if a.User != 0 {
 				owner = a.User
 			}
-			return a.ModSeq <= n.meta[owner] || a.ModSeq > now[owner] // the latter is told next time
+			return a.ModSeq <= n.meta[owner] || a.ModSeq > now[owner] || // the latter is told next time
+				c.own[imapStamp{owner, a.ModSeq}]
 		})
 		if len(changed) == 0 {
 			continue

@@ -253,8 +253,10 @@ func (c *imapConn) sync(mayExpunge bool) error {
 			c.contextsLose(changed)
 			c.tellGone(changed)
 		}
-		fresh := c.tellNew(changed)
-		if err := c.tellFlags(changed, fresh); err != nil {
+		fresh, own := c.tellNew(changed)
+		quiet := slices.Concat(fresh, own)
+		slices.Sort(quiet)
+		if err := c.tellFlags(changed, quiet); err != nil {
 			return err
 		}
 		if err := c.tellFresh(fresh); err != nil {
@@ -375,26 +377,31 @@ func (c *imapConn) putRange(r imapRange) {
 // tellNew writes EXISTS if there are new messages. Without any it must not be written, not even after an EXPUNGE: Apple
 // Mail asks again and again for what it takes to be new.
 //
-// What it returns are those that are to be told as NOTIFY says and not with their flags.
-func (c *imapConn) tellNew(changed []imapChange) (fresh []UID) {
+// What it returns are those that are to be told as NOTIFY says and not with their flags, and those to be told of with
+// EXISTS alone, because the client itself put them there (RFC 5465 §5.2).
+func (c *imapConn) tellNew(changed []imapChange) (fresh, own []UID) {
 	known := len(c.uids)
 	for _, m := range changed {
 		if !m.gone && (len(c.uids) == 0 || m.uid > c.uids[len(c.uids)-1]) {
 			c.uids = append(c.uids, m.uid)
+			switch {
+			case c.notify == nil || c.notify.passive:
+			case c.own[imapStamp{c.mbox.Owner, m.modseq}]:
+				own = append(own, m.uid)
+			case c.notify.fetch != nil:
+				fresh = append(fresh, m.uid)
+			}
 		}
 	}
 	if len(c.uids) == known {
-		return nil
+		return nil, nil
 	}
 	c.putf("* %d EXISTS\r\n", len(c.uids))
 	if !c.rev2 {
 		c.takeRecent()
 		c.putf("* %d RECENT\r\n", c.countRecent())
 	}
-	if c.notify == nil || c.notify.fetch == nil {
-		return nil
-	}
-	return slices.Clone(c.uids[known:])
+	return fresh, own
 }
 
 // tellFresh writes of new messages what NOTIFY asks for (RFC 5465 §5.2).
@@ -443,8 +450,9 @@ func (c *imapConn) forget() {
 	c.silent, c.stale, c.shown, c.echo, c.removed = 0, nil, nil, nil, nil
 }
 
-// tellFlags writes a FETCH for every message with news, new ones included, so that a client need not ask.
-func (c *imapConn) tellFlags(changed []imapChange, fresh []UID) error {
+// tellFlags writes a FETCH for every message with news, new ones included, so that a client need not ask; but for those
+// of quiet.
+func (c *imapConn) tellFlags(changed []imapChange, quiet []UID) error {
 	for _, m := range changed {
 		echo := slices.Contains(c.echo, m.uid)
 		n, ok := c.seq(m.uid)
@@ -452,8 +460,8 @@ func (c *imapConn) tellFlags(changed []imapChange, fresh []UID) error {
 			continue
 		}
 		c.highest = max(c.highest, m.modseq)
-		_, isFresh := slices.BinarySearch(fresh, m.uid)
-		if isFresh || slices.Contains(c.shown, m.modseq) || c.notify.quiet() && !echo && m.modseq != c.silent {
+		_, isQuiet := slices.BinarySearch(quiet, m.uid)
+		if isQuiet || slices.Contains(c.shown, m.modseq) || c.notify.quiet() && !echo && m.modseq != c.silent {
 			continue
 		}
 		if err := c.tellWords(m.flags.Words); err != nil {

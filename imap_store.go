@@ -154,6 +154,7 @@ func (c *imapConn) expunge(m Mailbox, uids []UID, tell bool) error {
 	var gone []UID
 	return c.srv.store.InSteps(uids, func(tx *Tx, step []UID) (err error) {
 		gone, err = tx.Expunge(m, step, false)
+		c.note(tx)
 		return err
 	}, func([]UID) error {
 		if !tell {
@@ -175,7 +176,10 @@ func (c *imapConn) cmdCopy(p *imapParser) error {
 	if err != nil {
 		return err
 	}
-	src, dst, err := c.srv.store.CopyAll(c.mbox, uids, to, func(tx *Tx, dst []UID) error { return c.dropFlags(tx, to, dst) })
+	src, dst, err := c.srv.store.CopyAll(c.mbox, uids, to, func(tx *Tx, dst []UID) error {
+		c.note(tx)
+		return c.dropFlags(tx, to, dst)
+	})
 	if err == nil && len(src) > 0 {
 		c.code = fmt.Sprintf("COPYUID %d %s %s", to.UIDValidity, imapSet(src), imapSet(dst))
 	}
@@ -201,6 +205,7 @@ func (c *imapConn) cmdMove(p *imapParser) error {
 		if src, dst, err = tx.Move(c.mbox, step, to); err != nil {
 			return err
 		}
+		c.note(tx)
 		return c.dropFlags(tx, to, dst)
 	}, func([]UID) error {
 		if len(src) > 0 {

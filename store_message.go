@@ -88,6 +88,12 @@ func (tx *Tx) bump(user UserID) (ModSeq, error) {
 	return m, nil
 }
 
+// ModSeqs lists the modseqs that messages of a mailbox got after since and up to now. One that a later change has replaced
+// is not among them.
+func (tx *Tx) ModSeqs(id MailboxID, since, now ModSeq) ([]int64, error) {
+	return tx.ints(`SELECT DISTINCT modseq FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>? AND modseq<=?`, id, since, now)
+}
+
 // Append puts content into a mailbox. ErrQuota when its owner has no room.
 func (tx *Tx) Append(m Mailbox, b Blob, f Flags, internal time.Time) (Message, error) {
 	if err := tx.room(m.Owner, b.Size, 1); err != nil {
