@@ -310,8 +310,24 @@ func (c *smtpClient) login(h hop) error {
 	return smtpErrReply
 }
 
+// inTurn is an error when the peer has said more than it was asked: what it says next would be taken for the answer to
+// something else, and a refusal for a receipt. A goodbye may come at any time (RFC 5321 §3.8).
+func (c *smtpClient) inTurn() error {
+	n := c.r.Buffered()
+	if n == 0 {
+		return nil
+	}
+	if b, _ := c.r.Peek(min(n, 3)); string(b) == "421" {
+		return nil
+	}
+	return fmt.Errorf("%w: it speaks out of turn", smtpErrReply)
+}
+
 // command sends a line and reads the reply.
 func (c *smtpClient) command(d time.Duration, line string) (smtpReply, error) {
+	if err := c.inTurn(); err != nil {
+		return smtpReply{}, err
+	}
 	c.w.WriteString(line)
 	c.w.WriteString("\r\n")
 	if err := c.w.Flush(); err != nil {
@@ -411,7 +427,7 @@ func (c *smtpClient) send(m *smtpOut) ([]smtpReply, error) {
 	replies := make([]smtpReply, len(m.rcpts))
 	data, err := c.envelope(m, replies)
 	if err != nil {
-		return replies, err
+		return smtpForget(replies), err
 	}
 	accepted := 0
 	for _, r := range replies {
@@ -434,11 +450,16 @@ func (c *smtpClient) send(m *smtpOut) ([]smtpReply, error) {
 			err = m.ready()
 		}
 		if err == nil {
+			err = c.inTurn()
+		}
+		if err == nil {
 			last, err = c.content(m)
 		}
 		if err != nil {
 			return smtpForget(replies), err
 		}
+	case data.code/100 == 2: // a reply too many before it: who knows what that one is to
+		return smtpForget(replies), fmt.Errorf("%w: %d to DATA", smtpErrReply, data.code)
 	default:
 		last = data
 	}
@@ -454,7 +475,8 @@ func (c *smtpClient) send(m *smtpOut) ([]smtpReply, error) {
 	return replies, err
 }
 
-// smtpForget takes back the 2xx that recipients got before the message was lost on its way.
+// smtpForget takes back the 2xx that recipients got before the message was lost on its way: only the one that follows the
+// content means that it has arrived.
 func smtpForget(replies []smtpReply) []smtpReply {
 	for i := range replies {
 		if replies[i].code/100 == 2 {
@@ -468,6 +490,9 @@ func smtpForget(replies []smtpReply) []smtpReply {
 // recipient's reply. It returns the reply to DATA; zero if DATA was not said.
 func (c *smtpClient) envelope(m *smtpOut, replies []smtpReply) (data smtpReply, err error) {
 	pipelining := c.offers("PIPELINING")
+	if err := c.inTurn(); err != nil {
+		return smtpReply{}, err
+	}
 	if pipelining {
 		c.w.WriteString(m.mail + "\r\n")
 		for _, r := range m.rcpts {

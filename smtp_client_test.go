@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -383,6 +385,191 @@ func TestSMTPClientLimits(t *testing.T) {
 		qt.step()
 		if e := qt.destinationError(t); !strings.Contains(e, smtpErrReply.Error()) || time.Since(start) > 5*time.Second {
 			t.Errorf("%s: error %q", name, e)
+		}
+	}
+}
+
+// cutter passes connections on and cuts each after so many octets in one direction.
+type cutter struct {
+	addr, to string
+
+	mu     sync.Mutex
+	after  int  // octets; -1 never cuts
+	answer bool // of what the server says, not the client
+	said   int  // octets that the client said in all, and
+	heard  int  // that it heard
+}
+
+func newCutter(t *testing.T, to string) *cutter {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	k := &cutter{addr: l.Addr().String(), to: to, after: -1}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go k.pass(c)
+		}
+	}()
+	return k
+}
+
+func (k *cutter) set(after int, answer bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.after, k.answer, k.said, k.heard = after, answer, 0, 0
+}
+
+// count says how many octets passed since set.
+func (k *cutter) count() (said, heard int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.said, k.heard
+}
+
+// pass waits until what was let through has been read, so that only the octets beyond are lost.
+func (k *cutter) pass(c net.Conn) {
+	defer c.Close()
+	s, err := net.Dial("tcp", k.to)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	k.mu.Lock()
+	after, answer := k.after, k.answer
+	k.mu.Unlock()
+	var wg sync.WaitGroup
+	copyTo := func(to, from net.Conn, cut bool, n *int) {
+		var r io.Reader = from
+		if cut {
+			r = io.LimitReader(from, int64(after))
+		}
+		buf := make([]byte, 4096)
+		for {
+			got, err := r.Read(buf)
+			to.Write(buf[:got])
+			k.mu.Lock()
+			*n += got
+			k.mu.Unlock()
+			if err != nil {
+				break
+			}
+		}
+		to.(*net.TCPConn).CloseWrite()
+		if cut {
+			to.SetReadDeadline(time.Now().Add(5 * time.Millisecond)) // the other direction ends soon
+			from.SetReadDeadline(time.Now())
+		}
+	}
+	wg.Go(func() { copyTo(s, c, after >= 0 && !answer, &k.said) })
+	wg.Go(func() { copyTo(c, s, after >= 0 && answer, &k.heard) })
+	wg.Wait()
+}
+
+// TestSMTPCut cuts sessions that carry two messages after every octet, either way. When the line is whole again each
+// message comes, and only those come twice whose last reply was lost.
+func TestSMTPCut(t *testing.T) {
+	t.Parallel()
+	for _, ext := range []string{"SIZE", "PIPELINING", "CHUNKING\nPIPELINING"} {
+		p := newPeer(t, nil)
+		p.ehlo = ext
+		k := newCutter(t, p.addr())
+		qt := newQueueTest(t, p)
+		qt.cfg.Routes = map[string]Route{".": {Hosts: []string{k.addr}}}
+		var said, heard int
+		round := func(after int, answer bool) (twice int) {
+			k.set(after, answer)
+			p.mu.Lock()
+			p.mails = nil
+			p.mu.Unlock()
+			names := []string{qt.submit("ann@home.arpa", "x@far.example"), qt.submit("ann@home.arpa", "y@far.example")}
+			qt.step()
+			said, heard = k.count()
+			k.set(-1, false)
+			qt.forward(2 * time.Hour)
+			qt.step()
+			qt.wantQueue(0)
+			came := strings.Join(p.received(), "")
+			for _, n := range names {
+				switch got := strings.Count(came, "Message-ID: <"+n+"@"); got {
+				case 1:
+				case 2:
+					twice++
+				default:
+					t.Errorf("%q: cut after %d (answer %v): %s came %d times", ext, after, answer, n, got)
+				}
+			}
+			return twice
+		}
+		round(-1, false)
+		step := 1
+		if ext != "PIPELINING" {
+			step = 3
+		}
+		if testing.Short() {
+			step = 17
+		}
+		for _, c := range []struct {
+			answer bool
+			octets int
+			most   int // times that one of the messages may come twice
+		}{{false, said, 2 * 8}, {true, heard, 2 * 3 * (len("250 2.0.0 taken\r\n") + 2)}} {
+			twice := 0
+			for n := 0; n < c.octets; n += step {
+				twice += round(n, c.answer)
+			}
+			if twice > c.most {
+				t.Errorf("%q (answer %v): %d messages came twice in %d cuts", ext, c.answer, twice, c.octets)
+			}
+			t.Logf("%q (answer %v): %d messages came twice in %d cuts", ext, c.answer, twice, c.octets)
+		}
+		if box := qt.inbox(t, "ann@home.arpa"); len(box) > 0 {
+			t.Errorf("%d reports", len(box))
+		}
+	}
+}
+
+// TestSMTPNonsense has a peer answer every command with nonsense once: no message is lost or given back for that, and none
+// comes twice but when the nonsense was the answer to its content.
+func TestSMTPNonsense(t *testing.T) {
+	t.Parallel()
+	for i, nonsense := range []string{" ", "hello", "250-OK\r\n251 not", "250_OK", "99 x", "999 x", "2x0 x", "\x00\xff\xfe", "150 wait", "354 go", "250", "220 what", "334 x",
+		"250 one\r\n250 two", strings.Repeat("9", 5000), "250-" + strings.Repeat("x\r\n250-", 200) + "x", "cut"} {
+		if testing.Short() && i%4 > 0 {
+			continue
+		}
+		for k, at := range []string{"<connect>", "EHLO", "MAIL", "RCPT", "DATA", "<data>", "QUIT"} {
+			for _, ext := range []string{"SIZE", "PIPELINING"}[(i+k)%2:] {
+				once := true
+				p := newPeer(t, func(l string) string {
+					if once && strings.HasPrefix(l, at) {
+						once = false
+						return nonsense
+					}
+					return ""
+				})
+				p.ehlo = ext
+				qt := newQueueTest(t, p)
+				names := []string{qt.submit("ann@home.arpa", "x@far.example"), qt.submit("ann@home.arpa", "y@far.example")}
+				for range 3 {
+					qt.step()
+					qt.forward(2 * time.Hour)
+				}
+				came := strings.Join(p.received(), "")
+				for _, n := range names {
+					if got := strings.Count(came, "Message-ID: <"+n+"@"); got != 1 && !(got == 2 && at == "<data>") {
+						t.Errorf("%s answered by %.20q (%s): %s came %d times", at, nonsense, ext, n, got)
+					}
+				}
+				if n, box := len(qt.queue()), qt.inbox(t, "ann@home.arpa"); n > 0 || len(box) > 0 {
+					t.Errorf("%s answered by %.20q (%s): %d in the queue, reports %q", at, nonsense, ext, n, box)
+				}
+			}
 		}
 	}
 }
