@@ -518,6 +518,7 @@ const (
 	webBeat       = 25 * time.Second       // between signs of life on a quiet stream
 	webCalm       = 400 * time.Millisecond // between two events, however much happens
 	webMaxOffered = 8                      // contacts offered while somebody types an address
+	webMaxNamed   = 300                    // users up to which everybody's name is looked at for that
 )
 
 func webEventRoutes() []webRoute {
@@ -652,12 +653,12 @@ func (q *webReq) getPeople() error {
 	list := []string{}
 	if part != "" && len(part) < 100 {
 		var found []Contact
-		var users []User
+		var users []webIdentity
 		err := q.s.store.Read(func(tx *Tx) (err error) {
 			if found, err = tx.FindContacts(q.user.ID, part, webMaxOffered); err != nil {
 				return err
 			}
-			users, err = tx.Users()
+			users, err = webHouse(tx)
 			return err
 		})
 		if err != nil {
@@ -669,8 +670,8 @@ func (q *webReq) getPeople() error {
 			list = append(list, webPlain(c.Name, c.Address))
 		}
 		for _, u := range users { // people of this house, whether they were written to or not
-			if !u.Disabled && !seen[u.Name] && len(list) < webMaxOffered && strings.Contains(u.Name, strings.ToLower(part)) {
-				list = append(list, u.Name)
+			if !seen[u.Address] && len(list) < webMaxOffered && strings.Contains(strings.ToLower(u.Full()), strings.ToLower(part)) {
+				list = append(list, u.Full())
 			}
 		}
 	}
@@ -680,6 +681,25 @@ func (q *webReq) getPeople() error {
 	}
 	q.send(http.StatusOK, "application/json", b)
 	return nil
+}
+
+// webHouse lists who lives here, with the names that they write under.
+func webHouse(tx *Tx) (all []webIdentity, err error) {
+	users, err := tx.Users()
+	for _, u := range users {
+		if err != nil || u.Disabled {
+			continue
+		}
+		i := webIdentity{Address: u.Name}
+		if len(users) <= webMaxNamed {
+			var own []webIdentity
+			if err = tx.Preference(u.ID, PrefIdentity, &own); len(own) > 0 {
+				i.Name = own[0].Name
+			}
+		}
+		all = append(all, i)
+	}
+	return all, err
 }
 
 // Figures for monitoring: Prometheus' text format, and whether the appliance is alive.

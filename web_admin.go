@@ -77,6 +77,9 @@ type webOverview struct {
 	Token     string
 }
 
+// FileSize is what the file takes on the disk, with what is not yet written back into it.
+func (o webOverview) FileSize() int64 { return o.Stat.File + o.Stat.WAL }
+
 // UpText is the time since the start in words.
 func (o webOverview) UpText() string {
 	d := o.Up.Round(time.Minute)
@@ -183,6 +186,7 @@ type webUsers struct {
 	Min    int
 	Error  string
 	Name   string
+	Shown  string // the name that letters carry
 }
 
 type webUserRow struct {
@@ -192,10 +196,10 @@ type webUserRow struct {
 	Second         bool
 }
 
-func (q *webReq) getUsers() error { return q.usersPage(http.StatusOK, "", "") }
+func (q *webReq) getUsers() error { return q.usersPage(http.StatusOK, webUsers{}) }
 
-func (q *webReq) usersPage(status int, name, fault string) error {
-	p := webUsers{webTabs: webTabs{"users"}, Domain: q.s.cfg.Domains[0], Min: webMinPassword, Error: fault, Name: name}
+func (q *webReq) usersPage(status int, p webUsers) error {
+	p.Tab, p.Domain, p.Min = "users", q.s.cfg.Domains[0], webMinPassword
 	err := q.s.store.Read(func(tx *Tx) error {
 		p.Users = nil
 		all, err := tx.Users()
@@ -219,7 +223,7 @@ func (q *webReq) postUsers() error {
 	f := q.r.PostForm
 	name := strings.TrimSpace(f.Get("name"))
 	again := func(text string) error {
-		return q.usersPage(http.StatusUnprocessableEntity, name, q.lang.T(text))
+		return q.usersPage(http.StatusUnprocessableEntity, webUsers{Name: name, Shown: webClean(f.Get("shown")), Error: q.lang.T(text)})
 	}
 	full := name
 	if !strings.Contains(full, "@") {
@@ -244,6 +248,9 @@ func (q *webReq) postUsers() error {
 			u.Quota = webMegabytes(f.Get("quota"))
 			err = tx.UpdateUser(u)
 		}
+		if err == nil {
+			err = webNameUser(tx, u, f.Get("shown"))
+		}
 		return err
 	})
 	if errors.Is(err, ErrExists) {
@@ -255,6 +262,15 @@ func (q *webReq) postUsers() error {
 	q.log.Info("user added", "user", a.Key(), "by", q.user.Name)
 	q.say("%s can log in now.", a.Key())
 	return q.redirect("/admin/users")
+}
+
+// webNameUser gives a new user the name that letters carry, if there is one.
+func webNameUser(tx *Tx, u User, name string) error {
+	name = strings.TrimSpace(webCut(webClean(name), 200))
+	if name == "" {
+		return nil
+	}
+	return tx.SetPreference(u.ID, PrefIdentity, []webIdentity{{Name: name, Address: u.Name}})
 }
 
 func webMegabytes(s string) int64 {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -420,5 +421,37 @@ func TestWebMetrics(t *testing.T) {
 	}
 	if ann.get("/healthz"); ann.code != 200 || ann.page != "ok\n" {
 		t.Errorf("/healthz: %d %q", ann.code, ann.page)
+	}
+}
+
+// TestWebQRCodes has another program read our QR codes, of every size there is.
+func TestWebQRCodes(t *testing.T) {
+	zbar, err := exec.LookPath("zbarimg")
+	if err != nil {
+		t.Skip("SKIPPED: zbarimg is not installed")
+	}
+	texts := []string{"http://192.168.7.5:8080/root.crt", webKeyAddress("mx.home.arpa", "ann@home.arpa", webNewSecret())}
+	for n := 1; n < 650; n += 31 {
+		texts = append(texts, strings.Repeat("http://postino.local/", 40)[:n])
+	}
+	for _, text := range texts {
+		address, err := webQRCode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(string(address), "data:image/png;base64,"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "qr.png")
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := exec.Command(zbar, "-q", "--raw", "--nodbus", file).Output(); err != nil || strings.TrimSuffix(string(got), "\n") != text {
+			t.Errorf("%d letters were read as %q, %v", len(text), got, err)
+		}
+	}
+	if _, err := webQRCode(strings.Repeat("x", 700)); err == nil {
+		t.Error("a text that fits into no code made one")
 	}
 }

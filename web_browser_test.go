@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -32,7 +33,7 @@ func TestBrowser(t *testing.T) {
 	if _, merr := os.Stat("testdata/browser/node_modules/playwright-core"); chromium == "" || err != nil || merr != nil {
 		t.Skip("SKIPPED: NO BROWSER TEST WAS RUN. It needs chromium, node and `npm ci --prefix testdata/browser`.")
 	}
-	s := startServer(t)
+	s := startServer(t, append(webListen, `http = [":8080"]`, `https = [":8443"]`)...)
 	err = s.store.Write(func(tx *Tx) error { // a first start has no users
 		all, err := tx.Users()
 		for _, u := range all {
@@ -55,13 +56,69 @@ func TestBrowser(t *testing.T) {
 	if out == "" {
 		out = t.TempDir()
 	}
-	cmd := exec.Command(node, "testdata/browser/flow.mjs", base, base+"/setup#"+code, out, "testdata/html")
+	cmd := exec.Command(node, "testdata/browser/flow.mjs", base, base+"/setup#"+code, out, "testdata/html", "testdata/browser")
 	cmd.Env = append(os.Environ(), "CHROMIUM="+chromium)
 	b, err := cmd.CombinedOutput()
 	t.Logf("%s", b)
 	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(b)), "ok") {
 		t.Fatal("the browser found something: ", err)
 	}
+}
+
+// TestWebLynx logs in, reads and writes with a browser that knows neither scripts nor style sheets.
+func TestWebLynx(t *testing.T) {
+	lynx, err := exec.LookPath("lynx")
+	if err != nil {
+		t.Skip("SKIPPED: lynx is not installed")
+	}
+	s := startServer(t)
+	s.put(t, "ann", "INBOX", "From: Rose <rose@home.arpa>\nSubject: Sunday lunch\n\nfirst line\nsecond line\n", 0)
+	base := "http://" + s.addr["http"]
+	var script strings.Builder
+	press := func(keys ...string) {
+		for _, k := range keys {
+			fmt.Fprintf(&script, "key %s\n", k)
+		}
+	}
+	text := func(words string) {
+		for _, c := range words {
+			press(strings.ReplaceAll(string(c), " ", "<space>"))
+		}
+	}
+	look := func(words string) { press("/"); text(words); press("^J") }
+	text("ann")
+	press("Down Arrow")
+	text("secret")
+	press("Down Arrow", "Down Arrow", "^J")
+	look("Sunday lunch")
+	press("Down Arrow", "Right Arrow", "g", "^U") // beside its box
+	text(base + "/compose?to=bob&subject=Yes&body=We+come.")
+	press("^J")
+	look("Send")
+	press("^J", "Q", "y")
+	dir := t.TempDir()
+	for name, content := range map[string]string{"keys": script.String(), "cfg": "INFOSECS:0\nMESSAGESECS:0\nALERTSECS:0\nNO_PAUSE:TRUE\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(lynx, "-cfg="+filepath.Join(dir, "cfg"), "-accept_all_cookies", "-cmd_script="+filepath.Join(dir, "keys"), base+"/login")
+	cmd.Env = append(os.Environ(), "TERM=vt100", "HOME="+dir, "LC_ALL=C.UTF-8")
+	kill := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	b, err := cmd.CombinedOutput()
+	kill.Stop()
+	if err != nil {
+		t.Fatalf("lynx: %v %.500q", err, b)
+	}
+	if _, f := s.in(t, "ann", "INBOX"); f.Bits&FlagSeen == 0 {
+		t.Errorf("the message was not opened: %.500q", b[max(len(b)-500, 0):])
+	}
+	s.hurry(t)
+	bob := newWebClient(t, s).login("bob")
+	bob.waitFor("/mail", `class="subj">Yes<`)
+	ann := newWebClient(t, s).login("ann")
+	ann.get(ann.find(`href="(/box/\d+/\d+)`))
+	ann.want("first line<br>second line<br>")
 }
 
 // BenchmarkWebList is the server's time for pages of a mailbox of 100,000 messages: B/page is what goes over the wire. A

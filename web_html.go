@@ -219,9 +219,52 @@ var webHostName = regexp.MustCompile(`(?i)^[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,
 
 // webFacts is what is known of an HTML body without showing it.
 type webFacts struct {
-	Remote bool // it has pictures elsewhere
-	Height int  // about how many pixels it takes, because the frame can't be measured from outside
+	Remote         bool // it has pictures elsewhere
+	Height, Narrow int  // about how many pixels it takes, and on a phone: the frame can't be measured from outside
 }
+
+const (
+	webLineHeight  = 24 // pixels, as webFrameStyle has it
+	webLineWide    = 84 // Latin letters in a line beside the list of a desktop
+	webLineNarrow  = 38 // and on a phone
+	webFrameLeast  = 100
+	webFrameMost   = 6000
+	webBlockMargin = 16 // above a paragraph or a heading
+)
+
+// webMeasure adds up how high text becomes.
+type webMeasure struct {
+	units        int // half widths of the characters in the block at hand: a Latin letter has one, a Chinese one two
+	wide, narrow int
+}
+
+func (m *webMeasure) text(s []byte) {
+	space := true
+	for _, r := range string(s) {
+		if was := space; r == ' ' || r == '\n' || r == '\t' || r == '\r' || r == '\u00a0' {
+			if space = true; !was {
+				m.units++
+			}
+			continue
+		}
+		space = false
+		if m.units++; r >= wideFrom {
+			m.units++
+		}
+	}
+}
+
+// flush ends the block at hand. An empty one takes room only if blank says so.
+func (m *webMeasure) flush(blank bool) {
+	if m.units == 0 && !blank {
+		return
+	}
+	m.wide += webLineHeight * max(1, (m.units+webLineWide-1)/webLineWide)
+	m.narrow += webLineHeight * max(1, (m.units+webLineNarrow-1)/webLineNarrow)
+	m.units = 0
+}
+
+func (m *webMeasure) add(pixels int) { m.wide, m.narrow = m.wide+pixels, m.narrow+pixels }
 
 // webHTMLFacts goes over an HTML body once.
 func webHTMLFacts(body string) webFacts {
@@ -229,7 +272,7 @@ func webHTMLFacts(body string) webFacts {
 		body = body[:webMaxHTML]
 	}
 	var f webFacts
-	chars, height := 0, 0
+	var m webMeasure
 	z := html.NewTokenizer(strings.NewReader(body))
 	skip := ""
 	for {
@@ -238,34 +281,64 @@ func webHTMLFacts(body string) webFacts {
 			break
 		}
 		name, hasAttr := z.TagName()
-		tag := string(name)
-		switch tt {
-		case html.TextToken:
-			if skip == "" {
-				chars += len(strings.TrimSpace(string(z.Text())))
+		tag := " " + string(name) + " "
+		switch {
+		case tt == html.TextToken && skip == "":
+			m.text(z.Text())
+		case tt == html.EndTagToken && tag == skip:
+			skip = ""
+		case tt != html.StartTagToken && tt != html.SelfClosingTagToken && tt != html.EndTagToken:
+		case tag == " br ":
+			m.flush(true)
+		case strings.Contains(" p h1 h2 h3 ul ol blockquote pre hr ", tag):
+			m.flush(false)
+			if tt == html.StartTagToken {
+				m.add(webBlockMargin)
+				m.add(webPadding(z, hasAttr))
 			}
-		case html.StartTagToken, html.SelfClosingTagToken:
-			if tag == "style" || tag == "script" || tag == "title" {
-				skip = tag
+			if strings.HasPrefix(tag, " h") {
+				m.add(webBlockMargin)
 			}
-			if tag == "img" && hasAttr {
-				h, remote := webPictureFacts(z)
-				f.Remote = f.Remote || remote
-				height += h
+		case strings.Contains(" div tr li table section article header footer h4 h5 h6 dd dt ", tag):
+			m.flush(false)
+			if tt == html.StartTagToken {
+				m.add(webPadding(z, hasAttr))
 			}
-			if strings.Contains(" p div tr br li h1 h2 h3 blockquote ", " "+tag+" ") {
-				height += 26 * (1 + chars/80)
-				chars = 0
-			}
-		case html.EndTagToken:
-			if tag == skip {
-				skip = ""
+		case strings.Contains(" style script title template ", tag) && tt == html.StartTagToken:
+			skip = tag
+		case tag == " img " && hasAttr:
+			h, remote := webPictureFacts(z)
+			f.Remote = f.Remote || remote
+			m.add(h)
+		}
+	}
+	m.flush(false)
+	fit := func(h int) int { return min(max(h+h/10+2*webLineHeight, webFrameLeast), webFrameMost) }
+	f.Height, f.Narrow = fit(m.wide), fit(m.narrow+m.narrow/8)
+	return f
+}
+
+var webPaddingText = regexp.MustCompile(`padding(?:-top|-bottom)?:\s*([0-9]{1,2})px`)
+
+// webPadding is the room inside a block above and below its text, as its attributes have it.
+func webPadding(z *html.Tokenizer, more bool) (pixels int) {
+	for more {
+		var k, v []byte
+		k, v, more = z.TagAttr()
+		switch string(k) {
+		case "cellpadding":
+			n := 0
+			fmt.Sscanf(string(v), "%d", &n)
+			pixels += 2 * min(max(n, 0), 50)
+		case "style":
+			if x := webPaddingText.FindSubmatch(v); x != nil {
+				n := 0
+				fmt.Sscanf(string(x[1]), "%d", &n)
+				pixels += 2 * n
 			}
 		}
 	}
-	height += 26 * (3 + chars/80)
-	f.Height = min(max(height, 320), 4000)
-	return f
+	return pixels
 }
 
 // webPictureFacts reads the attributes of an img tag.

@@ -139,3 +139,23 @@ func FuzzWebHTML(f *testing.F) {
 		webHarmless(t, webSanitize(in, webView(false)), false)
 	})
 }
+
+// TestWebFrameHeight guesses how high mails become; the browser test compares one with what it really needs.
+func TestWebFrameHeight(t *testing.T) {
+	for body, want := range map[string][2]int{
+		"<b>Yes!</b>": {100, 100},
+		strings.Repeat("<p>"+strings.Repeat("word ", 40)+"</p>", 10):   {900, 1500},
+		strings.Repeat("你好", 200):                                      {250, 600},
+		"<style>" + strings.Repeat("x", 9000) + "</style>a":            {100, 100},
+		strings.Repeat("<div><div><div></div></div></div>", 500) + "a": {100, 100},
+		strings.Repeat("a<br>", 1000):                                  {webFrameMost, webFrameMost},
+		`<img height=300 src=cid:x><img height=99999 src=cid:y>`:       {1300, 1300},
+	} {
+		f := webHTMLFacts(body)
+		for i, got := range []int{f.Height, f.Narrow} {
+			if got < want[i] || got > want[i]+want[i]/2 {
+				t.Errorf("%.40q: %d and %d pixels, want about %v", body, f.Height, f.Narrow, want)
+			}
+		}
+	}
+}

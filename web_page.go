@@ -351,7 +351,7 @@ var webChinese = map[string]string{
 	"Choose all on this page": "选择本页全部", "What to do with the chosen messages": "对所选邮件的操作",
 	"All %s in this folder": "此文件夹中的全部 %s 封", "All %s found": "找到的全部 %s 封", "All that can be found": "能找到的全部邮件",
 	"It is on. Write these codes down and keep them away from the phone: each lets you in once, should the phone be lost.": "已开启。请把这些代码抄下来，不要和手机放在一起：手机丢失时，每个代码可登录一次。",
-	"They are not shown again. Mail programs need device passwords from now on.":                                           "这些代码不会再显示。从现在起，邮件程序需要使用设备密码。", "Done": "完成",
+	"They are not shown again. Mail programs need device passwords from now on.":                                           "这些代码不会再显示。从现在起，邮件程序需要使用设备密码。", "Done": "完成", "Name as others see it": "显示给别人的姓名",
 	"Without the phone, use one of the codes that you wrote down. If they are gone, too, the administrator can turn the second factor off.": "手机不在身边时，请使用抄下的代码之一。如果代码也丢了，管理员可以关闭两步验证。",
 	"The search did not find everything in time. Make it narrower.":                                                                         "搜索未能及时找到全部邮件，请缩小范围。",
 	"%s message": "%s 封邮件", "%s messages": "%s 封邮件", "%s unread message": "%s 封未读邮件", "%s unread messages": "%s 封未读邮件",

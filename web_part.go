@@ -261,7 +261,7 @@ func webLines(text string, flowed, delSp bool) []webLine {
 	return all
 }
 
-// webText renders plain text.
+// webText renders plain text. Lines end with an element, for browsers that know no style sheets.
 func webText(text string, flowed, delSp bool, l *webLang) template.HTML {
 	lines := webLines(text, flowed, delSp)
 	var b strings.Builder
@@ -290,7 +290,7 @@ func webText(text string, flowed, delSp bool, l *webLang) template.HTML {
 			sig = true
 		}
 		b.WriteString(webLink(ln.text))
-		b.WriteByte('\n')
+		b.WriteString("<br>")
 	}
 	for ; depth > 0; depth-- {
 		b.WriteString("</blockquote>")
@@ -321,7 +321,7 @@ func webQuote(b *strings.Builder, lines []webLine) {
 			b.WriteString("</blockquote>")
 		}
 		b.WriteString(webLink(ln.text))
-		b.WriteByte('\n')
+		b.WriteString("<br>")
 	}
 	for ; depth > 0; depth-- {
 		b.WriteString("</blockquote>")

@@ -43,7 +43,7 @@ type webMessage struct {
 	HTML                                        bool
 	Plain                                       bool // the reader wants the plain text although there is HTML
 	Both                                        bool // there are plain text and HTML
-	Height                                      int
+	Height, Narrow                              int  // of the HTML's frame, and on a phone
 	Remote                                      bool // the HTML has pictures elsewhere
 	Pictures                                    bool // and they are shown
 	Files                                       []webFile
@@ -252,7 +252,7 @@ func (q *webReq) body(m *webMessage) error {
 			return err
 		}
 		facts := webHTMLFacts(text)
-		m.HTML, m.Height, m.Remote = true, facts.Height, facts.Remote
+		m.HTML, m.Height, m.Narrow, m.Remote = true, facts.Height, facts.Narrow, facts.Remote
 		m.Pictures, err = q.picturesWanted(m)
 		return err
 	}

@@ -420,6 +420,7 @@ func webSiteAddress(cfg *Config) string {
 // webSetupPage is the first page that anybody sees.
 type webSetupPage struct {
 	Name, Domain, Code string
+	Shown              string // the name that letters carry
 	Domains            []string
 	Error              string
 	HTTPS              string
@@ -457,6 +458,7 @@ func (q *webReq) postSetup() error {
 		return err
 	}
 	f := q.r.PostForm
+	p.Shown = webClean(f.Get("shown"))
 	p.Name, p.Code = strings.TrimSpace(f.Get("name")), strings.ToUpper(strings.TrimSpace(f.Get("code")))
 	if d := f.Get("domain"); q.s.cfg.Local(d) {
 		p.Domain = d
@@ -479,7 +481,7 @@ func (q *webReq) postSetup() error {
 	}
 	var u User
 	err = q.s.auth.Guess(q.remote, "", func() (bool, error) {
-		u, err = q.claim(p.Code, addr, f.Get("password"))
+		u, err = q.claim(&p, addr, f.Get("password"))
 		if errors.Is(err, ErrAuth) {
 			return false, nil
 		}
@@ -499,13 +501,13 @@ func (q *webReq) postSetup() error {
 
 // claim makes the administrator, if the code is right. Only one of several that come at the same time finds it. If the
 // address is a user's already, somebody with access to the machine has asked for a new link to get in again.
-func (q *webReq) claim(code string, addr Addr, password string) (u User, err error) {
-	code = strings.Map(func(r rune) rune {
+func (q *webReq) claim(p *webSetupPage, addr Addr, password string) (u User, err error) {
+	code := strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' || r >= '2' && r <= '7' {
 			return r
 		}
 		return -1
-	}, code)
+	}, p.Code)
 	if len(code) != 16 {
 		return u, ErrAuth
 	}
@@ -533,8 +535,10 @@ func (q *webReq) claim(code string, addr Addr, password string) (u User, err err
 		}
 		u, err = tx.UserByName(addr.Key())
 		if errors.Is(err, ErrNotFound) {
-			u, err = tx.AddUser(addr, secret, true)
-			return err
+			if u, err = tx.AddUser(addr, secret, true); err != nil {
+				return err
+			}
+			return webNameUser(tx, u, p.Shown)
 		}
 		if err != nil {
 			return err
@@ -657,5 +661,5 @@ func webUseCode(tx *Tx, user UserID, code string) (bool, error) {
 // webKeyAddress is what the QR code of a secret says to an authenticator app.
 func webKeyAddress(host, user, secret string) string {
 	v := url.Values{"secret": {secret}, "issuer": {"Postino " + host}}
-	return "otpauth://totp/" + url.PathEscape("Postino:"+user) + "?" + v.Encode()
+	return "otpauth://totp/" + url.PathEscape("Postino:"+user) + "?" + strings.ReplaceAll(v.Encode(), "+", "%20") // apps show a plus as it is
 }

@@ -2,10 +2,11 @@
 // link, a folder for pictures and the folder of hostile mails. Every check throws; the last line is "ok".
 import { chromium } from "playwright-core";
 import { readFileSync, readdirSync, mkdirSync } from "node:fs";
+import { createHmac } from "node:crypto";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const [base, setup, out, corpus] = process.argv.slice(2);
+const [base, setup, out, corpus, family] = process.argv.slice(2);
 mkdirSync(out, { recursive: true });
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
@@ -38,6 +39,21 @@ async function scan(page, name) {
   }, axe).catch(e => ["could not scan: " + e.message]);
   if (result.length) faults.push("accessibility of " + name + ": " + result.join("\n  "));
 }
+// The code that an authenticator app shows (RFC 6238).
+function totp(secret) {
+  let bits = "";
+  for (const c of secret) bits += "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(c).toString(2).padStart(5, "0");
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30000)));
+  const mac = createHmac("sha1", Buffer.from(bits.match(/.{8}/g).map(b => parseInt(b, 2)))).update(step).digest();
+  return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1e6).padStart(6, "0");
+}
+async function imported(page, name, buffer) {
+  await page.goto("/settings/data");
+  await page.setInputFiles("[name=file]", { name, mimeType: "application/mbox", buffer });
+  await page.click("button.main:has-text('Import')");
+  await page.waitForURL(/\/box\//);
+}
 async function login(p, name, password) {
   await p.page.goto("/login");
   await p.page.fill("[name=name]", name);
@@ -60,6 +76,7 @@ await step("first start", async () => {
   check(await ann.page.inputValue("[name=code]") === decodeURIComponent(setup.split("#")[1]), "the code was not taken from the link");
   await shot(ann.page, "setup");
   await ann.page.fill("[name=name]", "ann");
+  await ann.page.fill("[name=shown]", "Ann Miller");
   await ann.page.fill("[name=password]", "correct horse");
   await ann.page.fill("[name=again]", "correct horse");
   await ann.page.click("button.main");
@@ -71,6 +88,8 @@ await step("first start", async () => {
   await again.context.close();
   await ann.page.goto("/admin/users");
   await ann.page.fill("[name=name]", "bob");
+  await ann.page.fill("[name=shown]", "Bob Miller");
+  await ann.page.fill("[name=quota]", "50");
   await ann.page.fill("[name=password]", "battery staple");
   await ann.page.click("button.main");
   await ann.page.waitForSelector("text=bob@home.arpa can log in now.");
@@ -82,7 +101,7 @@ await step("write with an attachment, call back, send", async () => {
   await ann.page.waitForSelector(".suggest li");
   await ann.page.press("#to", "ArrowDown");
   await ann.page.press("#to", "Enter");
-  check((await ann.page.inputValue("#to")).startsWith("bob@home.arpa"), "no completion");
+  check((await ann.page.inputValue("#to")).startsWith("Bob Miller <bob@home.arpa>"), "no completion");
   await ann.page.fill("#subject-in", "Boat trip 划船");
   await ann.page.fill("#text", "Shall we go on Saturday?\n\nAnn");
   await ann.page.setInputFiles("#files", { name: "map 地图.txt", mimeType: "text/plain", buffer: Buffer.from("the map") });
@@ -126,12 +145,15 @@ await step("reply with formatting", async () => {
   await ann.page.click(".mail a");
   const frame = ann.page.frameLocator("iframe.mail-html").first();
   await frame.locator("b", { hasText: "Yes!" }).waitFor();
+  await frame.locator("blockquote", { hasText: "Shall we go on Saturday?" }).waitFor();
+  check(await ann.page.locator(".person b", { hasText: "Bob Miller" }).count() > 0, "the sender has no name");
   check(await ann.page.locator(".earlier, .message").count() >= 2, "no conversation");
   await shot(ann.page, "read");
   await ann.page.goto("/mail");
   await ann.page.click("#folders a:has(.i-sent)");
   await ann.page.click(".mail a");
   await ann.page.waitForSelector("text=delivered");
+  await shot(ann.page, "delivered");
 });
 
 await step("draft that saves itself", async () => {
@@ -165,13 +187,154 @@ await step("search, archive, undo, keys", async () => {
   await ann.page.keyboard.press("Escape");
 });
 
+// What a family's mail looks like, for the pictures.
+await step("a family's mail", async () => {
+  await imported(ann.page, "family.mbox", readFileSync(join(family, "family.mbox")));
+  await ann.page.goto("/mail");
+  await ann.page.waitForSelector(".mail >> text=Sunday lunch");
+  await shot(ann.page, "mail");
+  await ann.page.click('.mail a:has(.subj:text-is("Sunday lunch"))');
+  await ann.page.waitForSelector(".files");
+  await ann.page.waitForLoadState("networkidle");
+  await shot(ann.page, "read");
+  const [zip] = await Promise.all([ann.page.waitForEvent("download"), ann.page.click("text=Save all")]);
+  check(readFileSync(await zip.path()).subarray(0, 2).toString() === "PK", "no archive");
+  const tablet = await person({ viewport: { width: 820, height: 1100 } });
+  await login(tablet, "ann", "correct horse");
+  await shot(tablet.page, "tablet");
+  await tablet.page.click('.mail a:has(.subj:text-is("Sunday lunch"))');
+  await tablet.page.waitForLoadState("networkidle");
+  await shot(tablet.page, "tablet-read");
+  check(await tablet.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the tablet page is too wide");
+  await tablet.context.close();
+  const phone = await person({ locale: "zh-CN", colorScheme: "dark", viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
+  await login(phone, "ann", "correct horse");
+  await shot(phone.page, "phone-zh-dark");
+  await phone.page.click(".mail a >> text=Your parcel");
+  await phone.page.frameLocator("iframe.mail-html").locator("body").waitFor();
+  await shot(phone.page, "phone-read");
+  const inner = await phone.page.evaluate(() => { const f = document.querySelector("iframe.mail-html"); return [f.height, f.clientWidth]; });
+  const src = await phone.page.getAttribute("iframe.mail-html", "src");
+  await phone.page.setViewportSize({ width: inner[1], height: 400 });
+  await phone.page.goto(src);
+  const needs = await phone.page.evaluate(() => document.body.scrollHeight);
+  check(inner[0] >= needs, "the frame has " + inner[0] + " pixels and needs " + needs);
+  await phone.context.close();
+});
+
+await step("all that match, and back", async () => {
+  const p = ann.page;
+  await p.goto("/search?q=from:miller.family");
+  const found = await p.locator(".mail").count();
+  check(found > 3, "only " + found + " found");
+  await p.click(".tools .more summary");
+  await p.check("#pick-everything");
+  await shot(p, "all-matching");
+  await p.click(".tools button[value=archive]");
+  await p.waitForSelector("text=" + found + " messages archived.");
+  await p.click("#note button");
+  await p.waitForSelector("text=" + found + " messages brought back.");
+});
+
+await step("filters, the answer while away, the second factor", async () => {
+  const p = bob.page;
+  await p.goto("/settings/rules");
+  await p.fill("[name=text]", "I am on the lake until Monday.");
+  await p.check("[name=on]");
+  await p.locator("form[action='/settings/vacation'] button").click();
+  await p.waitForSelector("text=Saved.");
+  await p.goto("/settings/rules");
+  const f = p.locator("form[action='/settings/filters']").last();
+  await f.locator("[name=subject]").fill("invoice");
+  await f.locator("select").selectOption({ label: "Archive" });
+  await f.locator("[name=star]").check();
+  await f.locator("button").click();
+  await p.waitForSelector("text=Saved.");
+  await p.goto("/settings/rules");
+  await shot(p, "rules");
+  await p.goto("/settings/security");
+  await p.click("text=Set it up");
+  await shot(p, "second-factor");
+  const secret = await p.inputValue("[name=secret]");
+  await p.fill("[name=code]", totp(secret));
+  await p.fill("[name=old]", "battery staple");
+  await p.click("text=Turn it on");
+  await p.waitForSelector(".spare li");
+  await shot(p, "second-factor-codes");
+  const spare = await p.locator(".spare li").first().textContent();
+  const other = await person(strict);
+  await other.page.goto("/login");
+  await other.page.fill("[name=name]", "bob");
+  await other.page.fill("[name=password]", "battery staple");
+  await other.page.click("button.main");
+  await other.page.fill("[name=code]", spare);
+  await shot(other.page, "login-code");
+  await other.page.click("button.main");
+  await other.page.waitForURL(/\/box\//);
+  await other.context.close();
+  await p.goto("/settings/security");
+  await p.locator("form[action='/settings/totp'] [name=old]").fill("battery staple");
+  await p.click("text=Turn it off");
+  await p.waitForSelector("text=Saved.");
+  await ann.page.goto("/compose?to=bob&subject=invoice+12&body=please+pay");
+  await ann.page.click("#send");
+  await ann.page.waitForSelector("text=Sending");
+  await ann.page.goto("/mail");
+  await ann.page.waitForSelector(".mail >> text=I am on the lake", { timeout: 20000 });
+  await p.goto("/mail");
+  await p.click("#folders a:has(.i-archive)");
+  await p.waitForSelector(".mail:has(.starred) >> text=invoice 12");
+});
+
+await step("send later, address book, devices, shared folders, backup", async () => {
+  const p = ann.page;
+  await p.goto("/compose?to=bob&subject=Happy+birthday");
+  await p.fill("#text", "Many happy returns!");
+  await p.click("summary:has-text('Send later')");
+  await p.fill("[name=when]", await p.getAttribute("[name=when]", "max").then(m => m.slice(0, 4) + "-06-01T08:00"));
+  await shot(p, "send-later");
+  await p.click("text=Send at that time");
+  await p.waitForSelector("text=It will be sent");
+  await p.goto("/outbox");
+  await shot(p, "outbox");
+  await p.click("text=Call back and change");
+  check(await p.inputValue("#text").then(t => t.trim()) === "Many happy returns!", "the letter for later is not whole");
+  await p.click("#discard");
+  await p.goto("/contacts");
+  await p.setInputFiles("[name=file]", { name: "c.vcf", mimeType: "text/vcard", buffer: Buffer.from("BEGIN:VCARD\r\nVERSION:4.0\r\nFN:Grandma Rose\r\nEMAIL:rose@lab.arpa\r\nTEL:+41 44 123\r\nEND:VCARD\r\n") });
+  await p.locator("form[action='/contacts/import'] button").click();
+  await p.waitForSelector("text=1 address imported.");
+  await shot(p, "contacts");
+  const [cards] = await Promise.all([p.waitForEvent("download"), p.click("text=Export (.vcf)")]);
+  check(readFileSync(await cards.path(), "utf8").includes("FN:Grandma Rose"), "the vCards lack somebody");
+  await p.goto("/devices");
+  await p.locator("form[action='/devices'] [name=name]").last().fill("Ann's phone");
+  await p.click("text=Make a password");
+  await p.waitForSelector(".secret");
+  await shot(p, "devices");
+  await p.goto("/admin/shared");
+  await p.fill("[name=name]", "Household");
+  await p.click("text=Make folder");
+  await p.waitForSelector("h2:has-text('Household')");
+  await shot(p, "shared");
+  await bob.page.goto("/mail");
+  await bob.page.click("#folders >> text=Household");
+  await bob.page.waitForSelector(".room .meter");
+  await shot(bob.page, "shared-empty");
+  await p.goto("/admin");
+  const [backup] = await Promise.all([p.waitForEvent("download"), p.click("text=Download a backup")]);
+  check(readFileSync(await backup.path()).subarray(0, 15).toString() === "SQLite format 3", "no backup");
+  await p.goto("/admin/users");
+  await shot(p, "users");
+  const [mails] = await Promise.all([p.waitForEvent("download"), p.goto("/settings/data").then(() => p.click("text=All folders (.zip)"))]);
+  check(readFileSync(await mails.path()).subarray(0, 2).toString() === "PK", "no archive of mail");
+});
+
 await step("hostile mail", async () => {
   const names = readdirSync(corpus).filter(f => f.endsWith(".html"));
   const mbox = names.map(n => `From x@y Tue Nov 24 10:00:00 2026\nFrom: "<img src=x onerror=alert(1)>" <x@evil.example>\nTo: ann@home.arpa\nSubject: ${n} <script>alert(1)</script>\nMIME-Version: 1.0\nContent-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: base64\n\n` +
     readFileSync(join(corpus, n)).toString("base64").replace(/.{76}/g, "$&\n") + "\n\n").join("");
-  await ann.page.goto("/settings/data");
-  await ann.page.setInputFiles("[name=file]", { name: "hostile.mbox", mimeType: "application/mbox", buffer: Buffer.from(mbox) });
-  await ann.page.click("button.main:has-text('Import')");
+  await imported(ann.page, "hostile.mbox", Buffer.from(mbox));
   await ann.page.waitForSelector(`text=${names.length} messages imported.`);
   await ann.page.goto("/mail");
   const hrefs = await ann.page.locator(".mail a", { hasText: ".html <script>" }).evaluateAll(all => all.map(a => a.getAttribute("href")));
@@ -195,7 +358,7 @@ await step("Chinese, dark, phone", async () => {
   await login(zh, "bob", "battery staple");
   await zh.page.waitForSelector("h1:has-text('收件箱')");
   check(await zh.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the phone page is wider than the phone");
-  await shot(zh.page, "phone-zh-dark");
+  await shot(zh.page, "phone-inbox");
   await zh.page.click("label[for=nav]");
   await zh.page.click("#folders >> text=已发送");
   await zh.page.waitForSelector("h1:has-text('已发送')");
@@ -238,13 +401,23 @@ await step("accessibility", async () => {
     const eye = await person({ ...lax, colorScheme: scheme });
     await eye.page.goto("/login");
     await scan(eye.page, "login " + scheme);
+    await eye.page.goto("/help");
+    await scan(eye.page, "help before login " + scheme);
     await login(eye, "ann", "correct horse");
     const first = await eye.page.getAttribute(".mail a", "href");
-    for (const path of ["/mail", first, "/compose", "/folders", "/outbox", "/search?q=boat", "/settings", "/settings/rules", "/settings/security", "/settings/data",
+    for (const path of ["/mail", first, "/welcome", first + "/print", "/nothing/here", "/compose", "/folders", "/outbox", "/search?q=boat", "/settings", "/settings/rules", "/settings/security", "/settings/data",
       "/devices", "/contacts", "/help", "/admin", "/admin/users", "/admin/users/4", "/admin/aliases", "/admin/shared", "/admin/queue", "/admin/log", "/admin/devices", "/admin/dns"]) {
       await eye.page.goto(path);
       await scan(eye.page, path + " " + scheme);
-      if (scheme === "light" && ["/mail", "/settings", "/admin"].includes(path)) await shot(eye.page, path.slice(1));
+      if (["/settings", "/admin", "/welcome"].includes(path)) await shot(eye.page, path.slice(1) + "-" + scheme);
+    }
+    const asks = [["/folders", "button[value=empty]"], ["/admin/users/5", "button[value=remove]"], ["/settings/security", "button[value=start]"]];
+    for (const [path, button] of asks) {
+      await eye.page.goto(path);
+      await eye.page.locator(button).first().click();
+      await eye.page.waitForSelector(".panel.narrow h1");
+      await scan(eye.page, path + " asks " + scheme);
+      if (path === "/folders" && scheme === "dark") await shot(eye.page, "confirm");
     }
     await eye.context.close();
   }

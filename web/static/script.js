@@ -35,6 +35,9 @@ function localTimes(at) {
 }
 localTimes(document);
 
+// The frame of a mail can't be measured, only guessed at: on a narrow screen its text is longer.
+$$("iframe.mail-html").forEach(f => { if (f.clientWidth < 520) f.height = f.dataset.narrow; });
+
 // A note that can be undone counts down; others go by themselves.
 function watchNote() {
   const note = $("#note .note");
@@ -241,16 +244,25 @@ if (letter) {
     if (on) {
       if (!html.value.trim()) {
         editor.replaceChildren();
+        let at = editor, depth = 0;
         for (const line of text.value.replace(/^\n/, "").split("\n")) {
+          const [, marks, words] = /^((?:> ?)*)(.*)$/.exec(line), want = marks.replace(/ /g, "").length;
+          for (; depth < want; depth++) { const q = document.createElement("blockquote"); at.append(q); at = q; }
+          for (; depth > want; depth--) at = at.parentNode;
           const p = document.createElement("div");
-          if (line) p.textContent = line; else p.append(document.createElement("br"));
-          editor.append(p);
+          if (words) p.textContent = words; else p.append(document.createElement("br"));
+          at.append(p);
         }
       } else {
         const doc = new DOMParser().parseFromString(html.value, "text/html"); // the server has sanitised it
         editor.replaceChildren(...doc.body.childNodes);
       }
     } else if (!editor.hidden) {
+      for (let q; (q = $("blockquote:not(:has(blockquote))", editor));) {
+        const p = document.createElement("pre");
+        p.textContent = q.innerText.replace(/\n+$/, "").split("\n").map(l => (l.startsWith(">") || !l ? ">" : "> ") + l).join("\n");
+        q.replaceWith(p);
+      }
       text.value = editor.innerText;
       html.value = "";
     }
@@ -331,6 +343,7 @@ if (letter) {
 
   // Files: chosen, dropped or pasted, one after the other, with a bar.
   $("#attach").hidden = true;
+  files.classList.add("sr"); files.parentElement.classList.add("btn");
   files.addEventListener("change", () => { upload(files.files); });
   let queue = Promise.resolve();
   function upload(chosen) {
