@@ -214,6 +214,9 @@ func (c *fetchConn) pop3() (n int, err error) {
 		return 0, err
 	}
 	for _, m := range list {
+		if known[fetchBig+m.uid] {
+			continue
+		}
 		if !known[m.uid] {
 			if n >= fetchMost || c.s.stop.Err() != nil {
 				break
@@ -277,9 +280,14 @@ func (c *fetchConn) popList() (list []popListed, err error) {
 	}
 }
 
-// popRetr fetches one message. false: it is bigger than messages may be here, and stays where it is.
+// popRetr fetches one message. false: the server does not give it, or it is bigger than messages may be here; it stays
+// where it is.
 func (c *fetchConn) popRetr(number, uid string) (bool, error) {
-	if _, err := c.popReply("RETR " + number); err != nil {
+	var no *fetchRefusal
+	if _, err := c.popReply("RETR " + number); errors.As(err, &no) {
+		c.s.log.Warn("fetch", "account", c.f.Name(), "uid", uid, "err", err)
+		return false, nil // the others must not wait for it
+	} else if err != nil {
 		return false, err
 	}
 	sp := c.s.store.NewSpool(int64(c.s.cfg.Limits.Message))
@@ -287,8 +295,9 @@ func (c *fetchConn) popRetr(number, uid string) (bool, error) {
 	body := textproto.NewReader(c.r).DotReader()
 	_, err := io.Copy(&crlfWriter{w: sp}, body)
 	if errors.Is(err, ErrTooBig) {
-		c.s.log.Warn("fetch", "account", c.f.Name(), "uid", uid, "err", err)
-		_, err = io.Copy(io.Discard, body)
+		if _, err = io.Copy(io.Discard, body); err == nil {
+			err = c.tooBig(sp, uid, func(tx *Tx) error { return tx.SetFetched(c.f.Name(), fetchBig+uid) })
+		}
 		return false, err
 	}
 	if err != nil {
@@ -297,10 +306,47 @@ func (c *fetchConn) popRetr(number, uid string) (bool, error) {
 	return true, c.take(sp, func(tx *Tx) error { return tx.SetFetched(c.f.Name(), uid) })
 }
 
+// fetchBig stands before the name of a POP3 message that is too big: it is not fetched again and never deleted there.
+const fetchBig = "!"
+
+// tooBig tells whoever the mail is for, once, that a message was left where it is.
+func (c *fetchConn) tooBig(sp *Spool, uid string, remember func(tx *Tx) error) error {
+	to, err := ParseAddr(c.f.To)
+	if err != nil {
+		return err
+	}
+	head, err := sp.Head()
+	if err != nil {
+		return err
+	}
+	h, host, mb := ParseHeader(head), c.f.Server, int64(c.s.cfg.Limits.Message)>>20
+	c.s.log.Warn("message too big, left there", "account", c.f.Name(), "uid", uid, "rcpt", to)
+	note := c.s.store.NewSpool(maxHeaderBlock)
+	defer note.Close()
+	w := &crlfWriter{w: note}
+	fmt.Fprintf(w, "From: Postmaster <postmaster@%s>\nTo: <%s>\nSubject: %s\nDate: %s\nAuto-Submitted: auto-generated\nMIME-Version: 1.0\n"+
+		"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n", c.s.cfg.Domains[0], to,
+		EncodeWords("A message was too big to be fetched 有一封邮件太大，未能收取"), FormatDate(c.s.store.Now()))
+	fmt.Fprintf(w, "This message has more than %d MB and was left at %s, account %s:\n此邮件超过 %d MB，仍留在 %s 的帐户 %s 中：\n\n    %s\n    %s\n    %s\n", mb, host, c.f.User,
+		mb, host, c.f.User, fetchClean(h.Text("From")), fetchClean(h.Text("Subject")), fetchClean(h.Text("Date")))
+	m := &Mail{To: []Rcpt{{Addr: to}}, Body: note, Report: true, Also: func(tx *Tx, _ Blob) error { return remember(tx) }}
+	return c.s.accept(m)
+}
+
+// fetchClean keeps a field of somebody's message on one line of reasonable length.
+func fetchClean(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > 200 {
+		s = string(r[:200]) + "…"
+	}
+	return s
+}
+
 // popForget forgets the names of messages that are no longer on the server.
 func (c *fetchConn) popForget(list []popListed, known map[string]bool) error {
 	for _, m := range list {
 		delete(known, m.uid)
+		delete(known, fetchBig+m.uid)
 	}
 	if len(known) == 0 {
 		return nil
@@ -405,13 +451,16 @@ func (c *fetchConn) imap() (n int, err error) {
 		return 0, err
 	}
 	uids := imapFound(answers, last)
+	if err := c.imapDeleteRest(validity); err != nil {
+		return 0, err
+	}
 	for _, uid := range uids[:min(len(uids), fetchMost)] {
 		if c.s.stop.Err() != nil {
 			break
 		}
 		taken, err := c.imapFetch(validity, uid)
 		if err == nil && taken && c.f.Delete {
-			err = c.imapDelete(uid)
+			err = c.imapDelete(validity, uid)
 		}
 		if err != nil {
 			return n, err
@@ -550,15 +599,29 @@ func (c *fetchConn) imapFetch(validity, uid int64) (taken bool, err error) {
 		return false, err
 	}
 	remember := func(tx *Tx) error {
-		if err := tx.ForgetFetched(c.f.Name(), ""); err != nil {
+		known, err := tx.Fetched(c.f.Name())
+		if err != nil {
 			return err
 		}
-		return tx.SetFetched(c.f.Name(), fmt.Sprintf("%d:%d", validity, uid))
+		for k := range known {
+			if strings.HasPrefix(k, fetchDelete) {
+				continue
+			}
+			if err := tx.ForgetFetched(c.f.Name(), k); err != nil {
+				return err
+			}
+		}
+		if err := tx.SetFetched(c.f.Name(), fmt.Sprintf("%d:%d", validity, uid)); err != nil || !c.f.Delete || sp.err != nil {
+			return err
+		}
+		return tx.SetFetched(c.f.Name(), fmt.Sprintf("%s%d:%d", fetchDelete, validity, uid))
 	}
 	got := slices.ContainsFunc(answers, func(a string) bool { return strings.Contains(strings.ToUpper(a), "BODY[]") })
 	switch {
-	case errors.Is(sp.err, ErrTooBig) || !got:
-		c.s.log.Warn("fetch", "account", c.f.Name(), "uid", uid, "err", sp.err)
+	case errors.Is(sp.err, ErrTooBig):
+		return false, c.tooBig(sp.Spool, fmt.Sprint(uid), remember)
+	case !got:
+		c.s.log.Warn("fetch", "account", c.f.Name(), "uid", uid, "err", "the message is gone")
 		return false, c.s.store.Write(remember)
 	case sp.err != nil:
 		return false, sp.err
@@ -566,8 +629,30 @@ func (c *fetchConn) imapFetch(validity, uid int64) (taken bool, err error) {
 	return true, c.take(sp.Spool, remember)
 }
 
+// fetchDelete stands before the name of an IMAP message that is here and is yet to be deleted there.
+const fetchDelete = "delete "
+
+// imapDeleteRest deletes what the last session brought and could not delete any more.
+func (c *fetchConn) imapDeleteRest(validity int64) error {
+	var known map[string]bool
+	err := c.s.store.Read(func(tx *Tx) (err error) { known, err = tx.Fetched(c.f.Name()); return err })
+	for k := range known {
+		var v, uid int64
+		rest, ok := strings.CutPrefix(k, fetchDelete)
+		if n, _ := fmt.Sscanf(rest, "%d:%d", &v, &uid); err != nil || !ok || n != 2 {
+			continue
+		}
+		if v == validity && c.f.Delete {
+			err = c.imapDelete(v, uid)
+		} else { // another mailbox now, or somebody wants it left there
+			err = c.s.store.Write(func(tx *Tx) error { return tx.ForgetFetched(c.f.Name(), k) })
+		}
+	}
+	return err
+}
+
 // imapDelete takes a message off the server: with UIDPLUS only it, without what others have marked as deleted, too.
-func (c *fetchConn) imapDelete(uid int64) error {
+func (c *fetchConn) imapDelete(validity, uid int64) error {
 	if _, err := c.imapCommand(fmt.Sprintf(`UID STORE %d +FLAGS.SILENT (\Deleted)`, uid), nil); err != nil {
 		return err
 	}
@@ -576,5 +661,10 @@ func (c *fetchConn) imapDelete(uid int64) error {
 	if errors.As(err, &no) {
 		_, err = c.imapCommand("EXPUNGE", nil)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return c.s.store.Write(func(tx *Tx) error {
+		return tx.ForgetFetched(c.f.Name(), fmt.Sprintf("%s%d:%d", fetchDelete, validity, uid))
+	})
 }

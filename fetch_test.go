@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -117,6 +118,80 @@ func TestFetchFaults(t *testing.T) {
 		here.mustFetch(t, f, 1)
 		if a, b := len(away.left(t, "ann@home.arpa")), len(here.inbox(t, "bob@home.arpa")); a != 0 || b != 1 {
 			t.Errorf("%s: %d there, %d here", protocol, a, b)
+		}
+	}
+}
+
+var fetchCutStep = flag.Int("cutstep", 7, "octets from one cut of TestFetchCut to the next")
+
+// TestFetchCut cuts sessions that bring two messages and delete them, after any octet of what the server says and of what
+// it is told: nothing comes twice and nothing is lost. With `-cutstep 1` after every octet.
+func TestFetchCut(t *testing.T) {
+	for _, protocol := range []string{"pop3", "imap"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			away, here, f := fetchTest(t, protocol, protocol, "none")
+			f.Delete = true
+			k := newCutter(t, f.Server)
+			f.Server = k.addr
+			var all []string
+			round := func(after int, answer bool) (said, heard int) {
+				for range 2 {
+					all = append(all, fmt.Sprintf("<%d@cut>", len(all)))
+					away.deliver(t, "ann@home.arpa", "Message-ID: "+all[len(all)-1]+"\r\n\r\n.x\r\n")
+				}
+				k.set(after, answer)
+				_, err := here.fetch(f)
+				if said, heard = k.count(); after < 0 && err != nil {
+					t.Fatal(err)
+				}
+				k.set(-1, false)
+				for tries := 0; len(away.left(t, "ann@home.arpa")) > 0; tries++ {
+					if _, err := here.fetch(f); tries > 20 { // the old session may hold the maildrop for a moment
+						t.Fatalf("after a cut at %d (answer %v): %v", after, answer, err)
+					}
+				}
+				return said, heard
+			}
+			said, heard := round(-1, false)
+			step := *fetchCutStep
+			for n := 0; n < said; n += step {
+				round(n, false)
+			}
+			for n := 0; n < heard; n += step {
+				round(n, true)
+			}
+			have := storedIDs(t, here.store)
+			for _, id := range all {
+				if have[id] != 1 {
+					t.Errorf("%s came %d times", id, have[id])
+				}
+			}
+			t.Logf("%d octets said, %d heard, %d messages", said, heard, len(all))
+		})
+	}
+}
+
+// TestFetchBig: a message that is too big here stays there, is told of once, and does not keep the others back; neither does
+// one that the server does not give.
+func TestFetchBig(t *testing.T) {
+	for _, protocol := range []string{"pop3", "imap"} {
+		away, here, f := fetchTest(t, protocol, protocol, "starttls")
+		f.Delete = true
+		here.cfg.Limits.Message = 100_000
+		away.deliver(t, "ann@home.arpa", "From: =?utf-8?Q?B=C3=B6b?= <b@far.example>\r\nSubject: photos\r\n\r\n"+strings.Repeat(strings.Repeat("y", 78)+"\r\n", 2000)+"\r\n")
+		away.deliver(t, "ann@home.arpa", "Subject: small\r\n\r\n")
+		for range 3 {
+			if _, err := here.fetch(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := here.inbox(t, "bob@home.arpa")
+		if len(got) != 2 || !strings.Contains(got[0], "Böb") || !strings.Contains(got[0], "    photos\r\n") || !strings.Contains(got[1], "Subject: small") {
+			t.Errorf("%s: bob has %q", protocol, got)
+		}
+		if left := away.left(t, "ann@home.arpa"); len(left) != 1 || left[0] != 1 {
+			t.Errorf("%s: left there %v", protocol, left)
 		}
 	}
 }
