@@ -25,10 +25,11 @@ enabled = false
 [listen]
 smtp = ["127.0.0.1:24525"]
 submission = ["127.0.0.1:24587"]
-submissions = ["127.0.0.1:24465"]
+submissions = ["localhost:24465"] # by its name it is told to programs that configure themselves; a loopback address is not
 pop3 = ["127.0.0.1:24110"]
 imap = ["127.0.0.1:24143"]
-imaps = ["127.0.0.1:24993"]
+imaps = ["localhost:24993"]
+http = ["127.0.0.1:24080"]
 [limits]
 per_address = 100
 TOML
@@ -161,7 +162,7 @@ RC
   grep -qa 'bob@home.arpa' "$work/screen" && echo "aerc: fine" || { tail -c 2000 "$work/screen" | cat -v; die aerc; }
 fi
 
-say "Thunderbird: reads, tags, moves, deletes, searches, sends, waits for mail, and takes it by POP3"
-if have thunderbird && have python3; then python3 "$here/thunderbird.py" 127.0.0.1 24143 24587 24110; fi
+say "Thunderbird: configures itself, reads, tags, moves, deletes, searches, sends, waits for mail, and takes it by POP3"
+if have thunderbird && have python3; then python3 "$here/thunderbird.py" 127.0.0.1 24587 24110 24080; fi
 
 say "all clients are fine"

@@ -1,24 +1,27 @@
-"""Thunderbird, headless and driven over Marionette: an account is made, mail is read, tagged, moved, searched and sent."""
-import email, email.message, email.policy, json, os, poplib, shutil, smtplib, socket, subprocess, sys, tempfile, time
+"""Thunderbird, headless and driven over Marionette: it configures itself, and reads, tags, moves, searches and sends mail."""
+import base64, email, email.message, email.policy, json, os, poplib, shutil, smtplib, socket, subprocess, sys, tempfile, time, urllib.request
 
-host, (imap, submission, pop) = sys.argv[1], map(int, sys.argv[2:])
+host, (submission, pop, http) = sys.argv[1], map(int, sys.argv[2:])
 
+# Automatic configuration, as the wizard finds it, with the private CA's root taken from the web server first.
 SETUP = r"""
-const [host, imapPort, smtpPort] = [arguments[0], arguments[1], arguments[2]], done = arguments[arguments.length - 1];
+const [web, root] = arguments, done = arguments[arguments.length - 1];
 (async () => {
   const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
-  const server = MailServices.accounts.createIncomingServer("hal@home.arpa", host, "imap");
-  server.port = imapPort; server.socketType = Ci.nsMsgSocketType.plain; server.authMethod = Ci.nsMsgAuthMethod.passwordCleartext;
-  server.password = "secret"; server.valid = true;
-  const out = MailServices.outgoingServer.createServer("smtp").QueryInterface(Ci.nsISmtpServer);
-  out.hostname = host; out.port = smtpPort; out.socketType = Ci.nsMsgSocketType.plain;
-  out.authMethod = Ci.nsMsgAuthMethod.passwordCleartext; out.username = "hal@home.arpa"; out.password = "secret";
-  MailServices.outgoingServer.defaultServer = out;
-  const id = MailServices.accounts.createIdentity();
-  id.email = "hal@home.arpa"; id.fullName = "Hal \u8d39"; id.smtpServerKey = out.key;
-  const account = MailServices.accounts.createAccount();
-  account.incomingServer = server; account.addIdentity(id); MailServices.accounts.defaultAccount = account;
-  return "made";
+  const { FetchConfig } = ChromeUtils.importESModule("resource:///modules/accountcreation/FetchConfig.sys.mjs");
+  const { AccountConfig } = ChromeUtils.importESModule("resource:///modules/accountcreation/AccountConfig.sys.mjs");
+  const { CreateInBackend } = ChromeUtils.importESModule("resource:///modules/accountcreation/CreateInBackend.sys.mjs");
+  Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB).addCertFromBase64(root, "C,,");
+  Services.prefs.setCharPref("mailnews.auto_config_url", web + "/mail/config-v1.1.xml?emailaddress=hal@{{domain}}");
+  const config = await FetchConfig.fromDB("home.arpa", new AbortController().signal);
+  AccountConfig.replaceVariables(config, "Hal \u8d39", "hal@home.arpa", "secret");
+  const account = await CreateInBackend.createAccountInBackend(config);
+  MailServices.accounts.defaultAccount = account;
+  const out = MailServices.outgoingServer.defaultServer.QueryInterface(Ci.nsISmtpServer);
+  account.incomingServer.password = out.password = "secret";
+  const words = s => ["plain", "", "STARTTLS", "TLS"][s];
+  return `configured: ${account.incomingServer.type} ${account.incomingServer.hostname ?? account.incomingServer.hostName}:${account.incomingServer.port} ` +
+    `${words(account.incomingServer.socketType)}, smtp ${out.hostname}:${out.port} ${words(out.socketType)}`;
 })().then(done, e => done("ERROR " + e + "\n" + e.stack));
 """
 
@@ -213,7 +216,9 @@ try:
     m.call("WebDriver:NewSession", capabilities={"alwaysMatch": {}})
     m.call("Marionette:SetContext", value="chrome")
     m.call("WebDriver:SetTimeouts", script=120000)
-    m.js(SETUP, host, imap, submission)
+    web = f"http://{host}:{http}"
+    root = urllib.request.urlopen(web + "/root.crt").read()
+    print(m.js(SETUP, web, base64.b64encode(root).decode()))
     print("\n".join(m.js(RUN)))
     send("hal", "by itself", "hello")
     print(m.js(ARRIVAL, "by itself"))
