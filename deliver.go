@@ -256,7 +256,7 @@ func (s *Server) roomFor(r *route, size int64) error {
 	case u.Quota > 0 && size > u.Quota:
 		return errNeverFits
 	default:
-		return s.store.Read(func(tx *Tx) error { return tx.room(u.ID, size, 1) })
+		return s.store.Read(func(tx *Tx) error { return tx.Room(u.ID, size, 1) })
 	}
 }
 
@@ -359,7 +359,10 @@ func (s *Server) prepare(m *Mail) error {
 			}
 		}
 	}
-	return s.addFields(m)
+	if err := s.addFields(m); err != nil {
+		return err
+	}
+	return s.store.Stage(m.Body)
 }
 
 // place is accept's transaction. It returns the automatic answers that are to be sent once it is committed.

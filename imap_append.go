@@ -23,8 +23,9 @@ type imapAppend struct {
 }
 
 const (
-	imapAppendMax = 100  // messages of one APPEND
-	imapCatMax    = 1000 // parts of one CATENATE
+	imapAppendMax  = 10_000  // messages of one APPEND
+	imapAppendHeld = 2 << 20 // octets of messages that wait in memory and files; more go to the database at once
+	imapCatMax     = 1000    // parts of one CATENATE
 )
 
 // cmdAppend is APPEND (RFC 9051 §6.3.12), of several messages at once if asked (RFC 3502): all or none.
@@ -44,12 +45,18 @@ func (c *imapConn) cmdAppend(p *imapParser) error {
 	if err != nil && p.err == nil {
 		p.refuse(err)
 	}
+	var held, total int64
 	for p.err == nil && (len(all) == 0 || p.rest != "") {
 		if most := min(imapAppendMax, c.srv.cfg.Limits.IMAPMessages); len(all) == most {
 			p.refuse(imapNo(fmt.Sprintf("MESSAGELIMIT %d", most), "Too many messages for one command")) // RFC 9738 §3.1
 			break
 		}
-		all = append(all, p.appendMessage())
+		a := p.appendMessage()
+		all = append(all, a)
+		if p.err == nil {
+			held, total = held+a.spool.Size(), total+a.spool.Size()
+			held = p.stageAppend(m, a.spool, held, total, len(all))
+		}
 	}
 	if err := p.end(); err != nil {
 		return err
@@ -60,6 +67,23 @@ func (c *imapConn) cmdAppend(p *imapParser) error {
 	}
 	c.code = fmt.Sprintf("APPENDUID %d %s", m.UIDValidity, imapSet(uids))
 	return nil
+}
+
+// stageAppend stores a message ahead of the others of its command when they are too big together, so that it does not
+// take memory, and looks whether all so far have room. It returns how much waits.
+func (p *imapParser) stageAppend(m Mailbox, sp *Spool, held, total int64, count int) int64 {
+	st := p.c.srv.store
+	if held < imapAppendHeld || count == 1 {
+		return held
+	}
+	err := st.Read(func(tx *Tx) error { return tx.Room(m.Owner, total, int64(count)) })
+	if err == nil {
+		err = st.StageAhead(sp)
+	}
+	if err != nil {
+		p.refuse(err)
+	}
+	return held - sp.Size()
 }
 
 // appendTo finds the mailbox before the client sends its message. TRYCREATE tells it what would help (RFC 9051 §6.3.12).
@@ -293,31 +317,40 @@ func (c *imapConn) cmdReplace(p *imapParser) error {
 	return err
 }
 
-// appendAll stores the messages in one transaction. With old that message of the selected mailbox goes first, so that only
-// what is added counts against a quota.
+// appendAll stores the messages, all or none. With old that message of the selected mailbox goes first, so that only what
+// is added counts against a quota.
 func (c *imapConn) appendAll(m Mailbox, all []imapAppend, old UID) (uids []UID, err error) {
-	err = c.write(func(tx *Tx) error {
-		uids = uids[:0]
+	work := make([]UID, len(all)) // places in all
+	for i := range all {
+		work[i] = UID(i)
+		if err := c.srv.store.Stage(all[i].spool); err != nil {
+			return nil, err
+		}
+	}
+	var added []UID
+	err = c.srv.store.AllOrNone(work, m, func(tx *Tx, step []UID) ([]UID, error) {
+		added = nil
 		if _, err := tx.MailboxByID(m.ID); err != nil {
-			return imapNo("TRYCREATE", "The mailbox is gone")
+			return nil, imapNo("TRYCREATE", "The mailbox is gone")
 		}
 		if old != 0 {
 			if gone, err := tx.Expunge(c.mbox, []UID{old}, true); err != nil || len(gone) == 0 {
-				return cmp.Or(err, imapNo("NONEXISTENT", "The message is gone"))
+				return nil, cmp.Or(err, imapNo("NONEXISTENT", "The message is gone"))
 			}
 		}
-		for _, a := range all {
-			b, err := tx.AddBlob(a.spool)
+		for _, i := range step {
+			b, err := tx.AddBlob(all[i].spool)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			msg, err := tx.Append(m, b, a.flags, a.internal)
+			msg, err := tx.Append(m, b, all[i].flags, all[i].internal)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			uids = append(uids, msg.UID)
+			added = append(added, msg.UID)
 		}
-		return c.dropFlags(tx, m, uids)
-	})
+		c.note(tx)
+		return added, c.dropFlags(tx, m, added)
+	}, func() { uids = append(uids, added...) })
 	return uids, err
 }

@@ -299,6 +299,7 @@ func (c *imapClient) drain(command string) (n int64) {
 func BenchmarkIMAPChange(b *testing.B) {
 	for _, bench := range []struct{ name, first, command string }{
 		{"OnlyRead", "", "FETCH 1:* BODY.PEEK[TEXT]"},
+		{"Append20MB", "", "APPEND INBOX " + lit("Subject: big\r\n\r\n"+strings.Repeat("All work and no play, says the report.\r\n", 20<<20/40))},
 		{"StoreFlags", "", `STORE 1:* +FLAGS (\Flagged)`},
 		{"StoreSilent", "", `STORE 1:* +FLAGS.SILENT (\Flagged)`},
 		{"Copy", "", "COPY 1:* Archive"},

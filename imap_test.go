@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestImapNames(t *testing.T) {
@@ -374,4 +377,107 @@ func TestImapLiterals(t *testing.T) {
 		t.Error(got)
 	}
 	c.do("NOOP")
+}
+
+// TestImapAppendMany appends more in one command than memory may hold, and more than one transaction takes, while the
+// collector and the index run: all of it or, when the client goes away or the quota ends, nothing.
+func TestImapAppendMany(t *testing.T) {
+	s := startServer(t)
+	c := newModelClient(t, s, "")
+	command := func(n, size int) string {
+		var sb strings.Builder
+		sb.WriteString("APPEND INBOX")
+		for i := range n {
+			text := fmt.Sprintf("Subject: %d\r\n\r\nnumber%d\r\n%s", i, i, strings.Repeat("all work and no play\r\n", size/22))
+			fmt.Fprintf(&sb, " {%d+}\r\n%s", len(text), text)
+		}
+		return sb.String()
+	}
+	quit, done := make(chan bool), make(chan bool)
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-quit:
+				return
+			case <-time.After(time.Millisecond):
+			}
+			if err := errors.Join(s.store.Collect(), s.store.Index(false)); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	const many = 5 * stepFirst
+	if got := c.do("%s", command(many, 20_000)); !strings.HasPrefix(got, "OK [APPENDUID") {
+		t.Errorf("%d messages: %s", many, got)
+	}
+	if got := c.do("%s", command(2, 3<<20)); !strings.HasPrefix(got, "OK [APPENDUID") {
+		t.Errorf("two big ones: %s", got)
+	}
+	c.do("SELECT INBOX")
+	if len(c.msgs) != many+2 {
+		t.Errorf("%d messages", len(c.msgs))
+	}
+	for uid, want := range map[int]int{1: 0, many: many - 1, many + 2: 1} {
+		c.log = nil
+		c.do("UID SEARCH BODY number%d SUBJECT %d UID %d", want, want, uid)
+		if got := strings.Join(c.log, "\n"); got != fmt.Sprintf("* SEARCH %d", uid) {
+			t.Errorf("message %d: %s", uid, got)
+		}
+	}
+	var big Message
+	mustRead(t, s.store, func(tx *Tx) error {
+		u, err := tx.UserByName("ann@home.arpa")
+		if err != nil {
+			return err
+		}
+		inbox, err := tx.MailboxByName(u.ID, "INBOX")
+		if err == nil {
+			big, err = tx.Message(inbox.ID, many+2)
+		}
+		return err
+	})
+	content, err := s.store.Content(big.Blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(content.Reader()); err != nil || !strings.HasSuffix(command(2, 3<<20), string(b)) {
+		t.Errorf("the big one has %d octets: %v", len(b), err)
+	}
+	gone := newModelClient(t, s, "")
+	text := command(many, 20_000)
+	fmt.Fprintf(gone, "x %s", text[:len(text)/2])
+	gone.Close()
+	if err := s.store.Write(func(tx *Tx) error {
+		u, err := tx.UserByName("ann@home.arpa")
+		if err == nil {
+			u.Messages = 2 * many
+			err = tx.UpdateUser(u)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.do("%s", text); !strings.HasPrefix(got, "NO [OVERQUOTA]") {
+		t.Errorf("over quota: %s", got)
+	}
+	c.do("NOOP")
+	if len(c.msgs) != many+2 {
+		t.Errorf("%d messages in the end", len(c.msgs))
+	}
+	close(quit)
+	<-done
+	for range 100 { // until the server has noticed that the client is gone
+		if err := s.store.Collect(); err != nil {
+			t.Fatal(err)
+		}
+		var free []int64
+		mustRead(t, s.store, func(tx *Tx) (err error) { free, err = tx.ints(`SELECT blob FROM refs WHERE n=0`); return err })
+		if len(free) <= 1 { // the newest one keeps the counter
+			checkStore(t, s.store)
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Error("content that nobody refers to is still there")
 }

@@ -87,11 +87,12 @@ type Store struct {
 	walDue     chan struct{} // the checkpointer has something to do
 	checkpoint sync.Mutex    // held while it does it
 
-	mu       sync.Mutex // watchers, views, recent, tasks
+	mu       sync.Mutex // watchers, views, recent, tasks, staged
 	watchers map[UserID]map[chan struct{}]bool
 	views    map[*View]bool
 	recent   map[MailboxID]UID
-	tasks    map[int64]bool // that are running, see wholly
+	tasks    map[int64]bool  // that are running, see AllOrNone
+	staged   map[BlobID]bool // content that waits for its first reference
 
 	clock clock
 	built time.Time
@@ -151,7 +152,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 		readers: make(chan *dbConn, opt.Readers),
 		jobs:    make(chan *job, batchMessages), stopped: make(chan struct{}), quit: make(chan struct{}),
 		walDue:   make(chan struct{}, 1),
-		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{}, tasks: map[int64]bool{},
+		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{}, tasks: map[int64]bool{}, staged: map[BlobID]bool{},
 	}
 	if err := s.open(); err != nil {
 		db.Close()

@@ -41,7 +41,7 @@ const (
 // Spool collects a message on its way in, in memory and then in an unlinked temporary file beside the database. Its
 // MIME tree is learned in passing.
 type Spool struct {
-	dir    string
+	s      *Store
 	limit  int64
 	prefix []byte
 	mem    []byte
@@ -49,11 +49,12 @@ type Spool struct {
 	size   int64
 	mime   *MIMEReader
 	tree   *Part
+	staged Blob // set by Stage: the content is in the database already
 }
 
 // NewSpool makes a spool for a message of at most limit octets.
 func (s *Store) NewSpool(limit int64) *Spool {
-	return &Spool{dir: filepath.Dir(s.path), limit: limit, mime: NewMIMEReader()}
+	return &Spool{s: s, limit: limit, mime: NewMIMEReader()}
 }
 
 // Write adds content. ErrTooBig past the limit; what was written before stays.
@@ -62,7 +63,7 @@ func (sp *Spool) Write(p []byte) (int, error) {
 		return 0, ErrTooBig
 	}
 	if sp.file == nil && len(sp.mem)+len(p) > spoolMemory {
-		f, err := os.CreateTemp(sp.dir, ".spool-*")
+		f, err := os.CreateTemp(filepath.Dir(sp.s.path), ".spool-*")
 		if err != nil {
 			return 0, fmt.Errorf("spool: %w", err)
 		}
@@ -165,47 +166,158 @@ func (sp *Spool) form() (f Form, err error) {
 	return f, err
 }
 
-// Close gives the temporary file back.
+// Close gives the temporary file back, and content that was staged and that nothing refers to.
 func (sp *Spool) Close() error {
-	if sp.file == nil {
-		return nil
+	if sp.staged.ID != 0 {
+		sp.s.setStaged(sp.staged.ID, false)
 	}
-	return sp.file.Close()
+	return sp.forget()
+}
+
+// forget gives memory and file back; content that was staged can still be added.
+func (sp *Spool) forget() (err error) {
+	if sp.file != nil {
+		err = sp.file.Close()
+	}
+	sp.file, sp.mem = nil, nil
+	return err
 }
 
 // AddBlob stores the spooled content once. If the transaction ends without anything referring to it, it is cleared away.
 func (tx *Tx) AddBlob(sp *Spool) (Blob, error) {
-	head, err := sp.Head()
+	if sp.staged.ID != 0 {
+		n, err := tx.exec(`DELETE FROM refs WHERE blob=? AND n=0`, sp.staged.ID)
+		if err == nil && n > 0 {
+			tx.fresh[sp.staged.ID] = true
+		}
+		return sp.staged, err
+	}
+	b, head, err := tx.addHead(sp)
+	if err == nil {
+		_, err = tx.addChunks(sp, b, int64(len(head)), b.Size)
+	}
+	return b, err
+}
+
+const (
+	stageLeast = 1 << 20   // octets from which on content is staged
+	stageStep  = 512 << 10 // octets in one transaction of that
+)
+
+// Stage stores large content ahead of the transaction that AddBlob is called in, in steps, so that nobody has to wait for
+// all of it. Call it when the message is complete, before Write. What is staged and never added is cleared away. A verb
+// beside the appliance does not stage: the appliance's collector would not know that the content is still wanted.
+func (s *Store) Stage(sp *Spool) error {
+	if sp.Size() < stageLeast || sp.staged.ID != 0 || !s.opt.Service {
+		return nil
+	}
+	return s.stage(sp)
+}
+
+// StageAhead stages content of any size and gives its memory and file back. It is for messages that are many, of which the
+// transaction that adds them is far off.
+func (s *Store) StageAhead(sp *Spool) error {
+	err := s.stage(sp)
+	if err == nil {
+		err = sp.forget()
+	}
+	return err
+}
+
+func (s *Store) stage(sp *Spool) error {
+	var b Blob
+	var head []byte
+	err := s.Write(func(tx *Tx) (err error) {
+		s.setStaged(b.ID, false) // of an attempt that had to be repeated
+		if b, head, err = tx.addHead(sp); err == nil {
+			s.setStaged(b.ID, true) // before the commit: then the collector may see it
+		}
+		return err
+	})
+	for at := int64(len(head)); at < b.Size && err == nil; {
+		s.checkpointed()
+		var next int64
+		err = s.Write(func(tx *Tx) (err error) {
+			next, err = tx.addChunks(sp, b, at, min(at+stageStep, b.Size))
+			return err
+		})
+		at = next
+	}
 	if err != nil {
-		return Blob{}, fmt.Errorf("read spool: %w", err)
+		s.setStaged(b.ID, false)
+		return err
+	}
+	sp.staged = b
+	return nil
+}
+
+func (s *Store) setStaged(id BlobID, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if on {
+		s.staged[id] = true
+	} else {
+		delete(s.staged, id)
+		s.dirty.Store(true)
+	}
+}
+
+// isStaged says whether content without references is waiting for one.
+func (s *Store) isStaged(id BlobID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.staged[id]
+}
+
+// firstStaged is the lowest ID of content that waits for a reference; the text index must not go past it.
+func (s *Store) firstStaged() BlobID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	least := BlobID(1<<63 - 1)
+	for id := range s.staged {
+		least = min(least, id)
+	}
+	return least
+}
+
+// addHead stores all of the content but its chunks. Nothing refers to it until the end of the transaction.
+func (tx *Tx) addHead(sp *Spool) (b Blob, head []byte, err error) {
+	if head, err = sp.Head(); err != nil {
+		return b, nil, fmt.Errorf("read spool: %w", err)
 	}
 	form, err := sp.form()
 	if err != nil {
-		return Blob{}, fmt.Errorf("read spool: %w", err)
+		return b, nil, fmt.Errorf("read spool: %w", err)
 	}
-	b := Blob{Size: sp.Size(), Thread: threadOf(ParseHeader(head)), Form: form}
+	b = Blob{Size: sp.Size(), Thread: threadOf(ParseHeader(head)), Form: form}
 	if b.Size >= chunkSize<<chunkBits {
-		return Blob{}, ErrTooBig
+		return b, nil, ErrTooBig
 	}
 	err = tx.one(`INSERT INTO blobs(id,size,headlen,head,tree) VALUES((SELECT coalesce(max(id),0)+1 FROM blobs),?,?,?,?) RETURNING id`,
 		[]any{b.Size, sp.Tree().HeaderLen, head, sp.Tree().Marshal()}, &b.ID)
 	if err != nil {
-		return Blob{}, fmt.Errorf("add content: %w", err)
-	}
-	buf := make([]byte, min(chunkSize, b.Size-int64(len(head))))
-	for n, off := int64(0), int64(len(head)); off < b.Size; n++ {
-		k, err := sp.ReadAt(buf[:min(int64(len(buf)), b.Size-off)], off)
-		if k == 0 || err != nil && !errors.Is(err, io.EOF) {
-			return Blob{}, fmt.Errorf("read spool: %w", err)
-		}
-		if _, err := tx.exec(`INSERT INTO chunks(id,data) VALUES(?,?)`, int64(b.ID)<<chunkBits|n, buf[:k]); err != nil {
-			return Blob{}, fmt.Errorf("add content: %w", err)
-		}
-		off += int64(k)
+		return b, nil, fmt.Errorf("add content: %w", err)
 	}
 	tx.fresh[b.ID] = true
-	tx.wrote += b.Size
-	return b, nil
+	return b, head, nil
+}
+
+// addChunks stores chunks of the content from offset at up to end or a little further, and returns where it stopped.
+func (tx *Tx) addChunks(sp *Spool, b Blob, at, end int64) (int64, error) {
+	head := min(sp.Tree().HeaderLen, headMax)
+	buf := make([]byte, min(chunkSize, b.Size-head))
+	for at < end {
+		k, err := sp.ReadAt(buf[:min(int64(len(buf)), b.Size-at)], at)
+		if k == 0 || err != nil && !errors.Is(err, io.EOF) {
+			return at, fmt.Errorf("read spool: %w", err)
+		}
+		if _, err := tx.exec(`INSERT INTO chunks(id,data) VALUES(?,?)`, int64(b.ID)<<chunkBits|(at-head)/chunkSize, buf[:k]); err != nil {
+			return at, fmt.Errorf("add content: %w", err)
+		}
+		at += int64(k)
+		tx.wrote += int64(k)
+	}
+	return at, nil
 }
 
 // refer takes a reference to content. The first one to fresh content is the one it was stored with.
@@ -518,7 +630,9 @@ func (tx *Tx) clearBlobs(act bool) (n int, err error) {
 		WHERE r.n=0 AND r.blob<(SELECT max(id) FROM blobs) LIMIT ?`, []any{collectStep}, func(scan func(...any) error) error {
 		var id, size int64
 		err := scan(&id, &size)
-		ids, sizes = append(ids, id), append(sizes, size)
+		if !tx.s.isStaged(BlobID(id)) {
+			ids, sizes = append(ids, id), append(sizes, size)
+		}
 		return err
 	})
 	if err != nil || !act {

@@ -204,8 +204,8 @@ func (tx *Tx) Used(owner UserID) (bytes, messages int64, err error) {
 	return bytes, messages, err
 }
 
-// room returns ErrQuota when the owner may not have so many more octets and messages.
-func (tx *Tx) room(owner UserID, bytes, messages int64) error {
+// Room returns ErrQuota when the owner may not have so many more octets and messages.
+func (tx *Tx) Room(owner UserID, bytes, messages int64) error {
 	var maxBytes, maxMessages int64
 	err := tx.one(`SELECT quota,quota_messages FROM users WHERE id=?`, []any{owner}, &maxBytes, &maxMessages)
 	if err != nil || maxBytes == 0 && maxMessages == 0 {

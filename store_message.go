@@ -96,7 +96,7 @@ func (tx *Tx) ModSeqs(id MailboxID, since, now ModSeq) ([]int64, error) {
 
 // Append puts content into a mailbox. ErrQuota when its owner has no room.
 func (tx *Tx) Append(m Mailbox, b Blob, f Flags, internal time.Time) (Message, error) {
-	if err := tx.room(m.Owner, b.Size, 1); err != nil {
+	if err := tx.Room(m.Owner, b.Size, 1); err != nil {
 		return Message{}, err
 	}
 	if err := tx.refer(b.ID); err != nil {
@@ -400,7 +400,7 @@ func (tx *Tx) Copy(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err er
 	for _, r := range rows {
 		bytes += r.Size
 	}
-	if err := tx.room(to.Owner, bytes, int64(len(rows))); err != nil {
+	if err := tx.Room(to.Owner, bytes, int64(len(rows))); err != nil {
 		return nil, nil, err
 	}
 	return tx.copyRows(rows, to)
@@ -417,7 +417,7 @@ func (tx *Tx) Move(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err er
 		for _, r := range rows {
 			bytes += r.Size
 		}
-		if err := tx.room(to.Owner, bytes, int64(len(rows))); err != nil {
+		if err := tx.Room(to.Owner, bytes, int64(len(rows))); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -50,22 +50,12 @@ func (s *Store) CopyAll(from Mailbox, uids []UID, to Mailbox, also func(tx *Tx, 
 		return nil, nil, err
 	}
 	var a, b []UID
-	err = s.wholly(to, func(t *task) error {
-		left := len(uids)
-		return s.InSteps(uids, func(tx *Tx, step []UID) (err error) {
-			if a, b, err = tx.Copy(from, step, to); err == nil {
-				err = also(tx, b)
-			}
-			if err == nil {
-				err = t.added(tx, b, len(step) == left)
-			}
-			return err
-		}, func(step []UID) error {
-			left -= len(step)
-			src, dst = append(src, a...), append(dst, b...)
-			return nil
-		})
-	})
+	err = s.AllOrNone(uids, to, func(tx *Tx, step []UID) ([]UID, error) {
+		if a, b, err = tx.Copy(from, step, to); err != nil {
+			return nil, err
+		}
+		return b, also(tx, b)
+	}, func() { src, dst = append(src, a...), append(dst, b...) })
 	return src, dst, err
 }
 
@@ -84,22 +74,31 @@ func (s *Store) roomFor(from Mailbox, uids []UID, to Mailbox) error {
 	if err != nil {
 		return err
 	}
-	return s.Read(func(tx *Tx) error { return tx.room(to.Owner, bytes, messages) })
+	return s.Read(func(tx *Tx) error { return tx.Room(to.Owner, bytes, messages) })
 }
 
-// task adds messages to one mailbox in several transactions, and all of them or none stay. What it has added is in the
-// table unfinished until its last transaction.
-type task struct {
-	id  int64
-	box Mailbox
-}
-
-// wholly runs a task. When do fails, or the power, what it has added is removed again.
-func (s *Store) wholly(to Mailbox, do func(*task) error) error {
-	t := &task{rand.Int64(), to}
-	s.setRunning(t.id, true)
-	err := do(t)
-	s.setRunning(t.id, false)
+// AllOrNone is InSteps for what adds messages to one mailbox: when a step fails, or the power, all that was added is removed
+// again. fn returns the UIDs of what it added, which follow each other; then is called after each commit. Until the last
+// one the table unfinished says what is to be removed.
+func (s *Store) AllOrNone(work []UID, to Mailbox, fn func(tx *Tx, step []UID) (added []UID, err error), then func()) error {
+	task, left := rand.Int64(), len(work)
+	s.setRunning(task, true)
+	err := s.InSteps(work, func(tx *Tx, step []UID) error {
+		added, err := fn(tx, step)
+		switch {
+		case err != nil:
+		case len(step) == left:
+			_, err = tx.exec(`DELETE FROM unfinished WHERE task=?`, task)
+		case len(added) > 0:
+			_, err = tx.exec(`INSERT INTO unfinished(task,mailbox,lo,hi) VALUES(?,?,?,?)`, task, to.ID, added[0], added[len(added)-1])
+		}
+		return err
+	}, func(step []UID) error {
+		left -= len(step)
+		then()
+		return nil
+	})
+	s.setRunning(task, false)
 	if err != nil {
 		err = errors.Join(err, s.takeBack())
 	}
@@ -114,16 +113,6 @@ func (s *Store) setRunning(task int64, on bool) {
 	} else {
 		delete(s.tasks, task)
 	}
-}
-
-// added notes messages with UIDs that follow each other, or with last that all is done.
-func (t *task) added(tx *Tx, uids []UID, last bool) (err error) {
-	if last {
-		_, err = tx.exec(`DELETE FROM unfinished WHERE task=?`, t.id)
-	} else if len(uids) > 0 {
-		_, err = tx.exec(`INSERT INTO unfinished(task,mailbox,lo,hi) VALUES(?,?,?,?)`, t.id, t.box.ID, uids[0], uids[len(uids)-1])
-	}
-	return err
 }
 
 // takeBack removes what tasks have added that did not end well, in this life of the file or in one before.

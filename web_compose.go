@@ -638,6 +638,13 @@ func (q *webReq) storeLetter(l *Letter, adds []LetterFile, spools []*Spool) erro
 	if total > q.fileLimit() {
 		return webFault(http.StatusRequestEntityTooLarge, "The attachments are too big together.")
 	}
+	for _, sp := range spools {
+		if sp != nil {
+			if err := q.s.store.Stage(sp); err != nil {
+				return err
+			}
+		}
+	}
 	before := *l
 	return q.s.store.Write(func(tx *Tx) error {
 		*l = before

@@ -119,6 +119,9 @@ func (q *webReq) saveDraft(l *Letter, w *webLetter) error {
 		return err
 	}
 	defer sp.Close()
+	if err := q.s.store.Stage(sp); err != nil {
+		return err
+	}
 	before := *l
 	return q.s.store.Write(func(tx *Tx) error {
 		*l = before
