@@ -11,10 +11,7 @@ import (
 	"io"
 	"slices"
 	"time"
-	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // The index is a table of blocks. A block covers a range of content ids and holds, for each message in it, its sort keys
@@ -326,7 +323,7 @@ func (s *Store) indexBlocks(upto BlobID) (blocks []block, err error) {
 func (tx *Tx) contentsAfter(upto BlobID) (all []*Content, err error) {
 	size := 0
 	err = tx.each(`SELECT b.id,b.size,b.headlen,b.head,b.tree,c.data FROM blobs b LEFT JOIN chunks c ON c.id=b.id<<14
-		WHERE b.id>? AND NOT EXISTS(SELECT 1 FROM refs r WHERE r.blob=b.id AND r.n=0) ORDER BY b.id LIMIT ?`, []any{upto, listRows}, func(scan func(...any) error) error {
+		WHERE b.id>? AND b.id<? AND NOT EXISTS(SELECT 1 FROM refs r WHERE r.blob=b.id AND r.n=0) ORDER BY b.id LIMIT ?`, []any{upto, tx.s.firstStaged(), listRows}, func(scan func(...any) error) error {
 		c := &Content{s: tx.s, at: -1}
 		if err := scan(&c.ID, &c.Size, &c.HeadLen, &c.Head, &c.tree, &c.chunk); err != nil {
 			return err
@@ -774,95 +771,4 @@ func (k *MailKeys) parse(b []byte) bool {
 		k.Refs = append(k.Refs, binary.LittleEndian.Uint64(b))
 	}
 	return true
-}
-
-// Folding: text as search and sorting compare it, without regard to case and to how accents are written.
-
-// Fold appends s as the collation i;unicode-casemap compares it (RFC 5051 §2): each character in its title case, and then
-// taken apart as Unicode's compatibility decomposition says, so that "É", "é" and "e" with an accent are one, and so are
-// full-width and plain letters. Octets that are no UTF-8 become U+FFFD.
-func Fold[T string | []byte](dst []byte, s T) []byte {
-	for i := 0; i < len(s); {
-		b := s[i]
-		if b < utf8.RuneSelf {
-			if 'a' <= b && b <= 'z' {
-				b -= 'a' - 'A'
-			}
-			dst = append(dst, b)
-			i++
-			continue
-		}
-		r, n := decodeRune(s[i:])
-		dst = foldRune(dst, r)
-		i += n
-	}
-	return dst
-}
-
-func decodeRune[T string | []byte](s T) (rune, int) {
-	var buf [utf8.UTFMax]byte
-	return utf8.DecodeRune(buf[:copy(buf[:], s)])
-}
-
-// foldRune takes one character apart. Nothing changes in the large blocks of ideographs, which are passed quickly.
-func foldRune(dst []byte, r rune) []byte {
-	if r >= 0x3400 && r < 0xa000 {
-		return utf8.AppendRune(dst, r)
-	}
-	r = unicode.ToTitle(r)
-	var buf [utf8.UTFMax]byte
-	n := utf8.EncodeRune(buf[:], r)
-	if d := norm.NFKD.Properties(buf[:n]).Decomposition(); d != nil {
-		// Some characters decompose to small letters (the full-width ones do not, but U+2100 does).
-		for i := 0; i < len(d); {
-			r, n := utf8.DecodeRune(d[i:])
-			dst = utf8.AppendRune(dst, unicode.ToTitle(r))
-			i += n
-		}
-		return dst
-	}
-	return append(dst, buf[:n]...)
-}
-
-// foldReader folds what it reads from text in UTF-8.
-type foldReader struct {
-	src  io.Reader
-	in   []byte // read, not yet folded: from off on
-	off  int
-	out  []byte
-	done error
-}
-
-const foldBuffer = 16 << 10
-
-func newFoldReader(src io.Reader) *foldReader {
-	return &foldReader{src: src, in: make([]byte, 0, foldBuffer)}
-}
-
-// next returns the next piece of folded text, which is good until the call after; io.EOF at the end.
-func (f *foldReader) next() ([]byte, error) {
-	if f.done != nil {
-		return nil, f.done
-	}
-	kept := copy(f.in[:cap(f.in)], f.in[f.off:])
-	n, err := io.ReadFull(f.src, f.in[kept:cap(f.in)])
-	f.in, f.off = f.in[:kept+n], kept+n
-	if err != nil {
-		f.done = io.EOF
-		if err != io.EOF && err != io.ErrUnexpectedEOF {
-			f.done = err
-		}
-	} else {
-		// A character that the buffer cuts waits for its other half.
-		for back := 1; back < utf8.UTFMax && back <= len(f.in); back++ {
-			if b := f.in[len(f.in)-back]; utf8.RuneStart(b) {
-				if !utf8.FullRune(f.in[len(f.in)-back:]) {
-					f.off = len(f.in) - back
-				}
-				break
-			}
-		}
-	}
-	f.out = Fold(f.out[:0], f.in[:f.off])
-	return f.out, nil
 }

@@ -168,6 +168,34 @@ func TestFold(t *testing.T) {
 	}
 }
 
+// A phrase is found wherever its lines were broken, and Chinese words are whole across a line end.
+func TestFoldBlanks(t *testing.T) {
+	for text, want := range map[string]string{
+		"a b": "A B", "a \t b": "A B", "a\r\nb": "A B", "a \r\n\r\n b": "A B", "中\r\n文": "中文", "中 文": "中 文", "中\n\n文": "中 文",
+		"中\r\na": "中 A", "かな\nカナ": "かなカナ", "한\n글": "한 글", " a ": " A ", "": "", " ": " ", "a\u00a0b": "A B", "\r\n中": " 中",
+	} {
+		if got := string(foldPhrase(nil, text)); got != string(Fold(nil, want)) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+		if got := string(foldPhrase([]byte("X: "), text)); got != "X: "+string(Fold(nil, want)) {
+			t.Errorf("%q after a name: %q", text, got)
+		}
+		f := newFoldReader(&slowReader{[]byte(text + "!"), 1})
+		f.in = make([]byte, 0, 4) // pieces of one character
+		var got []byte
+		for {
+			piece, err := f.next()
+			if err == io.EOF {
+				break
+			}
+			got = append(got, piece...)
+		}
+		if string(got) != string(foldPhrase(nil, text+"!")) {
+			t.Errorf("%q in pieces: %q", text, got)
+		}
+	}
+}
+
 type slowReader struct {
 	b []byte
 	n int
