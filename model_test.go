@@ -115,9 +115,25 @@ func (c *modelClient) do(format string, a ...any) string {
 			if !c.inSeq {
 				c.highest = c.seen // nothing was held back
 			}
+			c.didItself(cmd)
 			return rest
 		}
 		c.untagged(cmd, line)
+	}
+}
+
+// didItself forgets what NOTIFY said of the mailboxes that the command has changed: of that nothing is told.
+func (c *modelClient) didItself(cmd string) {
+	verb, rest, _ := strings.Cut(strings.TrimPrefix(cmd, "UID "), " ")
+	switch verb {
+	case "APPEND", "COPY", "MOVE", "REPLACE", "RENAME":
+		for _, box := range modelBoxes {
+			if strings.Contains(rest, box) {
+				delete(c.status, box)
+			}
+		}
+	case "CLOSE":
+		clear(c.status) // what it was called last is not certain
 	}
 }
 
