@@ -125,11 +125,11 @@ func (c *command) welcome(s *Server) error {
 	if err := s.store.Read(func(tx *Tx) (err error) { users, err = tx.Users(); return err }); err != nil || len(users) > 0 {
 		return err
 	}
-	link, err := webSetupLink(s.cfg, s.store)
+	links, err := webSetupLinks(s.cfg, s.store)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "\nThere are no users yet. Open this page, once, to make the first one:\n\n    %s\n\n", link)
+	fmt.Fprintf(c.out, "\nThere are no users yet. Open this page, once, to make the first one:\n\n    %s\n\n", strings.Join(links, "\n or "))
 	return nil
 }
 
@@ -258,6 +258,10 @@ func (c *command) check(args []string) error {
 	}
 	c.checkMount(path, note)
 	c.checkPorts(cfg, note)
+	note("dns", "nothing is needed in a house; where the domain has a DNS, put in:")
+	for _, r := range webDNSRecords(cfg) {
+		note("dns", r)
+	}
 	c.checkOutbound(cfg, note)
 	if faults > 0 {
 		return fmt.Errorf("%d faults", faults)

@@ -246,11 +246,11 @@ func (c *command) setupLink(args []string) error {
 		return err
 	}
 	defer st.Close()
-	link, err := webSetupLink(cfg, st)
+	links, err := webSetupLinks(cfg, st)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(c.out, link)
+	fmt.Fprintln(c.out, strings.Join(links, "\n"))
 	return nil
 }
 

@@ -62,11 +62,13 @@ type mdns struct {
 	conns    []*mdnsConn
 	port     int
 	stop     <-chan struct{}
+	again    chan struct{} // the name has to be probed for again
 
 	mu       sync.Mutex
 	host     string // "postino", without .local
 	probing  bool
-	conflict bool
+	conflict bool // somebody else has the name
+	lost     bool // somebody else probes for it at the same time, and comes first
 	links    map[int]*mdnsLink
 }
 
@@ -94,7 +96,7 @@ func (s *Server) runMDNS() {
 	}
 	host, _, _ := strings.Cut(s.cfg.Hostname, ".")
 	m := &mdns{log: s.log.With("proto", "mdns"), host: mdnsLabel(host), services: mdnsServices(s.cfg), hostOurs: true, port: mdnsPort,
-		stop: s.stop.Done(), links: map[int]*mdnsLink{}}
+		stop: s.stop.Done(), again: make(chan struct{}, 1), links: map[int]*mdnsLink{}}
 	if mdnsShared() {
 		own, err := os.Hostname()
 		own, _, _ = strings.Cut(own, ".")
@@ -165,11 +167,13 @@ func (m *mdns) open() error {
 			network = "udp6"
 		}
 		group := &net.UDPAddr{IP: g.AsSlice(), Port: m.port}
-		udp, err := net.ListenMulticastUDP(network, nil, group)
+		// Not ListenMulticastUDP: it joins the group on the way to the internet, and fails where there is none.
+		pc, err := net.ListenPacket(network, group.String())
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
+		udp := pc.(*net.UDPConn)
 		c := &mdnsConn{v6: g.Is6(), udp: udp, group: group}
 		if c.v6 {
 			c.p6 = ipv6.NewPacketConn(udp)
@@ -206,10 +210,15 @@ func (m *mdns) run() {
 	}
 	tick := time.NewTicker(mdnsRescan)
 	defer tick.Stop()
+	again := 0 // and no more often than mdnsMaxNames, or one liar could keep us busy
 	for done := false; !done; {
 		select {
 		case <-m.stop:
 			done = true
+		case <-m.again: // somebody else says that the name is theirs (RFC 6762 §9)
+			if again++; again <= mdnsMaxNames && m.claim() {
+				m.announce(false)
+			}
 		case <-tick.C:
 			if m.scan() {
 				m.announce(false)
@@ -358,35 +367,82 @@ func (c *mdnsConn) send(link int, to *net.UDPAddr, packet []byte) {
 }
 
 // claim asks three times whether anybody has the name (RFC 6762 §8.1), and goes on to name-2, name-3, … while somebody has.
+// Twenty boards that start together with the same name end up with twenty names.
 func (m *mdns) claim() bool {
-	base := m.host
-	for n := 1; n <= mdnsMaxNames; n++ {
-		m.mu.Lock()
-		m.probing, m.conflict = true, false
-		if n > 1 {
-			m.host = fmt.Sprintf("%s-%d", base, n)
+	base := m.name()
+	for n := 0; n < 3*mdnsMaxNames; n++ {
+		taken, lost, stopped := m.tryName()
+		if stopped {
+			return false
 		}
-		m.mu.Unlock()
-		for range mdnsProbes {
-			m.each(func(l *mdnsLink) []byte { return m.probe(l) })
-			select {
-			case <-m.stop:
+		switch {
+		case lost && !taken: // the other one will have announced itself by then (RFC 6762 §8.2)
+			if !m.sleep(time.Second) {
 				return false
-			case <-time.After(mdnsProbeWait):
 			}
-		}
-		m.mu.Lock()
-		taken := m.conflict
-		m.probing = false
-		m.mu.Unlock()
-		if !taken {
-			if n > 1 {
-				m.log.Warn("the name is taken on this network, another is used", "host", m.host)
+		case taken:
+			m.mu.Lock()
+			m.host = mdnsNext(m.host)
+			m.mu.Unlock()
+		default:
+			if m.name() != base {
+				m.log.Warn("the name is taken on this network, another is used", "host", m.name())
 			}
 			return true
 		}
 	}
 	return false
+}
+
+// mdnsNext is the name to try next: postino, postino-2, postino-3.
+func mdnsNext(host string) string {
+	n := 1
+	if base, tail, ok := mdnsCutLast(host); ok {
+		if k, err := strconv.Atoi(tail); err == nil && k > 1 && k < 1000 {
+			host, n = base, k
+		}
+	}
+	return fmt.Sprintf("%s-%d", host[:min(len(host), 56)], n+1)
+}
+
+func mdnsCutLast(s string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, '-')
+	if i < 1 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// tryName probes for the name once.
+func (m *mdns) tryName() (taken, lost, stopped bool) {
+	m.mu.Lock()
+	m.probing, m.conflict, m.lost = true, false, false
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		taken, lost, m.probing = m.conflict, m.lost, false
+		m.mu.Unlock()
+	}()
+	if !m.sleep(rand.N(mdnsProbeWait)) {
+		return false, false, true
+	}
+	for range mdnsProbes {
+		m.each(func(l *mdnsLink) []byte { return m.probe(l) })
+		if !m.sleep(mdnsProbeWait) {
+			return false, false, true
+		}
+	}
+	return false, false, false
+}
+
+// sleep waits, and says false if the server stops meanwhile.
+func (m *mdns) sleep(d time.Duration) bool {
+	select {
+	case <-m.stop:
+		return false
+	case <-time.After(d):
+		return true
+	}
 }
 
 // announce sends all records without being asked, twice (RFC 6762 §8.3); with bye it takes them back (§10.1).
@@ -579,6 +635,9 @@ func (m *mdns) respond(l *mdnsLink, port uint16, packet []byte) (reply []byte, u
 		return nil, false, false
 	}
 	known, _ := p.AllAnswers() // what the asker has already (RFC 6762 §7.1)
+	if m.probing {
+		m.tie(&p, questions, l)
+	}
 	b := mdnsReply{}
 	legacy := port != mdnsPort
 	if legacy {
@@ -652,9 +711,51 @@ func (b *mdnsReply) help(all []mdnsRecord) {
 	}
 }
 
-// hear looks in others' answers for our name with an address that is not ours, while we are probing for it.
+// tie decides between two that probe for one name at the same time: the records that come later in the order of their
+// octets win (RFC 6762 §8.2). Our own probe comes back to us, too, and is a draw.
+func (m *mdns) tie(p *dnsmessage.Parser, questions []dnsmessage.Question, l *mdnsLink) {
+	host := m.host + ".local."
+	if !slices.ContainsFunc(questions, func(q dnsmessage.Question) bool { return strings.EqualFold(q.Name.String(), host) }) {
+		return
+	}
+	authors, err := p.AllAuthorities()
+	if err != nil {
+		return
+	}
+	var theirs, ours []string
+	for _, r := range authors {
+		if strings.EqualFold(r.Header.Name.String(), host) {
+			if m.elsewhere(r.Body) {
+				return
+			}
+			theirs = append(theirs, mdnsOrder(r.Body))
+		}
+	}
+	for _, r := range m.records(l) {
+		if r.name == host {
+			ours = append(ours, mdnsOrder(r.body))
+		}
+	}
+	slices.Sort(theirs)
+	slices.Sort(ours)
+	m.lost = m.lost || len(theirs) > 0 && slices.Compare(ours, theirs) < 0
+}
+
+// mdnsOrder is a record's type and data as octets to be compared.
+func mdnsOrder(body dnsmessage.ResourceBody) string {
+	switch x := body.(type) {
+	case *dnsmessage.AResource:
+		return "\x00\x01" + string(x.A[:])
+	case *dnsmessage.AAAAResource:
+		return "\x00\x1c" + string(x.AAAA[:])
+	}
+	return "\xff"
+}
+
+// hear looks in others' answers for our name with an address that is not ours. While we are probing, the name is theirs;
+// later both have to probe again, and one of them will find it taken (RFC 6762 §9).
 func (m *mdns) hear(p *dnsmessage.Parser, l *mdnsLink) {
-	if !m.probing {
+	if !m.hostOurs {
 		return
 	}
 	answers, err := p.AllAnswers()
@@ -668,7 +769,12 @@ func (m *mdns) hear(p *dnsmessage.Parser, l *mdnsLink) {
 			continue
 		}
 		if !mdnsHas(own, mdnsRecord{name: host, kind: a.Header.Type, body: a.Body}) && !m.elsewhere(a.Body) {
-			m.conflict = true
+			if m.conflict = true; !m.probing {
+				select {
+				case m.again <- struct{}{}:
+				default:
+				}
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ func mdnsTest(t *testing.T) (*mdns, *mdnsLink) {
 	}
 	host, _, _ := strings.Cut(cfg.Hostname, ".")
 	l := &mdnsLink{name: "test", addrs: []netip.Prefix{netip.MustParsePrefix("192.168.7.5/24"), netip.MustParsePrefix("fe80::5/64")}}
-	return &mdns{log: slog.New(slog.DiscardHandler), host: mdnsLabel(host), services: mdnsServices(cfg), hostOurs: true, port: mdnsPort,
+	return &mdns{log: slog.New(slog.DiscardHandler), host: mdnsLabel(host), services: mdnsServices(cfg), hostOurs: true, port: mdnsPort, again: make(chan struct{}, 1),
 		links: map[int]*mdnsLink{1: l}}, l
 }
 
@@ -137,6 +138,35 @@ func TestMDNSProbe(t *testing.T) {
 	}
 	if say([4]byte{192, 168, 7, 99}); !m.conflict {
 		t.Error("another's address is no conflict")
+	}
+	m.probing = false
+	if say([4]byte{192, 168, 7, 5}); len(m.again) != 0 {
+		t.Error("our own announcement makes us probe again")
+	}
+	if say([4]byte{192, 168, 7, 99}); len(m.again) != 1 {
+		t.Error("another has our name and nothing happens (RFC 6762 §9)")
+	}
+}
+
+// TestMDNSTie lets two boards probe for one name at the same time: one of them has to step back, and only one.
+func TestMDNSTie(t *testing.T) {
+	a, la := mdnsTest(t)
+	b, lb := mdnsTest(t)
+	a.probing, b.probing = true, true
+	lb.addrs = []netip.Prefix{netip.MustParsePrefix("192.168.7.6/24")}
+	a.respond(la, mdnsPort, b.probe(lb))
+	b.respond(lb, mdnsPort, a.probe(la))
+	if a.lost == b.lost || a.lost != (slices.Compare([]string{"\x00\x01\xc0\xa8\x07\x05"}, []string{"\x00\x01\xc0\xa8\x07\x06"}) < 0) {
+		t.Errorf("lost: %v and %v", a.lost, b.lost)
+	}
+	a.lost = false
+	if a.respond(la, mdnsPort, a.probe(la)); a.lost {
+		t.Error("lost against our own voice")
+	}
+	for host, want := range map[string]string{"postino": "postino-2", "postino-2": "postino-3", "post-box": "post-box-2", "lab-1": "lab-1-2", "lab-9999": "lab-9999-2", "-7": "-7-2"} {
+		if got := mdnsNext(host); got != want {
+			t.Errorf("after %s comes %s, want %s", host, got, want)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -733,31 +734,41 @@ type webDNSPage struct {
 }
 
 func (q *webReq) getDNS() error {
-	p := webDNSPage{webTabs: webTabs{"dns"}}
-	host := q.s.asciiHost()
+	return q.page("admin-dns", "DNS", webDNSPage{webTabs{"dns"}, webDNSRecords(q.s.cfg)})
+}
+
+// webDNSRecords tells where the mail of our domains lives, and its services for programs that look (RFC 6186 §3.4, and
+// RFC 8314 §5.1 for the names of those under TLS, which come first).
+func webDNSRecords(cfg *Config) (all []string) {
+	host, err := DomainToASCII(cfg.Hostname)
+	if err != nil {
+		host = cfg.Hostname
+	}
 	port := func(addrs []string) string {
 		for _, a := range addrs {
-			if _, p, err := net.SplitHostPort(a); err == nil {
+			host, p, err := net.SplitHostPort(a)
+			if ip, ierr := netip.ParseAddr(host); err == nil && host != "localhost" && (ierr != nil || !ip.IsLoopback()) {
 				return p
 			}
 		}
-		return ""
+		return "0"
 	}
-	l := q.s.cfg.Listen
-	for _, d := range q.s.cfg.Domains {
+	l := cfg.Listen
+	for _, d := range cfg.Domains {
 		ascii, err := DomainToASCII(d)
 		if err != nil {
 			continue
 		}
-		p.Records = append(p.Records, ascii+". MX 10 "+host+".", ascii+`. TXT "v=spf1 mx -all"`, "autoconfig."+ascii+". CNAME "+host+".")
+		all = append(all, ascii+". MX 10 "+host+".", ascii+`. TXT "v=spf1 mx -all"`, "autoconfig."+ascii+". CNAME "+host+".")
 		for _, s := range []struct {
 			name, first string
 			addrs       []string
-		}{{"_submissions", "0 1", l.Submissions}, {"_imaps", "0 1", l.IMAPS}, {"_pop3s", "10 1", l.POP3S}, {"_submission", "10 1", l.Submission}} {
-			if n := port(s.addrs); n != "" {
-				p.Records = append(p.Records, s.name+"._tcp."+ascii+". SRV "+s.first+" "+n+" "+host+".")
+		}{{"_submissions", "0 1", l.Submissions}, {"_imaps", "0 1", l.IMAPS}, {"_pop3s", "10 1", l.POP3S}, {"_submission", "10 1", l.Submission},
+			{"_imap", "10 1", l.IMAP}, {"_pop3", "20 1", l.POP3}} {
+			if n := port(s.addrs); n != "0" {
+				all = append(all, s.name+"._tcp."+ascii+". SRV "+s.first+" "+n+" "+host+".")
 			}
 		}
 	}
-	return q.page("admin-dns", "DNS", p)
+	return all
 }

@@ -46,12 +46,12 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := webSetupLink(s.cfg, s.store)
+	links, err := webSetupLinks(s.cfg, s.store)
 	if err != nil {
 		t.Fatal(err)
 	}
 	base := "http://" + s.addr["http"]
-	_, code, _ := strings.Cut(link, "#")
+	_, code, _ := strings.Cut(links[0], "#")
 	out := os.Getenv("SCREENSHOTS")
 	if out == "" {
 		out = t.TempDir()

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -131,11 +132,11 @@ func TestWebSecondFactor(t *testing.T) {
 	newWebClient(t, s).login("ann")
 
 	s.setRule(t, "ann", PrefTOTP, webTOTP{Secret: secret}) // and the way in for whoever has the machine
-	link, err := webSetupLink(s.cfg, s.store)
+	links, err := webSetupLinks(s.cfg, s.store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, setup, _ := strings.Cut(link, "#")
+	_, setup, _ := strings.Cut(links[0], "#")
 	c := newWebClient(t, s)
 	c.get("/setup")
 	c.post("/setup", "name", "ann", "domain", "home.arpa", "password", "new secret", "again", "new secret", "code", setup)
@@ -235,11 +236,11 @@ func TestWebEvents(t *testing.T) {
 // TestWebSetupAtOnce claims the set-up link from eight browsers at the same time.
 func TestWebSetupAtOnce(t *testing.T) {
 	s := startServer(t, "[limits]", "logins_minute = 100")
-	link, err := webSetupLink(s.cfg, s.store)
+	links, err := webSetupLinks(s.cfg, s.store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, code, _ := strings.Cut(link, "#")
+	_, code, _ := strings.Cut(links[0], "#")
 	var all []*webClient
 	for range 8 {
 		c := newWebClient(t, s)
@@ -304,11 +305,11 @@ func TestWebLoginLimits(t *testing.T) {
 	t.Run("set-up code", func(t *testing.T) {
 		t.Parallel()
 		s := startServer(t, limits...)
-		link, err := webSetupLink(s.cfg, s.store)
+		links, err := webSetupLinks(s.cfg, s.store)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, code, _ := strings.Cut(link, "#")
+		_, code, _ := strings.Cut(links[0], "#")
 		c := newWebClient(t, s)
 		c.get("/setup")
 		for i, x := range []struct {
@@ -724,3 +725,24 @@ func (d *webDeadlines) SetReadDeadline(t time.Time) error {
 }
 
 func (d *webDeadlines) SetWriteDeadline(time.Time) error { return nil }
+
+// TestWebSiteAddresses makes links to the site as a browser in the house can open them.
+func TestWebSiteAddresses(t *testing.T) {
+	own := []netip.Addr{netip.MustParseAddr("192.168.7.5"), netip.MustParseAddr("10.0.0.5")}
+	for listen, want := range map[string]string{
+		`http = [":8080"]`:                        "http://mx.local:8080 http://192.168.7.5:8080 http://10.0.0.5:8080",
+		`http = ["0.0.0.0:80"]`:                   "http://mx.local http://192.168.7.5 http://10.0.0.5",
+		`http = ["127.0.0.1:8080"]`:               "http://127.0.0.1:8080",
+		`https = ["[::]:443"]`:                    "https://mx.local https://192.168.7.5 https://10.0.0.5",
+		`http = ["[fd00::1]:80"]`:                 "http://[fd00::1]:80",
+		"http = [\":8080\"]\nhttps = [\":8443\"]": "http://mx.local:8080 http://192.168.7.5:8080 http://10.0.0.5:8080",
+	} {
+		cfg, err := parseConfig("hostname = \"mx.local\"\n[listen]\n" + listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(webSiteAddresses(cfg, own), " "); got != want {
+			t.Errorf("%s: %s, want %s", listen, got, want)
+		}
+	}
+}

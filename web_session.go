@@ -28,6 +28,7 @@ const (
 	webMinPassword  = 8
 	webSettingSetup = "setup" // hash of the set-up link's token; not there when there is no link
 	webLookLifetime = 365 * 24 * time.Hour
+	webMaxAddresses = 3 // by which the set-up page is offered beside the name
 )
 
 func webSessionRoutes() []webRoute {
@@ -377,24 +378,39 @@ func (q *webReq) languageWanted() string {
 	return "en"
 }
 
-// webSetupLink makes a fresh one-time link to the set-up page and voids the one before. Its token is in the fragment, which
-// browsers never send to a server or write into a log.
-func webSetupLink(cfg *Config, st *Store) (string, error) {
+// webSetupLinks makes a fresh one-time link to the set-up page and voids the one before: by the machine's name, and by its
+// addresses for networks where the name is not known. Its token is in the fragment, which browsers never send to a server
+// or write into a log.
+func webSetupLinks(cfg *Config, st *Store) (links []string, err error) {
 	raw := make([]byte, 10)
 	rand.Read(raw)
 	code := base32.StdEncoding.EncodeToString(raw)
 	code = code[:4] + "-" + code[4:8] + "-" + code[8:12] + "-" + code[12:]
 	sum := webHash(code)
-	err := st.Write(func(tx *Tx) error { return tx.SetSetting(webSettingSetup, sum) })
-	if err != nil {
-		return "", err
+	if err = st.Write(func(tx *Tx) error { return tx.SetSetting(webSettingSetup, sum) }); err != nil {
+		return nil, err
 	}
-	return webSiteAddress(cfg) + "/setup#" + code, nil
+	for _, site := range webSiteAddresses(cfg, webOwnAddresses()) {
+		links = append(links, site+"/setup#"+code)
+	}
+	return links, nil
 }
 
-// webSiteAddress is the site's address by the machine's name: plain HTTP if it is served, because a browser that does not
-// know the private CA yet would warn.
-func webSiteAddress(cfg *Config) string {
+// webOwnAddresses are the addresses by which others in the house reach this machine, a few at most.
+func webOwnAddresses() (all []netip.Addr) {
+	list, _ := net.InterfaceAddrs() // without them there is the name
+	for _, x := range list {
+		p, err := netip.ParsePrefix(x.String())
+		if a := p.Addr().Unmap(); err == nil && a.IsPrivate() && a.Is4() && len(all) < webMaxAddresses {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// webSiteAddresses are the site's addresses by the machine's name and by number: plain HTTP if it is served, because a
+// browser that does not know the private CA yet would warn.
+func webSiteAddresses(cfg *Config, own []netip.Addr) []string {
 	for _, try := range []struct {
 		scheme, usual string
 		listen        []string
@@ -404,17 +420,23 @@ func webSiteAddress(cfg *Config) string {
 			if err != nil {
 				continue
 			}
-			name := cfg.Hostname
+			names := []string{cfg.Hostname}
 			if a, err := netip.ParseAddr(host); err == nil && !a.IsUnspecified() {
-				name = a.String()
+				names = []string{a.String()}
+			} else {
+				for _, a := range own {
+					names = append(names, a.String())
+				}
 			}
-			if port == try.usual && !strings.Contains(name, ":") {
-				return try.scheme + "://" + name
+			for i, name := range names {
+				if names[i] = try.scheme + "://" + net.JoinHostPort(name, port); port == try.usual && !strings.Contains(name, ":") {
+					names[i] = try.scheme + "://" + name
+				}
 			}
-			return try.scheme + "://" + net.JoinHostPort(name, port)
+			return names
 		}
 	}
-	return "http://" + cfg.Hostname
+	return []string{"http://" + cfg.Hostname}
 }
 
 // webSetupPage is the first page that anybody sees.
