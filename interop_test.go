@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,6 +16,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,7 +190,8 @@ mydestination =
 mynetworks = 127.0.0.0/8
 virtual_mailbox_domains = post.arpa
 virtual_mailbox_base = DIR/mail
-virtual_mailbox_maps = inline:{ {x@post.arpa = box/} }
+virtual_mailbox_maps = inline:{ {x@post.arpa = box/}, {用户@post.arpa = box/} }
+message_size_limit = 100000000
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
 virtual_minimum_uid = 1
@@ -253,6 +257,138 @@ func interop(t *testing.T, start func(*testing.T, string) *interopServer) {
 		}
 	}
 	interopBounces(t, qt, far)
+	interopUTF8(t, qt, far)
+	interopBig(t, qt, far)
+}
+
+// interopUTF8 has people write whose addresses and subjects are Chinese (RFC 6531), both ways, and a server that does not
+// know how be told of in a report.
+func interopUTF8(t *testing.T, qt *queueTest, far *interopServer) {
+	qt.write(t, func(tx *Tx) error { return tx.AddAlias("用户@home.arpa", "ann@home.arpa") })
+	mail := interopMail{name: "SMTPUTF8", content: "From: 用户@home.arpa\r\nTo: 用户@post.arpa\r\nSubject: 你好，世界\r\n\r\n谢谢！\r\n"}
+	check := func(got string) {
+		t.Helper()
+		h := ParseHeader([]byte(got))
+		if h.Get("Subject") != "你好，世界" || h.Get("From") != "用户@home.arpa" || !strings.HasSuffix(strings.TrimRight(got, "\r\n"), "\r\n\r\n谢谢！") {
+			t.Errorf("SMTPUTF8 came as %q", got)
+		}
+	}
+	before := len(qt.inbox(t, "ann@home.arpa"))
+	qt.cfg.Routes = map[string]Route{"post.arpa": {Hosts: []string{far.ports[0]}}}
+	qt.send(t, mail, "用户@home.arpa", "用户@post.arpa")
+	qt.step()
+	check(far.mails(t, 1)[0])
+	qt.cfg.Routes = map[string]Route{"post.arpa": {Hosts: []string{far.ports[2]}}}
+	qt.send(t, mail, "用户@home.arpa", "用户@post.arpa")
+	qt.step()
+	box := qt.waitInbox(t, "ann@home.arpa", before+1)
+	if _, groups, _ := parseReport(t, box[before]); groups[1].Get("Status") != "5.6.7" || groups[1].Get("Action") != "failed" {
+		t.Errorf("where SMTPUTF8 is not known: %v", groups)
+	}
+	talkSend(t, far.ports[0], "用户@post.arpa", "用户@home.arpa", mail.content)
+	check(qt.waitInbox(t, "ann@home.arpa", before+2)[before+1])
+}
+
+// interopBig sends nearly 50 MB both ways, as they are and converted to 7 bits on the way. Only so much of it is in memory.
+func interopBig(t *testing.T, qt *queueTest, far *interopServer) {
+	if testing.Short() {
+		return
+	}
+	line := strings.Repeat("Grüße aus Köln, 1234567890. ", 40)[:74] + "\r\n"
+	text := strings.Repeat(line, (44<<20)/len(line))
+	content := "Subject: big\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + text
+	check := func(what, got string) {
+		t.Helper()
+		r := NewMIMEReader()
+		io.WriteString(r, got)
+		b, err := io.ReadAll(r.Tree().TextPart("plain").Text(strings.NewReader(got)))
+		if s := strings.TrimRight(strings.ReplaceAll(string(b), "\r\n", "\n"), "\n"); err != nil || s != strings.TrimRight(strings.ReplaceAll(text, "\r\n", "\n"), "\n") {
+			t.Errorf("%s: %d octets of text came of %d, %v", what, len(b), len(text), err)
+		}
+	}
+	for i, what := range []string{"8BITMIME", "7 bits"} {
+		qt.cfg.Routes = map[string]Route{"post.arpa": {Hosts: []string{far.ports[i]}}}
+		m := &Mail{From: mustAddr(t, "ann@home.arpa"), To: []Rcpt{{Addr: mustAddr(t, "x@post.arpa")}}, Body: qt.store.NewSpool(50 << 20)}
+		io.WriteString(m.Body, content)
+		if err := qt.accept(m); err != nil {
+			t.Fatal(err)
+		}
+		m.Body.Close()
+		most := heapPeak(func() { qt.step() })
+		if got := far.mails(t, 1)[0]; what != "7 bits" || isASCII(got) {
+			check(what, got)
+		} else {
+			t.Errorf("%s are not", what)
+		}
+		t.Logf("%s: at most %d KB more on the heap", what, most>>10)
+		if most > 12<<20 {
+			t.Errorf("%s: %d octets more on the heap", what, most)
+		}
+	}
+	before := len(qt.inbox(t, "ann@home.arpa"))
+	talkSend(t, far.ports[0], "x@post.arpa", "ann@home.arpa", content)
+	check("received", qt.waitInbox(t, "ann@home.arpa", before+1)[before])
+}
+
+// heapPeak runs fn and says how much more than before was alive on the heap meanwhile.
+func heapPeak(fn func()) (most int64) {
+	alive := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before, done := alive(), make(chan bool)
+	go func() { fn(); close(done) }()
+	for {
+		most = max(most, alive()-before)
+		select {
+		case <-done:
+			return most
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// interopHider stands before a server that can't hide an extension itself, and takes it out of the answer to EHLO, with
+// STARTTLS, behind which it could not.
+func interopHider(t *testing.T, to, hide string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				s, err := net.Dial("tcp", to)
+				if err != nil {
+					return
+				}
+				defer s.Close()
+				go func() {
+					io.Copy(s, c)
+					s.(*net.TCPConn).CloseWrite()
+				}()
+				for r := bufio.NewReader(s); ; {
+					line, err := r.ReadString('\n')
+					if err != nil {
+						return
+					}
+					word, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(line, "250-")), " ")
+					if !strings.HasPrefix(line, "250-") || !slices.Contains(strings.Split(hide+",starttls", ","), strings.ToLower(word)) {
+						io.WriteString(c, line)
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
 }
 
 // interopFind looks for a message among those that came.
@@ -301,7 +437,11 @@ func talkSend(t *testing.T, addr, from, to, content string) {
 	k := newTalk(t, nc)
 	k.want(220)
 	k.cmd("EHLO [127.0.0.1]", 250)
-	k.cmd("MAIL FROM:<"+from+"> BODY=8BITMIME", 250)
+	params := " BODY=8BITMIME"
+	if !isASCII(from) {
+		params += " SMTPUTF8"
+	}
+	k.cmd("MAIL FROM:<"+from+">"+params, 250)
 	k.cmd("RCPT TO:<"+to+">", 250)
 	k.cmd("DATA", 354)
 	k.cmd(strings.ReplaceAll(strings.ReplaceAll(content, "\r\n.", "\r\n.."), "\r\n", "\r\n")+".", 250)
@@ -370,6 +510,9 @@ func startExim(t *testing.T, ours string) *interopServer {
 		for _, k := range strings.Split(hide, ",") {
 			hidden[k] = append(hidden[k], p)
 		}
+		if strings.Contains(hide, "8bitmime") { // Exim has no way to hide it, or SIZE
+			s.ports[len(s.ports)-1] = interopHider(t, "127.0.0.1:"+p, hide)
+		}
 	}
 	advertise := func(k string) string {
 		return fmt.Sprintf("${if inlist{$received_port}{%s}{}{*}}", strings.Join(hidden[k], ":"))
@@ -384,6 +527,7 @@ pid_file_path = DIR/pid
 primary_hostname = mx.post.arpa
 local_interfaces = <; IFS
 keep_environment =
+message_size_limit = 100M
 smtputf8_advertise_hosts = UTF8
 chunking_advertise_hosts = CHUNK
 pipelining_advertise_hosts = PIPE
@@ -395,7 +539,7 @@ acl_smtp_rcpt = rcpt
 begin acl
 rcpt:
   deny domains = post.arpa
-       !local_parts = x
+       !local_parts = x : 用户
        message = nobody of that name
   accept
 begin routers
@@ -408,7 +552,7 @@ ours:
 here:
   driver = accept
   domains = post.arpa
-  local_parts = x
+  local_parts = x : 用户
   transport = box
 begin transports
 out:
