@@ -445,14 +445,12 @@ func (q *webReq) postAliases() error {
 		return again("%s is no mail address.", bad)
 	}
 	var targets []string
-	for _, x := range list {
-		a, err := x.Addr()
-		if err != nil {
-			return again("%s is no mail address.", x.Local)
-		}
-		if _, err := q.s.route(a); err != nil {
-			return again("%s: %s", webCut(a.String(), 100), q.lang.T(webReason(err)))
-		}
+	to, fault := q.reachable(list)
+	if fault != "" {
+		p.Error = fault
+		return q.aliasesPage(http.StatusUnprocessableEntity, p)
+	}
+	for _, a := range to {
 		targets = append(targets, a.Key())
 	}
 	err := q.s.store.Write(func(tx *Tx) error { return tx.AddAlias(key, targets...) })
@@ -591,13 +589,7 @@ func (q *webReq) getQueue() error {
 	if err != nil {
 		return err
 	}
-	for _, it := range items {
-		x := webQueued{QueueItem: it}
-		if c, err := q.s.store.Content(it.Blob.ID); err == nil {
-			x.Subject = webClean(c.Header().Text("Subject"))
-		}
-		p.Items = append(p.Items, x)
-	}
+	p.Items = q.queued(items)
 	return q.page("admin-queue", "Queue", p)
 }
 

@@ -20,6 +20,7 @@ import (
 const (
 	webMaxField    = 1 << 20   // octets of one field of the form
 	webMaxFields   = 200       // fields of it
+	webFieldRoom   = 4 << 20   // octets of all fields together
 	webSmallDraft  = 256 << 10 // octets of attachments up to which every automatic save writes the draft anew
 	webMaxQuoted   = 200_000   // octets of a text that is quoted in an answer
 	webRecallTime  = 10 * time.Second
@@ -423,35 +424,53 @@ func (f *webForm) close() {
 	}
 }
 
-// readForm reads the form piece by piece; files go straight to spools. The token comes first, so that nothing of a forged
-// form is kept.
+// readForm reads the form of a letter; its files go straight to spools.
 func (q *webReq) readForm() (*webForm, error) {
-	limit := q.fileLimit()
-	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, limit+webFormRoom)
 	f := &webForm{Values: url.Values{}}
-	mr, err := q.r.MultipartReader()
-	if errors.Is(err, http.ErrNotMultipart) {
+	if !strings.HasPrefix(q.r.Header.Get("Content-Type"), "multipart/") {
 		f.Values = q.r.PostForm
 		return f, nil
 	}
+	limit := q.fileLimit()
+	return f, q.readParts(f.Values, limit+webFormRoom, func(p *multipart.Part) error { return q.readFile(f, p, limit) })
+}
+
+// readParts reads a form with files piece by piece, at most limit octets: fields into f, and files by keep. The token comes
+// before the files, so that nothing of a forged form is kept.
+func (q *webReq) readParts(f url.Values, limit int64, keep func(p *multipart.Part) error) error {
+	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, limit)
+	mr, err := q.r.MultipartReader()
 	if err != nil {
-		return f, webFault(http.StatusBadRequest, "This form can't be read.")
+		return webFault(http.StatusBadRequest, "This form can't be read.")
 	}
 	ctl := http.NewResponseController(q.w)
+	room := webFieldRoom
 	for n := 0; ; n++ {
 		ctl.SetReadDeadline(time.Now().Add(webStallTimeout))
 		p, err := mr.NextPart()
-		if errors.Is(err, io.EOF) {
-			return f, q.checkToken(f.Get("csrf"))
-		}
-		if err == nil && n > webMaxFields {
-			return f, webFault(http.StatusBadRequest, "This form can't be read.")
-		}
-		if err == nil {
-			err = q.readField(f, p, limit)
+		switch {
+		case errors.Is(err, io.EOF):
+			return q.checkToken(f.Get("csrf"))
+		case err != nil:
+			return webFormError(err)
+		case n > webMaxFields:
+			return webFault(http.StatusBadRequest, "This form can't be read.")
+		case p.FileName() != "":
+			if err = q.checkToken(f.Get("csrf")); err == nil {
+				err = keep(p)
+			}
+		default:
+			var b []byte
+			if b, err = io.ReadAll(io.LimitReader(p, int64(min(webMaxField, room)+1))); len(b) > min(webMaxField, room) {
+				err = ErrTooBig
+			}
+			room -= len(b)
+			if p.FormName() != "files" {
+				f.Add(p.FormName(), strings.ToValidUTF8(string(b), "\ufffd"))
+			}
 		}
 		if err != nil {
-			return f, webFormError(err)
+			return webFormError(err)
 		}
 	}
 }
@@ -469,20 +488,8 @@ func webFormError(err error) error {
 	return err
 }
 
-func (q *webReq) readField(f *webForm, p *multipart.Part, limit int64) error {
-	if p.FileName() == "" {
-		b, err := io.ReadAll(io.LimitReader(p, webMaxField+1))
-		if err == nil && len(b) > webMaxField {
-			err = ErrTooBig
-		}
-		if p.FormName() != "files" {
-			f.Add(p.FormName(), strings.ToValidUTF8(string(b), "\ufffd"))
-		}
-		return err
-	}
-	if err := q.checkToken(f.Get("csrf")); err != nil {
-		return err
-	}
+// readFile reads an attachment into a spool.
+func (q *webReq) readFile(f *webForm, p *multipart.Part, limit int64) error {
 	if len(f.files) >= maxLetterFiles {
 		return ErrQuota
 	}

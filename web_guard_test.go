@@ -746,3 +746,24 @@ func TestWebSiteAddresses(t *testing.T) {
 		}
 	}
 }
+
+// TestWebHugeForms sees that the fields of a form with files have a limit together: they are held in memory.
+func TestWebHugeForms(t *testing.T) {
+	s := startServer(t)
+	ann := newWebClient(t, s).login("ann")
+	for _, path := range []string{"/compose", "/settings/import", "/contacts/import"} {
+		for _, x := range []struct {
+			fields, size, want int
+		}{{5, 860_000, 413}, {1, 1_200_000, 413}, {300, 1, 400}} {
+			var fields []string
+			for range x.fields {
+				fields = append(fields, "text", strings.Repeat("a", x.size))
+			}
+			ann.get("/compose")
+			ann.upload(path, "file", func(func(string, io.Reader)) {}, fields...)
+			if ann.code != x.want {
+				t.Errorf("%s with %d fields of %d octets: %d", path, x.fields, x.size, ann.code)
+			}
+		}
+	}
+}

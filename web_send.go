@@ -176,14 +176,8 @@ func (q *webReq) sendLetter(l *Letter, c *webCompose, f *webForm) error {
 	case len(rcpts) > q.s.cfg.Limits.Recipients:
 		return again("That are too many recipients; %d are allowed.", q.s.cfg.Limits.Recipients)
 	}
-	for _, r := range rcpts {
-		a, err := r.Addr()
-		if err == nil {
-			_, err = q.s.route(a)
-		}
-		if err != nil {
-			return again("%s: %s", webCut(r.Local+"@"+r.Domain, 100), q.lang.T(webReason(err)))
-		}
+	if _, c.Error = q.reachable(rcpts); c.Error != "" {
+		return q.composePage(http.StatusUnprocessableEntity, c)
 	}
 	due := q.s.store.Now().Add(webRecallTime)
 	if f.Get("do") == "later" {
@@ -204,6 +198,21 @@ func (q *webReq) sendLetter(l *Letter, c *webCompose, f *webForm) error {
 	}
 	q.note(n)
 	return q.redirect(q.afterSending(c))
+}
+
+// reachable turns a list into addresses that mail can go to; fault says in words which one it can't, and why.
+func (q *webReq) reachable(list []Address) (all []Addr, fault string) {
+	for _, x := range list {
+		a, err := x.Addr()
+		if err == nil {
+			_, err = q.s.route(a)
+		}
+		if err != nil {
+			return nil, q.lang.F("%s: %s", webCut(x.Local+"@"+x.Domain, 100), q.lang.T(webReason(err)))
+		}
+		all = append(all, a)
+	}
+	return all, ""
 }
 
 // afterSending leads back to where the letter came from.
@@ -518,14 +527,20 @@ func (q *webReq) getOutbox() error {
 	if err != nil {
 		return err
 	}
+	p.Queue = q.queued(items)
+	return q.page("outbox", "Waiting to be sent", p)
+}
+
+// queued reads the subjects of what waits in the queue.
+func (q *webReq) queued(items []QueueItem) (all []webQueued) {
 	for _, it := range items {
 		x := webQueued{QueueItem: it}
 		if c, err := q.s.store.Content(it.Blob.ID); err == nil {
 			x.Subject = webClean(c.Header().Text("Subject"))
 		}
-		p.Queue = append(p.Queue, x)
+		all = append(all, x)
 	}
-	return q.page("outbox", "Waiting to be sent", p)
+	return all
 }
 
 // postOutbox sends a waiting letter now.
@@ -611,8 +626,12 @@ func (q *webReq) postRedirect() error {
 		return err
 	}
 	list, bad := q.addresses(webClean(f.Get("to")))
+	to, fault := q.reachable(list)
 	if bad != "" || len(list) == 0 {
-		c := webCompose{Redirect: f.Get("m"), Error: q.lang.F("%s is no mail address.", bad)}
+		fault = q.lang.F("%s is no mail address.", bad)
+	}
+	if fault != "" {
+		c := webCompose{Redirect: f.Get("m"), Error: fault}
 		c.Subject, c.To = m.Subject, webClean(f.Get("to"))
 		return q.status(http.StatusUnprocessableEntity, "redirect", "Redirect", &c)
 	}
@@ -624,14 +643,7 @@ func (q *webReq) postRedirect() error {
 	if mail.From, err = ParseAddr(q.user.Name); err != nil {
 		return err
 	}
-	for _, x := range list {
-		a, err := x.Addr()
-		if err == nil {
-			_, err = q.s.route(a)
-		}
-		if err != nil {
-			return webFault(http.StatusUnprocessableEntity, webReason(err))
-		}
+	for _, a := range to {
 		mail.To = append(mail.To, Rcpt{Addr: a})
 	}
 	mail.Body.Prepend([]byte("Resent-From: " + q.user.Name + "\r\nResent-To: " + FormatAddressList(list) + "\r\nResent-Date: " +

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"mime/multipart"
 	"mime/quotedprintable"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -175,17 +177,9 @@ func (q *webReq) postIdentities() error {
 
 func (q *webReq) postForward() error {
 	list, bad := q.addresses(webClean(q.r.PostForm.Get("to")))
-	fault := ""
 	f := Forward{Keep: q.r.PostForm.Get("keep") != ""}
-	for _, x := range list {
-		a, err := x.Addr()
-		if err != nil {
-			bad = x.Local
-			break
-		}
-		if _, err := q.s.route(a); err != nil {
-			fault = a.String() + ": " + q.lang.T(webReason(err))
-		}
+	to, fault := q.reachable(list)
+	for _, a := range to {
 		if a.Key() != q.user.Name {
 			f.To = append(f.To, a.Key())
 		}
@@ -434,45 +428,24 @@ func webExport(w io.Writer, st *Store, boxes []webFolder) error {
 // postImport reads an mbox file, a message, or an archive of such into a folder. mbox files are taken apart while they
 // come.
 func (q *webReq) postImport() error {
-	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, webMaxImport)
-	mr, err := q.r.MultipartReader()
-	if err != nil {
-		return webFault(http.StatusBadRequest, "This form can't be read.")
-	}
-	f := webForm{}
-	f.Values = map[string][]string{}
+	f := url.Values{}
 	im := &importer{st: q.s.store, limit: int64(q.s.cfg.Limits.Message), tell: func(int) {}}
-	ctl := http.NewResponseController(q.w)
-	for {
-		ctl.SetReadDeadline(time.Now().Add(webStallTimeout))
-		p, err := mr.NextPart()
-		if errors.Is(err, io.EOF) {
-			break
+	defer func() {
+		for _, it := range im.pending { // of an import that failed
+			it.spool.Close()
 		}
-		if err != nil {
-			return webFormError(err)
-		}
-		if p.FileName() == "" {
-			if err := q.readField(&f, p, 0); err != nil {
-				return webFormError(err)
-			}
-			continue
-		}
-		if err := q.checkToken(f.Get("csrf")); err != nil {
-			return err
-		}
-		err = q.s.store.Read(func(tx *Tx) (err error) {
+	}()
+	err := q.readParts(f, webMaxImport, func(p *multipart.Part) error {
+		err := q.s.store.Read(func(tx *Tx) (err error) {
 			im.box, _, err = q.access(tx, webMailboxID(f.Get("box")), RightInsert)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		if err := q.importFile(im, webUploadName(p.FileName()), webPatient{q, p}); err != nil {
-			return err
-		}
-	}
-	if err := q.checkToken(f.Get("csrf")); err != nil {
+		return q.importFile(im, webUploadName(p.FileName()), webPatient{q, p})
+	})
+	if err != nil {
 		return err
 	}
 	if im.box.ID == 0 {
@@ -673,31 +646,14 @@ func webCards(r io.Reader) (all []Contact, err error) {
 }
 
 func (q *webReq) postCards() error {
-	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, webMaxCards)
-	mr, err := q.r.MultipartReader()
-	if err != nil {
-		return webFault(http.StatusBadRequest, "This form can't be read.")
-	}
-	f := webForm{}
-	f.Values = map[string][]string{}
 	var all []Contact
-	for {
-		p, err := mr.NextPart()
-		if errors.Is(err, io.EOF) {
-			break
+	err := q.readParts(url.Values{}, webMaxCards, func(p *multipart.Part) (err error) {
+		if all, err = webCards(p); err != nil {
+			err = webFault(http.StatusUnprocessableEntity, "This file can't be read.")
 		}
-		if err == nil && p.FileName() == "" {
-			err = q.readField(&f, p, 0)
-		} else if err == nil {
-			if all, err = webCards(p); err != nil {
-				err = webFault(http.StatusUnprocessableEntity, "This file can't be read.")
-			}
-		}
-		if err != nil {
-			return webFormError(err)
-		}
-	}
-	if err := q.checkToken(f.Get("csrf")); err != nil {
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	err = q.s.store.Write(func(tx *Tx) error {
