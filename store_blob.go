@@ -473,12 +473,13 @@ func (s *Store) readOne(query string, args []any, dest ...any) error {
 
 const (
 	collectStep  = 64               // messages or blobs cleared away in one transaction
+	collectRows  = 250              // tombstones, which are only a row
 	collectBytes = 16 << 20         // octets of content cleared away in one transaction, about
 	collectEvery = 10 * time.Second // between looks for something to clear away
 )
 
 // collectSteps are done in this order. Each returns how much it found to do; with act it does it, for at most
-// collectStep items, so that others can write in between.
+// collectStep or collectRows items, so that others can write in between.
 var collectSteps = []func(tx *Tx, act bool) (int, error){
 	(*Tx).emptyTombstones, (*Tx).pruneTombstones, (*Tx).clearMailboxes, (*Tx).clearBlobs, (*Tx).packIndex,
 }
@@ -506,6 +507,7 @@ func (s *Store) Collect() error {
 			var n int
 			err := s.Read(func(tx *Tx) (err error) { n, err = step(tx, false); return err })
 			if err == nil && n > 0 {
+				s.checkpointed()
 				err = s.Write(func(tx *Tx) (err error) { n, err = step(tx, true); return err })
 			}
 			if err != nil {
@@ -544,7 +546,7 @@ func (tx *Tx) emptyTombstones(act bool) (n int, err error) {
 	for _, box := range boxes {
 		var uids, blobs []int64
 		err := tx.each(`SELECT uid,blob FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND modseq<=? AND blob<>0 LIMIT ?`,
-			[]any{box, tx.s.toldAll(MailboxID(box)), collectStep - n}, func(scan func(...any) error) error {
+			[]any{box, tx.s.toldAll(MailboxID(box)), collectRows - n}, func(scan func(...any) error) error {
 				var u, b int64
 				err := scan(&u, &b)
 				uids, blobs = append(uids, u), append(blobs, b)
@@ -562,7 +564,7 @@ func (tx *Tx) emptyTombstones(act bool) (n int, err error) {
 				return n, err
 			}
 		}
-		if n >= collectStep {
+		if n >= collectRows {
 			break
 		}
 	}
@@ -576,7 +578,7 @@ func (tx *Tx) pruneTombstones(act bool) (n int, err error) {
 		return len(boxes), err
 	}
 	for _, box := range boxes {
-		mods, err := tx.ints(`SELECT modseq FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND blob=0 ORDER BY modseq LIMIT ?`, box, maxTombstones/10)
+		mods, err := tx.ints(`SELECT modseq FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND blob=0 ORDER BY modseq LIMIT ?`, box, collectRows)
 		if err != nil || len(mods) == 0 {
 			return len(boxes), err
 		}
