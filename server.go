@@ -306,7 +306,7 @@ func (c *conn) skipLine(max int) error {
 func (c *conn) handshake() error {
 	cfg := c.srv.tls.MailConfig(c.svc.name)
 	if d := c.srv.cfg.device(c.remote); d != nil && d.OldTLS {
-		cfg = oldTLS(cfg)
+		cfg = c.srv.tls.OldConfig(cfg)
 	}
 	tc := tls.Server(c.net, cfg)
 	tc.SetDeadline(time.Now().Add(loginTimeout))
@@ -318,16 +318,6 @@ func (c *conn) handshake() error {
 	tc.SetDeadline(time.Time{})
 	c.net, c.secure = tc, true
 	return nil
-}
-
-// oldTLS is a configuration for devices of another time.
-func oldTLS(cfg *tls.Config) *tls.Config {
-	cfg = cfg.Clone()
-	cfg.MinVersion, cfg.CipherSuites = tls.VersionTLS10, nil
-	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-		cfg.CipherSuites = append(cfg.CipherSuites, s.ID)
-	}
-	return cfg
 }
 
 // startTLS begins TLS after the client has been told to go ahead. Octets that the client sent before are an attack or a

@@ -2,9 +2,11 @@
 package main
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -38,6 +40,7 @@ var caFrom = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 const (
 	settingCA   = "tls_ca"
 	settingLeaf = "tls_leaf"
+	settingOld  = "tls_old"
 )
 
 // TLS gives every listener its certificate: the files of [tls], or one signed by the appliance's own CA.
@@ -56,6 +59,8 @@ type TLS struct {
 
 	web, mail, peer *tls.Config
 
+	old func() (*tls.Certificate, error) // made when the first device asks for it
+
 	mu     sync.Mutex
 	looked time.Time // when we last looked for changes
 	cert   *tls.Certificate
@@ -66,6 +71,7 @@ type TLS struct {
 // LoadTLS reads or makes the certificates. An error names the file and what to do.
 func LoadTLS(cfg *Config, store *Store, log *slog.Logger) (*TLS, error) {
 	t := &TLS{cfg: cfg, store: store, log: log, addrs: interfaceAddrs}
+	t.old = sync.OnceValues(t.makeOld)
 	t.configs()
 	if cfg.TLS.Cert != "" {
 		t.stamp = t.fileStamp()
@@ -89,6 +95,51 @@ func (t *TLS) MailConfig(service string) *tls.Config {
 		return t.peer
 	}
 	return t.mail
+}
+
+// OldConfig is a configuration for devices of another time: TLS 1.0, the ciphers that were good then, and for those that
+// know no elliptic curves an RSA certificate that nobody signed.
+func (t *TLS) OldConfig(cfg *tls.Config) *tls.Config {
+	cfg = cfg.Clone()
+	cfg.MinVersion, cfg.CipherSuites = tls.VersionTLS10, nil
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		cfg.CipherSuites = append(cfg.CipherSuites, s.ID)
+	}
+	cfg.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		cert, err := t.certificate(hello)
+		if err != nil || hello.SupportsCertificate(cert) == nil {
+			return cert, err
+		}
+		return t.old()
+	}
+	return cfg
+}
+
+// makeOld makes the certificate for such devices, which takes a board some seconds, and keeps it.
+func (t *TLS) makeOld() (*tls.Certificate, error) {
+	var text []byte
+	err := t.store.Read(func(tx *Tx) (err error) { text, err = tx.Setting(settingOld); return err })
+	if !errors.Is(err, ErrNotFound) {
+		if err != nil {
+			return nil, err
+		}
+		return parsePair(text)
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	names := t.names()
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: names[0]}, NotBefore: caFrom, NotAfter: caFrom.AddDate(caYears, 0, 0), DNSNames: names,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment}
+	if text, err = signPair(template, template, key, key); err != nil {
+		return nil, err
+	}
+	err = t.store.Write(func(tx *Tx) error { return tx.SetSetting(settingOld, text) })
+	if err != nil && !errors.Is(err, ErrReadOnly) {
+		return nil, err
+	}
+	return parsePair(text)
 }
 
 // configs makes the shared configurations. No client is asked for a certificate; one that has one and would send it
@@ -276,12 +327,12 @@ func makeCA(hostname string, now time.Time) ([]byte, error) {
 }
 
 // signPair signs a certificate and returns it with its key in PEM form.
-func signPair(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) ([]byte, error) {
+func signPair(template, parent *x509.Certificate, key, parentKey crypto.Signer) ([]byte, error) {
 	var err error
 	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
 		return nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, parentKey)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
 	if err != nil {
 		return nil, err
 	}

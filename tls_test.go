@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -252,4 +253,46 @@ func (c *countingCache) Put(key string, s *tls.ClientSessionState) {
 		c.puts++
 	}
 	c.ClientSessionCache.Put(key, s)
+}
+
+// TestOldDevices: a printer that knows nothing newer than TLS 1.0 and RSA sends its mail when its [[device]] says old_tls,
+// on either port, and shakes hands in vain otherwise.
+func TestOldDevices(t *testing.T) {
+	old := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10,
+		CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}}
+	for _, on := range []bool{false, true} {
+		s := startServer(t, "[[device]]", `name = "printer"`, `network = "127.0.0.1"`, `sender = "bob@home.arpa"`, fmt.Sprint("old_tls = ", on))
+		for i, service := range []string{"submissions", "submission"} {
+			nc, err := net.Dial("tcp", s.addr[service])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			if service == "submission" {
+				k := newTalk(t, nc)
+				k.want(220)
+				k.cmd("EHLO printer", 250)
+				k.cmd("STARTTLS", 220)
+			}
+			tc := tls.Client(nc, old)
+			if err := tc.Handshake(); (err == nil) != on {
+				t.Errorf("%s, old_tls %v: %v", service, on, err)
+			}
+			if !on {
+				continue
+			}
+			k := newTalk(t, tc)
+			if service == "submissions" {
+				k.want(220)
+			}
+			k.cmd("EHLO printer", 250)
+			k.cmd("MAIL FROM:<printer@nowhere>", 250)
+			k.cmd("RCPT TO:<ann@home.arpa>", 250)
+			k.cmd("DATA", 354)
+			k.cmd("Subject: scan\r\n\r\n.", 250)
+			if got := s.inbox(t, "ann@home.arpa"); len(got) != i+1 || !strings.HasPrefix(got[i], "Return-Path: <bob@home.arpa>") {
+				t.Errorf("ann has %q", got)
+			}
+		}
+	}
 }
