@@ -352,7 +352,7 @@ func (c *imapConn) command(line string) error {
 	case cmd.states&c.state == 0:
 		err = c.notNow(cmd.states)
 	case c.uidonly && (cmd.usesSeq || name == "COPY" || name == "MOVE" || name == "REPLACE"):
-		err = &imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"} // RFC 9586 §3.3
+		err = &imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"} // RFC 9586
 	default:
 		err = cmd.run(c, p)
 	}
@@ -450,7 +450,7 @@ func (c *imapConn) clientError(name string, err error) *imapError {
 	return &imapError{"NO", "SERVERBUG", "Internal error; the administrator finds it in the log"}
 }
 
-// limit keeps the highest UIDs of those that are too many for one command (RFC 9738 §3.1); the tagged OK says how far it
+// limit keeps the highest UIDs of those that are too many for one command (RFC 9738); the tagged OK says how far it
 // came.
 func (c *imapConn) limit(uids []UID) []UID {
 	if over := len(uids) - c.srv.cfg.Limits.IMAPMessages; over > 0 {
@@ -660,7 +660,7 @@ func (c *imapConn) login(u User, err error) error {
 	return nil
 }
 
-// cmdUnauthenticate is UNAUTHENTICATE (RFC 8437 §2): as if the client had just connected.
+// cmdUnauthenticate is UNAUTHENTICATE (RFC 8437): as if the client had just connected.
 //
 //	unauthenticate = "UNAUTHENTICATE"
 func (c *imapConn) cmdUnauthenticate(p *imapParser) error {

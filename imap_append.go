@@ -48,7 +48,7 @@ func (c *imapConn) cmdAppend(p *imapParser) error {
 	var held, total int64
 	for p.err == nil && (len(all) == 0 || p.rest != "") {
 		if most := min(imapAppendMax, c.srv.cfg.Limits.IMAPMessages); len(all) == most {
-			p.refuse(imapNo(fmt.Sprintf("MESSAGELIMIT %d", most), "Too many messages for one command")) // RFC 9738 §3.1
+			p.refuse(imapNo(fmt.Sprintf("MESSAGELIMIT %d", most), "Too many messages for one command")) // RFC 9738
 			break
 		}
 		a := p.appendMessage()
@@ -183,7 +183,7 @@ func (p *imapParser) catenate(sp *Spool) {
 }
 
 // copyURL adds to the spool what an IMAP URL names. Only messages here can be named, by a URL that begins with a slash
-// (RFC 5092 §7.1), of all a message or a section, and a part of that (URL-PARTIAL, RFC 5550 §2.7.2).
+// (RFC 5092 §11), of all a message or a section, and a part of that (URL-PARTIAL, RFC 5550).
 func (c *imapConn) copyURL(sp *Spool, url string) error {
 	u, err := imapParseURL(c, url)
 	if err != nil {

@@ -101,7 +101,7 @@ type imapFetch struct {
 	buf     []byte
 }
 
-// cmdFetch is FETCH and UID FETCH (RFC 9051 §6.4.5, RFC 7162 §3.1.4, RFC 9394 §3.1).
+// cmdFetch is FETCH and UID FETCH (RFC 9051 §6.4.5, RFC 7162 §3.1.4, RFC 9394).
 //
 //	fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
 //	        [SP "(" fetch-modifier *(SP fetch-modifier) ")"]
@@ -132,7 +132,7 @@ func (c *imapConn) cmdFetch(p *imapParser) error {
 	if f.unknown {
 		return imapNo("UNKNOWN-CTE", "The transfer encoding is not known")
 	}
-	if f.lost > 0 { // not NO, which would say that nothing came (RFC 9738 §3.1)
+	if f.lost > 0 { // not NO, which would say that nothing came (RFC 9738)
 		c.code, c.text = "EXPUNGEISSUED", fmt.Sprintf("%d of the messages are no longer there", f.lost)
 	}
 	return nil

@@ -61,7 +61,7 @@ var imapSearchKeys = map[string]func(*imapParser, *imapSearch) *Query{
 	"UID": imapKeyUID,
 	"UIDAFTER": func(p *imapParser, _ *imapSearch) *Query {
 		return &Query{Op: QueryUIDRange, Lo: imapKeyNumber(p) + 1, Hi: math.MaxInt64}
-	}, // RFC 9738 §3.2
+	}, // RFC 9738
 	"UIDBEFORE": func(p *imapParser, _ *imapSearch) *Query {
 		return &Query{Op: QueryUIDRange, Lo: 0, Hi: imapKeyNumber(p) - 1}
 	},
@@ -431,7 +431,7 @@ func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
 		s.box, s.uids = s.c.mbox, s.c.uids
 	}
 	uids := s.query.Narrow(s.uids)
-	if s.name == "SEARCH" { // what is searched counts, not what is found; SORT and THREAD make no sense of a part (RFC 9738 §3.1, §3.3)
+	if s.name == "SEARCH" { // what is searched counts, not what is found; SORT and THREAD make no sense of a part (RFC 9738, §3.3)
 		uids = s.c.limit(uids)
 	}
 	progress := s.c.progress(len(uids))
@@ -467,7 +467,7 @@ func (s *imapSearch) tell(found []UID, highest ModSeq) {
 }
 
 // kept is what SAVE keeps of a result: with MIN, MAX or PARTIAL and nothing that needs them all, only those messages (RFC
-// 5182 §2.4, RFC 9394 §3.1).
+// 5182 §2.4, RFC 9394).
 func (r *imapReturn) kept(found []UID) []UID {
 	var kept []UID
 	if r.all || r.count || !r.min && !r.max && r.partial == nil || len(found) == 0 {
@@ -549,7 +549,7 @@ func (s *imapSearch) tellExtended(found []UID, highest ModSeq) {
 	c.w.WriteString("\r\n")
 }
 
-// imapPartial is a window on a result (RFC 9394 §3): positions counted from 1, or negative ones from the end.
+// imapPartial is a window on a result (RFC 9394): positions counted from 1, or negative ones from the end.
 type imapPartial struct{ first, last int64 }
 
 // partial reads partial-range = nz-number ":" nz-number / "-" nz-number ":" "-" nz-number.

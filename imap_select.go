@@ -601,7 +601,7 @@ func (p *imapParser) resync() *imapResync {
 	}
 	if p.take("(") {
 		if p.c.uidonly {
-			p.refuse(&imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"}) // RFC 9586 §3.3
+			p.refuse(&imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"}) // RFC 9586
 		}
 		q.seqs = p.ranges(^uint32(0))
 		p.space()

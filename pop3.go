@@ -25,7 +25,6 @@ const (
 	popLineMax = 8 << 10          // octets of a line; RFC 2449 §4 knows 255, but names, passwords and SASL may be longer
 	popIdle    = 10 * time.Minute // until an idle client is cut off, without deleting (RFC 1939 §3)
 	popBadMax  = 10               // commands in a row that made no sense
-	popSlice   = 500              // messages deleted in one transaction: others wait meanwhile
 	popSizes   = 10_000           // sizes remembered beyond the session that found them out
 )
 
@@ -554,24 +553,23 @@ func (c *popConn) cmdQuit(string) error {
 	return nil
 }
 
-// update deletes the marked messages in slices. Those that somebody else has expunged meanwhile are gone already.
+// update deletes the marked messages in steps. Those that somebody else has expunged meanwhile are gone already.
 func (c *popConn) update() (deleted int, err error) {
-	var slice []UID
+	var marked []UID
 	for i := range c.drop {
 		if c.drop[i].deleted {
-			slice = append(slice, c.drop[i].uid)
+			marked = append(marked, c.drop[i].uid)
 		}
-		if len(slice) == popSlice || i == len(c.drop)-1 && len(slice) > 0 {
-			err := c.srv.store.Write(func(tx *Tx) error {
-				_, err := tx.Expunge(c.box, slice, true)
-				return err
-			})
-			if err != nil {
-				return deleted, err
-			}
-			deleted += len(slice)
-			slice = slice[:0]
-		}
+	}
+	err = c.srv.store.InSteps(marked, func(tx *Tx, step []UID) error {
+		_, err := tx.Expunge(c.box, step, true)
+		return err
+	}, func(step []UID) error {
+		deleted += len(step)
+		return nil
+	})
+	if err != nil {
+		return deleted, err
 	}
 	if deleted > 0 {
 		c.log.Info("deleted", "user", c.user.Name, "messages", deleted)

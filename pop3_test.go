@@ -234,7 +234,7 @@ func FuzzPopLines(f *testing.F) {
 // TestPopUpdate deletes more messages than fit into one transaction, and not those between them.
 func TestPopUpdate(t *testing.T) {
 	s := startServer(t)
-	const n = 2*popSlice + 7
+	const n = 2*stepMost + 7
 	batch := make([]string, n)
 	for i := range batch {
 		batch[i] = fmt.Sprintf("Subject: %d\r\n\r\nbody\r\n", i+1)

@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	webBatch   = 500     // messages changed in one transaction
 	webMaxUndo = 20_000  // messages of an action that can be undone
 	webMaxAct  = 2_000   // messages that are named one by one in a form
 	webMaxAll  = 1 << 20 // messages that a search may find to have something done to all of them
@@ -113,21 +112,19 @@ func (q *webReq) chooseAll(c webChosen, box MailboxID, text string) error {
 	})
 }
 
-// inBatches calls fn in transactions of webBatch messages, so that nobody waits long for the writer. The user needs the
+// inBatches calls fn in transactions of some messages each, so that nobody waits long for the writer. The user needs the
 // rights in every folder that is touched.
 func (q *webReq) inBatches(c webChosen, need Rights, fn func(tx *Tx, m Mailbox, uids []UID) error) error {
 	for id, uids := range c {
-		for part := range slices.Chunk(uids, webBatch) {
-			err := q.s.store.Write(func(tx *Tx) error {
-				m, _, err := q.access(tx, id, need)
-				if err != nil {
-					return err
-				}
-				return fn(tx, m, part)
-			})
+		err := q.s.store.InSteps(uids, func(tx *Tx, step []UID) error {
+			m, _, err := q.access(tx, id, need)
 			if err != nil {
 				return err
 			}
+			return fn(tx, m, step)
+		}, nil)
+		if err != nil {
+			return err
 		}
 	}
 	return nil
