@@ -64,6 +64,7 @@ const (
 	maxLetters      = 500 // letters of one user being written or waiting
 	maxLetterFiles  = 100 // attachments of one letter
 	maxLetterFields = 4 << 20
+	letterStray     = 7 * 24 * time.Hour  // a letter without a copy in Drafts is kept so long
 	sentKept        = 90 * 24 * time.Hour // for so long it is remembered what became of a letter
 )
 
@@ -436,6 +437,9 @@ func (tx *Tx) SaveLetter(l *Letter) error {
 		}
 		return err
 	}
+	if err := tx.forgetStrayLetters(l.User); err != nil {
+		return err
+	}
 	var n int
 	if err := tx.one(`SELECT count(*) FROM letters WHERE user=?`, []any{l.User}, &n); err != nil {
 		return err
@@ -445,6 +449,22 @@ func (tx *Tx) SaveLetter(l *Letter) error {
 	}
 	return tx.one(`INSERT INTO letters(user,fields,mailbox,uid,due,changed,fault) VALUES(?,?,?,?,?,?,?) RETURNING id`,
 		[]any{l.User, l.Fields, l.Mailbox, l.UID, due, l.Changed.Unix(), l.Fault}, &l.ID)
+}
+
+// forgetStrayLetters removes letters whose copy in Drafts was deleted or replaced, by a mail program or on a list: nobody
+// can see them any more, and their attachments take room. A page that still has one open gets some days.
+func (tx *Tx) forgetStrayLetters(user UserID) error {
+	if !tx.s.ClockTrusted() {
+		return nil
+	}
+	ids, err := tx.ints(`SELECT id FROM letters l WHERE user=? AND due=0 AND fault='' AND changed<? AND NOT EXISTS
+		(SELECT 1 FROM messages m WHERE m.mailbox=l.mailbox AND m.uid=l.uid AND NOT m.gone) LIMIT 50`, user, tx.s.Now().Add(-letterStray).Unix())
+	for _, id := range ids {
+		if err == nil {
+			err = tx.RemoveLetter(user, id)
+		}
+	}
+	return err
 }
 
 // AddLetterFile attaches content to a letter: f.Blob, which is stored already.

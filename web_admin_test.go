@@ -157,6 +157,7 @@ func webCheckProfile(t *testing.T, s *testServer, body string, head http.Header)
 // TestWebAdmin does what administrators do, and what they must not be able to do to themselves.
 func TestWebAdmin(t *testing.T) {
 	s := startServer(t, append([]string{"[routes]", `"lab2.arpa" = "127.0.0.1:1"`}, webListen...)...)
+	s.hasty()
 	s.admin(t, "ann")
 	ann, bob := newWebClient(t, s).login("ann"), newWebClient(t, s).login("bob")
 	at := ""

@@ -585,6 +585,11 @@ func (q *webReq) postCompose() error {
 			return err
 		}
 	}
+	if l.UID == 0 { // without a script this is the first time that it is kept
+		if err := q.saveDraft(l, &c.webLetter); err != nil {
+			return err
+		}
+	}
 	return q.redirect(fmt.Sprintf("/compose?id=%d", l.ID))
 }
 

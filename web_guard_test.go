@@ -36,6 +36,14 @@ func (s *testServer) admin(t testing.TB, user string) {
 	})
 }
 
+// hasty takes away the waits after failed logins.
+func (s *testServer) hasty() *testServer {
+	done := make(chan struct{})
+	close(done)
+	s.auth.stop = done
+	return s
+}
+
 // tryLogin says whether a password opens a mail protocol.
 func (s *testServer) tryLogin(t testing.TB, service, user, password string) bool {
 	t.Helper()
@@ -70,6 +78,7 @@ func (s *testServer) tryLogin(t testing.TB, service, user, password string) bool
 func TestWebSecondFactor(t *testing.T) {
 	var clock webClock
 	s := startServerAt(t, &clock)
+	s.hasty()
 	s.admin(t, "bob")
 	ann := newWebClient(t, s).login("ann")
 	ann.get("/settings/security")
@@ -152,6 +161,7 @@ func TestWebSecondFactor(t *testing.T) {
 // TestWebDevicePassword makes one on its page and takes it back.
 func TestWebDevicePassword(t *testing.T) {
 	s := startServer(t, "[limits]", "logins_minute = 100")
+	s.hasty()
 	ann := newWebClient(t, s).login("ann")
 	ann.get("/devices")
 	ann.post("/devices", "do", "add", "name", " ")
@@ -236,6 +246,7 @@ func TestWebEvents(t *testing.T) {
 // TestWebSetupAtOnce claims the set-up link from eight browsers at the same time.
 func TestWebSetupAtOnce(t *testing.T) {
 	s := startServer(t, "[limits]", "logins_minute = 100")
+	s.hasty()
 	links, err := webSetupLinks(s.cfg, s.store)
 	if err != nil {
 		t.Fatal(err)
@@ -287,7 +298,7 @@ func TestWebLoginLimits(t *testing.T) {
 	limits := []string{"[limits]", "logins_minute = 2"}
 	t.Run("password", func(t *testing.T) {
 		t.Parallel()
-		s := startServer(t, limits...)
+		s := startServer(t, limits...).hasty()
 		s.tryLogin(t, "imap", "ann", "wrong")
 		c := newWebClient(t, s)
 		c.get("/login")
@@ -304,7 +315,7 @@ func TestWebLoginLimits(t *testing.T) {
 	})
 	t.Run("set-up code", func(t *testing.T) {
 		t.Parallel()
-		s := startServer(t, limits...)
+		s := startServer(t, limits...).hasty()
 		links, err := webSetupLinks(s.cfg, s.store)
 		if err != nil {
 			t.Fatal(err)
@@ -327,7 +338,7 @@ func TestWebLoginLimits(t *testing.T) {
 	})
 	t.Run("second factor", func(t *testing.T) {
 		t.Parallel()
-		s := startServer(t, limits...)
+		s := startServer(t, limits...).hasty()
 		secret := webNewSecret()
 		s.setRule(t, "ann", PrefTOTP, webTOTP{Secret: secret})
 		c := newWebClient(t, s)
@@ -361,6 +372,7 @@ func TestWebLoginLimits(t *testing.T) {
 // TestWebUnknownUser sees that a name that is not there gets the same answer for the same work.
 func TestWebUnknownUser(t *testing.T) {
 	s := startServer(t, "[limits]", "logins_minute = 100")
+	s.hasty()
 	answer := func(name string) (string, int64) {
 		c := newWebClient(t, s)
 		c.get("/login")
@@ -399,6 +411,7 @@ func webPathOf(pattern string) (method, path string) {
 // TestWebRoutes walks all addresses of the site: who may ask, with which method, and that no form works without its token.
 func TestWebRoutes(t *testing.T) {
 	s := startServer(t)
+	s.hasty()
 	s.admin(t, "bob")
 	out, ann, bob := newWebClient(t, s), newWebClient(t, s).login("ann"), newWebClient(t, s).login("bob")
 	ask := func(c *webClient, method, path, kind, body string) int {

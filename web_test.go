@@ -474,6 +474,62 @@ func TestWebAddresses(t *testing.T) {
 	}
 }
 
+// TestWebDraftElsewhere has a mail program change and delete drafts that a page has open: nothing is lost, and nothing is
+// left behind that nobody can see.
+func TestWebDraftElsewhere(t *testing.T) {
+	var clock webClock
+	s := startServerAt(t, &clock)
+	ann := newWebClient(t, s).login("ann")
+	ann.get("/compose")
+	ann.letter(map[string]string{"a.txt": "x"}, "to", "bob@home.arpa", "subject", "half", "text", "from the page", "do", "attach")
+	id := ann.find(`name="id" value="(\d+)"`)
+	replace := func(body string) {
+		t.Helper()
+		s.write(t, func(tx *Tx) error {
+			u, err := tx.UserByName("ann@home.arpa")
+			if err != nil {
+				return err
+			}
+			m, err := tx.MailboxBySpecial(u.ID, `\Drafts`)
+			if err != nil {
+				return err
+			}
+			uids, _, err := tx.UIDs(m.ID, nil)
+			if err == nil {
+				_, err = tx.Expunge(m, uids, true)
+			}
+			return err
+		})
+		if body != "" {
+			s.put(t, "ann", "Drafts", body, FlagDraft|FlagSeen)
+		}
+	}
+	replace("From: ann@home.arpa\nTo: bob@home.arpa\nSubject: half\n\nfrom the phone\n")
+	drafts := func() (n int64) { n, _ = s.in(t, "ann", "Drafts"); return n }
+	ann.get("/compose?id=" + id)
+	ann.letter(nil, "id", id, "to", "bob@home.arpa", "subject", "half", "text", "from the page, more", "do", "auto")
+	if drafts() != 2 {
+		t.Fatalf("%d drafts: the phone's and the page's are both wanted", drafts())
+	}
+	replace("")
+	ann.get("/compose?id=" + id)
+	ann.want("from the page, more", "a.txt")
+	letters := func() (n int) {
+		s.write(t, func(tx *Tx) error { return tx.one(`SELECT count(*) FROM letters`, nil, &n) })
+		return n
+	}
+	ann.letter(nil, "subject", "another", "text", "x", "do", "save")
+	if letters() != 2 {
+		t.Errorf("%d letters", letters())
+	}
+	clock.forward(letterStray + time.Hour)
+	ann.login("ann").get("/compose")
+	ann.letter(nil, "subject", "third", "text", "x", "do", "save")
+	if n := letters(); n != 2 || drafts() != 2 {
+		t.Errorf("%d letters and %d drafts: the one that was deleted elsewhere is still kept", n, drafts())
+	}
+}
+
 // webTexts are functions whose string arguments people read, and which of them: from the first or from the second on.
 var webTexts = map[string]int{"T": 0, "F": 0, "N": 1, "say": 0, "webFault": 1, "page": 1, "guidePage": 1, "again": 0}
 
