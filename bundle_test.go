@@ -383,3 +383,42 @@ func TestBundleParams(t *testing.T) {
 		t.Errorf("what was late: %q, %+v", box, b.queue())
 	}
 }
+
+// FuzzBundle puts commands into a bundle whose checksum is right. What is refused leaves nothing behind, what is taken is
+// taken once, and a receipt of the same octets never confirms anything.
+func FuzzBundle(f *testing.F) {
+	for _, s := range []string{"MAIL FROM:<a@b.example> BODY=8BITMIME BY=60;N\r\nRCPT TO:<ann@home.arpa> NOTIFY=NEVER\r\nDATA\r\nSubject: x\r\n\r\n..\r\n.\r\n",
+		"NOOP made:2026-01-01T00:00:00Z\r\nMAIL FROM:<>\r\nRCPT TO:<no@home.arpa>\r\nBDAT 5 LAST\r\nhello", "EHLO x\r\nRCPT TO:<ann@home.arpa>\r\nDATA\r\n.\r\n",
+		"MAIL FROM:<a b\r\n\n", "BDAT 99999999999999999999 LAST\r\n", "DATA\r\n\n.\n", "NOOP sha256:00\r\nQUIT\r\n"} {
+		f.Add([]byte(s))
+	}
+	s := openServer(f, filepath.Join(f.TempDir(), "mail.db"), StoreOptions{}, "[limits]", `message = "64KB"`)
+	stored := func(t *testing.T) (n int) {
+		mustRead(t, s.store, func(tx *Tx) error {
+			st, err := tx.s.Stat()
+			n = int(st.Messages)
+			return err
+		})
+		return n + s.waiting()
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		body := "EHLO a.example\r\n" + string(in)
+		sum := newBundleSums(nil)
+		fmt.Fprint(sum, body)
+		file := "Content-Type: application/batch-SMTP\r\n\r\n" + body + "NOOP " + sum.proof() + "\r\nQUIT\r\n"
+		before := stored(t)
+		res, err := s.importBundle(strings.NewReader(file))
+		after := stored(t)
+		if errors.Is(err, errBundle) && after != before {
+			t.Fatalf("refused (%v), and %d messages more", err, after-before)
+		}
+		if err == nil {
+			if again, err := s.importBundle(strings.NewReader(file)); err != nil || again.Taken != 0 || stored(t) != after {
+				t.Fatalf("first %+v, again %+v, %v", res, again, err)
+			}
+		}
+		if res, err := s.importBundle(strings.NewReader(bundleReceipt + string(in))); err == nil && res.Confirmed > 0 {
+			t.Fatalf("confirmed %+v", res)
+		}
+	})
+}

@@ -282,7 +282,8 @@ func (b *bundleReader) run(r io.Reader) error {
 		}
 		head = append(head, l...)
 	}
-	if !strings.EqualFold(ParseHeader(head).Get("Content-Type"), bundleType) {
+	kind, _, _ := strings.Cut(ParseHeader(head).Get("Content-Type"), ";") // others may say required-extensions
+	if !strings.EqualFold(strings.TrimSpace(kind), bundleType) {
 		return errBundle
 	}
 	for {

@@ -173,7 +173,7 @@ func smtpBy(value string) (due time.Duration, mode string, ok bool) {
 	secs, mode, _ := strings.Cut(value, ";")
 	mode = strings.TrimSuffix(strings.ToUpper(mode), "T")
 	n, err := strconv.ParseInt(secs, 10, 32)
-	return time.Duration(n) * time.Second, mode, err == nil && (mode == "R" || mode == "N")
+	return time.Duration(n) * time.Second, mode, err == nil && max(n, -n) < 1e9 && (mode == "R" || mode == "N")
 }
 
 // smtpMaxHold is how long a submitted message may ask to be held back.

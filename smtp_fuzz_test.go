@@ -30,11 +30,12 @@ var smtpStates = []struct{ service, say string }{
 func FuzzSMTPServer(f *testing.F) {
 	for i := range smtpStates {
 		for _, s := range []string{"QUIT\r\n", "MAIL FROM:<a@b> SIZE=1 BODY=8BITMIME\r\nRCPT TO:<ann@home.arpa>\r\n", "Subject: x\r\n\r\n..\r\n.\r\nNOOP\r\n",
-			"BDAT 5 LAST\r\nhello\r\n", "\n.\n", "STARTTLS\r\n", "*\r\n", "biwsbj1hbm4scj1hYmM=\r\n", "\x00\xff\r\r\n", "VRFY \"a b\"\r\nHELP\r\nEXPN\r\n"} {
+			"BDAT 5 LAST\r\nhello\r\n", "\n.\n", "STARTTLS\r\n", "*\r\n", "biwsbj1hbm4scj1hYmM=\r\n", "\x00\xff\r\r\n", "ETRN @lab.arpa\r\nETRN #x\r\nETRN far.arpa\r\n", "ATRN\r\n", "ATRN lab.arpa, b.lab.arpa\r\n", "MAIL FROM:<a@b> BY=+9;RT HOLDFOR=5 REQUIRETLS RET=FULL ENVID=x\r\nRCPT TO:<ann@home.arpa> NOTIFY=DELAY ORCPT=rfc822;a+2B\r\n", "VRFY \"a b\"\r\nHELP\r\nEXPN\r\n"} {
 			f.Add(uint8(i), []byte(s))
 		}
 	}
-	s := startServer(f, "[limits]", "connections = 100000", "per_address = 100000", "logins_minute = 100000000", "logins_day = 100000000", `message = "64KB"`)
+	s := startServer(f, "[limits]", "connections = 100000", "per_address = 100000", "logins_minute = 100000000", "logins_day = 100000000", `message = "64KB"`,
+		"[routes]", `"lab.arpa" = { caller = "ann@home.arpa" }`, `"b.lab.arpa" = { caller = "ann@home.arpa" }`, `"far.arpa" = "127.0.0.1:9"`)
 	s.auth.stop = closedChannel() // no growing delays
 	f.Fuzz(func(t *testing.T, state uint8, in []byte) {
 		st := smtpStates[int(state)%len(smtpStates)]
