@@ -174,8 +174,8 @@ func TestWebAdmin(t *testing.T) {
 	for name, password := range map[string]string{"rose": "secret rose", "a b": "12345678", "x@elsewhere.example": "12345678", "short": "1234567"} {
 		act(422, "name", name, "password", password)
 	}
-	rose := ann.get(at)
-	rose = ann.find(`href="(/admin/users/\d+)">rose@`)
+	ann.get(at)
+	rose := ann.find(`href="(/admin/users/\d+)">rose@`)
 	if !s.tryLogin(t, "imap", "rose", "\"secret rose\"") {
 		t.Error("rose can't log in")
 	}

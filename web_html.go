@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -173,6 +174,9 @@ func webWithout(attrs []html.Attribute, names ...string) []html.Attribute {
 func (v webHTMLView) picture(attrs []html.Attribute) []html.Attribute {
 	src := webAttr(html.Token{Attr: attrs}, "src")
 	attrs = webWithout(attrs, "src")
+	if !slices.ContainsFunc(attrs, func(a html.Attribute) bool { return a.Key == "alt" }) { // a reader would spell the address out
+		attrs = append(attrs, html.Attribute{Key: "alt"})
+	}
 	lower := strings.ToLower(src)
 	switch {
 	case strings.HasPrefix(lower, "cid:"):

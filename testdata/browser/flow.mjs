@@ -404,8 +404,11 @@ await step("accessibility", async () => {
     await eye.page.goto("/help");
     await scan(eye.page, "help before login " + scheme);
     await login(eye, "ann", "correct horse");
+    await eye.page.goto("/search?q=lunch");
+    const lunch = (await eye.page.locator('.mail a:has(.subj:text-is("Sunday lunch"))').first().getAttribute("href")).split("?")[0];
+    await eye.page.goto("/mail");
     const first = await eye.page.getAttribute(".mail a", "href");
-    for (const path of ["/mail", first, "/welcome", first + "/print", "/nothing/here", "/compose", "/folders", "/outbox", "/search?q=boat", "/settings", "/settings/rules", "/settings/security", "/settings/data",
+    for (const path of ["/mail", first, "/welcome", lunch, lunch + "/print", "/nothing/here", "/compose", "/folders", "/outbox", "/search?q=boat", "/settings", "/settings/rules", "/settings/security", "/settings/data",
       "/devices", "/contacts", "/help", "/admin", "/admin/users", "/admin/users/4", "/admin/aliases", "/admin/shared", "/admin/queue", "/admin/log", "/admin/devices", "/admin/dns"]) {
       await eye.page.goto(path);
       await scan(eye.page, path + " " + scheme);
