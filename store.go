@@ -78,11 +78,11 @@ type Store struct {
 	closing  sync.RWMutex  // held for reading while a job is handed over
 	closed   bool
 	bg       sync.WaitGroup
-	inflight atomic.Int64  // deliveries announced and not yet committed
-	flush    time.Duration // what the last commit took; the writer's
-	readOnly error         // why nothing may be written, nil normally
-	dirty    atomic.Bool   // the collector may find something to do
-	fresh    atomic.Bool   // content was added that the text index may not have
+	inflight atomic.Int64 // deliveries announced and not yet committed
+	flush    atomic.Int64 // what the last commit took, in nanoseconds
+	readOnly error        // why nothing may be written, nil normally
+	dirty    atomic.Bool  // the collector may find something to do
+	fresh    atomic.Bool  // content was added that the text index may not have
 
 	walDue     chan struct{} // the checkpointer has something to do
 	checkpoint sync.Mutex    // held while it does it
@@ -497,7 +497,7 @@ func (s *Store) gather(first *job) []*job {
 			return batch
 		}
 		if timer == nil {
-			timer = time.After(min(max(s.flush/2, patience), maxPatience))
+			timer = time.After(min(max(time.Duration(s.flush.Load())/2, patience), maxPatience))
 		}
 		select {
 		case j, ok := <-s.jobs:
@@ -541,7 +541,7 @@ func (s *Store) commit(batch []*job) (rest []*job) {
 		s.w.ExecContext(noCancel, `ROLLBACK`)
 		return append(s.alone(batch, storeError(err)), rest...)
 	}
-	s.flush = time.Since(start)
+	s.flush.Store(int64(time.Since(start)))
 	defer s.tendWAL()
 	s.dirty.Store(true)
 	if wrote > 0 {

@@ -9,7 +9,7 @@ import (
 
 const (
 	stepTime  = 8 * time.Millisecond  // of work in one step, about
-	stepSlow  = 40 * time.Millisecond // and at most, where a commit takes that long, too
+	stepSlow  = 20 * time.Millisecond // and at most, where a commit takes that long, too
 	stepFirst = 64                    // messages of the first step
 	stepLeast = 16                    // and of any
 	stepMost  = 1000
@@ -24,20 +24,18 @@ func (s *Store) InSteps(uids []UID, fn func(tx *Tx, step []UID) error, then func
 		step := uids[:min(n, len(uids))]
 		uids = uids[len(step):]
 		var work time.Duration
-		began := time.Now()
 		err := s.Write(func(tx *Tx) error {
 			began := time.Now()
 			defer func() { work = time.Since(began) }()
 			return fn(tx, step)
 		})
-		commit := time.Since(began) - work
 		if err == nil && then != nil {
 			err = then(step)
 		}
 		if err != nil {
 			return err
 		}
-		fits := int64(len(step)) * int64(min(max(stepTime, commit), stepSlow)) / int64(work+1)
+		fits := int64(len(step)) * min(max(int64(stepTime), s.flush.Load()), int64(stepSlow)) / int64(work+1)
 		n = int(min(max(fits, int64(n/2), stepLeast), int64(2*n), stepMost))
 	}
 	return nil
