@@ -537,15 +537,28 @@ func (tx *Tx) ints(query string, args ...any) (all []int64, err error) {
 	return all, err
 }
 
+// boxesOf lists the mailboxes that a query finds which looks for the first one after the one it is given. With an index
+// that costs a look-up for each mailbox, and not a pass over all their tombstones.
+func (tx *Tx) boxesOf(query string) (boxes []int64, err error) {
+	for last := int64(0); ; boxes = append(boxes, last) {
+		switch err := tx.one(query, []any{last}, &last); {
+		case errors.Is(err, ErrNotFound):
+			return boxes, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
 // emptyTombstones gives up the content of tombstones that every session has told its client of.
 func (tx *Tx) emptyTombstones(act bool) (n int, err error) {
-	boxes, err := tx.ints(`SELECT DISTINCT mailbox FROM messages INDEXED BY messages_gone WHERE gone=1 AND blob<>0`)
+	boxes, err := tx.boxesOf(`SELECT mailbox FROM messages INDEXED BY messages_full WHERE gone=1 AND blob<>0 AND mailbox>? ORDER BY mailbox LIMIT 1`)
 	if err != nil {
 		return 0, err
 	}
 	for _, box := range boxes {
 		var uids, blobs []int64
-		err := tx.each(`SELECT uid,blob FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND modseq<=? AND blob<>0 LIMIT ?`,
+		err := tx.each(`SELECT uid,blob FROM messages INDEXED BY messages_full WHERE gone=1 AND mailbox=? AND modseq<=? AND blob<>0 LIMIT ?`,
 			[]any{box, tx.s.toldAll(MailboxID(box)), collectRows - n}, func(scan func(...any) error) error {
 				var u, b int64
 				err := scan(&u, &b)
@@ -573,9 +586,22 @@ func (tx *Tx) emptyTombstones(act bool) (n int, err error) {
 
 // pruneTombstones forgets the oldest tombstones of a mailbox that has too many.
 func (tx *Tx) pruneTombstones(act bool) (n int, err error) {
-	boxes, err := tx.ints(`SELECT mailbox FROM messages INDEXED BY messages_gone WHERE gone=1 AND blob=0 GROUP BY mailbox HAVING count(*)>?`, maxTombstones)
-	if err != nil || !act {
-		return len(boxes), err
+	boxes, err := tx.boxesOf(`SELECT mailbox FROM messages INDEXED BY messages_gone WHERE gone=1 AND blob=0 AND mailbox>? ORDER BY mailbox LIMIT 1`)
+	if err != nil {
+		return 0, err
+	}
+	full := boxes[:0]
+	for _, box := range boxes {
+		more, err := tx.ints(`SELECT modseq FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND blob=0 ORDER BY modseq LIMIT 1 OFFSET ?`, box, maxTombstones)
+		if err != nil {
+			return 0, err
+		}
+		if len(more) > 0 {
+			full = append(full, box)
+		}
+	}
+	if boxes = full; !act {
+		return len(boxes), nil
 	}
 	for _, box := range boxes {
 		mods, err := tx.ints(`SELECT modseq FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND blob=0 ORDER BY modseq LIMIT ?`, box, collectRows)
@@ -583,7 +609,7 @@ func (tx *Tx) pruneTombstones(act bool) (n int, err error) {
 			return len(boxes), err
 		}
 		last := mods[len(mods)-1]
-		if _, err := tx.exec(`DELETE FROM messages WHERE gone=1 AND mailbox=? AND blob=0 AND modseq<=?`, box, last); err != nil {
+		if _, err := tx.exec(`DELETE FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND blob=0 AND modseq<=?`, box, last); err != nil {
 			return 0, err
 		}
 		if _, err := tx.exec(`UPDATE mailboxes SET pruned=max(pruned,?) WHERE id=?`, last, box); err != nil {

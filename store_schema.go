@@ -65,7 +65,8 @@ CREATE TABLE messages(
   saved INTEGER NOT NULL, thread INTEGER NOT NULL, form INTEGER NOT NULL,
   PRIMARY KEY(mailbox,uid)) WITHOUT ROWID;
 CREATE INDEX messages_modseq ON messages(mailbox,modseq);
-CREATE INDEX messages_gone ON messages(mailbox,modseq,blob) WHERE gone=1;
+CREATE INDEX messages_full ON messages(mailbox,modseq) WHERE gone=1 AND blob<>0;
+CREATE INDEX messages_gone ON messages(mailbox,modseq) WHERE gone=1 AND blob=0;
 
 CREATE TABLE unfinished(task INTEGER NOT NULL, mailbox INTEGER NOT NULL, lo INTEGER NOT NULL, hi INTEGER NOT NULL,
   PRIMARY KEY(task,mailbox,lo)) WITHOUT ROWID;
