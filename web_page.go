@@ -339,7 +339,7 @@ var webChinese = map[string]string{
 	"Folder": "文件夹", "Folders": "文件夹", "Manage folders": "管理文件夹", "New folder": "新文件夹", "Make folder": "新建文件夹",
 	"Name, or Folder/Name": "名称，或 文件夹/名称", "New name": "新名称", "Rename": "重命名", "Remove": "移除", "Empty": "清空",
 	"Remove folder": "删除文件夹", "Messages": "邮件", "Size": "大小", "Change": "更改", "Show the folders": "显示文件夹",
-	"Messages in this folder": "此文件夹中的邮件", "Waiting to be sent": "待发送", "%s of %s used": "已用 %s，共 %s",
+	"Messages in this folder": "此文件夹中的邮件", "Waiting to be sent": "待发送", "Outbox": "发件箱", "%s of %s used": "已用 %s，共 %s",
 	"(no subject)": "（无主题）", "(nobody)": "（无发件人）", "(removed folder)": "（已删除的文件夹）",
 	"There is nothing here.": "这里没有邮件。", "Nothing was found.": "没有找到。", "Search": "搜索", "Search mail": "搜索邮件",
 	"In %s": "在“%s”中", "In all folders": "在所有文件夹中", "Only in this folder": "只在此文件夹中",
