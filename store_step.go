@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	stepTime  = 8 * time.Millisecond  // of work in one step, about
+	stepTime  = 5 * time.Millisecond  // of work in one step, about
 	stepSlow  = 20 * time.Millisecond // and at most, where a commit takes that long, too
 	stepFirst = 64                    // messages of the first step
 	stepLeast = 16                    // and of any
