@@ -609,7 +609,11 @@ func TestQueueClockJump(t *testing.T) {
 // TestQueueClocks puts the system's clock wrong and right at random moments, and starts the appliance anew in between. Of the
 // time that it runs, no message gets less, and none waits much longer.
 func TestQueueClocks(t *testing.T) {
-	for seed := range uint64(6) {
+	seeds := uint64(6)
+	if testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		dead := seed%2 == 0
 		p := newPeer(t, func(l string) string {
