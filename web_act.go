@@ -112,9 +112,9 @@ func (q *webReq) chooseAll(c webChosen, box MailboxID, text string) error {
 	})
 }
 
-// inBatches calls fn in transactions of some messages each, so that nobody waits long for the writer. The user needs the
-// rights in every folder that is touched.
-func (q *webReq) inBatches(c webChosen, need Rights, fn func(tx *Tx, m Mailbox, uids []UID) error) error {
+// inBatches calls fn in transactions of some messages each, so that nobody waits long for the writer, and then, which may be
+// nil, after the commit of each: fn may run twice. The user needs the rights in every folder that is touched.
+func (q *webReq) inBatches(c webChosen, need Rights, fn func(tx *Tx, m Mailbox, uids []UID) error, then func(MailboxID)) error {
 	for id, uids := range c {
 		err := q.s.store.InSteps(uids, func(tx *Tx, step []UID) error {
 			m, _, err := q.access(tx, id, need)
@@ -122,7 +122,12 @@ func (q *webReq) inBatches(c webChosen, need Rights, fn func(tx *Tx, m Mailbox, 
 				return err
 			}
 			return fn(tx, m, step)
-		}, nil)
+		}, func([]UID) error {
+			if then != nil {
+				then(id)
+			}
+			return nil
+		})
 		if err != nil {
 			return err
 		}
@@ -141,34 +146,32 @@ func (q *webReq) setFlags(c webChosen, change FlagChange) error {
 			_, err = tx.SetFlags(m, uids, change)
 		}
 		return err
-	})
+	}, nil)
 }
 
 // moveTo moves messages and says how to bring them back.
 func (q *webReq) moveTo(c webChosen, to Mailbox) (undo []webUndo, moved int64, err error) {
-	kept := 0
+	var dst []UID // of the last step
 	err = q.inBatches(c, RightRead|RightTrash|RightExpunge, func(tx *Tx, m Mailbox, uids []UID) error {
-		if m.ID == to.ID {
+		if dst = nil; m.ID == to.ID {
 			return nil
 		}
-		if _, _, err := q.access(tx, to.ID, RightInsert); err != nil {
-			return err
+		_, _, err := q.access(tx, to.ID, RightInsert)
+		if err == nil {
+			_, dst, err = tx.Move(m, uids, to)
 		}
-		src, dst, err := tx.Move(m, uids, to)
-		if err != nil {
-			return err
+		return err
+	}, func(from MailboxID) {
+		if moved += int64(len(dst)); moved > webMaxUndo || len(dst) == 0 {
+			return
 		}
-		moved += int64(len(src))
-		if kept += len(src); kept <= webMaxUndo && len(dst) > 0 {
-			if n := len(undo); n > 0 && undo[n-1].Before == m.ID {
-				undo[n-1].UIDs = append(undo[n-1].UIDs, dst...)
-			} else {
-				undo = append(undo, webUndo{Now: to.ID, Before: m.ID, UIDs: dst})
-			}
+		if n := len(undo); n > 0 && undo[n-1].Before == from {
+			undo[n-1].UIDs = append(undo[n-1].UIDs, dst...)
+		} else {
+			undo = append(undo, webUndo{Now: to.ID, Before: from, UIDs: dst})
 		}
-		return nil
 	})
-	if kept > webMaxUndo {
+	if moved > webMaxUndo {
 		undo = nil
 	}
 	return undo, moved, err
@@ -297,7 +300,7 @@ func (q *webReq) toFolder(do string, c webChosen, dest MailboxID, back string) e
 		}
 		_, _, err := tx.Copy(m, uids, to)
 		return err
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}
@@ -330,7 +333,7 @@ func (q *webReq) purge(c webChosen, f url.Values, back string) error {
 	err := q.inBatches(c, RightTrash|RightExpunge, func(tx *Tx, m Mailbox, uids []UID) error {
 		_, err := tx.Expunge(m, uids, true)
 		return err
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}
