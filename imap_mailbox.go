@@ -27,15 +27,17 @@ func (c *imapConn) cmdCreate(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	c.named = []string{name}
-	return c.write(func(tx *Tx) error {
-		m, err := c.create(tx, name)
-		if err == nil && special != "" {
+	var m Mailbox
+	err := c.writeName(func(tx *Tx) (err error) {
+		if m, err = c.create(tx, name); err == nil && special != "" {
 			err = c.setSpecial(tx, m, special)
 		}
-		c.code = fmt.Sprintf("MAILBOXID (F%d)", m.ID) // RFC 8474 §4.1
 		return err
-	})
+	}, name)
+	if err == nil {
+		c.code = fmt.Sprintf("MAILBOXID (F%d)", m.ID) // RFC 8474 §4.1
+	}
+	return err
 }
 
 // createUse reads the parameters of CREATE. Of several uses, which RFC 6154 lets a server refuse, one is enough.
@@ -158,8 +160,7 @@ func (c *imapConn) cmdDelete(p *imapParser) error {
 		return imapNo("CANNOT", "INBOX can't be deleted")
 	}
 	var m Mailbox
-	c.named = []string{name}
-	err := c.write(func(tx *Tx) (err error) {
+	err := c.writeName(func(tx *Tx) (err error) {
 		if m, err = c.mailboxAs(tx, name, RightDelete); err != nil {
 			return err
 		}
@@ -167,7 +168,7 @@ func (c *imapConn) cmdDelete(p *imapParser) error {
 			return imapNo("CANNOT", "INBOX can't be deleted")
 		}
 		return tx.DeleteMailbox(m)
-	})
+	}, name)
 	if err == nil && c.state == imapSelected && c.mbox.ID == m.ID {
 		c.unselect()
 		c.putf("* OK [CLOSED] The selected mailbox is deleted\r\n")
@@ -186,11 +187,10 @@ func (c *imapConn) cmdRename(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	c.named = []string{from, to}
 	if from == "INBOX" {
 		return c.renameInbox(to)
 	}
-	return c.write(func(tx *Tx) error { return c.rename(tx, from, to) })
+	return c.writeName(func(tx *Tx) error { return c.rename(tx, from, to) }, from, to)
 }
 
 // rename renames a mailbox and all below it, also when the name itself only holds others.
@@ -272,7 +272,7 @@ func (c *imapConn) createParents(tx *Tx, at imapPlace) error {
 func (c *imapConn) renameInbox(to string) error {
 	var inbox, dst Mailbox
 	var uids []UID
-	err := c.write(func(tx *Tx) (err error) {
+	err := c.writeName(func(tx *Tx) (err error) {
 		if inbox, err = tx.MailboxByName(c.user.ID, "INBOX"); err != nil {
 			return err
 		}
@@ -281,7 +281,7 @@ func (c *imapConn) renameInbox(to string) error {
 		}
 		uids, _, err = tx.UIDs(inbox.ID, nil)
 		return err
-	})
+	}, "INBOX", to)
 	if err != nil {
 		return err
 	}
@@ -308,8 +308,7 @@ func (c *imapConn) changeSubscription(p *imapParser, on bool) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	c.named = []string{name}
-	return c.write(func(tx *Tx) error { return c.subscribe(tx, name, on) })
+	return c.writeName(func(tx *Tx) error { return c.subscribe(tx, name, on) }, name)
 }
 
 func (c *imapConn) subscribe(tx *Tx, name string, on bool) error {

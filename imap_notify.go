@@ -135,9 +135,20 @@ func (c *imapConn) note(tx *Tx) {
 func (c *imapConn) write(fn func(*Tx) error) error {
 	return c.srv.store.Write(func(tx *Tx) error {
 		err := fn(tx)
-		c.note(tx)
+		if err == nil { // or else its modseq will be somebody else's
+			c.note(tx)
+		}
 		return err
 	})
+}
+
+// writeName is write for changes to names.
+func (c *imapConn) writeName(fn func(*Tx) error, names ...string) error {
+	err := c.write(fn)
+	if err == nil {
+		c.named = append(c.named, names...)
+	}
+	return err
 }
 
 // didName says whether the client itself has just made, removed, renamed or subscribed to the name, one above or below it.

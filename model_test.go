@@ -212,7 +212,9 @@ func (c *modelClient) untagged(cmd, line string) {
 		}
 	case f[1] == "LIST":
 		if m := modelOld.FindStringSubmatch(line); m != nil {
-			c.status[m[1]], c.status[m[2]] = c.status[m[2]], ""
+			if c.status[m[1]], c.status[m[2]] = c.status[m[2]], ""; m[1] == c.box {
+				delete(c.status, c.box) // it was selected before its new name was told
+			}
 		}
 	case f[1] == "ESEARCH" || f[1] == "SEARCH":
 		c.found(cmd, f)
