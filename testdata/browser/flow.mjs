@@ -18,6 +18,7 @@ function check(ok, what) { if (!ok) throw new Error(what); }
 // A browser of its own, whose every page is watched: errors, policy violations, dialogs, requests to anywhere else.
 async function person(options = {}) {
   const context = await browser.newContext({ baseURL: base, viewport: { width: 1360, height: 860 }, locale: "en-US", ...options });
+  context.setDefaultTimeout(120000);
   context.on("page", page => {
     page.on("pageerror", e => faults.push("script: " + e.message));
     page.on("console", m => { if (m.type() === "error" && !/status of (40[134]|422)/.test(m.text())) faults.push(page.url() + ": " + m.text()); });
@@ -27,7 +28,12 @@ async function person(options = {}) {
   return { context, page: await context.newPage() };
 }
 const quiet = () => { if (faults.length) throw new Error(faults.join("\n")); };
-const shot = (page, name) => page.screenshot({ path: join(out, name + ".png") });
+// A picture for people to look at. Chromium on a busy machine sometimes can't take one.
+async function shot(page, name) {
+  for (let left = 3; left > 0; left--) {
+    try { return await page.screenshot({ path: join(out, name + ".png") }); } catch (e) { console.log("no picture of " + name + ": " + e.message.split("\n")[0]); }
+  }
+}
 
 // The accessibility rules of WCAG A and AA; nothing serious may be found.
 async function scan(page, name) {
