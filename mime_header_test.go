@@ -634,7 +634,7 @@ func TestHeaderLinear(t *testing.T) {
 		{"re", "Re: ", subject}, {"blobs", "[a]", subject}, {"blob re", "[a] Re: ", subject}, {"fwd", "(fwd)", subject}, {"brackets fwd", "[fwd:", subject}, {"open blobs", "[", subject},
 		{"ids", "<a@b> ", ids}, {"open ids", "<", ids}, {"quoted ids", `<"`, ids},
 	} {
-		linear(t, x.name, 1500, func(n int) { x.work(strings.Repeat(x.unit, n)) })
+		linear(t, x.name, 6000, func(n int) { x.work(strings.Repeat(x.unit, n)) })
 	}
 	linear(t, "[fwd: ... ]", 1000, func(n int) { BaseSubject(strings.Repeat("[fwd: ", n) + "x" + strings.Repeat("]", n)) })
 }
