@@ -149,12 +149,15 @@ func (q *queueRunner) followClock() error {
 	if by == 0 {
 		return nil
 	}
-	q.s.log.Info("the clock has jumped", "by", by)
-	err := q.s.store.Write(func(tx *Tx) error { return tx.QueueJumped(by) })
-	if err == nil {
-		q.jumped = jumped
+	var messages int64
+	err := q.s.store.Write(func(tx *Tx) (err error) { messages, err = tx.QueueJumped(by); return err })
+	if err != nil {
+		return err
 	}
-	return err
+	if q.jumped = jumped; messages > 0 { // at a first start it has always jumped, and nobody minds
+		q.s.log.Info("the clock has jumped, and what waits is no older for it", "by", by, "messages", messages)
+	}
+	return nil
 }
 
 // queueAge is a moment of a message and how long after it something has to be done.

@@ -335,10 +335,9 @@ const (
 
 // QueueJumped moves what ages are counted from, and the senders' own times, by what the clock has run ahead of the time
 // that passed; those of messages that came later stay.
-func (tx *Tx) QueueJumped(by time.Duration) error {
-	_, err := tx.exec(`UPDATE queue SET since=max(since,min(since+?1,?2)), due=CASE WHEN due>0 THEN due+?1 ELSE 0 END WHERE created+?1<=?2`,
+func (tx *Tx) QueueJumped(by time.Duration) (messages int64, err error) {
+	return tx.exec(`UPDATE queue SET since=max(since,min(since+?1,?2)), due=CASE WHEN due>0 THEN due+?1 ELSE 0 END WHERE created+?1<=?2`,
 		int64(by/time.Second), tx.s.Now().Unix())
-	return err
 }
 
 const queueOldBatch = 50 // messages looked at in one go for warnings and expiry
