@@ -321,7 +321,7 @@ func interopBig(t *testing.T, qt *queueTest, far *interopServer) {
 			t.Errorf("%s are not", what)
 		}
 		t.Logf("%s: at most %d KB more on the heap", what, most>>10)
-		if most > 12<<20 {
+		if most > 24<<20 { // of 44; the text index takes its share now and then
 			t.Errorf("%s: %d octets more on the heap", what, most)
 		}
 	}
