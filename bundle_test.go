@@ -422,3 +422,91 @@ func FuzzBundle(f *testing.F) {
 		}
 	})
 }
+
+// TestQueueIntermittent has mail wait for a link's window, or until somebody asks: no tries, no delay report, no giving back.
+func TestQueueIntermittent(t *testing.T) {
+	up := false
+	p := newPeer(t, func(l string) string {
+		if l == "<connect>" && !up {
+			return "cut"
+		}
+		return ""
+	})
+	qt := newQueueTest(t, p)
+	noon := qt.store.Now().Local() // the test's clock starts at any hour of this zone
+	w := Window{time.Duration(noon.Hour()+2) * time.Hour % (24 * time.Hour), time.Duration(noon.Hour()+3) * time.Hour % (24 * time.Hour)}
+	qt.cfg.Routes = map[string]Route{"win.example": {Hosts: []string{p.addr()}, Intermittent: true, Window: w},
+		"ask.example": {Hosts: []string{p.addr()}, Intermittent: true}}
+	qt.submit("ann@home.arpa", "x@win.example", "y@ask.example")
+	for range 12 { // an hour
+		qt.step()
+		qt.forward(5 * time.Minute)
+	}
+	if p.connections() != 0 {
+		t.Fatalf("%d connections outside the window", p.connections())
+	}
+	qt.forward(time.Hour)
+	for range 24 {
+		qt.step()
+		qt.forward(5 * time.Minute)
+	}
+	n := p.connections()
+	if n < 3 || n > 8 {
+		t.Errorf("%d connections in the window", n)
+	}
+	qt.forward(10 * 24 * time.Hour)
+	qt.step()
+	qt.step()
+	if box := qt.inbox(t, "ann@home.arpa"); len(box) != 0 || len(qt.queue()) != 1 {
+		t.Fatalf("reports %q, queue %+v", box, qt.queue())
+	}
+	p.mu.Lock()
+	up = true
+	p.mu.Unlock()
+	qt.write(t, func(tx *Tx) error {
+		n, err := tx.QueueAsk("ask.example")
+		if n != 1 {
+			t.Errorf("%d messages", n)
+		}
+		return err
+	})
+	qt.step()
+	if p.count("RCPT TO:<y@ask.example>") != 1 {
+		t.Errorf("asking did not help: %q", p.said())
+	}
+	qt.forward(24 * time.Hour)
+	qt.step()
+	for range 288 {
+		qt.step()
+		qt.forward(5 * time.Minute)
+	}
+	qt.wantQueue(0)
+}
+
+func TestWindow(t *testing.T) {
+	at := func(s string) time.Time {
+		v, err := time.ParseInLocation("2006-01-02 15:04", "2027-05-05 "+s, time.UTC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for _, c := range []struct{ window, now, want string }{
+		{"02:00-04:00", "01:00", "02:00"}, {"02:00-04:00", "02:00", "02:00"}, {"02:00-04:00", "03:59", "03:59"},
+		{"02:00-04:00", "04:00", "02:00"}, {"23:00-01:00", "23:30", "23:30"}, {"23:00-01:00", "00:30", "00:30"}, {"23:00-01:00", "12:00", "23:00"},
+	} {
+		w, err := parseWindow(c.window)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := w.Next(at(c.now))
+		if next.Format("15:04") != c.want || next.Before(at(c.now)) || next.Sub(at(c.now)) >= 24*time.Hour {
+			t.Errorf("%s at %s: %v", c.window, c.now, next)
+		}
+	}
+	for _, s := range []string{"", "2-4", "02:00", "02:00-02:00", "25:00-26:00"} {
+		if w, err := parseWindow(s); err == nil {
+			t.Errorf("%q is %v", s, w)
+		}
+	}
+}

@@ -576,3 +576,311 @@ func (c *popConn) update() (deleted int, err error) {
 	}
 	return deleted, nil
 }
+
+// cmdRetr sends a message (RFC 1939 §5). It does not mark it as seen: a program that fetches in the background and
+// leaves mail here would make it all look read to the phone and on the web page. "RETR msg"
+func (c *popConn) cmdRetr(arg string) error {
+	m, _, err := c.message(arg)
+	if err != nil {
+		return err
+	}
+	size, err := c.size(m)
+	if err != nil {
+		return err
+	}
+	content, err := c.content(m)
+	if err != nil {
+		return err
+	}
+	c.ok("%d octets", size)
+	c.fetch++
+	return c.send(content, -1)
+}
+
+// cmdTop sends the header and the first lines of the body, and reads no more than that (RFC 1939 §7). "TOP msg n"
+func (c *popConn) cmdTop(arg string) error {
+	arg, count, _ := strings.Cut(arg, " ")
+	m, _, err := c.message(arg)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseInt(count, 10, 64)
+	if err != nil || n < 0 {
+		return popNo("", "TOP needs a message and a number of lines")
+	}
+	content, err := c.content(m)
+	if err != nil {
+		return err
+	}
+	c.ok("The top follows")
+	return c.send(content, n)
+}
+
+// needsWork says whether a message can't be sent octet for octet as it is stored.
+func (c *popConn) needsWork(m *Message) bool {
+	return m.Form&FormLines != 0 || m.Form&FormHeader8Bit != 0 && !c.utf8
+}
+
+// content opens a message. What was expunged since login is still there.
+func (c *popConn) content(m *popMessage) (content *Content, err error) {
+	err = c.srv.store.Read(func(tx *Tx) error {
+		var row Message
+		err := tx.Messages(c.box.ID, m.uid, m.uid, func(x *Message) error { row = *x; return nil })
+		if err == nil && row.Blob == 0 {
+			err = ErrNotFound
+		}
+		if err == nil {
+			content, err = tx.Content(row.Blob)
+		}
+		return err
+	})
+	return content, err
+}
+
+// sizeKey is what the size of such a message is remembered under. Content never changes.
+func (c *popConn) sizeKey(id BlobID) int64 {
+	key := int64(id) << 1
+	if c.utf8 {
+		key |= 1
+	}
+	return key
+}
+
+// recall fills in a size that was found out before.
+func (c *popConn) recall(m *popMessage, id BlobID) {
+	c.srv.mu.Lock()
+	defer c.srv.mu.Unlock()
+	if n, ok := c.srv.sent[c.sizeKey(id)]; ok {
+		m.size, m.odd = uint32(n), false
+	}
+}
+
+// size is what RETR will send. Nearly always that is what the store says. A message that has to be repaired or converted
+// on its way out is sent to nobody first, so that both numbers come from the same code. The number is remembered, because
+// a client that leaves its mail here asks for all of them every few minutes.
+func (c *popConn) size(m *popMessage) (int64, error) {
+	if !m.odd {
+		return int64(m.size), nil
+	}
+	content, err := c.content(m)
+	if err != nil {
+		return 0, err
+	}
+	lines := &popLines{w: io.Discard, top: -1}
+	if err := c.render(lines, content); err != nil {
+		return 0, err
+	}
+	m.size, m.odd = uint32(lines.n), false
+	c.srv.mu.Lock()
+	defer c.srv.mu.Unlock()
+	if len(c.srv.sent) >= popSizes {
+		clear(c.srv.sent)
+	}
+	c.srv.sent[c.sizeKey(content.ID)] = lines.n
+	return lines.n, nil
+}
+
+// send sends a message as a multi-line response, or its top lines. There is no way to take it back: when the content
+// can't be read to its end, the connection is cut, or the client would take the piece for the whole.
+func (c *popConn) send(content *Content, top int64) error {
+	err := c.render(&popLines{w: c.w, top: top, stuff: true}, content)
+	if err != nil {
+		c.log.Error("send message", "user", c.user.Name, "err", err)
+		return popErrLost
+	}
+	fmt.Fprint(c.w, ".\r\n")
+	return nil
+}
+
+// render writes a message in the form in which this client gets it. Without UTF8 its headers become ASCII, as
+// RFC 6856 asks; bodies have always been sent with eight bits. What can't be converted is sent as it is.
+func (c *popConn) render(to *popLines, content *Content) error {
+	err := ErrNotConvertible
+	if tree := content.Tree(); !c.utf8 && tree.Any8bitHeader() {
+		err = NextHop{EightBit: true, Binary: true}.Convert(to, tree, content)
+	}
+	if errors.Is(err, ErrNotConvertible) {
+		_, err = io.Copy(to, content.Reader())
+	}
+	if err == nil {
+		err = to.finish()
+	}
+	if errors.Is(err, popErrEnough) {
+		err = nil
+	}
+	return err
+}
+
+// popErrEnough ends the writing when TOP has what it wants.
+var popErrEnough = errors.New("enough lines")
+
+// popLines makes lines of a message on its way to a client: every line end becomes CRLF and every NUL an "?", which
+// Outlook can bear. A last line is ended, and a header too, because old programs hang without the empty line. That
+// makes "a bare LF, a dot and a bare LF" a line that is stuffed, and not the end of a response for a lenient client.
+type popLines struct {
+	w     io.Writer
+	stuff bool  // double the first dot of a line (RFC 1939 §3)
+	top   int64 // lines of the body wanted, negative for all
+	n     int64 // octets so far, not counting stuffed dots
+
+	inLine, inBody bool
+	empty          bool // the line so far is a CR and nothing else
+	last           byte // of the line so far
+	lines          int64
+}
+
+func (l *popLines) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		if l.inBody && l.top >= 0 && l.lines >= l.top {
+			return n - len(p), popErrEnough
+		}
+		i := bytes.IndexByte(p, '\n')
+		piece := p
+		if i >= 0 {
+			piece = p[:i]
+		}
+		if err := l.text(piece); err != nil {
+			return n - len(p), err
+		}
+		if i < 0 {
+			break
+		}
+		if err := l.endLine(); err != nil {
+			return n - len(p), err
+		}
+		p = p[i+1:]
+	}
+	return n, nil
+}
+
+// text writes a piece of a line without its LF.
+func (l *popLines) text(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if !l.inLine && p[0] == '.' && l.stuff {
+		if _, err := io.WriteString(l.w, "."); err != nil {
+			return err
+		}
+	}
+	l.empty = !l.inLine && len(p) == 1 && p[0] == '\r'
+	l.inLine, l.last = true, p[len(p)-1]
+	if bytes.IndexByte(p, 0) >= 0 {
+		p = bytes.ReplaceAll(p, []byte{0}, []byte("?"))
+	}
+	l.n += int64(len(p))
+	_, err := l.w.Write(p)
+	return err
+}
+
+// endLine writes what is missing of a CRLF.
+func (l *popLines) endLine() error {
+	end := "\r\n"
+	if l.inLine && l.last == '\r' {
+		end = "\n"
+	}
+	switch {
+	case l.inBody:
+		l.lines++
+	case !l.inLine || l.empty:
+		l.inBody = true
+	}
+	l.inLine = false
+	l.n += int64(len(end))
+	_, err := io.WriteString(l.w, end)
+	return err
+}
+
+// finish ends the last line and the header, if the message did not.
+func (l *popLines) finish() error {
+	if l.inLine {
+		l.last, l.empty = 0, false // a CR at the very end is no line end
+		if err := l.endLine(); err != nil {
+			return err
+		}
+	}
+	if !l.inBody {
+		return l.endLine()
+	}
+	return nil
+}
+
+// POP3 in other languages: LANG, and our texts in Chinese.
+
+// cmdLang lists the languages of our texts or chooses one (RFC 6856 §3). "LANG [language / *]"
+func (c *popConn) cmdLang(tag string) error {
+	if tag == "" {
+		c.ok("Languages follow")
+		fmt.Fprint(c.w, "en English\r\nzh 中文\r\n.\r\n")
+		return nil
+	}
+	base, _, _ := strings.Cut(strings.ToLower(tag), "-") // zh-Hans-CN asks for zh
+	switch base {
+	case "*", "i": // i-default (RFC 2277 §4.5)
+		c.lang = "en"
+	case "en", "zh":
+		c.lang = base
+	default:
+		return popNo("", "No such language")
+	}
+	fmt.Fprintf(c.w, "+OK %s %s\r\n", c.lang, c.say("Language changed"))
+	return nil
+}
+
+// say translates the text and fills it in.
+func (c *popConn) say(text string, a ...any) string {
+	if c.lang == "zh" {
+		if t, ok := popChinese[text]; ok {
+			text = t
+		}
+	}
+	return fmt.Sprintf(text, a...)
+}
+
+// popChinese are our texts for LANG zh; one that is missing stays English.
+var popChinese = map[string]string{
+	"%d messages":                            "%d 封邮件",
+	"%d messages deleted, goodbye":           "已删除 %d 封邮件，再见",
+	"%d octets":                              "%d 字节",
+	"%s ready":                               "%s 就绪",
+	"And the password?":                      "请输入密码",
+	"Another session has this maildrop open": "另一个会话正在使用此邮箱",
+	"Begin TLS":                              "开始 TLS",
+	"Capabilities follow":                    "功能列表如下",
+	"Goodbye":                                "再见",
+	"Language changed":                       "语言已更改",
+	"Languages follow":                       "语言列表如下",
+	"Line too long":                          "命令行太长",
+	"Log in first":                           "请先登录",
+	"Login cancelled":                        "登录已取消",
+	"Malformed login":                        "登录格式错误",
+	"Mechanisms follow":                      "认证方式如下",
+	"Message %d will be deleted":             "邮件 %d 将被删除",
+	"NUL in a command":                       "命令中含有空字符",
+	"No such command":                        "没有此命令",
+	"No such language":                       "没有此语言",
+	"No such mechanism, see CAPA":            "没有此认证方式，见 CAPA",
+	"No such message":                        "没有此邮件",
+	"Passwords need TLS here: use STLS first, or port 995": "此处须先加密才能登录：请用 STLS 或 995 端口",
+	"STLS must come before UTF8":                           "STLS 必须在 UTF8 之前",
+	"Something went wrong here, it is in the log":          "服务器出错，详情见日志",
+	"Still here":            "在线",
+	"TLS is active already": "TLS 已启用",
+	"TOP needs a message and a number of lines":      "TOP 需要邮件编号和行数",
+	"That message is deleted":                        "此邮件已标记删除",
+	"The disk is full":                               "磁盘已满",
+	"The mail store is damaged and can only be read": "邮件库已损坏，只能读取",
+	"The message is gone":                            "此邮件已不存在",
+	"The server is being stopped":                    "服务器正在停止",
+	"The top follows":                                "邮件开头如下",
+	"Too many arguments":                             "参数太多",
+	"Too many bad commands":                          "错误命令太多",
+	"Too many failed logins, wait a while":           "登录失败次数太多，请稍后再试",
+	"USER comes before PASS":                         "请先用 USER 再用 PASS",
+	"USER needs a name":                              "USER 需要用户名",
+	"UTF-8 it is":                                    "使用 UTF-8",
+	"Which message?":                                 "请指明邮件编号",
+	"Wrong name or password":                         "用户名或密码错误",
+	"You are logged in already":                      "您已登录",
+}
