@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"sort"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -205,7 +207,7 @@ func LoadConfig(path string) (*Config, error) {
 		return nil, fmt.Errorf("%s is not there; start in the folder that has it, or name it with -config", path)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; make it a file that this user may read, or name another with -config", err)
 	}
 	c, err := parseConfig(string(text))
 	if err != nil {
@@ -226,28 +228,39 @@ func (c *Config) Path(p string) string {
 func parseConfig(text string) (*Config, error) {
 	c := defaultConfig()
 	md, err := toml.Decode(text, c)
-	var pe toml.ParseError
-	if errors.As(err, &pe) {
-		return nil, fmt.Errorf("line %d: %s", pe.Position.Line, configMessage(pe))
-	}
 	if err != nil {
-		return nil, err
+		return nil, tomlFault(text, err)
 	}
 	for _, k := range md.Undecoded() {
-		return nil, fmt.Errorf("line %d: unknown key %q", keyLine(text, k), k.String())
+		return nil, fmt.Errorf("line %d: unknown key %q", keyLine(text, k, 0), k.String())
 	}
 	if err := c.check(); err != nil {
 		var ke *keyError
 		if errors.As(err, &ke) {
-			return nil, fmt.Errorf("line %d: %w", keyLine(text, ke.key), err)
+			return nil, fmt.Errorf("line %d: %w", keyLine(text, ke.key, ke.entry), err)
 		}
 		return nil, err
 	}
 	return c, nil
 }
 
-func configMessage(pe toml.ParseError) string {
-	msg := pe.Message
+// tomlFault puts into words what the decoder says: it knows Go's types, and the reader knows TOML's.
+func tomlFault(text string, err error) error {
+	var pe toml.ParseError
+	if !errors.As(err, &pe) {
+		// A value of the wrong type: `toml: line 4 (last key "hostname"): incompatible types: TOML value has type int64; …`
+		m := regexp.MustCompile(`line (\d+) \(last key "(.*)"\): .*destination has type (\w+)$`).FindStringSubmatch(err.Error())
+		if m == nil {
+			return err
+		}
+		want := map[string]string{"string": `text in quotes`, "slice": `a list, such as ["one", "two"]`, "boolean": "true or false",
+			"integer": "a whole number"}[m[3]]
+		if want == "" {
+			want = m[3]
+		}
+		return fmt.Errorf("line %s: key %q: this must be %s", m[1], m[2], want)
+	}
+	line, msg := pe.Position.Line, pe.Message
 	if msg == "" {
 		msg = pe.Error()
 		if _, rest, ok := strings.Cut(msg, ": "); ok {
@@ -257,40 +270,62 @@ func configMessage(pe toml.ParseError) string {
 	if pe.LastKey != "" && !strings.Contains(msg, pe.LastKey) {
 		msg = fmt.Sprintf("key %q: %s", pe.LastKey, msg)
 	}
-	return msg
+	if line == 0 { // of a table that the text does not open, as in `lab2.arpa = …`
+		line = keyLine(text, strings.Split(pe.LastKey, "."), 0)
+	}
+	return fmt.Errorf("line %d: %s", line, msg)
 }
 
 // keyError is a value that is well-formed and still wrong.
 type keyError struct {
-	key  toml.Key
-	text string
+	key   toml.Key
+	text  string
+	entry int // of [[device]] or [[fetch]], from 0
 }
 
 func (e *keyError) Error() string { return fmt.Sprintf("key %q: %s", e.key.String(), e.text) }
 
 func keyFault(key, format string, a ...any) error {
-	return &keyError{toml.Key(strings.Split(key, ".")), fmt.Sprintf(format, a...)}
+	return &keyError{key: strings.Split(key, "."), text: fmt.Sprintf(format, a...)}
 }
 
-// keyLine finds the line on which a key stands, by its table and its last name; 1 if it can't.
-func keyLine(text string, key toml.Key) int {
+// ofEntry says in which of several [[device]] or [[fetch]] the fault is.
+func ofEntry(n int, err error) error {
+	var ke *keyError
+	if errors.As(err, &ke) {
+		ke.entry = n
+	}
+	return err
+}
+
+// keyLine finds the line on which a key stands, by its table (the entry-th of that name) and its last name; the table's
+// own line, or 1, if it does not stand there.
+func keyLine(text string, key toml.Key, entry int) int {
 	table, want := strings.Join(key[:len(key)-1], "."), key[len(key)-1]
-	here := ""
+	header := regexp.MustCompile(`^\[+\s*([^\]]*?)\s*\]+\s*(#.*)?$`)
+	here, nth, found := "", 0, 1
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
-		if t, ok := strings.CutPrefix(line, "["); ok && !strings.Contains(line, "=") {
-			here = strings.Trim(strings.SplitN(strings.TrimLeft(t, "["), "]", 2)[0], ` "`)
-			if here == key.String() {
+		if m := header.FindStringSubmatch(line); m != nil {
+			if here = strings.Trim(m[1], `"`); here == key.String() {
 				return i + 1
+			}
+			if here == table {
+				if nth++; nth-1 == entry {
+					found = i + 1
+				}
 			}
 			continue
 		}
 		name, _, ok := strings.Cut(line, "=")
-		if ok && here == table && strings.Trim(name, " \t\"'") == want {
+		if name = strings.Trim(name, " \t\"'"); !ok || here != table || here != "" && nth-1 != entry {
+			continue
+		}
+		if name == want || strings.HasPrefix(name, want+".") {
 			return i + 1
 		}
 	}
-	return 1
+	return found
 }
 
 // check fills in what depends on the machine and refuses what can't work.
@@ -304,6 +339,8 @@ func (c *Config) check() error {
 			h += ".local"
 		}
 		c.Hostname = strings.ToLower(h)
+	} else if h, err := ParseDomain(c.Hostname); err != nil || strings.HasPrefix(h, "[") {
+		return keyFault("hostname", "%q can't be a machine's name; write one such as \"mail.home.arpa\"", c.Hostname)
 	}
 	if len(c.Domains) == 0 {
 		return keyFault("domains", "name at least one domain, such as \"home.arpa\"")
@@ -314,6 +351,15 @@ func (c *Config) check() error {
 			return keyFault("domains", "%q is no domain: %v", d, err)
 		}
 		c.Domains[i] = a.Domain
+	}
+	if c.Database == "" {
+		return keyFault("database", "name the file that everything is kept in, such as \"mail.db\"")
+	}
+	if err := c.checkListen(); err != nil {
+		return err
+	}
+	if c.Queue.Warn <= 0 || c.Queue.GiveUp <= 0 {
+		return keyFault("queue.give_up", "warn and give_up must be above zero")
 	}
 	if c.Queue.Retry <= 0 || c.Queue.RetryMax < c.Queue.Retry {
 		return keyFault("queue.retry", "retry must be above zero and retry_max not below it")
@@ -345,6 +391,32 @@ func (c *Config) check() error {
 	return c.checkOutbound()
 }
 
+// checkListen refuses addresses that nobody could listen on, and one that is named twice.
+func (c *Config) checkListen() error {
+	l, used := &c.Listen, map[string]string{}
+	for _, s := range []struct {
+		key   string
+		addrs []string
+	}{{"smtp", l.SMTP}, {"submission", l.Submission}, {"submissions", l.Submissions}, {"lmtp", l.LMTP}, {"pop3", l.POP3},
+		{"pop3s", l.POP3S}, {"imap", l.IMAP}, {"imaps", l.IMAPS}, {"http", l.HTTP}, {"https", l.HTTPS}} {
+		for _, a := range s.addrs {
+			if _, port, err := net.SplitHostPort(a); !strings.Contains(a, "/") && (err != nil || !isPort(port)) {
+				return keyFault("listen."+s.key, "%q is no address to listen on; write \":2525\" or \"127.0.0.1:2525\"", a)
+			}
+			if other := used[a]; other != "" && !strings.HasSuffix(a, ":0") {
+				return keyFault("listen."+s.key, "%s is taken by %s above; each needs a port of its own", a, other)
+			}
+			used[a] = s.key
+		}
+	}
+	return nil
+}
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 0 && n < 1<<16
+}
+
 func (c *Config) checkOutbound() error {
 	switch c.Outbound.Mode {
 	case OutboundDirect, OutboundNone:
@@ -352,19 +424,43 @@ func (c *Config) checkOutbound() error {
 		if c.Outbound.Smarthost == "" {
 			return keyFault("outbound.smarthost", "mode \"smarthost\" needs a host, such as \"smtp.example.org:587\"")
 		}
+		if routeHostPort(c.Outbound.Smarthost, "587") == "" {
+			return keyFault("outbound.smarthost", "%q is no host:port; write \"smtp.example.org:587\"", c.Outbound.Smarthost)
+		}
+		if c.Outbound.User != "" && c.Outbound.PasswordFile == "" {
+			return keyFault("outbound.password_file", "the password of %q goes into a file of its own; name it", c.Outbound.User)
+		}
 	default:
 		return keyFault("outbound.mode", "%q is none of direct, smarthost, none", c.Outbound.Mode)
 	}
-	var names []string
-	for d := range c.Routes {
-		names = append(names, d)
-	}
-	sort.Strings(names)
-	for _, d := range names {
-		r := c.Routes[d]
-		if text := r.fault(); text != "" {
-			return &keyError{toml.Key{"routes", d}, text}
+	return c.checkRoutes()
+}
+
+// checkRoutes brings the domains into the form that addresses have.
+func (c *Config) checkRoutes() error {
+	routes := make(map[string]Route, len(c.Routes))
+	for _, name := range slices.Sorted(maps.Keys(c.Routes)) {
+		fault := func(text string) error { return &keyError{key: toml.Key{"routes", name}, text: text} }
+		r, d := c.Routes[name], name
+		if name != "." {
+			var err error
+			if d, err = ParseDomain(name); err != nil {
+				return fault("this is no domain; write one such as \"lab2.arpa\", or \".\" for all the rest")
+			}
 		}
+		if c.Local(d) {
+			return fault("mail for it stays here, because it is in domains; take it out of one of the two")
+		}
+		if _, twice := routes[d]; twice {
+			return fault("this domain has two routes")
+		}
+		if text := r.fault(); text != "" {
+			return fault(text)
+		}
+		routes[d] = r
+	}
+	if c.Routes != nil {
+		c.Routes = routes
 	}
 	return nil
 }
@@ -412,46 +508,53 @@ func (c *Config) device(a netip.Addr) *OldDevice {
 
 func (c *Config) checkDevices() error {
 	for i := range c.Devices {
-		d := &c.Devices[i]
-		switch {
-		case !d.Network.IsValid():
-			return keyFault("device.network", "a device needs an address, such as \"192.168.1.20\"")
-		case d.Network.Bits() == 0:
-			return keyFault("device.network", "%s would let the whole world send through this machine", d.Network)
-		case d.Rate < 0:
-			return keyFault("device.rate", "can't be below zero")
-		}
-		if d.Sender != "" {
-			a, err := ParseAddr(d.Sender)
-			if err != nil {
-				return keyFault("device.sender", "%q is no address: %v", d.Sender, err)
-			}
-			d.Sender = a.String()
-		}
-		if d.Name == "" {
-			d.Name = d.Network.String()
-		}
-		if d.Rate == 0 {
-			d.Rate = deviceRate
+		if err := c.Devices[i].check(); err != nil {
+			return ofEntry(i, err)
 		}
 	}
 	for i := range c.Fetch {
-		if err := c.Fetch[i].check(); err != nil {
-			return err
+		if err := c.Fetch[i].check(c); err != nil {
+			return ofEntry(i, err)
 		}
 	}
 	return nil
 }
 
+// check fills in what an entry of [[device]] does not say.
+func (d *OldDevice) check() error {
+	switch {
+	case !d.Network.IsValid():
+		return keyFault("device.network", "a device needs an address, such as \"192.168.1.20\"")
+	case d.Network.Bits() == 0:
+		return keyFault("device.network", "%s would let the whole world send through this machine", d.Network)
+	case d.Rate < 0:
+		return keyFault("device.rate", "can't be below zero")
+	}
+	if d.Sender != "" {
+		a, err := ParseAddr(d.Sender)
+		if err != nil {
+			return keyFault("device.sender", "%q is no address: %v", d.Sender, err)
+		}
+		d.Sender = a.String()
+	}
+	if d.Name == "" {
+		d.Name = d.Network.String()
+	}
+	if d.Rate == 0 {
+		d.Rate = deviceRate
+	}
+	return nil
+}
+
 // check fills in what an entry of [[fetch]] does not say.
-func (f *Fetch) check() error {
+func (f *Fetch) check(c *Config) error {
 	ports := map[string]string{"pop3": "110", "imap": "143", "etrn": "25", "atrn": "366"}
 	if ports[f.Protocol] == "" {
 		return keyFault("fetch.protocol", "%q is none of pop3, imap, etrn, atrn", f.Protocol)
 	}
 	h := routeHostPort(f.Server, ports[f.Protocol])
 	if h == "" {
-		return keyFault("fetch.server", "%q is no host:port", f.Server)
+		return keyFault("fetch.server", "%q is no host:port, such as \"pop.example.org:995\"", f.Server)
 	}
 	f.Server = h
 	ask := f.Protocol == "etrn" || f.Protocol == "atrn"
@@ -464,8 +567,13 @@ func (f *Fetch) check() error {
 		return keyFault("fetch.password_file", "the password goes into a file of its own")
 	}
 	if !ask {
-		if _, err := ParseAddr(f.To); err != nil {
-			return keyFault("fetch.to", "%q is no address here", f.To)
+		if a, err := ParseAddr(f.To); err != nil || !c.Local(a.Domain) {
+			return keyFault("fetch.to", "%q is no address here; say who gets the mail, such as \"ann@%s\"", f.To, c.Domains[0])
+		}
+	}
+	for _, d := range f.Domains {
+		if _, err := ParseDomain(d); err != nil {
+			return keyFault("fetch.domains", "%q is no domain: %v", d, err)
 		}
 	}
 	switch f.TLS {
@@ -590,7 +698,7 @@ func (r *Route) table(t map[string]any) (err error) {
 				r.Intermittent = true
 			}
 		default:
-			return fmt.Errorf("a route has no key %q; it has hosts, intermittent, window, caller and bundle_key", key)
+			return fmt.Errorf("a route has no key %q; it has hosts, intermittent, window, caller and bundle_key (and a domain with a dot needs quotes)", key)
 		}
 		if !ok {
 			err = fmt.Errorf("the route's %s can't be %v", key, v)
@@ -605,15 +713,16 @@ func (r *Route) table(t map[string]any) (err error) {
 // routeHostPort adds the port that is usual; "" when it is no host at all.
 func routeHostPort(s, port string) string {
 	if host, p, err := net.SplitHostPort(s); err == nil {
-		if host == "" || p == "" {
+		if host == "" || !isPort(p) {
 			return ""
 		}
 		return s
 	}
-	if s == "" || strings.ContainsAny(s, " /") {
+	bare := strings.Trim(s, "[]")
+	if _, err := netip.ParseAddr(bare); bare == "" || err != nil && strings.ContainsAny(bare, " /:") {
 		return ""
 	}
-	return net.JoinHostPort(strings.Trim(s, "[]"), port)
+	return net.JoinHostPort(bare, port)
 }
 
 // String is the same for routes that can share a connection.
@@ -631,8 +740,15 @@ func (r Route) String() string {
 // fault says what is wrong with a route, or "".
 func (r Route) fault() string {
 	for _, h := range r.Hosts {
-		if strings.Count(h, ":") == 0 || strings.HasSuffix(h, ":") {
-			return fmt.Sprintf("%q needs a port, such as \"192.0.2.7:25\"", h)
+		if _, _, err := net.SplitHostPort(h); err != nil && routeHostPort(h, "25") != "" {
+			return fmt.Sprintf("%q needs a port; write %q", h, routeHostPort(h, "25"))
+		} else if routeHostPort(h, "25") == "" {
+			return fmt.Sprintf("%q is no host:port, such as \"192.0.2.7:25\"", h)
+		}
+	}
+	if r.Caller != "" {
+		if _, err := ParseAddr(r.Caller); err != nil {
+			return fmt.Sprintf("the caller %q is nobody who could log in; write a user's whole address", r.Caller)
 		}
 	}
 	return ""

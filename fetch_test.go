@@ -19,7 +19,7 @@ func fetchTest(t *testing.T, protocol, service, tls string) (away, here *testSer
 		t.Fatal(err)
 	}
 	f = &Fetch{Protocol: protocol, Server: away.addr[service], TLS: tls, AnyCert: true, User: "ann", PasswordFile: pass, To: "bob@home.arpa"}
-	if err := f.check(); err != nil {
+	if err := f.check(here.cfg); err != nil {
 		t.Fatal(err)
 	}
 	return away, here, f

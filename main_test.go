@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -90,6 +91,96 @@ func TestVerbs(t *testing.T) {
 	c.want(0, "integrity|clock|certificate for|http 127.0.0.1:0: free", "", "check")
 }
 
+// What is missing or wrong is said in one line that names what to do next, and nothing is done by half.
+func TestVerbsWrong(t *testing.T) {
+	c := newTestCommand(t, "")
+	c.want(0, "", "secret\n", "user", "add", "ann")
+	c.want(0, "", "", "alias", "add", "info", "ann")
+	c.want(0, "", "", "shared", "add", "Family")
+	for _, v := range []struct {
+		status      int
+		words, args string
+	}{
+		{2, "-fly|postino help", "-fly"},
+		{2, "usage:", "serve now"}, {2, "usage:", "version now"}, {2, "usage:", "check now"}, {2, "usage:", "setup-link now"},
+		{2, "usage:", "user list ann"}, {2, "usage:", "user fly ann"}, {1, "is an alias|alias rm info@home.arpa", "user add info"},
+		{2, "usage:", "alias"}, {2, "usage:", "alias list ann"}, {2, "usage:", "alias add info"}, {2, "usage:", "alias fly info"},
+		{1, "is a user", "alias add ann info"},
+		{2, "usage:", "shared list x"}, {2, "usage:", "shared add"}, {1, "Shared/Family exists already; `postino shared list`", "shared add Family"},
+		{2, "usage:", "queue"}, {2, "usage:", "queue fly"}, {2, "usage:", "queue list a b"}, {0, "Nothing is waiting", "queue list"},
+		{2, "queue list", "queue show"}, {1, "queue list", "queue show 1"}, {2, "queue flush", "queue retry"}, {1, "queue list", "queue hold 1"},
+		{2, "queue export DOMAIN FILE", "queue export"}, {2, "queue export DOMAIN FILE", "queue export lab2.arpa"},
+		{2, "queue import FILE", "queue import"}, {2, "usage:", "queue import a b"}, {1, "no such file", "queue import none"},
+		{2, "queue sent ID|DOMAIN", "queue sent"}, {1, "nothing waits for lab2.arpa; `postino queue list`", "queue export lab2.arpa " + c.dir + "/b"},
+		{2, "usage:", "import ann"}, {1, "no such file", "import ann none"}, {2, "usage:", "export ann"},
+		{1, "name a new folder", "export ann " + c.dir}, {1, "name a new folder", "export ann " + c.dir + "/none/x"},
+		{2, "usage:", "backup"}, {1, "folder that is there", "backup " + c.dir + "/none/x"}, {1, "name a new file", "backup " + c.conf},
+		{2, "-f needs a value|usage:", "sendmail -f"}, {1, "no recipients", "sendmail"}, {2, "is no address", "sendmail @"},
+	} {
+		stdin := ""
+		if strings.HasPrefix(v.args, "user add") {
+			stdin = "secret\n"
+		}
+		out := c.want(v.status, v.words, stdin, strings.Fields(v.args)...)
+		if v.status == 1 && strings.Count(out, "\n") != 1 {
+			t.Errorf("postino %s: more than a line: %q", v.args, out)
+		}
+	}
+	if out := c.want(1, "no password|stdin", "", "user", "add", "bob"); strings.Count(out, "\n") != 1 {
+		t.Errorf("more than a line: %q", out)
+	}
+	c.want(0, `"address": "info@home.arpa"|"ann@home.arpa"`, "", "-json", "alias", "list")
+	c.want(0, `"name": "Shared/Family"|"messages": 0`, "", "-json", "shared", "list")
+	c.want(0, "", "", "alias", "rm", "info")
+	c.want(0, "[]", "", "-json", "alias", "list")
+}
+
+// A folder that is not there, or a file that is none, is said with what to change.
+func TestDatabaseErrors(t *testing.T) {
+	for database, words := range map[string]string{"none/mail.db": "make the folder|database in mail.toml", ".": "database in mail.toml names a file"} {
+		for _, verb := range []string{"serve", "setup-link"} {
+			newTestCommand(t, "database = \""+database+"\"\n[listen]\nimap = [\"127.0.0.1:0\"]\n").want(1, words, "", verb)
+		}
+	}
+}
+
+// Only one appliance runs on a file, on whatever ports.
+func TestServeTwice(t *testing.T) {
+	c := newTestCommand(t, "[listen]\nimap = [\"127.0.0.1:0\"]\n")
+	lock, err := serveLock(filepath.Join(c.dir, "mail.db"))
+	if err != nil || lock == nil {
+		t.Fatal(lock, err)
+	}
+	c.want(1, "in use by another postino (process "+strconv.Itoa(os.Getpid())+")|stop that", "", "serve")
+	c.want(0, "", "", "user", "list")
+	lock.Close()
+	if lock, err = serveLock(filepath.Join(c.dir, "mail.db")); err != nil || lock == nil {
+		t.Fatal(lock, err)
+	}
+	lock.Close()
+}
+
+// check tries what it can without sending anything: it finds passwords that are not there, and says how routes work.
+func TestCheckWords(t *testing.T) {
+	c := newTestCommand(t, `[outbound]
+mode = "none"
+smarthost = "smtp.example.org:587"
+[routes]
+"lab2.arpa" = { hosts = ["192.0.2.7:25"], window = "22:00-04:30" }
+"lab3.arpa" = { bundle_key = "words" }
+[[fetch]]
+protocol = "pop3"
+server = "pop.example.org"
+user = "ann"
+password_file = "ann.password"
+to = "ann@home.arpa"
+`)
+	c.want(1, "BAD   fetch|ann.password|lab2.arpa goes to 192.0.2.7:25 between 22:00 and 04:30|lab3.arpa waits for `postino queue export`|mode = \"smarthost\"|"+
+		"keep mail from working", "", "check")
+	os.WriteFile(filepath.Join(c.dir, "ann.password"), []byte("secret\n"), 0o600)
+	c.want(0, "ok    fetch", "", "check")
+}
+
 // What comes out of export goes in with import, flags, dates and lines that begin with From too.
 func TestImportExport(t *testing.T) {
 	c := newTestCommand(t, "")
@@ -135,19 +226,44 @@ func TestImportExport(t *testing.T) {
 // A configuration that can't work exits with 2 and names file, line and key.
 func TestConfigErrors(t *testing.T) {
 	for config, words := range map[string]string{
-		"hostname = \"x\"\ncolour = 1\n":            `line 2: unknown key "colour"`,
-		"[queue]\nretry = \"3 minutes\"\n":          `line 2: |retry|write 90s`,
-		"[limits]\n\nmessage = \"big\"\n":           `line 3: |message|50MB`,
-		"[listen]\nsmtp = \":25\"\n":                `line 2|smtp`,
-		"domains = []\n":                            `line 1: |domains|at least one`,
-		"[relay]\nnetworks = [\"0.0.0.0/0\"]\n":     `line 2: |relay.networks|whole world`,
-		"[auth]\nplaintext = [\"my lan\"]\n":        `line 2: |plaintext|192.168.1.0/24`,
-		"[outbound]\nmode = \"smart\"\n":            `line 2: |outbound.mode|direct, smarthost, none`,
-		"[outbound]\nmode = \"smarthost\"\n":        `outbound.smarthost`,
-		"[tls]\ncert = \"a.pem\"\n":                 `line 2: |tls.cert|both`,
-		"[routes]\n\"lab2.arpa\" = \"192.0.2.7\"\n": `line 2: |lab2.arpa|port`,
-		"hostname = \"x\n":                          `line 1: `,
-		"[limits]\nconnections = 0\n":               `line 2: |limits.connections`,
+		"hostname = \"x\"\ncolour = 1\n":                                       `line 2: unknown key "colour"`,
+		"[queue]\nretry = \"3 minutes\"\n":                                     `line 2: |retry|write 90s`,
+		"[limits]\n\nmessage = \"big\"\n":                                      `line 3: |message|50MB`,
+		"[listen]\nsmtp = \":25\"\n":                                           `line 2|smtp`,
+		"domains = []\n":                                                       `line 1: |domains|at least one`,
+		"[relay]\nnetworks = [\"0.0.0.0/0\"]\n":                                `line 2: |relay.networks|whole world`,
+		"[auth]\nplaintext = [\"my lan\"]\n":                                   `line 2: |plaintext|192.168.1.0/24`,
+		"[outbound]\nmode = \"smart\"\n":                                       `line 2: |outbound.mode|direct, smarthost, none`,
+		"[outbound]\nmode = \"smarthost\"\n":                                   `outbound.smarthost`,
+		"[tls]\ncert = \"a.pem\"\n":                                            `line 2: |tls.cert|both`,
+		"[routes]\n\"lab2.arpa\" = \"192.0.2.7\"\n":                            `line 2: |lab2.arpa|port`,
+		"hostname = \"x\n":                                                     `line 1: `,
+		"[limits]\nconnections = 0\n":                                          `line 2: |limits.connections`,
+		"hostname = 5\n":                                                       `line 1: |hostname|text in quotes`,
+		"hostname = \"my pc\"\n":                                               `line 1: |hostname|machine's name`,
+		"\ndomains = \"home.arpa\"\n":                                          `line 2: |domains|a list`,
+		"database = \"\"\n":                                                    `line 1: |database|mail.db`,
+		"[mdns]\nenabled = 1\n":                                                `line 2: |mdns.enabled|true or false`,
+		"[limits]\nrecipients = \"many\"\n":                                    `line 2: |limits.recipients|whole number`,
+		"[listen]\npop3 = [\"2110\"]\n":                                        `line 2: |listen.pop3|":2525"`,
+		"[listen]\npop3 = [\":70000\"]\n":                                      `line 2: |listen.pop3|":2525"`,
+		"[listen]\nsmtp=[\":1\"]\nimap=[\":1\"]\n":                             `line 3: |listen.imap|taken by smtp`,
+		"[outbound]\nmode = \"smarthost\"\nsmarthost = \":25\"\n":              `line 3: |outbound.smarthost|host:port`,
+		"[outbound]\nmode = \"smarthost\"\nsmarthost = \"s\"\nuser = \"u\"\n":  `line 1: |outbound.password_file|file of its own`,
+		"[routes] # a = b\n\"lab2.arpa\" = \":25\"\n":                          `line 2: |lab2.arpa|host:port`,
+		"[routes]\n\"lab2.arpa\" = \"h:x\"\n":                                  `line 2: |lab2.arpa|host:port`,
+		"[routes]\n\"lab2.arpa\" = \"::1\"\n":                                  `line 2: |lab2.arpa|write "[::1]:25"`,
+		"[routes]\n\"lab 2\" = \"h:25\"\n":                                     `line 2: |lab 2|no domain`,
+		"[routes]\n\"home.arpa\" = \"h:25\"\n":                                 `line 2: |home.arpa|in domains`,
+		"[routes]\nlab2.arpa = \"h:25\"\n":                                     `line 2: |needs quotes`,
+		"[routes]\n\"lab2.arpa\" = \"h:25\"\n\"LAB2.arpa\" = \"h:25\"\n":       `lab2.arpa|two routes`,
+		"[routes]\n\"lab2.arpa\" = { caller = \"a b\" }\n":                     `line 2: |lab2.arpa|caller "a b"`,
+		"[queue]\ngive_up = \"0s\"\n":                                          `line 2: |queue.give_up|above zero`,
+		"[[device]]\nnetwork = \"10.0.0.1\"\n[[device]] # two\nname = \"x\"\n": `line 3: |device.network|192.168.1.20`,
+		"[[device]]\nrate = 1\nnetwork = \"10.0.0.1\"\n[[device]]\nnetwork = \"10.0.0.2\"\nrate = -1\n": `line 6: |device.rate`,
+		"[[fetch]]\nprotocol = \"pop3\"\n": `line 1: |fetch.server|pop.example.org:995`,
+		"[[fetch]]\nprotocol = \"pop3\"\nserver = \"h\"\nuser = \"u\"\npassword_file = \"p\"\nto = \"ann@else.arpa\"\n": `line 6: |fetch.to|ann@home.arpa`,
+		"[[fetch]]\nprotocol = \"etrn\"\nserver = \"h\"\ndomains = [\"a b\"]\n":                                         `line 4: |fetch.domains|no domain`,
 	} {
 		c := newTestCommand(t, config)
 		c.want(2, "mail.toml|"+words, "", "serve")
@@ -155,6 +271,19 @@ func TestConfigErrors(t *testing.T) {
 	c := newTestCommand(t, "")
 	c.conf += ".not"
 	c.want(2, "is not there|-config", "", "serve")
+}
+
+// Domains of routes are compared as those of addresses are, however they are written.
+func TestRouteNames(t *testing.T) {
+	cfg, err := parseConfig("[routes]\n\"LAB2.Arpa\" = \"h:25\"\n\"xn--mnchen-3ya.arpa\" = \"h:25\"\n\".\" = \"h:25\"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{"lab2.arpa", "münchen.arpa", "."} {
+		if _, ok := cfg.Routes[d]; !ok {
+			t.Errorf("no route for %s in %v", d, cfg.Routes)
+		}
+	}
 }
 
 // The sample in the repository is the manual: it parses, and what it says is what a missing key means.

@@ -13,10 +13,11 @@ import (
 )
 
 func mdnsTest(t *testing.T) (*mdns, *mdnsLink) {
-	cfg, err := parseConfig("hostname = \"Post Box.local\"\n[listen]\nhttp = [\":8080\"]\nimaps = [\"127.0.0.1:993\", \"0.0.0.0:2993\"]\nsubmissions = [\"localhost:465\"]")
+	cfg, err := parseConfig("[listen]\nhttp = [\":8080\"]\nimaps = [\"127.0.0.1:993\", \"0.0.0.0:2993\"]\nsubmissions = [\"localhost:465\"]")
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.Hostname = "Post Box.local" // as a machine may be called that nobody gave a proper name
 	host, _, _ := strings.Cut(cfg.Hostname, ".")
 	l := &mdnsLink{name: "test", addrs: []netip.Prefix{netip.MustParsePrefix("192.168.7.5/24"), netip.MustParsePrefix("fe80::5/64")}}
 	return &mdns{log: slog.New(slog.DiscardHandler), host: mdnsLabel(host), services: mdnsServices(cfg), hostOurs: true, port: mdnsPort, again: make(chan struct{}, 1),
