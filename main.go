@@ -49,7 +49,7 @@ func verbs() []verb {
 		{"user", "add|passwd|rm|list|quota ADDRESS [SIZE]", "people who have mail here; a password is asked for, or is a line on stdin", (*command).user},
 		{"alias", "add|rm|list ADDRESS [TARGET...]", "addresses that stand for others; @domain catches the rest", (*command).alias},
 		{"shared", "add|rm|list NAME", "folders that everybody here shares", (*command).shared},
-		{"queue", "list|show|retry|hold|release|rm|flush|export|import|sent [ID|DOMAIN] [FILE]", "what waits to go out; export and import carry it as a file", (*command).queue},
+		{"queue", "list|show|retry|hold|release|rm|flush|export|import|sent [ID|DOMAIN] [FILE]", "what waits to go out; export, import and sent carry it as a file", (*command).queue},
 		{"sendmail", "[-t] [-i] [-f FROM] [TO...]", "hand a message in, from stdin; also when called as sendmail", (*command).sendmail},
 		{"import", "ADDRESS [-mailbox NAME] PATH", "read an mbox file, a Maildir or .eml files into a mailbox", (*command).importMail},
 		{"export", "ADDRESS PATH", "write every mailbox as an mbox file into a new folder", (*command).exportMail},
@@ -95,7 +95,7 @@ func (c *command) run(args []string) int {
 			c.usage(c.out)
 			return 0
 		}
-		fmt.Fprintf(c.err, "postino: %v\n", err)
+		fmt.Fprintf(c.err, "postino: %v; `postino help` shows what there is\n", err)
 		return 2
 	}
 	c.lines = bufio.NewReader(c.in)
@@ -139,7 +139,11 @@ func (c *command) status(v verb, err error) int {
 func (c *command) usage(w io.Writer) {
 	fmt.Fprint(w, "Postino is a mail appliance in one binary and one file.\n\n")
 	for _, v := range verbs() {
-		fmt.Fprintf(w, "  postino %-44s %s\n", v.name+" "+v.args, v.help)
+		line := v.name + " " + v.args
+		if len(line) > 44 {
+			line += "\n" + strings.Repeat(" ", 54)
+		}
+		fmt.Fprintf(w, "  postino %-44s %s\n", line, v.help)
 	}
 	fmt.Fprint(w, "\n  -config FILE   instead of mail.toml here or /etc/postino/mail.toml\n  -json          lists as JSON\n")
 }
@@ -168,9 +172,27 @@ func (c *command) open() (*Config, *Store, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	path := cfg.Path(cfg.Database)
-	st, err := OpenStore(path, StoreOptions{Log: c.logger(), Readers: 2})
+	st, err := openDatabase(cfg, StoreOptions{Log: c.logger(), Readers: 2})
 	return cfg, st, err
+}
+
+// openDatabase opens the one file; an error says what to do about it.
+func openDatabase(cfg *Config, opt StoreOptions) (*Store, error) {
+	path := cfg.Path(cfg.Database)
+	st, err := OpenStore(path, opt)
+	dir := filepath.Dir(path)
+	switch {
+	case err == nil:
+		return st, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w; run this as the user who owns the file, who must be able to write in %s too, or change database in mail.toml", err, dir)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w; make the folder %s, or change database in mail.toml", err, dir)
+	}
+	if fi, serr := os.Stat(path); serr == nil && !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w; database in mail.toml names a file", err)
+	}
+	return nil, err
 }
 
 // openFor opens what a verb for one address works on.
@@ -207,7 +229,10 @@ func (c *command) password() (string, error) {
 		line, err := c.lines.ReadString('\n')
 		line = strings.TrimRight(line, "\r\n")
 		if line == "" {
-			return "", errors.Join(errors.New("no password on stdin"), err)
+			if err != nil && err != io.EOF {
+				return "", err
+			}
+			return "", errors.New("there is no password; give it as a line on stdin, or run this on a terminal")
 		}
 		return line, nil
 	}
@@ -230,7 +255,10 @@ func (c *command) password() (string, error) {
 	return got[0], nil
 }
 
-func (c *command) version([]string) error {
+func (c *command) version(args []string) error {
+	if len(args) > 0 {
+		return usageError{}
+	}
 	version := "devel"
 	if bi, ok := debug.ReadBuildInfo(); ok && bi.Main.Version != "" && bi.Main.Version != "(devel)" {
 		version = bi.Main.Version

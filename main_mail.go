@@ -122,7 +122,7 @@ func (c *command) exportMail(args []string) error {
 		return err
 	}
 	if err := os.Mkdir(args[1], 0o700); err != nil {
-		return err
+		return fmt.Errorf("%w; name a new folder, in one that is there", err)
 	}
 	for i, m := range boxes {
 		n, err := exportFile(st, m, filepath.Join(args[1], exportName(i, m.Name)))
@@ -152,6 +152,9 @@ func (c *command) backup(args []string) error {
 		return err
 	}
 	defer st.Close()
+	if _, err := os.Stat(filepath.Dir(args[0])); err != nil {
+		return fmt.Errorf("%w; name a file in a folder that is there", err)
+	}
 	if err := st.Backup(args[0]); err != nil {
 		return err
 	}
@@ -163,7 +166,11 @@ func (c *command) backup(args []string) error {
 
 // bundle runs one of them. They need the server's delivery, and work beside a running one.
 func (c *command) bundle(args []string) error {
-	if len(args) != 2 && (args[0] != "export" || len(args) != 3) {
+	want := 2
+	if args[0] == "export" {
+		want = 3
+	}
+	if len(args) != want {
 		return usageError{"queue export DOMAIN FILE, queue import FILE, or queue sent ID|DOMAIN"}
 	}
 	cfg, st, err := c.open()
@@ -214,7 +221,7 @@ func (c *command) bundleExport(s *Server, domain, path string) error {
 		return fmt.Errorf("%w; what was to go is held until `postino queue release %s`", err, domain)
 	}
 	if n == 0 {
-		return fmt.Errorf("nothing waits for %s", domain)
+		return fmt.Errorf("nothing waits for %s; `postino queue list` shows what waits, and for whom", domain)
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return err

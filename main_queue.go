@@ -32,12 +32,12 @@ func (c *command) queue(args []string) error {
 	defer st.Close()
 	change := func(fn func(*Tx) (int, error), done string) error {
 		if match == "" && args[0] != "flush" {
-			return usageError{"name a message or a domain, or use flush"}
+			return usageError{"name a message or a domain; `postino queue list` shows both, and `postino queue flush` tries all"}
 		}
 		var n int
 		err := st.Write(func(tx *Tx) (err error) { n, err = fn(tx); return err })
 		if err == nil && n == 0 && match != "" {
-			err = fmt.Errorf("nothing in the queue is called %s or waits for it; `postino queue list` shows what does", match)
+			err = queueNothing(match)
 		}
 		if err == nil {
 			fmt.Fprintf(c.out, "%d messages %s.\n", n, done)
@@ -49,7 +49,7 @@ func (c *command) queue(args []string) error {
 		return c.queueList(st, match)
 	case "show":
 		if match == "" {
-			return usageError{"name a message"}
+			return usageError{"name a message or a domain; `postino queue list` shows both"}
 		}
 		return c.queueShow(st, match)
 	case "retry", "flush":
@@ -62,6 +62,10 @@ func (c *command) queue(args []string) error {
 		return change(func(tx *Tx) (int, error) { return tx.QueueRemove(match) }, "were dropped without a report")
 	}
 	return usageError{fmt.Sprintf("`queue %s` is nothing I know", strings.Join(args, " "))}
+}
+
+func queueNothing(match string) error {
+	return fmt.Errorf("nothing in the queue is called %s or waits for it; `postino queue list` shows what does", match)
 }
 
 func (c *command) queueItems(st *Store, match string) (items []QueueItem, err error) {
@@ -125,7 +129,7 @@ func (c *command) queueShow(st *Store, match string) error {
 		return err
 	}
 	if len(items) == 0 {
-		return fmt.Errorf("nothing in the queue is called %s or waits for it", match)
+		return queueNothing(match)
 	}
 	if err := c.queueList(st, match); err != nil || c.json {
 		return err

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/signal"
@@ -38,7 +40,12 @@ func (c *command) serve(args []string) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	log := slog.New(newLogRing(c.logger().Handler()))
-	st, err := OpenStore(cfg.Path(cfg.Database), StoreOptions{Log: log, Service: true, NoIndex: !cfg.Search.Index})
+	lock, err := serveLock(cfg.Path(cfg.Database))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	st, err := openDatabase(cfg, StoreOptions{Log: log, Service: true, NoIndex: !cfg.Search.Index})
 	if err != nil {
 		return err
 	}
@@ -70,6 +77,24 @@ func (c *command) serve(args []string) error {
 	}()
 	s.Shutdown()
 	return st.Close()
+}
+
+// serveLock lets only one appliance run on a file: two would both send what is in its queue. The lock is on a file beside
+// it, because a process that closes the database a second time drops SQLite's own locks; the kernel frees it when the
+// process ends, however it ends. nil where no such file can be made: opening the database says why.
+func serveLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path+"-lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		pid, _ := io.ReadAll(io.LimitReader(f, 20))
+		f.Close()
+		return nil, fmt.Errorf("%s is in use by another postino (process %s); stop that, or change database and [listen] in mail.toml", path, pid)
+	}
+	f.Truncate(0)
+	f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
+	return f, nil
 }
 
 // listen opens all listeners, or none: an address that can't be had is an error that says what to do about it.
@@ -140,20 +165,30 @@ func openListener(cfg *Config, name, addr string) (net.Listener, error) {
 		os.Remove(addr) // left by a run that was killed; a running one would hold the ports as well
 	}
 	l, err := net.Listen(network, addr)
-	switch {
-	case err == nil:
-		if network == "unix" {
-			os.Chmod(addr, 0o660)
-		}
-		return l, nil
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s can't listen on %s: %s has it; stop that, or change [listen] %s in mail.toml", name, addr, holder(addr), name)
-	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("%s can't listen on %s: ports below 1024 need root or CAP_NET_BIND_SERVICE; use a higher port in [listen] %s", name, addr, name)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("%s can't listen on %s: no interface has that address; change [listen] %s in mail.toml", name, addr, name)
+	if err != nil {
+		return nil, listenFault(name, addr, err)
 	}
-	return nil, fmt.Errorf("%s can't listen on %s: %w; change [listen] %s in mail.toml", name, addr, err, name)
+	if network == "unix" {
+		os.Chmod(addr, 0o660)
+	}
+	return l, nil
+}
+
+// listenFault says why an address can't be had, and what to do.
+func listenFault(name, addr string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s can't listen on %s: %s has it; stop that, or change [listen] %s in mail.toml", name, addr, holder(addr), name)
+	case errors.Is(err, syscall.EACCES) && strings.Contains(addr, "/"):
+		return fmt.Errorf("%s can't listen on %s: this user may not make files in its folder; change [listen] %s in mail.toml", name, addr, name)
+	case errors.Is(err, syscall.ENOENT):
+		return fmt.Errorf("%s can't listen on %s: its folder is not there; make it, or change [listen] %s in mail.toml", name, addr, name)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s can't listen on %s: ports below 1024 need root or CAP_NET_BIND_SERVICE; use a higher port in [listen] %s", name, addr, name)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s can't listen on %s: no interface has that address; change [listen] %s in mail.toml", name, addr, name)
+	}
+	return fmt.Errorf("%s can't listen on %s: %w; change [listen] %s in mail.toml", name, addr, err, name)
 }
 
 // holder names the process that listens on the address's port, as far as /proc tells.
@@ -208,6 +243,18 @@ func checkDevice(st *Store, name string) (n int64, last time.Time, err error) {
 	return n, last, err
 }
 
+// checkPassword looks whether a file with a password, if one is named, can be read.
+func checkPassword(cfg *Config, file string) error {
+	if file == "" {
+		return nil
+	}
+	b, err := os.ReadFile(cfg.Path(file))
+	if err == nil && strings.TrimSpace(string(b)) == "" {
+		err = fmt.Errorf("%s has no password in its first line", cfg.Path(file))
+	}
+	return err
+}
+
 // check prints a line for each thing it looked at and fails if one of them keeps mail from working.
 func (c *command) check(args []string) error {
 	if len(args) > 0 {
@@ -245,6 +292,12 @@ func (c *command) check(args []string) error {
 		} else {
 			say("clock", nil, st.Now().Format(time.RFC1123Z))
 		}
+		for i := range cfg.Fetch {
+			say("fetch", checkPassword(cfg, cfg.Fetch[i].PasswordFile), cfg.Fetch[i].Name())
+		}
+		if cfg.Outbound.Mode == OutboundSmarthost {
+			say("smarthost", checkPassword(cfg, cfg.Outbound.PasswordFile), cfg.Outbound.Smarthost)
+		}
 		for _, d := range cfg.Devices {
 			n, last, err := checkDevice(st, d.Name)
 			say("device", err, fmt.Sprintf("%s: %d messages, the last at %s", d.Name, n, last.Format(time.DateTime)))
@@ -264,7 +317,7 @@ func (c *command) check(args []string) error {
 	}
 	c.checkOutbound(cfg, note)
 	if faults > 0 {
-		return fmt.Errorf("%d faults", faults)
+		return fmt.Errorf("%d thing(s) above keep mail from working", faults)
 	}
 	return nil
 }
@@ -315,8 +368,12 @@ func (c *command) checkPorts(cfg *Config, note func(string, string)) {
 				continue
 			}
 			l, err := net.Listen("tcp", addr)
-			if err != nil {
+			if errors.Is(err, syscall.EADDRINUSE) {
 				note("port", fmt.Sprintf("%s %s: in use by %s", name, addr, holder(addr)))
+				continue
+			}
+			if err != nil {
+				note("port", listenFault(name, addr, err).Error())
 				continue
 			}
 			l.Close()
@@ -331,8 +388,11 @@ func (c *command) checkPorts(cfg *Config, note func(string, string)) {
 }
 
 func (c *command) checkOutbound(cfg *Config, note func(string, string)) {
-	for d, r := range cfg.Routes {
-		note("route", fmt.Sprintf("%s goes to %s", d, strings.Join(r.Hosts, ", ")))
+	for _, d := range slices.Sorted(maps.Keys(cfg.Routes)) {
+		note("route", d+" "+routeWords(cfg.Routes[d]))
+	}
+	if cfg.Outbound.Smarthost != "" && cfg.Outbound.Mode != OutboundSmarthost {
+		note("outbound", "the smarthost that mail.toml names is not used; mode = \"smarthost\" does that")
 	}
 	switch cfg.Outbound.Mode {
 	case OutboundNone:
@@ -348,4 +408,22 @@ func (c *command) checkOutbound(cfg *Config, note func(string, string)) {
 		}
 		note("outbound", "mail to other domains is sent directly; the DNS answers")
 	}
+}
+
+// routeWords says how a route's mail leaves.
+func routeWords(r Route) string {
+	text := "goes to " + strings.Join(r.Hosts, ", ")
+	if len(r.Hosts) == 0 {
+		text = "waits for `postino queue export`"
+	}
+	switch {
+	case r.Caller != "":
+		text += ", or waits until " + r.Caller + " calls"
+	case r.Window != Window{}:
+		from, to := time.Time{}.Add(r.Window.From), time.Time{}.Add(r.Window.To)
+		text += fmt.Sprintf(" between %s and %s", from.Format("15:04"), to.Format("15:04"))
+	case r.Intermittent && len(r.Hosts) > 0:
+		text += ", when it says ETRN or `postino queue retry` is run"
+	}
+	return text
 }

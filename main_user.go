@@ -82,6 +82,9 @@ func (c *command) userAdd(cfg *Config, st *Store, addr Addr) error {
 		u, err = tx.AddUser(addr, secret, len(all) == 0)
 		return err
 	})
+	if errors.Is(err, ErrExists) && st.Read(func(tx *Tx) error { _, err := tx.UserByName(addr.Key()); return err }) != nil {
+		return fmt.Errorf("%s is an alias; `postino alias rm %s` first", addr, addr)
+	}
 	if errors.Is(err, ErrExists) {
 		return fmt.Errorf("%s is there already; `postino user passwd` gives a new password", addr)
 	}
@@ -166,7 +169,7 @@ func (c *command) printJSON(v any) error {
 }
 
 func (c *command) alias(args []string) error {
-	if len(args) == 0 || args[0] != "list" && len(args) < 2 || args[0] == "add" && len(args) < 3 {
+	if len(args) == 0 || (args[0] == "list") != (len(args) == 1) || args[0] == "add" && len(args) < 3 {
 		return usageError{}
 	}
 	cfg, st, err := c.open()
@@ -191,7 +194,11 @@ func (c *command) alias(args []string) error {
 	}
 	switch args[0] {
 	case "add":
-		return st.Write(func(tx *Tx) error { return tx.AddAlias(name, targets...) })
+		err := st.Write(func(tx *Tx) error { return tx.AddAlias(name, targets...) })
+		if errors.Is(err, ErrExists) {
+			return fmt.Errorf("%s is a user; `postino user rm` first, or make a filter in web mail that sends copies on", name)
+		}
+		return err
 	case "rm":
 		err := st.Write(func(tx *Tx) error { return tx.RemoveAlias(name, targets...) })
 		if errors.Is(err, ErrNotFound) {
@@ -221,6 +228,12 @@ func aliasName(cfg *Config, s string) (string, error) {
 	return a.Key(), nil
 }
 
+// listedAlias is an alias in `alias list -json`.
+type listedAlias struct {
+	Address string   `json:"address"`
+	Targets []string `json:"targets"`
+}
+
 func (c *command) aliasList(st *Store) error {
 	var all []Alias
 	err := st.Read(func(tx *Tx) (err error) { all, err = tx.Aliases(); return err })
@@ -228,7 +241,11 @@ func (c *command) aliasList(st *Store) error {
 		return err
 	}
 	if c.json {
-		return c.printJSON(all)
+		list := []listedAlias{}
+		for _, a := range all {
+			list = append(list, listedAlias(a))
+		}
+		return c.printJSON(list)
 	}
 	for _, a := range all {
 		fmt.Fprintf(c.out, "%-32s %s\n", a.Address, strings.Join(a.Targets, " "))
@@ -254,10 +271,16 @@ func (c *command) setupLink(args []string) error {
 	return nil
 }
 
+// listedFolder is a folder in `shared list -json`.
+type listedFolder struct {
+	Name     string `json:"name"`
+	Messages int64  `json:"messages"`
+}
+
 // shared makes folders that everybody here sees as Shared/NAME: all may read, write and file mail there, and an
 // administrator may do the rest.
 func (c *command) shared(args []string) error {
-	if len(args) == 0 || args[0] != "list" && len(args) != 2 {
+	if len(args) == 0 || (args[0] == "list") != (len(args) == 1) || len(args) > 2 {
 		return usageError{}
 	}
 	_, st, err := c.open()
@@ -269,18 +292,29 @@ func (c *command) shared(args []string) error {
 	case "list":
 		var boxes []Mailbox
 		err := st.Read(func(tx *Tx) (err error) { boxes, err = tx.Mailboxes(SharedOwner); return err })
+		if err == nil && c.json {
+			list := []listedFolder{}
+			for _, m := range boxes {
+				list = append(list, listedFolder{"Shared/" + m.Name, int64(m.Exists)})
+			}
+			return c.printJSON(list)
+		}
 		for _, m := range boxes {
 			fmt.Fprintf(c.out, "Shared/%-32s %7d messages\n", m.Name, m.Exists)
 		}
 		return err
 	case "add":
-		return st.Write(func(tx *Tx) error {
+		err := st.Write(func(tx *Tx) error {
 			m, err := tx.CreateMailbox(SharedOwner, args[1], "")
 			if err != nil {
 				return err
 			}
 			return tx.SetACL(m, ACLEntry{anyone, RightsAll &^ (RightDelete | RightAdmin)})
 		})
+		if errors.Is(err, ErrExists) {
+			return fmt.Errorf("Shared/%s exists already; `postino shared list` shows what there is", args[1])
+		}
+		return err
 	case "rm":
 		err := st.Write(func(tx *Tx) error {
 			m, err := tx.MailboxByName(SharedOwner, args[1])
