@@ -287,8 +287,14 @@ func TestWebSetupAtOnce(t *testing.T) {
 	if won != 1 || admins != 1 {
 		t.Errorf("%d claims succeeded and made %d administrators", won, admins)
 	}
-	if c := newWebClient(t, s); c.get("/setup") == "" || c.code != 404 {
+	if c := newWebClient(t, s); !strings.Contains(c.get("/setup"), "postino setup-link") || c.code != 404 {
 		t.Errorf("the link is still there: %d", c.code)
+	}
+	if _, err := webSetupLinks(s.cfg, s.store); err != nil {
+		t.Fatal(err)
+	}
+	if c := newWebClient(t, s); !strings.Contains(c.get("/setup"), "This makes another administrator.") {
+		t.Errorf("a second link's page: %d %s", c.code, c.page)
 	}
 }
 

@@ -446,11 +446,21 @@ type webSetupPage struct {
 	Domains            []string
 	Error              string
 	HTTPS              string
+	Others             bool // there are users already
 }
 
 func (q *webReq) setupPage() (webSetupPage, error) {
-	err := q.s.store.Read(func(tx *Tx) error { _, err := tx.Setting(webSettingSetup); return err })
 	p := webSetupPage{Domain: q.s.cfg.Domains[0], Domains: q.s.cfg.Domains}
+	err := q.s.store.Read(func(tx *Tx) error {
+		users, err := tx.Users()
+		if p.Others = len(users) > 0; err == nil {
+			_, err = tx.Setting(webSettingSetup)
+		}
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		err = webFault(http.StatusNotFound, "This link has been used. The command postino setup-link prints another one.")
+	}
 	if !q.secure() {
 		p.HTTPS = q.secureAddress("/setup")
 	}
