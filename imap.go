@@ -25,7 +25,7 @@ const (
 )
 
 const (
-	imapLineBefore = 8 << 10          // octets of a command line before login
+	imapLineBefore = 32 << 10         // octets of a command line before login: ID may take nearly all of it (RFC 2971 §3.3)
 	imapLineAfter  = 64 << 10         // and after
 	imapIdle       = 30 * time.Minute // until an idle client is logged out (RFC 9051 §5.4 wants at least that)
 	imapBadMax     = 10               // commands in a row that can't be understood

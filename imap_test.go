@@ -357,6 +357,15 @@ func fillMailbox(t testing.TB, s *testServer, n int) {
 func TestImapLiterals(t *testing.T) {
 	s := startServer(t, "[limits]", `message = "64KB"`)
 	c := newModelClient(t, s, "")
+	id := `ID ("k0" "` + strings.Repeat("v", 1024) + `"`
+	for i := 1; i < 30; i++ {
+		id += fmt.Sprintf(` "%s" "%s"`, strings.Repeat("k", 28)+fmt.Sprintf("%02d", i), strings.Repeat("v", 1024))
+	}
+	nc, r, _ := dialService(t, s, "imap")
+	fmt.Fprintf(nc, "i %s)\r\n", id)
+	if got, _ := r.ReadString('\n'); !strings.HasPrefix(got, "* ID (") { // as long as one may be (RFC 2971 §3.3)
+		t.Error(got)
+	}
 	big := strings.Repeat("x", 100_000)
 	for cmd, want := range map[string]string{
 		"APPEND INBOX {100000+}\r\n" + big:                                                                  "NO [TOOBIG]",
