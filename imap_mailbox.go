@@ -393,6 +393,7 @@ func (c *imapConn) putStatus(name string, m *Mailbox, items []string) {
 type imapList struct {
 	c        *imapConn
 	verb     string // what its responses begin with
+	extended bool   // the client knows the attributes of RFC 5258
 	patterns []string
 
 	// Selection: which names.
@@ -424,6 +425,7 @@ func (c *imapConn) cmdList(p *imapParser) error {
 	l := &imapList{c: c, verb: "LIST"}
 	p.space()
 	if p.next("(") {
+		l.extended = true
 		p.list(func() { l.selectOption(p) })
 		p.space()
 		if l.recursive && !l.subscribed && !l.special {
@@ -433,6 +435,7 @@ func (c *imapConn) cmdList(p *imapParser) error {
 	l.readPatterns(p)
 	if p.take(" ") {
 		p.need("RETURN ")
+		l.extended = true
 		p.list(func() { l.returnOption(p) })
 	}
 	if err := p.end(); err != nil {
@@ -511,11 +514,9 @@ func (l *imapList) readPatterns(p *imapParser) {
 		if name != "" {
 			name = ref + name
 		}
-		decoded, err := p.c.decodeName(name)
-		if err != nil {
-			p.refuse(err)
+		if decoded, err := p.c.decodeName(name); err == nil { // no mailbox has a name that can't be read
+			l.patterns = append(l.patterns, decoded)
 		}
-		l.patterns = append(l.patterns, decoded)
 	}
 	if p.next("(") {
 		p.list(one)
@@ -708,6 +709,8 @@ func (l *imapList) selects(e imapEntry) bool {
 func (l *imapList) attributes(e imapEntry, children bool) string {
 	var a []string
 	switch {
+	case e.box == nil && l.extended:
+		a = append(a, `\NonExistent`) // implies \Noselect (RFC 5258 §3)
 	case e.box == nil && l.verb == "LIST":
 		a = append(a, `\NonExistent`, `\Noselect`)
 	case e.box == nil || e.rights&RightRead == 0:

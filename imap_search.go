@@ -216,7 +216,7 @@ func imapKeyUID(p *imapParser, s *imapSearch) *Query {
 	if p.next("$") {
 		return s.sequence(p)
 	}
-	const star = ^uint32(0)
+	const star = 0 // no number in a set is
 	set := p.ranges(star)
 	q := &Query{Op: QueryUIDs}
 	s.always(func() {
@@ -226,10 +226,10 @@ func imapKeyUID(p *imapParser, s *imapSearch) *Query {
 		}
 		now := slices.Clone(set)
 		for i, r := range now {
-			if r.lo == star { // "*" alone
+			if r.hi == star { // "*" alone
 				now[i] = imapRange{last, last}
-			} else if r.hi == star { // "*:5" is the same as "5:*"
-				now[i] = imapRange{min(r.lo, last), max(r.lo, last)}
+			} else if r.lo == star { // "*:5" is the same as "5:*"
+				now[i] = imapRange{min(r.hi, last), max(r.hi, last)}
 			}
 		}
 		q.UIDs = imapWithin(s.uids, now)
@@ -237,11 +237,14 @@ func imapKeyUID(p *imapParser, s *imapSearch) *Query {
 	return q
 }
 
-// sequence reads a set of sequence numbers or "$", which only the selected mailbox has.
+// sequence reads a set of sequence numbers or "$", which only the selected mailbox has. Numbers beyond its end match nothing,
+// as in most servers: an answer is more use to a client that has not yet heard of an EXPUNGE than BAD.
 func (s *imapSearch) sequence(p *imapParser) *Query {
 	if s.scope != nil && !s.scope.onlySelected() {
 		p.fail("Sequence numbers are for the selected mailbox only")
 	}
+	p.lenient = true
+	defer func() { p.lenient = false }()
 	return &Query{Op: QueryUIDs, UIDs: p.setOf(false)}
 }
 
@@ -419,10 +422,27 @@ func (s *imapSearch) answer(order func([]UID) error) error {
 			c.saved = s.returns.kept(found)
 		}
 	}
+	if err == nil && s.modseq && s.returns.ends() && len(found) > 0 {
+		highest, err = s.modseqOf(s.returns.kept(found))
+	}
 	if err == nil {
 		s.tell(found, highest)
 	}
 	return err
+}
+
+// ends says whether nothing is told but MIN, MAX or both: then MODSEQ is that of these messages only (RFC 4731 §3.2).
+func (r *imapReturn) ends() bool { return (r.min || r.max) && !r.all && !r.count && r.partial == nil }
+
+// modseqOf is the highest modseq of a few messages.
+func (s *imapSearch) modseqOf(uids []UID) (highest ModSeq, err error) {
+	err = s.c.srv.store.Search(s.box.ID, uids, &Query{}, func(f []Found) error {
+		for _, m := range f {
+			highest = max(highest, m.ModSeq)
+		}
+		return nil
+	})
+	return highest, err
 }
 
 // run searches the selected mailbox, and returns the highest modseq of what was found, too.

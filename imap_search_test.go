@@ -122,7 +122,7 @@ func TestSearchKeys(t *testing.T) {
 	c.is("FETCH $ UID", "* 1 FETCH (UID 1)", "* 2 FETCH (UID 2)")
 	c.is("SEARCH MODSEQ 6", "* OK [HIGHESTMODSEQ 7] Flags are told with MODSEQ now", "* SEARCH 1 3 (MODSEQ 7)")
 	c.is(`SEARCH MODSEQ "/flags/\\draft" all 7 2`, "* SEARCH")
-	for bad, status := range map[string]string{"SEARCH": "BAD", "SEARCH XYZ": "BAD", "SEARCH 4": "BAD", "SEARCH CHARSET X-NONE ALL": "NO [BADCHARSET (", "SEARCH FROM": "BAD",
+	for bad, status := range map[string]string{"SEARCH": "BAD", "SEARCH XYZ": "BAD", "SEARCH 0": "BAD", "SEARCH CHARSET X-NONE ALL": "NO [BADCHARSET (", "SEARCH FROM": "BAD",
 		"SEARCH OR SEEN": "BAD", "SEARCH (SEEN": "BAD", "SEARCH RETURN (X) ALL": "BAD", "SEARCH " + strings.Repeat("NOT ", 60) + "SEEN": "BAD",
 		"SEARCH" + strings.Repeat(" BODY x", 101): "NO [LIMIT]"} {
 		if _, tagged := c.do(bad); !strings.HasPrefix(tagged, status) {

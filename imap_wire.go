@@ -36,6 +36,8 @@ type imapParser struct {
 	took  int    // octets of earlier lines and literals
 	depth int    // of parentheses
 	err   error
+
+	lenient bool // sequence numbers beyond the end are left out
 }
 
 // fail notes the first thing that is wrong.
@@ -426,6 +428,8 @@ func (p *imapParser) setOf(uid bool) []UID {
 				hi--
 			}
 			set[i] = imapRange{uint32(lo + 1), uint32(hi + 1)} // empty if lo > hi
+		} else if p.lenient {
+			set[i] = imapRange{max(r.lo, 1), min(r.hi, uint32(len(c.uids)))}
 		} else if r.lo == 0 || r.hi > uint32(len(c.uids)) {
 			p.fail("There is no message %d", r.hi)
 			return nil
@@ -501,11 +505,11 @@ func (c *imapConn) decodeName(s string) (string, error) {
 	if !c.utf8 && strings.Contains(s, "&") {
 		var ok bool
 		if s, ok = imapDecodeName(s); !ok {
-			return "", imapBad("The mailbox name is not valid modified UTF-7")
+			return "", imapNo("CANNOT", "The mailbox name is not valid modified UTF-7")
 		}
 	}
 	if !utf8.ValidString(s) {
-		return "", imapBad("The mailbox name is not valid UTF-8")
+		return "", imapNo("CANNOT", "The mailbox name is not valid UTF-8")
 	}
 	return imapCanonical(norm.NFC.String(s)), nil
 }
