@@ -259,6 +259,9 @@ func (t *imapThread) add(m *Message, k *MailKeys, refs bool) {
 		}
 		last = r
 	}
+	if t.node(n).parent != last { // one that others' references made its parent is not, even where a loop forbids the new one
+		t.unlink(n)
+	}
 	if last != 0 && last != n {
 		t.link(last, n)
 	}

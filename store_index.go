@@ -690,14 +690,15 @@ func sortKey(s string, most int) []byte {
 	return []byte(s)
 }
 
-// addressKeys are the left half and the name of the first address of a list (RFC 5256 §3 FROM, RFC 5957 §3).
+// addressKeys are the left half and the name of the first address of a list (RFC 5256 §3 FROM, RFC 5957 §3). A group's name
+// stands where other addresses have their left half (RFC 9051 §7.5.2), and has nothing else to show.
 func addressKeys(list string) (local, show []byte) {
 	for _, a := range ParseAddressList(list) {
-		if a.IsGroupStart() || a.IsGroupEnd() {
-			continue
-		}
 		name := a.DisplayName()
-		if name == "" {
+		if a.IsGroupStart() {
+			name = DecodeWords(a.Local)
+			a.Local = name
+		} else if name == "" {
 			name = a.Local + "@" + a.Domain
 		}
 		return sortKey(string(Fold(nil, a.Local)), keyAddress), sortKey(string(Fold(nil, name)), keyAddress)

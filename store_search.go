@@ -519,16 +519,34 @@ func (x *search) headerHas(h Header, charset, name string, text []byte) bool {
 	return false
 }
 
-// searchField appends a field's decoded value folded, with its name in front if that is wanted.
+// searchField appends a field's decoded value folded, with its name in front if that is wanted. Addresses with comments or
+// blanks inside follow once more as an envelope has them, which is what FROM and the like search (RFC 9051 §6.4.4).
 func searchField(dst []byte, f Field, charset string, named bool) []byte {
 	if named {
 		dst = append(Fold(dst, f.Name), ": "...)
 	}
 	v := unfold(f.Value)
 	if isASCII(v) {
-		return foldPhrase(dst, DecodeWords(v))
+		dst = foldPhrase(dst, DecodeWords(v))
+	} else {
+		dst = foldPhrase(dst, decodeWords(v, charset))
 	}
-	return foldPhrase(dst, decodeWords(v, charset))
+	if hasAddresses(f.Name) && (strings.Contains(v, "(") || strings.Contains(v, "@ ") || strings.Contains(v, " @")) {
+		for _, a := range ParseAddressList(v) {
+			if a.Domain != "" {
+				dst = Fold(append(dst, ' '), a.Local+"@"+a.Domain)
+			}
+		}
+	}
+	return dst
+}
+
+func hasAddresses(field string) bool {
+	switch strings.ToLower(field) {
+	case "from", "to", "cc", "bcc", "sender", "reply-to":
+		return true
+	}
+	return false
 }
 
 // isSignature says whether the field holds only what machines check: base64 that would match any short word.
