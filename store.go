@@ -37,7 +37,7 @@ const (
 	batchMessages = 256                   // closures that share a commit, at most
 	batchBytes    = 4 << 20               // content that shares a commit, about (see Tx.wrote)
 	batchTime     = 20 * time.Millisecond // work that shares a commit, about: the deliveries of 64 clients fit in
-	patience      = time.Millisecond      // how long a commit waits for deliveries that are known to be coming, at least
+	patience      = time.Millisecond      // how long a transaction stays open for deliveries that are known to be coming, at least
 	maxPatience   = 5 * time.Millisecond  // and at most; between them, half of what the last commit took
 	maxStatements = 256                   // prepared statements kept for each connection
 	clockStep     = time.Minute           // what the system's time may run ahead without having jumped
@@ -51,9 +51,10 @@ const QueueTopic UserID = -1
 
 // Store is the one SQLite file, in WAL mode with synchronous=FULL.
 //
-// One goroutine owns the only connection that writes. Write hands it a closure; it runs every closure that waits,
-// each in a savepoint of its own, commits once and wakes them all (group commit): a commit costs a flush of the disk,
-// and sixteen deliveries that share one are nearly sixteen times as fast. A closure that fails is rolled back alone.
+// One goroutine owns the only connection that writes. Write hands it a closure; it runs every closure that waits or that
+// is known to be coming, each in a savepoint of its own, commits once and wakes them all (group commit): a commit costs a
+// flush of the disk, and sixteen deliveries that share one are nearly sixteen times as fast. Each runs as soon as it has
+// come, while the sessions prepare the next. A closure that fails is rolled back alone.
 //
 // Readers are a small pool of query-only connections with small page caches (the caches are not on Go's heap, so
 // GOMEMLIMIT does not see them). Each Read sees a snapshot. Never read from a client's socket or write to one inside
@@ -459,8 +460,8 @@ func (s *Store) Write(fn func(*Tx) error) error {
 	return j.err
 }
 
-// Announce says that a Write is coming soon, until the returned function is called; a commit may wait up to a
-// millisecond for it. A delivery calls it when its transaction begins and keeps it for a moment after the end, so that
+// Announce says that a Write is coming soon, until the returned function is called; a commit may wait for it, up to
+// maxPatience. A delivery calls it when its transaction begins and keeps it for a moment after the end, so that
 // sessions that come back from a shared commit are together again in the next one.
 func (s *Store) Announce() (done func()) {
 	s.inflight.Add(1)
@@ -471,111 +472,102 @@ func (s *Store) Announce() (done func()) {
 func (s *Store) writer() {
 	defer close(s.stopped)
 	for j := range s.jobs {
-		batch := s.gather(j)
-		for len(batch) > 0 {
-			batch = s.commit(batch)
-		}
+		s.commit(j, s.join)
 	}
 }
 
-// gather takes what waits, and waits itself for at most the patience when more deliveries are on their way. A client
-// that is alone never waits.
-func (s *Store) gather(first *job) []*job {
-	batch := []*job{first}
-	var timer <-chan time.Time
-	for len(batch) < batchMessages {
-		select {
-		case j, ok := <-s.jobs:
-			if !ok {
-				return batch
-			}
-			batch = append(batch, j)
-			continue
-		default:
-		}
-		if s.inflight.Load() <= int64(len(batch)) {
-			return batch
-		}
-		if timer == nil {
-			timer = time.After(min(max(time.Duration(s.flush.Load())/2, patience), maxPatience))
-		}
-		select {
-		case j, ok := <-s.jobs:
-			if !ok {
-				return batch
-			}
-			batch = append(batch, j)
-		case <-timer:
-			return batch
-		}
-	}
-	return batch
+// batch is what shares a transaction.
+type batch struct {
+	jobs  []*job
+	wrote int64
+	began time.Time
+	over  <-chan time.Time // the end of the writer's patience, nil as long as it did not have to wait
 }
 
-// commit runs the batch and returns what did not fit into this transaction.
-func (s *Store) commit(batch []*job) (rest []*job) {
-	_, err := s.w.ExecContext(noCancel, `BEGIN IMMEDIATE`)
-	if err != nil {
-		return s.alone(batch, storeError(err))
+// commit runs a closure and those that join gives it in one transaction. Their callers hear of it when all of that is on
+// the disk.
+func (s *Store) commit(j *job, join func(*batch) *job) {
+	b := batch{began: time.Now()}
+	if _, err := s.w.ExecContext(noCancel, `BEGIN IMMEDIATE`); err != nil {
+		j.err = storeError(err)
+		close(j.done)
+		return
 	}
-	var wrote int64
-	n := 0
-	began := time.Now()
-	for n < len(batch) && (n == 0 || wrote < batchBytes && time.Since(began) < batchTime) {
-		j := batch[n]
-		s.runJob(j, len(batch) > 1)
-		wrote += j.tx.wrote
-		n++
+	for ; j != nil; j = join(&b) {
+		s.runJob(j, len(b.jobs) > 0)
+		b.jobs = append(b.jobs, j)
+		b.wrote += j.tx.wrote
+		if j.err != nil && len(b.jobs) == 1 { // the first needs no savepoint: so far the transaction is its own
+			s.w.ExecContext(noCancel, `ROLLBACK`)
+			close(j.done)
+			return
+		}
 	}
-	batch, rest = batch[:n], batch[n:]
 	start := time.Now()
 	if s.opt.CommitDelay > 0 {
 		time.Sleep(s.opt.CommitDelay)
 	}
-	if len(batch) == 1 && batch[0].err != nil {
-		s.w.ExecContext(noCancel, `ROLLBACK`)
-		close(batch[0].done)
-		return rest
-	}
 	if _, err := s.w.ExecContext(noCancel, `COMMIT`); err != nil {
 		s.w.ExecContext(noCancel, `ROLLBACK`)
-		return append(s.alone(batch, storeError(err)), rest...)
+		s.alone(b.jobs, storeError(err))
+		return
 	}
 	s.flush.Store(int64(time.Since(start)))
 	defer s.tendWAL()
 	s.dirty.Store(true)
-	if wrote > 0 {
+	if b.wrote > 0 {
 		s.fresh.Store(true)
 	}
-	for _, j := range batch {
+	for _, j := range b.jobs {
 		if j.err == nil {
 			s.wake(j.tx.touched)
 		}
 	}
-	for _, j := range batch {
+	for _, j := range b.jobs {
 		close(j.done)
 	}
-	return rest
 }
 
-// alone handles a batch whose transaction failed as a whole: its members get another try one by one, and one that was
-// alone already gets the error.
-func (s *Store) alone(batch []*job, err error) (rest []*job) {
-	if len(batch) == 1 {
-		if batch[0].err == nil {
-			batch[0].err = err
-		}
-		close(batch[0].done)
+// join returns the next closure for a transaction, nil when it is to be committed. While more deliveries are on their way it
+// waits for them, as long as the patience lasts; those that have come run meanwhile. A client that is alone never waits.
+func (s *Store) join(b *batch) *job {
+	if len(b.jobs) >= batchMessages || b.wrote >= batchBytes || time.Since(b.began) >= batchTime {
 		return nil
 	}
-	s.log.Warn("store commit failed, trying one by one", "err", err, "batch", len(batch))
-	for _, j := range batch {
-		j.err = nil
-		for one := []*job{j}; len(one) > 0; {
-			one = s.commit(one)
-		}
+	select {
+	case j := <-s.jobs:
+		return j
+	default:
 	}
-	return nil
+	if s.inflight.Load() <= int64(len(b.jobs)) {
+		return nil
+	}
+	if b.over == nil {
+		b.over = time.After(min(max(time.Duration(s.flush.Load())/2, patience), maxPatience))
+	}
+	select {
+	case j := <-s.jobs:
+		return j
+	case <-b.over:
+		return nil
+	}
+}
+
+// alone handles a batch whose commit failed: its members get another try one by one, and one that was alone already gets
+// the error.
+func (s *Store) alone(jobs []*job, err error) {
+	if len(jobs) == 1 {
+		if jobs[0].err == nil {
+			jobs[0].err = err
+		}
+		close(jobs[0].done)
+		return
+	}
+	s.log.Warn("store commit failed, trying one by one", "err", err, "batch", len(jobs))
+	for _, j := range jobs {
+		j.err = nil
+		s.commit(j, func(*batch) *job { return nil })
+	}
 }
 
 // runJob runs one closure. A panic in it rolls it back like an error: the writer serves everybody.
