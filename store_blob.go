@@ -49,7 +49,8 @@ type Spool struct {
 	size   int64
 	mime   *MIMEReader
 	tree   *Part
-	staged Blob // set by Stage: the content is in the database already
+	row    *blobRow // what Stage has found out about the content
+	staged Blob     // set by Stage: the content is in the database already
 }
 
 // NewSpool makes a spool for a message of at most limit octets.
@@ -88,6 +89,7 @@ func (sp *Spool) Write(p []byte) (int, error) {
 // Prepend puts whole header fields in front of the message, after all content is written.
 func (sp *Spool) Prepend(fields []byte) {
 	tree := sp.Tree()
+	sp.row = nil
 	tree.Shift(int64(len(fields)))
 	tree.Header8bit = tree.Header8bit || bytes.ContainsFunc(fields, func(r rune) bool { return r > 0x7f })
 	sp.prefix = append(append([]byte(nil), fields...), sp.prefix...)
@@ -96,7 +98,7 @@ func (sp *Spool) Prepend(fields []byte) {
 // BodyOnly makes the content a body below an empty header: it is a message without any field, as some devices send them.
 func (sp *Spool) BodyOnly() error {
 	body := io.NewSectionReader(sp, 0, sp.Size())
-	sp.mime, sp.tree = NewMIMEReader(), nil
+	sp.mime, sp.tree, sp.row = NewMIMEReader(), nil, nil
 	sp.mime.Write([]byte("\r\n"))
 	if _, err := io.Copy(sp.mime, body); err != nil {
 		return fmt.Errorf("spool: %w", err)
@@ -136,6 +138,18 @@ func (sp *Spool) ReadAt(p []byte, off int64) (n int, err error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// piece returns n octets from off on: a part of the memory, or read into buf, which is made when it is too small.
+func (sp *Spool) piece(buf []byte, off, n int64) ([]byte, error) {
+	if at := off - int64(len(sp.prefix)); sp.file == nil && at >= 0 && at+n <= int64(len(sp.mem)) {
+		return sp.mem[at : at+n], nil
+	}
+	if int64(cap(buf)) < n {
+		buf = make([]byte, n)
+	}
+	_, err := io.ReadFull(io.NewSectionReader(sp, off, n), buf[:n])
+	return buf[:n], err
 }
 
 // Head returns the top header block, at most the first 64 KiB of it.
@@ -179,7 +193,7 @@ func (sp *Spool) forget() (err error) {
 	if sp.file != nil {
 		err = sp.file.Close()
 	}
-	sp.file, sp.mem = nil, nil
+	sp.file, sp.mem, sp.row = nil, nil, nil
 	return err
 }
 
@@ -192,9 +206,9 @@ func (tx *Tx) AddBlob(sp *Spool) (Blob, error) {
 		}
 		return sp.staged, err
 	}
-	b, head, err := tx.addHead(sp)
+	b, at, err := tx.addHead(sp)
 	if err == nil {
-		_, err = tx.addChunks(sp, b, int64(len(head)), b.Size)
+		_, err = tx.addChunks(sp, b, at, b.Size)
 	}
 	return b, err
 }
@@ -204,12 +218,15 @@ const (
 	stageStep  = 512 << 10 // octets in one transaction of that
 )
 
-// Stage stores large content ahead of the transaction that AddBlob is called in, in steps, so that nobody has to wait for
-// all of it. Call it when the message is complete, before Write. What is staged and never added is cleared away. A verb
+// Stage does what can be done ahead of the transaction that AddBlob is called in: it puts together what AddBlob stores beside
+// the content, and stores large content in steps, so that nobody has to wait for all of it. Call it when the message is complete, before Write. What is staged and never added is cleared away. A verb
 // beside the appliance does not stage: the appliance's collector would not know that the content is still wanted.
 func (s *Store) Stage(sp *Spool) error {
-	if sp.Size() < stageLeast || sp.staged.ID != 0 || !s.opt.Service {
+	if sp.staged.ID != 0 {
 		return nil
+	}
+	if _, err := sp.describe(); err != nil || sp.Size() < stageLeast || !s.opt.Service {
+		return err
 	}
 	return s.stage(sp)
 }
@@ -226,15 +243,15 @@ func (s *Store) StageAhead(sp *Spool) error {
 
 func (s *Store) stage(sp *Spool) error {
 	var b Blob
-	var head []byte
+	var at int64
 	err := s.Write(func(tx *Tx) (err error) {
 		s.setStaged(b.ID, false) // of an attempt that had to be repeated
-		if b, head, err = tx.addHead(sp); err == nil {
+		if b, at, err = tx.addHead(sp); err == nil {
 			s.setStaged(b.ID, true) // before the commit: then the collector may see it
 		}
 		return err
 	})
-	for at := int64(len(head)); at < b.Size && err == nil; {
+	for at < b.Size && err == nil {
 		s.checkpointed()
 		var next int64
 		err = s.Write(func(tx *Tx) (err error) {
@@ -280,42 +297,64 @@ func (s *Store) firstStaged() BlobID {
 	return least
 }
 
-// addHead stores all of the content but its chunks. Nothing refers to it until the end of the transaction.
-func (tx *Tx) addHead(sp *Spool) (b Blob, head []byte, err error) {
-	if head, err = sp.Head(); err != nil {
-		return b, nil, fmt.Errorf("read spool: %w", err)
+// blobRow is content's row in blobs, without its ID.
+type blobRow struct {
+	Blob
+	headLen int64
+	head    []byte
+	tree    []byte
+}
+
+// describe makes the content's row, once.
+func (sp *Spool) describe() (*blobRow, error) {
+	if sp.row != nil {
+		return sp.row, nil
+	}
+	head, err := sp.Head()
+	if err != nil {
+		return nil, fmt.Errorf("read spool: %w", err)
 	}
 	form, err := sp.form()
 	if err != nil {
-		return b, nil, fmt.Errorf("read spool: %w", err)
+		return nil, fmt.Errorf("read spool: %w", err)
 	}
-	b = Blob{Size: sp.Size(), Thread: threadOf(ParseHeader(head)), Form: form}
-	if b.Size >= chunkSize<<chunkBits {
-		return b, nil, ErrTooBig
+	if sp.Size() >= chunkSize<<chunkBits {
+		return nil, ErrTooBig
 	}
-	err = tx.one(`INSERT INTO blobs(id,size,headlen,head,tree) VALUES((SELECT coalesce(max(id),0)+1 FROM blobs),?,?,?,?) RETURNING id`,
-		[]any{b.Size, sp.Tree().HeaderLen, head, sp.Tree().Marshal()}, &b.ID)
+	sp.row = &blobRow{Blob{Size: sp.Size(), Thread: threadOf(ParseHeader(head)), Form: form}, sp.Tree().HeaderLen, head, sp.Tree().Marshal()}
+	return sp.row, nil
+}
+
+// addHead stores the content's row and returns how much of the content is in it.
+func (tx *Tx) addHead(sp *Spool) (b Blob, stored int64, err error) {
+	row, err := sp.describe()
 	if err != nil {
-		return b, nil, fmt.Errorf("add content: %w", err)
+		return b, 0, err
+	}
+	b = row.Blob
+	err = tx.one(`INSERT INTO blobs(id,size,headlen,head,tree) VALUES((SELECT coalesce(max(id),0)+1 FROM blobs),?,?,?,?) RETURNING id`,
+		[]any{b.Size, row.headLen, row.head, row.tree}, &b.ID)
+	if err != nil {
+		return b, 0, fmt.Errorf("add content: %w", err)
 	}
 	tx.fresh[b.ID] = true
-	return b, head, nil
+	return b, int64(len(row.head)), nil
 }
 
 // addChunks stores chunks of the content from offset at up to end or a little further, and returns where it stopped.
 func (tx *Tx) addChunks(sp *Spool, b Blob, at, end int64) (int64, error) {
 	head := min(sp.Tree().HeaderLen, headMax)
-	buf := make([]byte, min(chunkSize, b.Size-head))
+	var buf []byte
 	for at < end {
-		k, err := sp.ReadAt(buf[:min(int64(len(buf)), b.Size-at)], at)
-		if k == 0 || err != nil && !errors.Is(err, io.EOF) {
+		var err error
+		if buf, err = sp.piece(buf, at, min(chunkSize, b.Size-at)); err != nil {
 			return at, fmt.Errorf("read spool: %w", err)
 		}
-		if _, err := tx.exec(`INSERT INTO chunks(id,data) VALUES(?,?)`, int64(b.ID)<<chunkBits|(at-head)/chunkSize, buf[:k]); err != nil {
+		if _, err := tx.exec(`INSERT INTO chunks(id,data) VALUES(?,?)`, int64(b.ID)<<chunkBits|(at-head)/chunkSize, buf); err != nil {
 			return at, fmt.Errorf("add content: %w", err)
 		}
-		at += int64(k)
-		tx.wrote += int64(k)
+		at += int64(len(buf))
+		tx.wrote += int64(len(buf))
 	}
 	return at, nil
 }
