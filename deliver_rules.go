@@ -3,7 +3,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -33,10 +32,7 @@ func (p *placement) filtered(tx *Tx, u User, rules *Rules) (box Mailbox, f Flags
 			break
 		}
 	}
-	if box, err = tx.MailboxByName(u.ID, "INBOX"); err != nil {
-		err = fmt.Errorf("INBOX of %s: %w", u.Name, err)
-	}
-	return box, f, err
+	return Mailbox{ID: u.Inbox, Owner: u.ID}, f, nil
 }
 
 func (p *placement) applies(r Filter) bool {
@@ -69,6 +65,9 @@ func (p *placement) fields() Header {
 
 // forward follows a user's forwarding. The user keeps a copy if they want one, or if it leads nowhere but back to them.
 func (w *aliasWalk) forward(tx *Tx, u User, depth int) error {
+	if !u.Ruled {
+		return w.user(u, nil)
+	}
 	rules, err := tx.Rules(u.ID)
 	if err != nil {
 		return err

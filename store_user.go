@@ -24,9 +24,13 @@ type User struct {
 	Quota    int64 // octets; 0 is no limit
 	Messages int64 // how many there may be; 0 is no limit
 	Created  time.Time
+	Inbox    MailboxID
+	Ruled    bool // there are Rules
 }
 
-const userColumns = `id,name,secret,admin,disabled,quota,quota_messages,created`
+const userColumns = `id,name,secret,admin,disabled,quota,quota_messages,created,
+	coalesce((SELECT m.id FROM mailboxes m WHERE m.owner=users.id AND m.name='INBOX'),0),
+	EXISTS(SELECT 1 FROM preferences WHERE user=users.id AND key IN (` + ruleKeys + `))`
 
 // specialMailboxes are made with every user, subscribed; INBOX first.
 var specialMailboxes = []struct{ name, special string }{
@@ -45,8 +49,12 @@ func (tx *Tx) AddUser(addr Addr, secret string, admin bool) (User, error) {
 		return User{}, fmt.Errorf("add user %s: %w", u.Name, err)
 	}
 	for _, m := range specialMailboxes {
-		if _, err := tx.CreateMailbox(u.ID, m.name, m.special); err != nil {
+		box, err := tx.CreateMailbox(u.ID, m.name, m.special)
+		if err != nil {
 			return User{}, err
+		}
+		if u.Inbox == 0 {
+			u.Inbox = box.ID
 		}
 		if err := tx.Subscribe(u.ID, m.name, true); err != nil {
 			return User{}, err
@@ -68,7 +76,7 @@ func (tx *Tx) UserByID(id UserID) (u User, err error) {
 }
 
 func userDest(u *User) []any {
-	return []any{&u.ID, &u.Name, &u.Secret, &u.Admin, &u.Disabled, &u.Quota, &u.Messages, (*unixTime)(&u.Created)}
+	return []any{&u.ID, &u.Name, &u.Secret, &u.Admin, &u.Disabled, &u.Quota, &u.Messages, (*unixTime)(&u.Created), &u.Inbox, &u.Ruled}
 }
 
 // unixTime scans seconds since 1970.
@@ -211,6 +219,9 @@ CREATE TABLE answered(
   PRIMARY KEY(user,address)) WITHOUT ROWID;
 `
 
+// ruleKeys are the preferences that Rules are made of.
+const ruleKeys = `'filters','forward','vacation'`
+
 // Rules are what a user wants done with new mail.
 type Rules struct {
 	Forward  Forward
@@ -255,7 +266,7 @@ type Filter struct {
 // Rules reads a user's rules; nil if there are none.
 func (tx *Tx) Rules(user UserID) (*Rules, error) {
 	var r *Rules
-	err := tx.each(`SELECT key,value FROM preferences WHERE user=? AND key IN ('filters','forward','vacation')`, []any{user},
+	err := tx.each(`SELECT key,value FROM preferences WHERE user=? AND key IN (`+ruleKeys+`)`, []any{user},
 		func(scan func(...any) error) error {
 			var key string
 			var value []byte
