@@ -126,8 +126,8 @@ func (c *imapConn) note(tx *Tx) {
 	if c.own == nil {
 		c.own = map[imapStamp]bool{}
 	}
-	for owner, mod := range tx.modseq {
-		c.own[imapStamp{owner, mod}] = true
+	for owner, a := range tx.changed {
+		c.own[imapStamp{owner, a.modseq}] = true
 	}
 }
 

@@ -326,10 +326,10 @@ func (s *Store) Close() error {
 type Tx struct {
 	s       *Store
 	c       *dbConn
-	modseq  map[UserID]ModSeq // users changed by this transaction, and the modseq each of them got
-	touched map[UserID]bool   // topics to wake after the commit
-	fresh   map[BlobID]bool   // content added here that no message or queue item refers to yet
-	wrote   int64             // octets of content added
+	changed map[UserID]account // users changed by this transaction
+	touched map[UserID]bool    // topics to wake after the commit
+	fresh   map[BlobID]bool    // content added here that no message or queue item refers to yet
+	wrote   int64              // octets of content added
 }
 
 func (tx *Tx) stmt(query string) (*sql.Stmt, error) {
@@ -572,7 +572,7 @@ func (s *Store) alone(jobs []*job, err error) {
 
 // runJob runs one closure. A panic in it rolls it back like an error: the writer serves everybody.
 func (s *Store) runJob(j *job, savepoint bool) {
-	j.tx = &Tx{s: s, c: s.w, modseq: map[UserID]ModSeq{}, touched: map[UserID]bool{}, fresh: map[BlobID]bool{}}
+	j.tx = &Tx{s: s, c: s.w, changed: map[UserID]account{}, touched: map[UserID]bool{}, fresh: map[BlobID]bool{}}
 	j.err = nil
 	if savepoint {
 		if _, j.err = j.tx.exec(`SAVEPOINT job`); j.err != nil {

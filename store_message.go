@@ -74,18 +74,30 @@ func (tx *Tx) eachMessage(query string, args []any, fn func(*Message) error) err
 	})
 }
 
+// account is what a transaction knows of a user whose mail it changes.
+type account struct {
+	modseq  ModSeq // of the changes
+	limited bool   // by a quota
+}
+
 // bump gives the user's next modseq. All changes of one transaction share it, and the user's watchers will be woken.
 func (tx *Tx) bump(user UserID) (ModSeq, error) {
-	if m, ok := tx.modseq[user]; ok {
-		return m, nil
+	a, err := tx.account(user)
+	return a.modseq, err
+}
+
+func (tx *Tx) account(user UserID) (account, error) {
+	a, ok := tx.changed[user]
+	if ok {
+		return a, nil
 	}
-	var m ModSeq
-	if err := tx.one(`UPDATE users SET modseq=modseq+1 WHERE id=? RETURNING modseq`, []any{user}, &m); err != nil {
-		return 0, fmt.Errorf("modseq of user %d: %w", user, err)
+	err := tx.one(`UPDATE users SET modseq=modseq+1 WHERE id=? RETURNING modseq,quota<>0 OR quota_messages<>0`, []any{user}, &a.modseq, &a.limited)
+	if err != nil {
+		return a, fmt.Errorf("modseq of user %d: %w", user, err)
 	}
-	tx.modseq[user] = m
+	tx.changed[user] = a
 	tx.Touch(user)
-	return m, nil
+	return a, nil
 }
 
 // ModSeqs lists the modseqs that messages of a mailbox got after since and up to now. One that a later change has replaced
@@ -96,14 +108,18 @@ func (tx *Tx) ModSeqs(id MailboxID, since, now ModSeq) ([]int64, error) {
 
 // Append puts content into a mailbox. ErrQuota when its owner has no room.
 func (tx *Tx) Append(m Mailbox, b Blob, f Flags, internal time.Time) (Message, error) {
-	if err := tx.Room(m.Owner, b.Size, 1); err != nil {
+	a, err := tx.account(m.Owner)
+	if err == nil && a.limited {
+		err = tx.Room(m.Owner, b.Size, 1)
+	}
+	if err != nil {
 		return Message{}, err
 	}
 	if err := tx.refer(b.ID); err != nil {
 		return Message{}, err
 	}
 	rows := []Message{{Flags: f, Blob: b.ID, Size: b.Size, Internal: internal, Saved: tx.s.Now(), Thread: b.Thread, Form: b.Form}}
-	err := tx.insert(m, rows)
+	err = tx.insert(m, rows)
 	return rows[0], err
 }
 
