@@ -98,6 +98,7 @@ type imapFetch struct {
 	changed ModSeq // what setting \Seen gave
 	lost    int    // messages whose content is gone
 	unknown bool   // a message was left out because BINARY could not undo its encoding
+	words   string // the last message's keywords, which the client has been told of
 	buf     []byte
 }
 
@@ -396,6 +397,12 @@ func (f *imapFetch) send(uids []UID) error {
 //	message-data = nz-number SP ("FETCH" SP msg-att), or with UIDONLY (RFC 9586) uniqueid SP "UIDFETCH" SP msg-att
 func (f *imapFetch) message(m *Listed) error {
 	c := f.c
+	if m.Flags.Words != f.words { // no keyword is used before FLAGS has named it (RFC 9051 §7.3.5)
+		if err := c.tellWords(m.Flags.Words); err != nil {
+			return err
+		}
+		f.words = m.Flags.Words
+	}
 	w := c.w
 	w.WriteString("* ")
 	if c.uidonly {
