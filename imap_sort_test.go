@@ -1,10 +1,17 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // sortMail is a message of which sorting and threading see everything.
@@ -56,6 +63,189 @@ func TestSort(t *testing.T) {
 	}
 	fillIndex(t, s)
 	check()
+}
+
+// fillMail puts many messages into a mailbox, some hundred with each commit.
+func fillMail(tb testing.TB, s *testServer, user, box string, n int, mail func(i int) string) (m Mailbox) {
+	tb.Helper()
+	for at := 0; at < n; at += 500 {
+		err := s.store.Write(func(tx *Tx) error {
+			u, err := tx.UserByName(user + "@home.arpa")
+			if err == nil {
+				m, err = tx.MailboxByName(u.ID, box)
+			}
+			for i := at; i < min(at+500, n) && err == nil; i++ {
+				sp := s.store.NewSpool(1 << 20)
+				io.WriteString(sp, strings.ReplaceAll(mail(i), "\n", "\r\n"))
+				var b Blob
+				if b, err = tx.AddBlob(sp); err == nil {
+					_, err = tx.Append(m, b, Flags{}, time.Date(2026, 3, 1, 0, 0, i/3, 0, time.UTC))
+				}
+				sp.Close()
+			}
+			return err
+		})
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return m
+}
+
+// sortRef sorts as RFC 5256 §3 says it, with everything in memory.
+func sortRef(t *testing.T, s *testServer, box MailboxID, uids []UID, criteria []imapCriterion) []UID {
+	type mail struct {
+		uid    UID
+		fields map[string]string
+		dates  map[string]int64
+	}
+	var all []mail
+	err := s.store.MailKeys(box, uids, func(m *Message, k *MailKeys) error {
+		all = append(all, mail{m.UID, map[string]string{"SUBJECT": string(k.Subject), "FROM": string(k.From), "TO": string(k.To), "CC": string(k.Cc),
+			"DISPLAYFROM": string(k.ShowFrom), "DISPLAYTO": string(k.ShowTo)},
+			map[string]int64{"ARRIVAL": m.Internal.Unix(), "SIZE": m.Size, "DATE": imapSent(m, k)}})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortStableFunc(all, func(a, b mail) int {
+		for _, k := range criteria {
+			d := cmp.Or(cmp.Compare(a.fields[k.name], b.fields[k.name]), cmp.Compare(a.dates[k.name], b.dates[k.name]))
+			if k.reverse {
+				d = -d
+			}
+			if d != 0 {
+				return d
+			}
+		}
+		return 0
+	})
+	var sorted []UID
+	for _, m := range all {
+		sorted = append(sorted, m.uid)
+	}
+	return sorted
+}
+
+// sortConn is a connection for whatever sorts and threads a mailbox, without a client.
+func sortConn(s *testServer, m Mailbox) *imapConn {
+	_, there := net.Pipe()
+	c := &imapConn{conn: &conn{srv: s.Server, net: there, w: bufio.NewWriter(io.Discard)}, tag: "a1", state: imapSelected}
+	c.r = bufio.NewReader(c.conn)
+	c.mbox = m
+	return c
+}
+
+// TestSortRandom compares sorting in passes, however little memory they have, with sorting all at once: random criteria,
+// and mail in which a lot is equal or begins alike.
+func TestSortRandom(t *testing.T) {
+	s := startServer(t)
+	seed := uint64(time.Now().UnixNano())
+	r := rand.New(rand.NewPCG(7, seed))
+	alike := strings.Repeat("the quick brown fox jumps over the lazy dog and ", 4)
+	words := func(n int) string {
+		var sb strings.Builder
+		for range r.IntN(n) {
+			sb.WriteByte("aab\xc3"[r.IntN(3)])
+		}
+		return sb.String()
+	}
+	const n = 2000
+	inbox := fillMail(t, s, "ann", "INBOX", n, func(i int) string {
+		subject := ""
+		switch r.IntN(6) {
+		case 0:
+			subject = "Re: the daily report of the machine in the cellar"
+		case 1:
+			subject = "[list] " + alike[:r.IntN(len(alike))] + words(4)
+		case 2:
+			subject = alike + words(9)
+		case 3:
+			subject = words(3)
+		case 4:
+			subject = fmt.Sprintf("Your order #%d has been sent %s", r.IntN(500), words(40))
+		}
+		day := r.IntN(28)
+		address := func() string { return fmt.Sprintf("%s <%sx@x>", words(12)+"z", words(5)) }
+		return sortMail(day, address(), address(), subject, fmt.Sprint(i))
+	})
+	fillIndex(t, s) // or every pass would take the headers apart
+	uids := make([]UID, n)
+	for i := range uids {
+		uids[i] = UID(i + 1)
+	}
+	names := slices.Sorted(maps.Keys(imapSortKeys))
+	for round := range 40 {
+		var criteria []imapCriterion
+		for range 1 + r.IntN(4) {
+			k := imapCriterion{names[r.IntN(len(names))], r.IntN(2) == 0}
+			if !slices.ContainsFunc(criteria, func(have imapCriterion) bool { return have.name == k.name }) {
+				criteria = append(criteria, k)
+			}
+		}
+		if round < 2 { // the longest common beginnings at all
+			criteria = []imapCriterion{{"SUBJECT", round == 1}}
+		}
+		found := slices.Clone(uids[r.IntN(10):])
+		want := sortRef(t, s, inbox.ID, found, criteria)
+		c := &imapSorter{c: sortConn(s, inbox), criteria: criteria, uids: found, progress: sortConn(s, inbox).progress(n)}
+		err := c.begin()
+		if err == nil && c.heads != nil {
+			err = c.finish([]int{0, imapSortSpace}[round/2%2])
+		}
+		if err != nil || !slices.Equal(found, want) {
+			t.Fatalf("seed %d, %v: %v, not in order", seed, criteria, err)
+		}
+	}
+}
+
+// TestSortVanishing has another session expunge messages between two passes: they are sorted all the same, as the client
+// has not been told yet. When their content has gone, too, which can't be while somebody views it, the rest is in order.
+func TestSortVanishing(t *testing.T) {
+	for _, viewed := range []bool{true, false} {
+		s := startServer(t)
+		inbox := fillMail(t, s, "ann", "INBOX", 900, func(i int) string {
+			return sortMail(1, "a@x", "b@x", fmt.Sprintf("%s number %d", strings.Repeat("long and alike ", 3), (i*7)%300), fmt.Sprint(i))
+		})
+		var found []UID
+		for u := UID(1); u <= 900; u++ {
+			found = append(found, u)
+		}
+		criteria := []imapCriterion{{"SUBJECT", false}}
+		want := sortRef(t, s, inbox.ID, found, criteria)
+		if viewed {
+			defer s.store.View(inbox.ID, 0).Close()
+		}
+		c := &imapSorter{c: sortConn(s, inbox), criteria: criteria, uids: found, progress: sortConn(s, inbox).progress(900)}
+		if err := c.begin(); err != nil || c.heads == nil {
+			t.Fatalf("the first pass was enough, or %v", err)
+		}
+		var third []UID
+		for u := UID(3); u <= 900; u += 3 {
+			third = append(third, u)
+		}
+		err := s.store.Write(func(tx *Tx) error {
+			_, err := tx.Expunge(inbox, third, true)
+			if err == nil && !viewed {
+				_, err = tx.exec(`DELETE FROM messages WHERE gone`)
+			}
+			return err
+		})
+		if err == nil {
+			err = c.finish(0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone := func(u UID) bool { return !viewed && u%3 == 0 }
+		if got := slices.DeleteFunc(slices.Clone(found), gone); !slices.Equal(got, slices.DeleteFunc(want, gone)) {
+			t.Errorf("viewed %v: out of order", viewed)
+		}
+		if slices.Sort(found); len(slices.Compact(found)) != 900 {
+			t.Errorf("viewed %v: not every message came out once", viewed)
+		}
+	}
 }
 
 // fillIndex adds mail to bob's mailbox until all that came before is in the text index.

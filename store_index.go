@@ -43,6 +43,7 @@ const (
 	indexMember = 1000        // messages in one block, at most
 	indexStep   = 8           // blocks written in one transaction
 	indexEvery  = time.Minute // between looks for new content, when there is some
+	indexGap    = 2           // blocks that are read over rather than skipped with a query of their own
 	indexJoin   = 8           // blocks that are made one when most of their messages are gone
 	gramBits    = 8           // bits of filter for each different letter group
 	gramHashes  = 4           // bits set for each: about 1 in 40 blocks is read for nothing
@@ -458,30 +459,6 @@ func (tx *Tx) indexEnd() (last BlobID, err error) {
 	return last, err
 }
 
-// blockAt calls fn with the block that covers the content, if there is one: its keys, and its filter if that is wanted.
-// They are good until fn returns.
-func (tx *Tx) blockAt(id BlobID, filter bool, fn func(*block) error) (found bool, err error) {
-	// Not max(id): SQLite would walk the table for that.
-	query := `SELECT id,last,keys FROM search WHERE id<=? ORDER BY id DESC LIMIT 1`
-	if filter {
-		query = `SELECT id,last,keys,grams FROM search WHERE id<=? ORDER BY id DESC LIMIT 1`
-	}
-	err = tx.each(query, []any{id}, func(scan func(...any) error) error {
-		var b block
-		var keys, grams sql.RawBytes
-		dest := []any{&b.first, &b.last, &keys, &grams}
-		if !filter {
-			dest = dest[:3]
-		}
-		if err := scan(dest...); err != nil || id > b.last {
-			return err
-		}
-		b.keys, b.grams, found = keys, grams, true
-		return fn(&b)
-	})
-	return found, err
-}
-
 // blockText calls fn with the header text of a block, and its body text if that is wanted, which are good until it returns.
 func (tx *Tx) blockText(b *block, body bool, fn func(heads, text []byte)) error {
 	query := `SELECT heads FROM search WHERE id=?`
@@ -511,24 +488,46 @@ func orEmpty(b []byte) []byte {
 }
 
 // byBlock calls fn for each block, with or without its filter, and the part of ids, which must be sorted, that it covers.
-// What is in the block is good until fn returns.
+// What is in the block is good until fn returns. One query serves neighbouring blocks: each would take as long to ask for
+// as to read.
 func (tx *Tx) byBlock(ids []BlobID, filter bool, fn func(b *block, lo, hi int) error) error {
-	upto, err := tx.indexEnd()
-	if err != nil {
-		return err
+	// Not max(id): SQLite would walk the table for that.
+	const at = ` FROM search WHERE id>=coalesce((SELECT id FROM search WHERE id<=? ORDER BY id DESC LIMIT 1),0) ORDER BY id`
+	query, columns := `SELECT id,last,keys`+at, 3
+	if filter {
+		query, columns = `SELECT id,last,keys,grams`+at, 4
 	}
-	for lo := 0; lo < len(ids) && ids[lo] <= upto; {
-		hi := lo + 1
-		_, err := tx.blockAt(ids[lo], filter, func(b *block) error {
+	for lo := 0; lo < len(ids); {
+		empty := 0
+		err := tx.each(query, []any{ids[lo]}, func(scan func(...any) error) error {
+			var b block
+			var keys, grams sql.RawBytes
+			dest := []any{&b.first, &b.last, &keys, &grams}
+			if err := scan(dest[:columns]...); err != nil {
+				return err
+			}
+			b.keys, b.grams = keys, grams
+			for lo < len(ids) && ids[lo] < b.first { // in no block
+				lo++
+			}
+			hi := lo
 			for hi < len(ids) && ids[hi] <= b.last {
 				hi++
 			}
-			return fn(b, lo, hi)
+			if empty++; hi > lo {
+				if err := fn(&b, lo, hi); err != nil {
+					return err
+				}
+				lo, empty = hi, 0
+			}
+			if lo == len(ids) || empty > indexGap {
+				return errListFull
+			}
+			return nil
 		})
-		if err != nil {
-			return err
+		if !errors.Is(err, errListFull) {
+			return err // or nil: there are no more blocks
 		}
-		lo = hi
 	}
 	return nil
 }
@@ -562,15 +561,15 @@ type keyed struct {
 	keys []byte // as they are kept
 }
 
-// MailKeys calls fn with the messages of uids, which must be sorted, and their keys, in order. fn runs outside of any
-// transaction; the keys are its until it returns. Of most messages nothing is read but the index; memory is bounded by a
+// MailKeys calls fn with the messages of uids, which must be sorted, and their keys, in order. Of the message fn has what
+// WantKeys reads, it runs outside of any transaction, and the keys are its until it returns. Of most messages nothing is read but the index; memory is bounded by a
 // slice of them.
 func (s *Store) MailKeys(box MailboxID, uids []UID, fn func(*Message, *MailKeys) error) error {
 	var k MailKeys
-	var rows []keyed
+	rows := make([]keyed, 0, min(len(uids), searchSlice))
 	for slice := range slices.Chunk(uids, searchSlice) {
 		rows = rows[:0]
-		err := s.List(box, slice, WantRow, func(m *Listed) error {
+		err := s.List(box, slice, WantKeys, func(m *Listed) error {
 			rows = append(rows, keyed{Message: m.Message})
 			return nil
 		})

@@ -626,6 +626,7 @@ const (
 	WantHead              // and the header block
 	WantTree              // and the MIME tree
 	WantBody              // and the first chunk of what follows the header block, which is all of most messages
+	WantKeys              // UID, Blob, Size and Internal only: what sorting needs of the row, in half the time
 )
 
 const (
@@ -638,6 +639,7 @@ const (
 var listQueries = [...]string{
 	WantBrief: `SELECT uid,modseq,flags,keywords,gone,blob FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
 	WantRow:   `SELECT ` + messageColumns + ` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
+	WantKeys:  `SELECT uid,blob,size,internal FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
 	WantHead: `SELECT ` + listColumns + `,b.size,b.headlen,b.head FROM messages m
 		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
 	WantTree: `SELECT ` + listColumns + `,b.size,b.headlen,b.head,b.tree FROM messages m
@@ -737,11 +739,14 @@ func (l *listing) read(tx *Tx, id MailboxID, uids []UID) ([]UID, error) {
 func (l *listing) scan(scan func(...any) error) error {
 	if l.dest == nil {
 		l.dest = l.row.dest()
-		if l.want == WantBrief {
+		switch l.want {
+		case WantBrief:
 			l.dest = l.dest[:6]
+		case WantKeys:
+			l.dest = []any{l.dest[0], l.dest[5], l.dest[6], l.dest[7]}
 		}
 		more := []any{&l.size, &l.headlen, &l.head, &l.tree, &l.chunk}
-		l.dest = append(l.dest, more[:[...]int{WantRow: 0, WantHead: 3, WantTree: 4, WantBody: 5}[l.want]]...)
+		l.dest = append(l.dest, more[:[...]int{WantHead: 3, WantTree: 4, WantBody: 5, WantKeys: 0}[l.want]]...)
 	}
 	l.head, l.tree, l.chunk = nil, nil, nil
 	return scan(l.dest...)
