@@ -388,7 +388,7 @@ func (c *smtpConn) cmdData(arg string) smtpReply {
 		c.quit = true
 		return smtpReply{}
 	}
-	if r := c.readDots(in); r.code != 0 {
+	if r := c.readDots(in); r.code != 0 || c.quit { // cut short is no message: the client sends it again
 		return r
 	}
 	return c.finish(in)

@@ -350,6 +350,35 @@ func TestSMTPLimits(t *testing.T) {
 	}
 }
 
+// TestSMTPBreaksOff: what a client had sent when its connection broke is no message, wherever that is: it sends all of it again.
+func TestSMTPBreaksOff(t *testing.T) {
+	s := startServer(t, "[limits]", "per_address = 200")
+	const dots = "DATA\r\nSubject: x\r\n\r\nhalf of it\r\n.\r\n"
+	const chunks = "BDAT 15\r\nSubject: x\r\n\r\nyBDAT 12 LAST\r\nhalf of it\r\n"
+	for _, content := range []string{dots, chunks} {
+		for cut := range len(content) {
+			k := s.talk(t, "smtp")
+			k.cmd("EHLO c", 250)
+			k.cmd("MAIL FROM:<x@example.com>", 250)
+			k.cmd("RCPT TO:<ann@home.arpa>", 250)
+			if now := min(cut, len("DATA\r\n")); content == dots {
+				io.WriteString(k, content[:now])
+				if now == len("DATA\r\n") {
+					k.want(354)
+					io.WriteString(k, content[now:cut])
+				}
+			} else {
+				io.WriteString(k, content[:cut])
+			}
+			k.Conn.(*net.TCPConn).CloseWrite()
+			io.Copy(io.Discard, k.r)
+			if n := len(s.inbox(t, "ann@home.arpa")); n != 0 {
+				t.Fatalf("%q became a message", content[:cut])
+			}
+		}
+	}
+}
+
 // TestSMTPOneCopy: a recipient named twice, and by an alias too, gets one copy.
 func TestSMTPOneCopy(t *testing.T) {
 	s := startServer(t)
