@@ -317,10 +317,12 @@ func (c *imapConn) changes(since ModSeq, after UID, changed *[]imapChange) (now 
 	return now, full, err
 }
 
-// tellGone writes the expunges and takes them out of uids, which is one pass however many they are.
+// tellGone writes the expunges and takes them out of uids, which is one pass however many they are. The size of the mailbox
+// changes, so RECENT follows if it does, too (RFC 3501 §7.3.2).
 func (c *imapConn) tellGone(changed []imapChange) {
 	kept, from := 0, 0 // uids[:kept] stay, uids[from:] are still to be looked at
 	var vanished []imapRange
+	recent := false
 	for _, m := range changed {
 		if !m.gone {
 			continue
@@ -329,6 +331,7 @@ func (c *imapConn) tellGone(changed []imapChange) {
 		kept += copy(c.uids[kept:], c.uids[from:from+i])
 		if from += i; ok {
 			from++
+			recent = recent || c.isRecent(m.uid)
 			if c.qresync || c.uidonly {
 				vanished = imapAddRange(vanished, imapRange{uint32(m.uid), uint32(m.uid)})
 			} else {
@@ -342,6 +345,9 @@ func (c *imapConn) tellGone(changed []imapChange) {
 		c.uids = c.uids[:kept]
 	}
 	c.putVanished("", vanished)
+	if recent && !c.rev2 {
+		c.putf("* %d RECENT\r\n", c.countRecent())
+	}
 }
 
 // imapAddRange appends r to sorted ranges; it joins the last one if they touch.
