@@ -70,10 +70,12 @@ func (c *imapConn) mayStore(change *FlagChange) error {
 	return nil
 }
 
-// store changes flags in steps. After each, sync shows what it did.
+// store changes flags in steps. After each, sync shows what it did. A client that counts in sequence numbers and waits for
+// FETCH is told if messages are gone that it still knows of (RFC 2180 §4.2); UIDs that are not there are no error (RFC 9051 §6.4.9).
 func (c *imapConn) store(uids []UID, change FlagChange, silent bool) error {
 	var modified []UID
 	var res FlagResult
+	missing := false
 	err := c.srv.store.InSteps(uids, func(tx *Tx, step []UID) (err error) {
 		change.Known = c.seen
 		res, err = tx.SetFlags(c.mbox, step, change)
@@ -87,11 +89,15 @@ func (c *imapConn) store(uids []UID, change FlagChange, silent bool) error {
 		if c.notify.frozen() || c.notify.quiet() && !silent {
 			c.echo = step
 		}
-		modified = append(modified, res.Modified...)
+		modified, missing = append(modified, res.Modified...), missing || len(res.Missing) > 0
 		return c.sync(false)
 	})
-	if err == nil && len(modified) > 0 {
+	switch {
+	case err != nil:
+	case len(modified) > 0:
 		c.code, c.text = "MODIFIED "+c.modifiedSet(modified), "Some messages had changed"
+	case missing && !silent && !c.uid:
+		err = imapNo("EXPUNGEISSUED", "Some of the messages have been deleted")
 	}
 	return err
 }
