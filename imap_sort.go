@@ -5,10 +5,10 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"hash/fnv"
 	"hash/maphash"
 	"math/bits"
+	"math/rand/v2"
 	"slices"
 	"sort"
 	"strings"
@@ -387,38 +387,56 @@ func (g *imapSortGroup) Swap(i, j int) {
 
 // THREAD: messages as conversations.
 
+// imapThreading is a threading algorithm and what it asks of the messages.
+type imapThreading struct {
+	refs, subjects bool
+	arrival        bool // it counts when a message came and not when it was sent
+	run            func(*imapThread)
+}
+
 // imapThreads is every threading algorithm.
-var imapThreads = map[string]func(*imapThread){
-	"ORDEREDSUBJECT": (*imapThread).bySubject,    // RFC 5256 §3
-	"REFERENCES":     (*imapThread).byReferences, // RFC 5256 §3
-	"REFS":           (*imapThread).byRefs,       // draft-ietf-morg-inthread: REFERENCES without subjects, newest last
+var imapThreads = map[string]imapThreading{
+	"ORDEREDSUBJECT": {subjects: true, run: (*imapThread).bySubject},                // RFC 5256 §3
+	"REFERENCES":     {refs: true, subjects: true, run: (*imapThread).byReferences}, // RFC 5256 §3
+	"REFS":           {refs: true, arrival: true, run: (*imapThread).byRefs},        // draft-ietf-morg-inthread: without subjects, newest last
 }
 
-// imapThread is one THREAD command. It holds about a hundred octets for each message.
+// imapThread is one THREAD command. Beside its UID it holds 40 octets for each message: 16 of date and subject, 16 of the
+// node, and up to 8 for finding nodes by their ids or, after that, for lists of them. A message that is not here but was
+// answered costs 24. It can't be much less: References may turn the tree round until the last message is read, so all
+// links have to be at hand, and what is to be sorted needs its dates.
 type imapThread struct {
-	msgs  []imapThreadMsg
-	nodes []imapThreadNode
-	ids   map[uint64]int32 // message id → node
-	roots []int32
-}
-
-// imapThreadMsg is what threading keeps of a message.
-type imapThreadMsg struct {
-	uid      UID
-	reply    bool   // by its subject
-	subject  uint64 // hash of the base subject, 0 for an empty one
-	sent     int64
-	internal int64
+	how      imapThreading
+	uids     []UID    // the messages, in order
+	dates    []int64  // of each message, seconds
+	subjects []uint64 // hash of each base subject, without its lowest bit, which says that it is a reply; 0 and 1 are empty
+	at       int      // the message in hand
+	nodes    [][]imapThreadNode
+	count    int     // of nodes
+	places   int     // how many more may be made for messages that are not here
+	ids      []int32 // while messages are added: a hash table of the nodes that have ids
+	named    int     // how many those are
+	odd      uint64  // sets this table apart from others, so that nobody can write ids that all collide in it
+	roots    []int32
 }
 
 // imapThreadNode is a message in the tree, or the place of one that is not here. Node numbers are one more than indexes, so
 // that 0 is none.
+//
+// While messages are added only parents are known, first and next are the halves of the id's hash, and msg is shifted up by
+// a bit that says whether the node has ever had children. grow makes that a tree.
 type imapThreadNode struct {
-	msg                 int32 // index in msgs, -1 for none
-	parent, first, next int32
+	msg         int32 // index of the message, -1 for none
+	parent      int32
+	first, next int32
 }
 
-const imapThreadDepth = 1000 // generations that are looked through for a cycle; longer chains are cut
+const (
+	imapThreadDepth  = 1000    // generations that are looked through for a cycle; longer chains are cut
+	imapThreadBlock  = 1 << 12 // nodes made at a time; one list of all would have to be copied to grow
+	imapThreadPlaces = 2       // places for messages that are not here, for each that is,
+	imapThreadMore   = 1 << 15 // and beside these; References to still others are passed over
+)
 
 // cmdThread is THREAD and UID THREAD (RFC 5256 §3).
 //
@@ -427,8 +445,7 @@ func (c *imapConn) cmdThread(p *imapParser) error {
 	s := &imapSearch{c: c}
 	p.space()
 	name := strings.ToUpper(p.atom())
-	algorithm, ok := imapThreads[name]
-	if !ok {
+	if _, ok := imapThreads[name]; !ok {
 		p.fail("Unknown algorithm %.30q", name)
 	}
 	p.space()
@@ -446,16 +463,11 @@ func (c *imapConn) cmdThread(p *imapParser) error {
 	if err != nil {
 		return err
 	}
-	t := &imapThread{ids: map[uint64]int32{}}
-	refs := name != "ORDEREDSUBJECT"
-	err = c.srv.store.MailKeys(c.mbox.ID, found, func(m *Message, k *MailKeys) error {
-		t.add(m, k, refs)
-		return nil
-	})
-	if err != nil {
+	t := imapThreadOf(found, name)
+	if err := c.srv.store.MailKeys(c.mbox.ID, found, t.add); err != nil {
 		return err
 	}
-	algorithm(t)
+	t.finish()
 	c.w.WriteString("* THREAD")
 	if len(t.roots) > 0 {
 		c.w.WriteByte(' ')
@@ -467,53 +479,131 @@ func (c *imapConn) cmdThread(p *imapParser) error {
 	return nil
 }
 
+// imapThreadOf begins to thread messages, whose UIDs are sorted.
+func imapThreadOf(uids []UID, algorithm string) *imapThread {
+	t := &imapThread{how: imapThreads[algorithm], uids: uids, dates: make([]int64, len(uids)),
+		places: imapThreadPlaces*len(uids) + imapThreadMore, odd: rand.Uint64() | 1}
+	if t.how.subjects {
+		t.subjects = make([]uint64, len(uids))
+	}
+	return t
+}
+
 // add takes a message in: step (1) of REFERENCES.
-func (t *imapThread) add(m *Message, k *MailKeys, refs bool) {
-	x := imapThreadMsg{uid: m.UID, reply: k.Reply, sent: imapSent(m, k), internal: m.Internal.Unix()}
-	if len(k.Subject) > 0 {
-		h := fnv.New64a()
-		h.Write(k.Subject)
-		x.subject = max(h.Sum64(), 1)
+func (t *imapThread) add(m *Message, k *MailKeys) error {
+	for t.uids[t.at] != m.UID { // the content of those that are passed over is gone
+		t.at++
 	}
-	t.msgs = append(t.msgs, x)
-	at := int32(len(t.msgs) - 1)
-	if !refs {
-		return
+	if t.dates[t.at] = imapSent(m, k); t.how.arrival {
+		t.dates[t.at] = m.Internal.Unix()
 	}
-	n := t.ids[k.ID]
-	if k.ID == 0 || n != 0 && t.node(n).msg >= 0 { // no id, or one that another message has: it stands for itself
-		n = t.newNode(at)
-	} else if n == 0 {
-		n = t.newNode(at)
-		t.ids[k.ID] = n
-	} else {
-		t.node(n).msg = at
+	if t.how.subjects {
+		t.subjects[t.at] = imapThreadSubject(k)
 	}
-	last := int32(0)
+	if !t.how.refs {
+		t.newNode(t.at, 0)
+		return nil
+	}
+	n, last := t.own(k.ID), int32(0)
 	for _, id := range k.Refs {
-		r := t.ids[id]
+		r := t.place(id)
 		if r == 0 {
-			r = t.newNode(-1)
-			t.ids[id] = r
+			continue
 		}
 		if last != 0 && t.node(r).parent == 0 {
 			t.link(last, r)
 		}
 		last = r
 	}
-	if t.node(n).parent != last { // one that others' references made its parent is not, even where a loop forbids the new one
-		t.unlink(n)
-	}
 	if last != 0 && last != n {
 		t.link(last, n)
 	}
+	return nil
 }
 
-func (t *imapThread) node(n int32) *imapThreadNode { return &t.nodes[n-1] }
+// imapThreadSubject is what subjects holds of a message.
+func imapThreadSubject(k *MailKeys) (subject uint64) {
+	if len(k.Subject) > 0 {
+		h := fnv.New64a()
+		h.Write(k.Subject)
+		subject = max(h.Sum64()&^1, 2)
+	}
+	if k.Reply {
+		subject |= 1
+	}
+	return subject
+}
 
-func (t *imapThread) newNode(msg int32) int32 {
-	t.nodes = append(t.nodes, imapThreadNode{msg: msg})
-	return int32(len(t.nodes))
+// subject is the base subject of a message, 0 if that is empty.
+func (t *imapThread) subject(msg int32) uint64 { return t.subjects[msg] &^ 1 }
+
+func (t *imapThread) isReply(msg int32) bool { return t.subjects[msg]&1 != 0 }
+
+func (t *imapThread) node(n int32) *imapThreadNode {
+	return &t.nodes[(n-1)/imapThreadBlock][(n-1)%imapThreadBlock]
+}
+
+func (t *imapThread) newNode(msg int, id uint64) int32 {
+	if t.count%imapThreadBlock == 0 {
+		t.nodes = append(t.nodes, make([]imapThreadNode, imapThreadBlock))
+	}
+	t.count++
+	n := int32(t.count)
+	*t.node(n) = imapThreadNode{msg: int32(msg) << 1, first: int32(id >> 32), next: int32(id)}
+	return n
+}
+
+// id is the hash of a node's message id while messages are added, 0 if it has none.
+func (t *imapThread) id(n int32) uint64 {
+	return uint64(uint32(t.node(n).first))<<32 | uint64(uint32(t.node(n).next))
+}
+
+// find returns where in the table the node with an id is, or is to be put.
+func (t *imapThread) find(id uint64) *int32 {
+	if 5*t.named >= 4*len(t.ids) { // nearly full: make a larger one, of what the nodes know
+		t.ids = make([]int32, max(5*t.named/4, len(t.uids))*5/4+8)
+		for n := int32(1); int(n) <= t.count; n++ {
+			if have := t.id(n); have != 0 {
+				*t.find(have) = n
+			}
+		}
+	}
+	at, _ := bits.Mul64(id*t.odd, uint64(len(t.ids)))
+	for t.ids[at] != 0 && t.id(t.ids[at]) != id {
+		if at++; at == uint64(len(t.ids)) {
+			at = 0
+		}
+	}
+	return &t.ids[at]
+}
+
+// own is the node of the message in hand. One without an id, or with one that another message has, stands for itself.
+func (t *imapThread) own(id uint64) int32 {
+	if id == 0 {
+		return t.newNode(t.at, 0)
+	}
+	at := t.find(id)
+	switch {
+	case *at == 0:
+		*at = t.newNode(t.at, id)
+		t.named++
+	case t.node(*at).msg < 0: // others have answered it
+		t.node(*at).msg = int32(t.at)<<1 | t.node(*at).msg&1
+	default:
+		return t.newNode(t.at, 0)
+	}
+	return *at
+}
+
+// place is the node of a message that was referred to, 0 if there are too many that are not here.
+func (t *imapThread) place(id uint64) int32 {
+	at := t.find(id)
+	if *at == 0 && t.places > 0 {
+		t.places--
+		t.named++
+		*at = t.newNode(-1, id)
+	}
+	return *at
 }
 
 // link makes kid a child of parent, unless it is one of its ancestors.
@@ -521,7 +611,7 @@ func (t *imapThread) link(parent, kid int32) {
 	if t.node(kid).parent == parent {
 		return
 	}
-	if t.node(kid).first != 0 || parent == kid {
+	if t.node(kid).msg&1 != 0 || parent == kid {
 		steps := 0
 		for n := parent; n != 0; n = t.node(n).parent {
 			if steps++; n == kid || steps > imapThreadDepth {
@@ -529,23 +619,32 @@ func (t *imapThread) link(parent, kid int32) {
 			}
 		}
 	}
-	t.unlink(kid)
 	t.node(kid).parent = parent
-	t.node(kid).next = t.node(parent).first
-	t.node(parent).first = kid
+	t.node(parent).msg |= 1
 }
 
-func (t *imapThread) unlink(kid int32) {
-	p := t.node(kid).parent
-	if p == 0 {
-		return
+// finish runs the algorithm when all messages are there. Then nodes and uids are all that is needed.
+func (t *imapThread) finish() {
+	t.ids = nil
+	for n := int32(1); int(n) <= t.count; n++ {
+		x := t.node(n)
+		x.msg, x.first, x.next = x.msg>>1, 0, 0
 	}
-	at := &t.node(p).first
-	for *at != kid {
-		at = &t.node(*at).next
+	for n := int32(t.count); n > 0; n-- {
+		if p := t.node(n).parent; p != 0 {
+			t.adopt(p, n)
+		} else {
+			t.roots = append(t.roots, n)
+		}
 	}
-	*at = t.node(kid).next
-	t.node(kid).parent, t.node(kid).next = 0, 0
+	t.how.run(t)
+	t.dates, t.subjects = nil, nil
+}
+
+// adopt puts a node in front of the children of another.
+func (t *imapThread) adopt(parent, kid int32) {
+	p, k := t.node(parent), t.node(kid)
+	k.parent, k.next, p.first = parent, p.first, kid
 }
 
 // kids lists a node's children.
@@ -558,48 +657,51 @@ func (t *imapThread) kids(n int32, into []int32) []int32 {
 
 // setKids makes the nodes the children of n, in that order.
 func (t *imapThread) setKids(n int32, kids []int32) {
-	at := &t.node(n).first
-	for _, k := range kids {
-		*at = k
-		t.node(k).parent = n
-		at = &t.node(k).next
+	t.node(n).first = 0
+	for _, k := range slices.Backward(kids) {
+		t.adopt(n, k)
 	}
-	*at = 0
 }
 
 // byReferences does steps (2) to (6) of REFERENCES.
 func (t *imapThread) byReferences() {
-	date := func(m *imapThreadMsg) int64 { return m.sent }
-	t.prune(date)
+	t.prune()
 	t.joinSubjects()
-	t.sortNodes(t.roots, date)
-	for _, r := range t.roots { // joining has only touched the first generation
-		kids := t.kids(r, nil)
-		t.sortNodes(kids, date)
-		t.setKids(r, kids)
+	for _, r := range t.roots { // joining has touched no more than two generations
+		for k := t.node(r).first; k != 0; k = t.node(k).next {
+			t.sortKids(k)
+		}
+		t.sortKids(r)
 	}
-	t.sortNodes(t.roots, date)
+	slices.SortFunc(t.roots, t.compare)
+}
+
+// sortKids puts the children of a node in order.
+func (t *imapThread) sortKids(n int32) {
+	if first := t.node(n).first; first == 0 || t.node(first).next == 0 {
+		return
+	}
+	kids := t.kids(n, nil)
+	slices.SortFunc(kids, t.compare)
+	t.setKids(n, kids)
 }
 
 // byRefs sorts siblings by arrival, and conversations by the newest message in them.
 func (t *imapThread) byRefs() {
-	t.prune(func(m *imapThreadMsg) int64 { return m.internal })
-	root := make([]int32, len(t.nodes)+1)
-	newest := make(map[int32]int64, len(t.roots))
-	for _, n := range t.order() {
-		if root[n] = n; t.node(n).parent != 0 {
-			root[n] = root[t.node(n).parent]
-		}
-		if m := t.node(n).msg; m >= 0 {
-			newest[root[n]] = max(newest[root[n]], t.msgs[m].internal)
+	t.prune()
+	// Siblings are in order, so a message's own date may give way to that of the newest one below it.
+	for _, n := range slices.Backward(t.order()) {
+		if p := t.node(n).parent; p != 0 {
+			of := &t.dates[t.message(p)]
+			*of = max(*of, t.dates[t.message(n)])
 		}
 	}
-	slices.SortStableFunc(t.roots, func(a, b int32) int { return cmp.Compare(newest[a], newest[b]) })
+	slices.SortStableFunc(t.roots, func(a, b int32) int { return cmp.Compare(t.dates[t.message(a)], t.dates[t.message(b)]) })
 }
 
 // order lists all nodes under the roots, parents before their children.
 func (t *imapThread) order() []int32 {
-	all := make([]int32, 0, len(t.nodes))
+	all := make([]int32, 0, t.count)
 	all = append(all, t.roots...)
 	for i := 0; i < len(all); i++ {
 		all = t.kids(all[i], all)
@@ -607,18 +709,10 @@ func (t *imapThread) order() []int32 {
 	return all
 }
 
-// prune is steps (2) to (4): it finds the roots, takes out places without a message, and sorts siblings.
-func (t *imapThread) prune(date func(*imapThreadMsg) int64) {
-	t.ids = nil
-	for n := int32(1); int(n) <= len(t.nodes); n++ {
-		if t.node(n).parent == 0 {
-			t.roots = append(t.roots, n)
-		}
-	}
+// prune is steps (2) to (4): it takes out places without a message, and sorts siblings.
+func (t *imapThread) prune() {
 	var kids, kept []int32
-	all := t.order()
-	for i := len(all) - 1; i >= 0; i-- { // children before their parents
-		n := all[i]
+	for _, n := range slices.Backward(t.order()) { // children before their parents
 		kids, kept = t.kids(n, kids[:0]), kept[:0]
 		for _, k := range kids {
 			if t.node(k).msg >= 0 {
@@ -627,7 +721,7 @@ func (t *imapThread) prune(date func(*imapThreadMsg) int64) {
 				kept = t.kids(k, kept)
 			}
 		}
-		t.sortNodes(kept, date)
+		slices.SortFunc(kept, t.compare)
 		t.setKids(n, kept)
 	}
 	roots := t.roots[:0]
@@ -642,98 +736,94 @@ func (t *imapThread) prune(date func(*imapThreadMsg) int64) {
 		}
 	}
 	t.roots = roots
-	t.sortNodes(t.roots, date)
+	slices.SortFunc(t.roots, t.compare)
 }
 
-// message is what stands for a node: its message, or that of its first child.
-func (t *imapThread) message(n int32) *imapThreadMsg {
+// message is the message that stands for a node: its own, or that of its first child.
+func (t *imapThread) message(n int32) int32 {
 	for t.node(n).msg < 0 {
 		n = t.node(n).first
 	}
-	return &t.msgs[t.node(n).msg]
+	return t.node(n).msg
 }
 
-// sortNodes sorts by date, and by number where that is the same.
-func (t *imapThread) sortNodes(nodes []int32, date func(*imapThreadMsg) int64) {
-	if len(nodes) < 2 {
-		return
-	}
+// compare puts nodes in the order of their dates, and of their numbers where these are the same.
+func (t *imapThread) compare(a, b int32) int {
+	x, y := t.message(a), t.message(b)
+	return cmp.Or(cmp.Compare(t.dates[x], t.dates[y]), cmp.Compare(x, y))
+}
+
+// eachSubject calls fn with the nodes of each subject, in the order of compare.
+func (t *imapThread) eachSubject(nodes []int32, fn func(same []int32)) {
+	subject := func(n int32) uint64 { return t.subject(t.message(n)) }
 	slices.SortFunc(nodes, func(a, b int32) int {
-		x, y := t.message(a), t.message(b)
-		return cmp.Or(cmp.Compare(date(x), date(y)), cmp.Compare(x.uid, y.uid))
+		if d := cmp.Compare(subject(a), subject(b)); d != 0 {
+			return d
+		}
+		return t.compare(a, b)
 	})
+	for lo, hi := 0, 0; lo < len(nodes); lo = hi {
+		for hi = lo + 1; hi < len(nodes) && subject(nodes[hi]) == subject(nodes[lo]); hi++ {
+		}
+		fn(nodes[lo:hi])
+	}
 }
 
-// joinSubjects is step (5): conversations with the same base subject become one.
+// joinSubjects is step (5): conversations with the same base subject become one. Children that come together by it are
+// in no order.
 func (t *imapThread) joinSubjects() {
-	table := map[uint64]int32{}
-	for _, r := range t.roots {
-		m := t.message(r)
-		if m.subject == 0 {
-			continue
+	t.eachSubject(slices.Clone(t.roots), func(same []int32) {
+		if t.subject(t.message(same[0])) == 0 {
+			return
 		}
-		old := table[m.subject]
-		if old == 0 || t.node(r).msg < 0 && t.node(old).msg >= 0 || t.message(old).reply && !m.reply && t.node(old).msg >= 0 {
-			table[m.subject] = r
+		first := same[0] // the one that is most likely the beginning
+		for _, r := range same[1:] {
+			if f := t.node(first).msg; f >= 0 && (t.node(r).msg < 0 || t.isReply(f) && !t.isReply(t.node(r).msg)) {
+				first = r
+			}
 		}
+		for _, r := range same {
+			if r != first {
+				first = t.join(first, r)
+			}
+		}
+	})
+	t.roots = slices.DeleteFunc(t.roots, func(r int32) bool { return t.node(r).parent != 0 })
+}
+
+// join makes a conversation part of another one with its subject, and returns what stands at the top of them.
+func (t *imapThread) join(top, r int32) int32 {
+	a, b := t.node(top), t.node(r)
+	switch {
+	case a.msg < 0 && b.msg < 0:
+		for k := b.first; k != 0; {
+			next := t.node(k).next
+			t.adopt(top, k)
+			k = next
+		}
+		b.parent = top // it is gone
+	case a.msg < 0 || t.isReply(t.message(r)) && !t.isReply(a.msg):
+		t.adopt(top, r)
+	default: // neither is the other's answer: both get a place above them
+		above := t.newNode(-1, 0)
+		t.node(above).msg = -1 // not shifted any more
+		t.adopt(above, r)
+		t.adopt(above, top)
+		t.roots = append(t.roots, above)
+		return above
 	}
-	roots := t.roots[:0]
-	gone := make(map[int32]bool)
-	for _, r := range slices.Clone(t.roots) {
-		m := t.message(r)
-		first := table[m.subject]
-		if m.subject == 0 || first == r {
-			continue
-		}
-		gone[r] = true
-		switch a, b := t.node(first), t.node(r); {
-		case a.msg < 0 && b.msg < 0:
-			t.setKids(first, t.kids(r, t.kids(first, nil)))
-		case a.msg < 0 || m.reply && !t.message(first).reply:
-			t.setKids(first, append(t.kids(first, nil), r))
-		default: // neither is the other's answer: both get a place above them
-			top := t.newNode(-1)
-			t.setKids(top, []int32{first, r})
-			gone[first] = true
-			table[m.subject] = top
-			t.roots = append(t.roots, top)
-		}
-	}
-	roots = roots[:0]
-	for _, r := range t.roots {
-		if !gone[r] {
-			roots = append(roots, r)
-		}
-	}
-	t.roots = roots
+	return top
 }
 
 // bySubject is ORDEREDSUBJECT: the first message of a subject, and all others below it.
 func (t *imapThread) bySubject() {
-	for i := range t.msgs {
-		t.roots = append(t.roots, t.newNode(int32(i)))
-	}
-	sent := func(m *imapThreadMsg) int64 { return m.sent }
-	t.sortNodes(t.roots, sent)
-	top := map[uint64]int32{}
-	last := map[int32]int32{} // the last child of each root
-	roots := t.roots[:0]
-	for _, n := range t.roots {
-		subject := t.msgs[t.node(n).msg].subject
-		r := top[subject]
-		if r == 0 {
-			top[subject] = n
-			roots = append(roots, n)
-			continue
-		}
-		if l := last[r]; l == 0 {
-			t.node(r).first = n
-		} else {
-			t.node(l).next = n
-		}
-		t.node(n).parent, last[r] = r, n
-	}
-	t.roots = roots
+	var tops []int32
+	t.eachSubject(t.roots, func(same []int32) {
+		t.setKids(same[0], same[1:])
+		tops = append(tops, same[0])
+	})
+	t.roots = tops
+	slices.SortFunc(t.roots, t.compare)
 }
 
 // put writes one conversation. Chains can be as long as a mailbox, so it does not recurse.
@@ -776,65 +866,10 @@ func (t *imapThread) put(c *imapConn, root int32) {
 }
 
 func (t *imapThread) number(c *imapConn, n int32) int64 {
-	uid := t.msgs[t.node(n).msg].uid
+	uid := t.uids[t.node(n).msg]
 	if c.uid {
 		return int64(uid)
 	}
 	seq, _ := c.seq(uid)
 	return int64(seq)
-}
-
-// Word of commands that take long (RFC 9585).
-
-// imapProgress tells a waiting client from time to time how far a command has come (RFC 9585), so that neither it nor a
-// router on the way takes the connection for dead; and it notices when nobody waits any more.
-type imapProgress struct {
-	c           *imapConn
-	done, total int
-	told        time.Time
-	looked      time.Time
-}
-
-const (
-	imapProgressEvery = 10 * time.Second // between words to the client
-	imapHangUpEvery   = time.Second      // between looks whether it is still there
-)
-
-// progress begins a command that works on so many messages.
-func (c *imapConn) progress(total int) *imapProgress {
-	now := time.Now()
-	return &imapProgress{c: c, total: total, told: now, looked: now}
-}
-
-// step says that more messages are done, at a time. An error means that the command should stop.
-func (p *imapProgress) step(more int, now time.Time) error {
-	p.done = min(p.done+more, p.total)
-	if now.Sub(p.looked) >= imapHangUpEvery {
-		p.looked = now
-		if err := p.c.hungUp(); err != nil {
-			return err
-		}
-	}
-	if now.Sub(p.told) < imapProgressEvery {
-		return nil
-	}
-	p.told = now
-	tag := "NIL"
-	if !strings.ContainsAny(p.c.tag, `]"\`) {
-		tag = `"` + p.c.tag + `"`
-	}
-	p.c.putf("* OK [INPROGRESS (%s %d %d)] Still at it\r\n", tag, p.done, p.total)
-	return p.c.w.Flush()
-}
-
-// hungUp returns an error if the client is gone, or the server is stopping. It takes a millisecond when nothing is wrong.
-func (c *imapConn) hungUp() error {
-	if c.r.Buffered() > 0 {
-		return nil
-	}
-	c.net.SetReadDeadline(time.Now().Add(time.Millisecond))
-	if _, err := c.r.Peek(1); err != nil && !errors.Is(err, errIdle) {
-		return errors.Join(imapErrLost, err)
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -315,29 +316,270 @@ func TestThreadDeep(t *testing.T) {
 		"reverse":  func(i int) (int, []int) { return n - i, []int{n - i - 1} },
 		"halves":   func(i int) (int, []int) { return i * 2 % (n + 1), []int{i*2%(n+1) - 1} },
 		"circles":  func(i int) (int, []int) { return i, []int{i + 1, i, i - 1} },
-		"all new":  func(i int) (int, []int) { return i, nil },
+		"all new":  func(i int) (int, []int) { return i, nil }, // and all of one subject
 		"one root": func(i int) (int, []int) { return i, []int{0} },
 	} {
-		for _, algorithm := range []func(*imapThread){(*imapThread).byReferences, (*imapThread).byRefs} {
-			th := &imapThread{ids: map[uint64]int32{}}
+		uids := make([]UID, n)
+		for i := range uids {
+			uids[i] = UID(i + 1)
+		}
+		for _, algorithm := range []string{"REFERENCES", "REFS", "ORDEREDSUBJECT"} {
+			th := imapThreadOf(uids, algorithm)
 			for i := 1; i <= n; i++ {
 				id, before := refs(i)
 				k := &MailKeys{ID: uint64(id + 1), Day: noDay, Subject: fmt.Append(nil, i/2)}
+				if name == "all new" {
+					k.Subject = []byte("news")
+				}
 				for _, b := range before {
 					k.Refs = append(k.Refs, uint64(b+1))
 				}
-				th.add(&Message{UID: UID(i)}, k, true)
+				th.add(&Message{UID: UID(i)}, k)
 			}
-			algorithm(th)
+			th.finish()
 			var got []UID
 			for _, n := range th.order() {
 				if m := th.node(n).msg; m >= 0 {
-					got = append(got, th.msgs[m].uid)
+					got = append(got, uids[m])
 				}
 			}
 			slices.Sort(got)
 			if got = slices.Compact(got); len(got) != n {
 				t.Errorf("%s: %d messages", name, len(got))
+			}
+		}
+	}
+}
+
+// threadRef is a node of a plain reference for threading, with all that is known of a message in it.
+type threadRef struct {
+	m      *Message
+	k      *MailKeys
+	parent *threadRef
+	kids   []*threadRef
+}
+
+func (n *threadRef) message() *threadRef {
+	for n.m == nil {
+		n = n.kids[0]
+	}
+	return n
+}
+
+func (n *threadRef) date() int64 {
+	if n.k.Day == noDay {
+		return n.m.Internal.Unix()
+	}
+	return n.k.Sent
+}
+
+func (n *threadRef) arrived() int64 { return n.m.Internal.Unix() }
+
+func (n *threadRef) link(parent *threadRef) {
+	for a := parent; a != nil; a = a.parent {
+		if a == n {
+			return
+		}
+	}
+	if p := n.parent; p != nil {
+		p.kids = slices.DeleteFunc(p.kids, func(k *threadRef) bool { return k == n })
+	}
+	n.parent, parent.kids = parent, append(parent.kids, n)
+}
+
+// pruned is what is left of siblings without those that are not here, in order.
+func threadRefPruned(nodes []*threadRef, root bool, date func(*threadRef) int64) (kept []*threadRef) {
+	for _, n := range nodes {
+		n.kids = threadRefPruned(n.kids, false, date)
+		if n.m == nil && (!root || len(n.kids) < 2) {
+			kept = append(kept, n.kids...)
+		} else {
+			kept = append(kept, n)
+		}
+	}
+	threadRefSort(kept, date)
+	return kept
+}
+
+func threadRefSort(nodes []*threadRef, date func(*threadRef) int64) {
+	slices.SortFunc(nodes, func(a, b *threadRef) int {
+		a, b = a.message(), b.message()
+		return cmp.Or(cmp.Compare(date(a), date(b)), cmp.Compare(a.m.UID, b.m.UID))
+	})
+}
+
+// threadRefTree is steps (1) to (4) of REFERENCES.
+func threadRefTree(all []*threadRef, date func(*threadRef) int64) []*threadRef {
+	ids := map[uint64]*threadRef{}
+	nodes := slices.Clone(all)
+	for i, n := range all {
+		if have := ids[n.k.ID]; n.k.ID != 0 && have == nil {
+			ids[n.k.ID] = n
+		} else if n.k.ID != 0 && have.m == nil {
+			have.m, have.k = n.m, n.k
+			nodes[i], n = have, have
+		}
+		var last *threadRef
+		for _, id := range n.k.Refs {
+			r := ids[id]
+			if r == nil {
+				r = &threadRef{}
+				ids[id], nodes = r, append(nodes, r)
+			}
+			if last != nil && r.parent == nil {
+				r.link(last)
+			}
+			last = r
+		}
+		if last != nil && last != n && n.parent != last {
+			n.link(last)
+		}
+	}
+	var roots []*threadRef
+	seen := map[*threadRef]bool{}
+	for _, n := range nodes {
+		if n.parent == nil && !seen[n] {
+			roots = append(roots, n)
+		}
+		seen[n] = true
+	}
+	return threadRefPruned(roots, true, date)
+}
+
+// threadRefJoin is step (5).
+func threadRefJoin(roots []*threadRef) (joined []*threadRef) {
+	table := map[string]*threadRef{}
+	for _, r := range roots {
+		m := r.message()
+		old := table[string(m.k.Subject)]
+		if old == nil || old.m != nil && (r.m == nil || old.k.Reply && !m.k.Reply) {
+			table[string(m.k.Subject)] = r
+		}
+	}
+	gone := map[*threadRef]bool{}
+	joined = slices.Clone(roots)
+	for _, r := range roots {
+		m := r.message()
+		first := table[string(m.k.Subject)]
+		if len(m.k.Subject) == 0 || first == r {
+			continue
+		}
+		gone[r] = true
+		switch {
+		case first.m == nil && r.m == nil:
+			first.kids = append(first.kids, r.kids...)
+		case first.m == nil || m.k.Reply && !first.k.Reply:
+			first.kids = append(first.kids, r)
+		default:
+			gone[first] = true
+			top := &threadRef{kids: []*threadRef{first, r}}
+			table[string(m.k.Subject)], joined = top, append(joined, top)
+		}
+	}
+	return slices.DeleteFunc(joined, func(r *threadRef) bool { return gone[r] })
+}
+
+// threadRefs runs an algorithm as its text has it.
+func threadRefs(all []*threadRef, algorithm string) []*threadRef {
+	switch algorithm {
+	case "REFERENCES":
+		roots := threadRefJoin(threadRefTree(all, (*threadRef).date))
+		return threadRefPruned(roots, true, (*threadRef).date) // step (6): it sorts again
+	case "REFS":
+		roots := threadRefTree(all, (*threadRef).arrived)
+		var newest func(n *threadRef) int64
+		newest = func(n *threadRef) (at int64) {
+			if n.m != nil {
+				at = n.arrived()
+			}
+			for _, k := range n.kids {
+				at = max(at, newest(k))
+			}
+			return at
+		}
+		slices.SortStableFunc(roots, func(a, b *threadRef) int { return cmp.Compare(newest(a), newest(b)) })
+		return roots
+	}
+	all = slices.Clone(all)
+	threadRefSort(all, (*threadRef).date)
+	top := map[string]*threadRef{}
+	var roots []*threadRef
+	for _, n := range all {
+		if r := top[string(n.k.Subject)]; r != nil {
+			r.kids = append(r.kids, n)
+		} else {
+			top[string(n.k.Subject)], roots = n, append(roots, n)
+		}
+	}
+	return roots
+}
+
+func (n *threadRef) String() string {
+	var sb strings.Builder
+	sb.WriteByte('(')
+	for space := ""; ; space = " " {
+		if n.m != nil {
+			fmt.Fprint(&sb, space, n.m.UID)
+		}
+		if len(n.kids) != 1 {
+			break
+		}
+		n = n.kids[0]
+	}
+	if len(n.kids) > 0 && n.m != nil {
+		sb.WriteByte(' ')
+	}
+	for _, k := range n.kids {
+		sb.WriteString(k.String())
+	}
+	return sb.String() + ")"
+}
+
+// TestThreadRandom compares threading with the reference, on random mail: few or many ids, twice the same, references to
+// what is not here, to oneself and in circles, and subjects that many have.
+func TestThreadRandom(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	r := rand.New(rand.NewPCG(8, seed))
+	for range 600 {
+		n, ids, subjects := 1+r.IntN(60), 1+r.IntN(80), 1+r.IntN(40)
+		var uids []UID
+		var all []*threadRef
+		for i := range n {
+			uids = append(uids, UID(2*i+1))
+			m := &Message{UID: UID(2*i + 1), Internal: time.Unix(int64(r.IntN(100)), 0)}
+			k := &MailKeys{Day: noDay, ID: uint64(r.IntN(ids)), Reply: r.IntN(2) == 0}
+			if r.IntN(3) > 0 {
+				k.Day, k.Sent = 0, int64(r.IntN(100))
+			}
+			if s := r.IntN(subjects); s > 0 {
+				k.Subject = fmt.Append(nil, s)
+			}
+			for range r.IntN(5) {
+				k.Refs = append(k.Refs, uint64(1+r.IntN(ids)))
+			}
+			all = append(all, &threadRef{m: m, k: k})
+		}
+		for _, algorithm := range []string{"REFERENCES", "REFS", "ORDEREDSUBJECT"} {
+			c := &imapConn{conn: &conn{}, uid: true}
+			var got bytes.Buffer
+			c.w = bufio.NewWriter(&got)
+			th := imapThreadOf(uids, algorithm)
+			copies := make([]*threadRef, n)
+			for i, x := range all {
+				th.add(x.m, x.k)
+				copies[i] = &threadRef{m: x.m, k: x.k}
+			}
+			th.finish()
+			for _, root := range th.roots {
+				th.put(c, root)
+			}
+			c.w.Flush()
+			want := ""
+			for _, root := range threadRefs(copies, algorithm) {
+				want += root.String()
+			}
+			if got.String() != want {
+				t.Fatalf("seed %d, %s: got %s, want %s", seed, algorithm, &got, want)
 			}
 		}
 	}
