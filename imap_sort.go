@@ -515,6 +515,9 @@ func (t *imapThread) add(m *Message, k *MailKeys) error {
 		}
 		last = r
 	}
+	if x := t.node(n); x.parent != last { // one that others' references made its parent is not, even where a loop forbids the new one
+		x.parent = 0
+	}
 	if last != 0 && last != n {
 		t.link(last, n)
 	}

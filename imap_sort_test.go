@@ -375,15 +375,20 @@ func (n *threadRef) date() int64 {
 
 func (n *threadRef) arrived() int64 { return n.m.Internal.Unix() }
 
+func (n *threadRef) unlink() {
+	if p := n.parent; p != nil {
+		p.kids = slices.DeleteFunc(p.kids, func(k *threadRef) bool { return k == n })
+	}
+	n.parent = nil
+}
+
 func (n *threadRef) link(parent *threadRef) {
 	for a := parent; a != nil; a = a.parent {
 		if a == n {
 			return
 		}
 	}
-	if p := n.parent; p != nil {
-		p.kids = slices.DeleteFunc(p.kids, func(k *threadRef) bool { return k == n })
-	}
+	n.unlink()
 	n.parent, parent.kids = parent, append(parent.kids, n)
 }
 
@@ -431,8 +436,11 @@ func threadRefTree(all []*threadRef, date func(*threadRef) int64) []*threadRef {
 			}
 			last = r
 		}
-		if last != nil && last != n && n.parent != last {
-			n.link(last)
+		if n.parent != last {
+			n.unlink()
+			if last != nil && last != n {
+				n.link(last)
+			}
 		}
 	}
 	var roots []*threadRef
