@@ -401,7 +401,7 @@ func (c *Config) checkListen() error {
 		{"pop3s", l.POP3S}, {"imap", l.IMAP}, {"imaps", l.IMAPS}, {"http", l.HTTP}, {"https", l.HTTPS}} {
 		for _, a := range s.addrs {
 			if _, port, err := net.SplitHostPort(a); !strings.Contains(a, "/") && (err != nil || !isPort(port)) {
-				return keyFault("listen."+s.key, "%q is no address to listen on; write \":2525\" or \"127.0.0.1:2525\"", a)
+				return keyFault("listen."+s.key, "%q is no address to listen on; write \":2525\", \"127.0.0.1:2525\" or a path with a / for a socket", a)
 			}
 			if other := used[a]; other != "" && !strings.HasSuffix(a, ":0") {
 				return keyFault("listen."+s.key, "%s is taken by %s above; each needs a port of its own", a, other)
