@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -316,4 +317,48 @@ func TestPortTaken(t *testing.T) {
 	defer l.Close()
 	c := newTestCommand(t, "[listen]\nimap = [\""+l.Addr().String()+"\"]\n")
 	c.want(1, l.Addr().String()+"|(process |[listen] imap", "", "serve")
+}
+
+// FuzzConfig reads anything as mail.toml. An error names a line of the text; what is taken can work: ports are ports, and
+// domains of routes are found as those of addresses are.
+func FuzzConfig(f *testing.F) {
+	sample, err := os.ReadFile("mail.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(sample))
+	f.Add(regexp.MustCompile(`(?m)^# ([\w"\[])`).ReplaceAllString(string(sample), "$1")) // with all that it shows
+	for _, text := range []string{"[routes]\nlab2.arpa = \"h:25\"\n", "hostname = 5\n", "[[device]]\n[[device]]\nrate = -1\n", "[[fetch]]\nprotocol = \"etrn\"\nserver = \"::1\"\ndomains = [\"x\"]",
+		"[listen]\nsmtp = [\":x\"]", "[limits]\nmessage = \"9GB\"", "[queue]\nretry = \"1e9d\"", "a = [\n", "\"\" = 1", "[routes]\n\"LAB\" = { hosts = \"h:1\", window = \"23:00-01:00\" }"} {
+		f.Add(text)
+	}
+	line := regexp.MustCompile(`^line (\d+): `)
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := parseConfig(text)
+		if err != nil {
+			m := line.FindStringSubmatch(err.Error())
+			if m == nil {
+				t.Fatalf("%q: no line in %q", text, err)
+			}
+			if n, _ := strconv.Atoi(m[1]); n < 1 || n > strings.Count(text, "\n")+1 {
+				t.Fatalf("%q: %q", text, err)
+			}
+			return
+		}
+		for d, r := range c.Routes {
+			if a, err := ParseAddr("x@" + d); d != "." && (err != nil || a.Domain != d) {
+				t.Fatalf("%q: a route for %q", text, d)
+			}
+			for _, h := range r.Hosts {
+				if _, _, err := net.SplitHostPort(h); err != nil {
+					t.Fatalf("%q: %v", text, err)
+				}
+			}
+		}
+		for _, f := range c.Fetch {
+			if _, _, err := net.SplitHostPort(f.Server); err != nil || f.Every <= 0 {
+				t.Fatalf("%q: %+v", text, f)
+			}
+		}
+	})
 }

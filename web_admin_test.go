@@ -456,3 +456,29 @@ func TestWebQRCodes(t *testing.T) {
 		t.Error("a text that fits into no code made one")
 	}
 }
+
+// FuzzWebOutlook sends anything as Outlook's question: the answer is XML that can be read, or an error that is not ours.
+func FuzzWebOutlook(f *testing.F) {
+	for _, q := range []string{"", "<broken", "<a/>", `<?xml version="1.0"?><Autodiscover><Request><EMailAddress>ann@home.arpa</EMailAddress></Request></Autodiscover>`,
+		`<!DOCTYPE a [<!ENTITY b "x">]><a><Request><EMailAddress>&b;</EMailAddress></Request></a>`, "<a><Request><EMailAddress>\"&lt;x>\"@home.arpa</EMailAddress></Request></a>",
+		`<?xml version="1.0" encoding="gbk"?><a/>`, "<a><Request><EMailAddress>]]&gt;@x</EMailAddress></Request></a>"} {
+		f.Add(q)
+	}
+	site := startServer(f).webHandler()
+	f.Fuzz(func(t *testing.T, q string) {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("POST", "http://127.0.0.1/autodiscover/autodiscover.xml", strings.NewReader(q))
+		site.ServeHTTP(w, r)
+		if w.Code >= 500 {
+			t.Fatalf("%q: %d %s", q, w.Code, w.Body)
+		}
+		var x struct {
+			XMLName xml.Name
+		}
+		if w.Code == http.StatusOK {
+			if err := xml.Unmarshal(w.Body.Bytes(), &x); err != nil || x.XMLName.Local != "Autodiscover" {
+				t.Fatalf("%q: %v %s", q, err, w.Body)
+			}
+		}
+	})
+}

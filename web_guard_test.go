@@ -407,6 +407,34 @@ func TestWebUnknownUser(t *testing.T) {
 	}
 }
 
+// TestUnknownInPrograms sees the same for mail programs, over each protocol, and that neither a second factor nor device
+// passwords can be told from a name that is nobody's.
+func TestUnknownInPrograms(t *testing.T) {
+	s := startServer(t, "[limits]", "logins_minute = 100")
+	s.hasty()
+	ann := newWebClient(t, s).login("ann")
+	ann.get("/devices")
+	ann.post("/devices", "do", "add", "name", "My phone")
+	s.write(t, func(tx *Tx) error {
+		u, err := tx.UserByName("bob@home.arpa")
+		if err != nil {
+			return err
+		}
+		return tx.SetPreference(u.ID, PrefTOTP, webTOTP{Secret: webNewSecret()})
+	})
+	for _, service := range []string{"imap", "pop3", "submission"} {
+		for _, name := range []string{"ann", "bob", "nobody"} {
+			before := s.auth.derived.Load()
+			if s.tryLogin(t, service, name, "wrong-"+name) {
+				t.Errorf("%s: %s is in", service, name)
+			}
+			if n := s.auth.derived.Load() - before; n != 1 {
+				t.Errorf("%s: %s costs %d derivations", service, name, n)
+			}
+		}
+	}
+}
+
 // webPathOf fills the blanks of a route's pattern.
 func webPathOf(pattern string) (method, path string) {
 	method, path, _ = strings.Cut(pattern, " ")
