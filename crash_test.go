@@ -60,6 +60,7 @@ func dialogue(nc net.Conn, r *bufio.Reader, pairs ...string) error {
 // TestCrash delivers mail while the appliance is killed again and again. A message that was answered 250 must be
 // there exactly once, whatever came after.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	rounds := 8
 	if testing.Short() {
 		rounds = 2
@@ -152,6 +153,7 @@ func TestCrash(t *testing.T) {
 // and the queue forgot never goes again; and each kill leaves at most one message for each connection in doubt, between
 // the peer's 250 and the commit, which goes twice.
 func TestCrashQueue(t *testing.T) {
+	t.Parallel()
 	messages, kills := 1500, 8
 	if testing.Short() {
 		messages, kills = 300, 2
@@ -275,6 +277,7 @@ func storedIDs(t *testing.T, st *Store) map[string]int {
 // TestPowerCut cuts the WAL after every frame, and in the middle of frames, as a power cut may, and opens what is left:
 // every transaction that was acknowledged before the cut is whole, none is half there, and UIDs go on from where they were.
 func TestPowerCut(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "mail.db")
 	st, err := OpenStore(path, StoreOptions{})

@@ -286,6 +286,7 @@ func TestImapUserGone(t *testing.T) {
 // TestImapMany changes more messages than one step of sync or of a transaction holds. A session must hear of each change
 // once, and of nothing else.
 func TestImapMany(t *testing.T) {
+	t.Parallel()
 	many := imapSyncStep + 2*stepMost + 7
 	if testing.Short() {
 		many = 2*stepMost + 7

@@ -231,6 +231,10 @@ func TestMIMEMemory(t *testing.T) {
 		"params":      "; a=b",
 		"parts":       "--b\r\nContent-ID: " + strings.Repeat("i", 60000) + "\r\n\r\n",
 	} {
+		size := 64 << 20
+		if testing.Short() {
+			size = 16 << 20
+		}
 		m := NewMIMEReader()
 		io.WriteString(m, "Content-Type: multipart/mixed; boundary=b\r\n")
 		if unit[0] == '-' {
@@ -240,7 +244,7 @@ func TestMIMEMemory(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		for n := 0; n < 64<<20; n += len(chunk) {
+		for n := 0; n < size; n += len(chunk) {
 			m.Write(chunk)
 		}
 		p := m.Tree()
@@ -259,8 +263,8 @@ func TestMIMEMemory(t *testing.T) {
 // retries are for.
 func linear(t *testing.T, name string, n int, work func(n int)) {
 	t.Helper()
-	if os.Getenv("TEST_EXEC") != "" { // emulated, large allocations cost far more than small ones
-		work(8 * n)
+	if testing.Short() { // emulated, or watched for races, large allocations cost far more than small ones
+		work(n)
 		return
 	}
 	runtime.LockOSThread()

@@ -233,6 +233,7 @@ func FuzzPopLines(f *testing.F) {
 
 // TestPopUpdate deletes more messages than fit into one transaction, and not those between them.
 func TestPopUpdate(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	const n = 2*stepMost + 7
 	batch := make([]string, n)

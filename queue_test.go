@@ -609,6 +609,7 @@ func TestQueueClockJump(t *testing.T) {
 // TestQueueClocks puts the system's clock wrong and right at random moments, and starts the appliance anew in between. Of the
 // time that it runs, no message gets less, and none waits much longer.
 func TestQueueClocks(t *testing.T) {
+	t.Parallel()
 	seeds := uint64(6)
 	if testing.Short() {
 		seeds = 2

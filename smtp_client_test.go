@@ -73,6 +73,7 @@ func directTest(t *testing.T, p *peer, dns *testDNS, dead ...string) (qt *queueT
 }
 
 func TestMXRoutes(t *testing.T) {
+	t.Parallel()
 	mx := func(list ...any) (all []*net.MX) {
 		for i := 0; i < len(list); i += 2 {
 			all = append(all, &net.MX{Host: list[i].(string), Pref: uint16(list[i+1].(int))})
@@ -168,6 +169,7 @@ func TestLANNames(t *testing.T) {
 
 // TestLANAsk has a neighbour answer to its name, after one who talks nonsense, and nobody to another.
 func TestLANAsk(t *testing.T) {
+	t.Parallel()
 	nc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)

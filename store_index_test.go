@@ -12,6 +12,7 @@ import (
 // TestIndexAgrees sees that every search finds the same with the index, with a part of it, and without, also when
 // messages have been deleted.
 func TestIndexAgrees(t *testing.T) {
+	t.Parallel()
 	st, err := OpenStore(t.TempDir()+"/mail.db", StoreOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +56,13 @@ func TestIndexAgrees(t *testing.T) {
 			text(QueryHeader, "DKIM-Signature", s), &Query{Op: QueryNot, Kids: []*Query{text(QueryBody, "", s)}},
 			&Query{Op: QueryOr, Kids: []*Query{text(QueryBody, "", s), text(QueryHeader, "To", "nobody")}},
 			&Query{Op: QueryAnd, Kids: []*Query{text(QueryText, "", s), {Op: QueryInternal, Lo: 100, Hi: 300}}})
+	}
+	if testing.Short() { // every third: the lists repeat after eight, so each kind and each word stays
+		every := queries[:0]
+		for i := 0; i < len(queries); i += 3 {
+			every = append(every, queries[i])
+		}
+		queries = every
 	}
 	queries = append(queries, &Query{Op: QuerySent, Lo: 1704067200, Hi: 1704067200}, text(QueryHeader, "X-None", ""), text(QueryHeader, "References", ""))
 	answers := func() (all [][]UID) {

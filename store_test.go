@@ -576,6 +576,7 @@ func TestDamaged(t *testing.T) {
 
 // A second process's change is noticed without anybody telling.
 func TestOtherProcess(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "mail.db")
 	st, err := OpenStore(path, StoreOptions{})
 	if err != nil {
