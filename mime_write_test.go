@@ -372,7 +372,10 @@ func checkDraft(d *Draft, msg []byte, tree *Part, contents []string) error {
 // TestDraftStreams: a large attachment is never in memory.
 func TestDraftStreams(t *testing.T) {
 	d := ann()
-	const size = 64 << 20
+	size := int64(64 << 20)
+	if testing.Short() {
+		size = 8 << 20
+	}
 	d.Attachments = []Attachment{{Name: "big", Open: func() (io.ReadCloser, error) { return io.NopCloser(io.LimitReader(zeros{}, size)), nil }}}
 	allocs := testing.AllocsPerRun(1, func() { d.WriteTo(io.Discard) })
 	if allocs > 1000 {
