@@ -619,8 +619,9 @@ func (p *imapParser) resync() *imapResync {
 }
 
 // resync tells a client that comes back what it missed: first what is gone, then what changed (RFC 7162 §3.2.5.1). That is
-// as of the moment that EXISTS and HIGHESTMODSEQ are of. What happened since, sync tells at once: a message that came and
-// went meanwhile is in EXISTS, and in nothing else that this client would be told.
+// as of the moment that EXISTS and HIGHESTMODSEQ are of: nothing newer is told before the tagged OK, when clients don't look
+// for news of the mailbox yet. A message that has changed or gone since is told of with a modseq of that moment, so that the
+// client knows the UID of all that EXISTS counts; sync tells the rest.
 func (c *imapConn) resync(q *imapResync) error {
 	if q.known == nil {
 		q.known = []imapRange{{1, uint32(max(c.mbox.UIDNext, 1) - 1)}}
@@ -638,13 +639,17 @@ func (c *imapConn) resync(q *imapResync) error {
 		}
 		for _, m := range changed {
 			n, ok := c.seq(m.uid)
-			if ok && !m.gone && m.modseq <= c.seen && imapInRanges(known, uint32(m.uid)) {
+			if ok && imapInRanges(known, uint32(m.uid)) {
+				if err := c.tellWords(m.flags.Words); err != nil {
+					return err
+				}
+				m.modseq = min(m.modseq, c.seen)
 				c.tellOne(n, m)
 			}
 			after = m.uid
 		}
 	}
-	return c.sync(true)
+	return nil
 }
 
 // matched is the highest UID up to which the client's sample of sequence numbers is right: up to there it knows of all

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -197,6 +198,45 @@ func TestImapQuota(t *testing.T) {
 	said(`GETQUOTA ""`, "OK")
 	if got := strings.Join(c.log, "|"); got != `* QUOTA "" (MESSAGE 2 2)` {
 		t.Error(got)
+	}
+}
+
+// TestImapResyncNews has messages change and go while SELECT with QRESYNC tells what happened before: the client learns all
+// UIDs that EXISTS counted, with no modseq from later, and no news before the tagged OK.
+func TestImapResyncNews(t *testing.T) {
+	s := startServer(t)
+	m := newModelClient(t, s, "QRESYNC")
+	for range 3 {
+		m.do("APPEND INBOX {1+}\r\nx")
+	}
+	c := newImapTester()
+	c.srv, c.qresync, c.condstore = s.Server, true, true
+	err := s.store.Read(func(tx *Tx) (err error) {
+		u, err := tx.UserByName("ann@home.arpa")
+		if err == nil {
+			c.mbox, err = tx.MailboxByName(u.ID, "INBOX")
+		}
+		if err == nil {
+			c.uids, c.seen, err = tx.UIDs(c.mbox.ID, nil)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.sel("INBOX")
+	m.do("UID STORE 1 +FLAGS (\\Deleted)")
+	m.do("EXPUNGE")
+	m.do("UID STORE 2 +FLAGS (tea)")
+	m.do("APPEND INBOX {1+}\r\nx")
+	if err := c.resync(&imapResync{modseq: c.seen - 3}); err != nil {
+		t.Fatal(err)
+	}
+	got := regexp.MustCompile(`\* (FLAGS|OK) .*\r\n`).ReplaceAllString(c.said(), "$1 ")
+	want := fmt.Sprintf("* 1 FETCH (UID 1 FLAGS (\\Deleted) MODSEQ (%[1]d))\r\nFLAGS OK * 2 FETCH (UID 2 FLAGS (tea) MODSEQ (%[1]d))\r\n"+
+		"* 3 FETCH (UID 3 FLAGS () MODSEQ (%[1]d))\r\n", c.seen)
+	if got != want {
+		t.Errorf("said %q, want %q", got, want)
 	}
 }
 
