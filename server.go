@@ -21,10 +21,11 @@ import (
 
 const (
 	writeTimeout = 2 * time.Minute  // for a client to take what fills one buffer
-	loginTimeout = 60 * time.Second // for a client to log in, over all its commands
+	loginTimeout = 60 * time.Second // for a client to log in, over all its commands; on port 25 nobody has to
 	stopTimeout  = 5 * time.Second  // for connections to end when the server stops
 	acceptPause  = 5 * time.Millisecond
 	acceptMax    = time.Second // between tries to accept when file descriptors have run out
+	roomSpare    = 50          // connections that may still be ending while others have their places
 )
 
 // Server is the appliance. There are no mutable package variables: a test runs as many as it likes.
@@ -119,6 +120,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 type conn struct {
 	srv     *Server
 	net     net.Conn
+	raw     net.Conn // what net was before TLS
 	r       *bufio.Reader
 	w       *bufio.Writer
 	log     *slog.Logger
@@ -127,7 +129,9 @@ type conn struct {
 	remote  netip.Addr // without zone, IPv4 as IPv4
 	secure  bool       // TLS, or a UNIX socket
 	started time.Time
-	counted bool // among waiting
+	counted bool      // among waiting
+	asked   time.Time // when the client was last asked for something; guarded by srv.mu
+	dropped bool      // another one has its place; guarded by srv.mu
 }
 
 // What conn.line can fail with, beside io errors.
@@ -159,12 +163,13 @@ func (s *Server) serve(l net.Listener, svc *service) {
 
 // admit starts a connection, or turns it away when there are too many.
 func (s *Server) admit(nc net.Conn, svc *service) {
-	c := &conn{srv: s, net: nc, svc: svc, id: s.serial.Add(1), remote: remoteAddr(nc), started: time.Now(), counted: true}
+	c := &conn{srv: s, net: nc, raw: nc, svc: svc, id: s.serial.Add(1), remote: remoteAddr(nc), started: time.Now(), counted: true}
+	c.asked = c.started
 	c.log = s.log.With("conn", c.id, "proto", svc.name)
 	c.secure = svc.tls || nc.LocalAddr().Network() == "unix"
 	s.mu.Lock()
-	full := len(s.conns) >= s.cfg.Limits.Connections || s.waiting[c.remote] >= s.cfg.Limits.PerAddress
 	stopping := s.stop.Err() != nil
+	full := s.waiting[c.remote] >= s.cfg.Limits.PerAddress || !stopping && !s.makeRoom(c.remote)
 	if !full && !stopping {
 		s.conns[c] = true
 		s.waiting[c.remote]++
@@ -194,6 +199,37 @@ func (s *Server) admit(nc net.Conn, svc *service) {
 		svc.handle(s, c)
 		c.w.Flush()
 	}()
+}
+
+// makeRoom says whether there is a place for one more connection. When all are taken, the address with the most
+// connections that are not logged in loses the one that was silent for longest, as long as it has no fewer of them than
+// the newcomer's: whoever opens many and says nothing, or one octet a second, is in nobody's way but his own. s.mu is held.
+func (s *Server) makeRoom(from netip.Addr) bool {
+	limit, going := s.cfg.Limits.Connections, 0
+	if len(s.conns) < limit {
+		return true
+	}
+	var out *conn
+	for c := range s.conns {
+		switch {
+		case c.dropped:
+			going++
+		case !c.counted:
+		case out == nil, s.waiting[c.remote] > s.waiting[out.remote],
+			s.waiting[c.remote] == s.waiting[out.remote] && c.asked.Before(out.asked):
+			out = c
+		}
+	}
+	switch {
+	case len(s.conns)-going < limit:
+		return true
+	case going >= roomSpare || out == nil || out.remote == from || s.waiting[out.remote] < s.waiting[from]:
+		return false
+	}
+	s.log.Warn("connection dropped for another one", "conn", out.id, "proto", out.svc.name, "remote", out.remote)
+	out.dropped = true
+	out.raw.Close()
+	return true
 }
 
 // guard keeps a fault in our code to the connection or destination whose goroutine defers it: the others go on.
@@ -248,11 +284,13 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.net.Write(p)
 }
 
-// wait gives the client so long to send what is read next. A client that has not logged in has its login time, too.
+// wait gives the client so long to send what is read next.
 func (c *conn) wait(d time.Duration) {
-	until := time.Now().Add(d)
+	now := time.Now()
+	until := now.Add(d)
 	c.srv.mu.Lock()
 	defer c.srv.mu.Unlock()
+	c.asked = now
 	if c.srv.stop.Err() != nil {
 		until = time.Now()
 	}
@@ -366,7 +404,7 @@ func (s *Server) Shutdown() {
 	s.cancel()
 	s.mu.Lock()
 	for c := range s.conns {
-		c.net.SetReadDeadline(time.Now())
+		c.raw.SetReadDeadline(time.Now())
 	}
 	s.mu.Unlock()
 	done := make(chan struct{})
@@ -378,7 +416,7 @@ func (s *Server) Shutdown() {
 	}
 	s.mu.Lock()
 	for c := range s.conns {
-		c.net.Close()
+		c.raw.Close()
 	}
 	s.mu.Unlock()
 	<-done

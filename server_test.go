@@ -64,6 +64,84 @@ func TestConnectionLimits(t *testing.T) {
 	}
 }
 
+// silentFrom opens a connection from one of loopback's other addresses, sends what is given, and says no more.
+func silentFrom(t *testing.T, from int, to, text string) {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(from))}}
+	nc, err := d.Dial("tcp", to)
+	if err != nil {
+		t.Skip(err) // only Linux has all of 127.0.0.0/8
+	}
+	t.Cleanup(func() { nc.Close() })
+	io.WriteString(nc, text)
+}
+
+// Many silent connections from many addresses keep nobody out: the newcomer gets the place of one of them, and never of
+// somebody who is logged in.
+func TestRoomForNewcomers(t *testing.T) {
+	s := startServer(t, "[limits]", "connections = 20", "per_address = 3")
+	user, in, _ := dialService(t, s, "imap")
+	for _, text := range []string{"a LOGIN ann@home.arpa secret", "b NOOP"} {
+		fmt.Fprintf(user, "%s\r\n", text)
+		if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line[1:], " OK") {
+			t.Fatalf("%q, %v", line, err)
+		}
+	}
+	for i := range 60 {
+		silentFrom(t, 2+i%30, s.addr[[]string{"smtp", "pop3", "imap", "imaps", "submission"}[i%5]], "")
+	}
+	for service, want := range map[string]string{"smtp": "220 ", "pop3": "+OK ", "imap": "* OK "} {
+		line := ""
+		for i := 0; i < 20 && !strings.HasPrefix(line, want); i++ { // those that went have to be gone
+			time.Sleep(time.Duration(i) * 5 * time.Millisecond)
+			var nc net.Conn
+			nc, _, line = dialService(t, s, service)
+			nc.Close()
+		}
+		if !strings.HasPrefix(line, want) {
+			t.Errorf("%s: %q", service, line)
+		}
+	}
+	fmt.Fprintf(user, "c NOOP\r\n")
+	if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line, "c OK") {
+		t.Errorf("who was logged in heard %q, %v", line, err)
+	}
+	for i := range 2 * webMaxConns {
+		silentFrom(t, 2+i%100, s.addr["http"], "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+	}
+	nc, err := net.Dial("tcp", s.addr["http"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(webHeaderTimeout / 2))
+	fmt.Fprintf(nc, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if line, err := bufio.NewReader(nc).ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 200") {
+		t.Errorf("http: %q, %v", line, err)
+	}
+}
+
+// On the ports where people log in, silence ends after a minute, however many commands came before it.
+func TestLoginTime(t *testing.T) {
+	s := startServer(t)
+	at := time.Now().Add(-loginTimeout + time.Second)
+	sub := &smtpConn{conn: &conn{srv: s.Server, started: at}, role: smtpSubmit}
+	mx := &smtpConn{conn: sub.conn}
+	imap := &imapConn{conn: sub.conn, state: imapNotAuth}
+	for name, c := range map[string]struct {
+		got  time.Duration
+		long bool
+	}{"submission": {sub.patience(), false}, "smtp": {mx.patience(), true}, "imap": {imap.timeLimit(imapIdle), false}} {
+		if long := c.got > time.Second; long != c.long {
+			t.Errorf("%s waits for %v", name, c.got)
+		}
+	}
+	sub.user = &User{}
+	if d := sub.patience(); d != smtpIdle {
+		t.Errorf("who has logged in is given %v", d)
+	}
+}
+
 // Somebody who is logged in does not count against the address: a family behind one router has many phones.
 func TestPerAddressLoggedIn(t *testing.T) {
 	s := startServer(t, "[limits]", "per_address = 2")

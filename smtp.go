@@ -152,7 +152,7 @@ func (s *Server) serveSMTP(nc *conn) {
 // another whole command waits in the buffer (RFC 2920 §3.2).
 func (c *smtpConn) command() {
 	for more := true; more && !c.quit; more = c.pending() {
-		line, err := c.line(c.maxLine(), smtpIdle)
+		line, err := c.line(c.maxLine(), c.patience())
 		if err != nil {
 			c.lineFault(err)
 			continue
@@ -166,6 +166,14 @@ func (c *smtpConn) maxLine() int {
 		return smtpLineUser
 	}
 	return smtpLine
+}
+
+// patience is how long to wait for a command. Who must log in here has one time for all that comes before it.
+func (c *smtpConn) patience() time.Duration {
+	if c.role == smtpSubmit && !c.trusted() {
+		return min(smtpIdle, loginTimeout-time.Since(c.started))
+	}
+	return smtpIdle
 }
 
 // pending says whether a whole line has come already.
@@ -448,7 +456,7 @@ func (c *smtpConn) ask(challenge string) (string, error) {
 		c.quit = true
 		return "", smtpErrAnswer
 	}
-	line, err := c.line(c.maxLine(), smtpIdle)
+	line, err := c.line(c.maxLine(), c.patience())
 	if err != nil {
 		c.lineFault(err)
 		return "", smtpErrAnswer
@@ -646,7 +654,7 @@ func (c *smtpConn) turnRound(domains []string, n int) {
 
 // serveTurned is the other end of ATRN: we have called, and are the server on the connection now.
 func (s *Server) serveTurned(nc net.Conn, secure bool) {
-	c := &conn{srv: s, net: nc, svc: &service{name: "smtp"}, id: s.serial.Add(1), remote: remoteAddr(nc), started: time.Now(), secure: secure}
+	c := &conn{srv: s, net: nc, raw: nc, svc: &service{name: "smtp"}, id: s.serial.Add(1), remote: remoteAddr(nc), started: time.Now(), secure: secure}
 	c.log = s.log.With("conn", c.id, "proto", "atrn")
 	s.mu.Lock()
 	s.conns[c] = true

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"embed"
 	"encoding/hex"
 	"encoding/json"
@@ -22,6 +23,7 @@ import (
 	"path"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,8 +64,8 @@ type webApp struct {
 
 	mu     sync.Mutex
 	pages  map[string]*webLang
-	notes  map[string]*webNote // by session: what was done last, to be shown once
-	conns  map[netip.Addr]int
+	notes  map[string]*webNote  // by session: what was done last, to be shown once
+	conns  []webConn            // the oldest first
 	second map[string]webSecond // browsers that have given a password and owe a code
 	rows   *webRowCache
 	found  webFoundCache
@@ -131,7 +133,7 @@ func (s *Server) newWeb() *webApp {
 	a := &webApp{
 		s: s, log: s.log.With("proto", "http"), mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(),
 		key: make([]byte, 32), started: time.Now(), wake: make(chan struct{}, 1),
-		pages: map[string]*webLang{}, notes: map[string]*webNote{}, conns: map[netip.Addr]int{},
+		pages: map[string]*webLang{}, notes: map[string]*webNote{},
 		second: map[string]webSecond{}, rows: webNewRowCache(), found: webFoundCache{all: map[string]*webResult{}},
 	}
 	rand.Read(a.key)
@@ -199,7 +201,14 @@ func (s *Server) serveHTTP(h http.Handler, l net.Listener, secure bool) {
 	<-done
 }
 
-// countConn keeps one address, and all of them together, from taking every file descriptor.
+// webConn is a connection and the address that it comes from.
+type webConn struct {
+	net.Conn
+	from netip.Addr
+}
+
+// countConn keeps one address, and all of them together, from taking every file descriptor. When there are too many, the
+// oldest connection of the address with the most makes room, unless the newcomer's has more.
 func (a *webApp) countConn(c net.Conn, st http.ConnState) {
 	if st != http.StateNew && st != http.StateClosed && st != http.StateHijacked {
 		return
@@ -208,18 +217,27 @@ func (a *webApp) countConn(c net.Conn, st http.ConnState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if st != http.StateNew {
-		if a.conns[from]--; a.conns[from] <= 0 {
-			delete(a.conns, from)
-		}
+		a.conns = slices.DeleteFunc(a.conns, func(x webConn) bool { return x.Conn == c })
 		return
 	}
-	a.conns[from]++
-	all := 0
-	for _, n := range a.conns {
-		all += n
+	count, most := map[netip.Addr]int{}, 0
+	for _, x := range a.conns {
+		count[x.from]++
+		most = max(most, count[x.from])
 	}
-	if all > webMaxConns || a.conns[from] > webMaxPerAddress {
+	a.conns = append(a.conns, webConn{c, from})
+	switch {
+	case count[from] >= webMaxPerAddress || len(a.conns) > webMaxConns && count[from] >= most:
 		c.Close()
+	case len(a.conns) > webMaxConns:
+		i := slices.IndexFunc(a.conns, func(x webConn) bool { return count[x.from] == most })
+		a.log.Warn("connection dropped for another one", "remote", a.conns[i].from)
+		if tc, ok := a.conns[i].Conn.(*tls.Conn); ok {
+			tc.NetConn().Close() // TLS would take its time to say goodbye to somebody who doesn't listen
+		} else {
+			a.conns[i].Close()
+		}
+		a.conns = slices.Delete(a.conns, i, i+1)
 	}
 }
 
