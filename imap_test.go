@@ -408,12 +408,17 @@ func TestImapLiterals(t *testing.T) {
 		t.Error(got)
 	}
 	big := strings.Repeat("x", 100_000)
+	var words strings.Builder // sorting them in, one by one, took a minute
+	for i := range 9000 {
+		fmt.Fprintf(&words, " k%d", i)
+	}
 	for cmd, want := range map[string]string{
 		"APPEND INBOX {100000+}\r\n" + big:                                                                  "NO [TOOBIG]",
 		"APPEND Nowhere {100000+}\r\n" + big + " {2+}\r\nhi":                                                "NO [TRYCREATE]",
 		"CREATE {102401+}\r\n" + big + strings.Repeat("x", 2401):                                            "NO [TOOBIG]",
 		"APPEND INBOX CATENATE (TEXT {60000+}\r\n" + big[:60000] + " TEXT {60000+}\r\n" + big[:60000] + ")": "NO [TOOBIG]",
 		"SEARCH " + strings.Repeat("OR ALL ", 100):                                                          "BAD",
+		"APPEND INBOX (k" + words.String() + ") {2}":                                                        "BAD Too many flags",
 	} {
 		c.n++
 		fmt.Fprintf(c, "x%d %s\r\n", c.n, cmd)

@@ -25,6 +25,7 @@ const (
 	imapLiteralWait   = 5 * time.Minute // for 32 KiB of a literal
 	imapNesting       = 50              // parentheses in parentheses
 	imapListMax       = 10_000          // items of one list
+	imapFlagsMax      = 500             // keywords in one command; a message keeps maxMsgKeywords
 )
 
 // imapParser reads the arguments of one command. It keeps the first error and then yields zero values, so a command
@@ -469,6 +470,10 @@ func (p *imapParser) flag(f Flags) Flags {
 	p.take(`\`)
 	p.atom()
 	if p.err != nil {
+		return f
+	}
+	if strings.Count(f.Words, " ") >= imapFlagsMax { // sorting each in costs more the more there are
+		p.fail("Too many flags")
 		return f
 	}
 	f, ok := f.ParseFlag(start[:len(start)-len(p.rest)])

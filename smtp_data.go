@@ -498,8 +498,8 @@ func (c *smtpConn) cmdBdat(arg string) smtpReply {
 		c.quit = true // there is no telling how much follows
 		return smtpReply{501, "5.5.4 Write it as BDAT octets, or BDAT octets LAST"}
 	}
-	size, err := strconv.ParseInt(f[0], 10, 64)
-	if err != nil || size < 0 || size > smtpChunkMax {
+	size, err := strconv.ParseUint(f[0], 10, 63) // without a sign, of which the next server may think otherwise
+	if err != nil || size > smtpChunkMax {
 		c.quit = true
 		return smtpReply{501, "5.5.4 The chunk size is no number"}
 	}
@@ -516,7 +516,7 @@ func (c *smtpConn) cmdBdat(arg string) smtpReply {
 	if refuse.code != 0 {
 		in = &smtpIncoming{err: smtpErrDropped}
 	}
-	if r := c.readChunk(in, size); r.code != 0 || c.quit {
+	if r := c.readChunk(in, int64(size)); r.code != 0 || c.quit {
 		return r
 	}
 	switch {
