@@ -64,11 +64,11 @@ type webApp struct {
 
 	mu     sync.Mutex
 	pages  map[string]*webLang
-	notes  map[string]*webNote  // by session: what was done last, to be shown once
-	conns  []webConn            // the oldest first
-	second map[string]webSecond // browsers that have given a password and owe a code
-	rows   *webRowCache
-	found  webFoundCache
+	notes  map[string]*webNote           // by session: what was done last, to be shown once
+	conns  []webConn                     // the oldest first
+	second map[string]webSecond          // browsers that have given a password and owe a code
+	rows   *webCache[BlobID, webSummary] // of the messages that lists showed last
+	found  *webCache[string, webResult]  // of the searches that were made last
 }
 
 // webStatic is a file that never changes while the program runs, also compressed.
@@ -134,7 +134,7 @@ func (s *Server) newWeb() *webApp {
 		s: s, log: s.log.With("proto", "http"), mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(),
 		key: make([]byte, 32), started: time.Now(), wake: make(chan struct{}, 1),
 		pages: map[string]*webLang{}, notes: map[string]*webNote{},
-		second: map[string]webSecond{}, rows: webNewRowCache(), found: webFoundCache{all: map[string]*webResult{}},
+		second: map[string]webSecond{}, rows: webNewCache[BlobID, webSummary](webMaxRows), found: webNewCache[string, webResult](webMaxSearches),
 	}
 	rand.Read(a.key)
 	a.loadStatic()

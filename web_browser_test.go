@@ -135,7 +135,7 @@ func BenchmarkWebList(b *testing.B) {
 			c.raw(path)
 			for b.Loop() {
 				if anew {
-					s.web.found.all, s.web.found.keys = map[string]*webResult{}, nil
+					s.web.found = webNewCache[string, webResult](webMaxSearches)
 				}
 				size = len(c.raw(path))
 			}
@@ -281,15 +281,5 @@ func (c *webClient) raw(path string) []byte {
 	}
 	r.Header.Set("Accept", "text/html")
 	r.Header.Set("Accept-Encoding", "gzip")
-	res, err := c.c.Do(r)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.code, c.head = res.StatusCode, res.Header
-	return b
+	return []byte(c.do(r))
 }

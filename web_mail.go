@@ -92,33 +92,33 @@ type webSummary struct {
 	ID      string // Message-ID
 }
 
-// webRowCache keeps the summaries that were used last.
-type webRowCache struct {
+// webCache keeps the last things that were put into it, as many as its ring is long.
+type webCache[K comparable, V any] struct {
 	mu   sync.Mutex
-	rows map[BlobID]*webSummary
-	ring []BlobID
+	all  map[K]*V
+	ring []K
 	next int
 }
 
-func webNewRowCache() *webRowCache {
-	return &webRowCache{rows: map[BlobID]*webSummary{}, ring: make([]BlobID, webMaxRows)}
+func webNewCache[K comparable, V any](most int) *webCache[K, V] {
+	return &webCache[K, V]{all: map[K]*V{}, ring: make([]K, most)}
 }
 
-func (c *webRowCache) get(id BlobID) *webSummary {
+func (c *webCache[K, V]) get(key K) *V {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.rows[id]
+	return c.all[key]
 }
 
-func (c *webRowCache) put(id BlobID, s *webSummary) {
+func (c *webCache[K, V]) put(key K, v *V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.rows[id]; !ok {
-		delete(c.rows, c.ring[c.next])
-		c.ring[c.next] = id
+	if _, ok := c.all[key]; !ok {
+		delete(c.all, c.ring[c.next])
+		c.ring[c.next] = key
 		c.next = (c.next + 1) % len(c.ring)
 	}
-	c.rows[id] = s
+	c.all[key] = v
 }
 
 // webRow is a line of a list.
@@ -740,31 +740,6 @@ func (q *webReq) searchBox(r *webResult, m Mailbox, w *webQuery, most int, until
 	}
 	r.more = r.more || found == most
 	return nil
-}
-
-// webFoundCache keeps the results of the searches that were made last.
-type webFoundCache struct {
-	mu   sync.Mutex
-	keys []string // the oldest first
-	all  map[string]*webResult
-}
-
-func (c *webFoundCache) get(key string) *webResult {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.all[key]
-}
-
-func (c *webFoundCache) put(key string, r *webResult) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.all[key] == nil {
-		if c.keys = append(c.keys, key); len(c.keys) > webMaxSearches {
-			delete(c.all, c.keys[0])
-			c.keys = c.keys[1:]
-		}
-	}
-	c.all[key] = r
 }
 
 // searchIn lists the folders to search.
