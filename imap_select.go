@@ -22,6 +22,8 @@ type imapView struct {
 	seen     ModSeq
 	gone     ModSeq
 	highest  ModSeq // of what the client was told
+	held     bool   // somebody has expunged what the client could not be told of yet
+	lowered  ModSeq // highest when the client was last told to go by gone
 	fresh    bool   // this command has just opened it: there is no news yet, and the client knows no UIDs that could vanish
 	view     *View
 	words    string      // keywords that FLAGS has named
@@ -253,6 +255,7 @@ func (c *imapConn) sync(mayExpunge bool) error {
 			c.contextsLose(changed)
 			c.tellGone(changed)
 		}
+		c.held = !mayExpunge && (c.held || c.loses(changed))
 		fresh, own := c.tellNew(changed)
 		quiet := slices.Concat(fresh, own)
 		slices.Sort(quiet)
@@ -276,7 +279,25 @@ func (c *imapConn) sync(mayExpunge bool) error {
 		c.gone = now
 		c.view.Told(now)
 	}
+	c.lower()
 	return nil
+}
+
+// lower tells a client that has heard of modseqs above that of an expunge which is held back from it where it stands. If the
+// connection broke now and it came back with the highest of them, it would never hear of that expunge (RFC 7162 §3.2.5).
+func (c *imapConn) lower() {
+	if c.qresync && c.held && c.highest > c.gone && c.highest != c.lowered {
+		c.putf("* OK [HIGHESTMODSEQ %d] Expunges since are still to be told\r\n", c.gone)
+		c.lowered = c.highest
+	}
+}
+
+// loses says whether messages that the client knows are gone.
+func (c *imapConn) loses(changed []imapChange) bool {
+	return slices.ContainsFunc(changed, func(m imapChange) bool {
+		_, ok := c.seq(m.uid)
+		return m.gone && ok
+	})
 }
 
 // imapErrFull stops a query whose answers fill the memory they may have.
