@@ -761,7 +761,8 @@ func (k *MailKeys) parse(b []byte) bool {
 		if len(b) == 0 || len(b) <= int(b[0]) {
 			return false
 		}
-		*s, b = b[1:1+b[0]:1+b[0]], b[1+int(b[0]):]
+		end := 1 + int(b[0]) // which a byte can't always hold
+		*s, b = b[1:end:end], b[end:]
 	}
 	if len(b) < 9 || len(b) != 9+8*int(b[8]) {
 		return false

@@ -231,6 +231,12 @@ func TestMailKeys(t *testing.T) {
 		string(k.ShowFrom) != string(Fold(nil, "Zoë")) || string(k.ShowTo) != "FRIENDS" || len(k.Refs) != 2 || k.ID != idHash("<1@x>") {
 		t.Errorf("%+v", *k)
 	}
+	for n := range 2 * keySubject {
+		k = mailKeys(ParseHeader(append([]byte("Subject: "), bytes.Repeat([]byte("x"), n)...)))
+		if !got.parse(k.append(nil)) || string(got.Subject) != string(k.Subject) || len(k.Subject) != min(n, keySubject) {
+			t.Fatalf("a subject of %d octets is read back as %q", n, got.Subject)
+		}
+	}
 	empty := mailKeys(nil)
 	if !got.parse(empty.append(nil)) || got.Day != noDay || got.ID != 0 || len(got.Refs) != 0 {
 		t.Errorf("%+v", got)
