@@ -35,6 +35,7 @@ type imapView struct {
 	stale  []UID    // messages in it that others had changed, too
 	shown  []ModSeq // of our own FETCHes that set \Seen and said so
 	echo   []UID    // messages that a STORE has to show whether or not it changed them
+	stored []UID    // messages that it has to show even if somebody has expunged them since
 
 	removed []UID // messages that our own command expunged
 }
@@ -474,7 +475,7 @@ func (c *imapConn) syncOwn() error {
 
 // forget drops what sync had to know of the command that ran.
 func (c *imapConn) forget() {
-	c.silent, c.stale, c.shown, c.echo, c.removed = 0, nil, nil, nil, nil
+	c.silent, c.stale, c.shown, c.echo, c.stored, c.removed = 0, nil, nil, nil, nil, nil
 }
 
 // tellFlags writes a FETCH for every message with news, new ones included, so that a client need not ask; but for those
@@ -483,7 +484,10 @@ func (c *imapConn) tellFlags(changed []imapChange, quiet []UID) error {
 	for _, m := range changed {
 		echo := slices.Contains(c.echo, m.uid)
 		n, ok := c.seq(m.uid)
-		if m.gone || !ok || m.modseq <= c.seen && !echo {
+		if !ok || m.modseq <= c.seen && !echo {
+			continue
+		}
+		if _, stored := slices.BinarySearch(c.stored, m.uid); m.gone && !stored {
 			continue
 		}
 		c.highest = max(c.highest, m.modseq)

@@ -1,7 +1,10 @@
 // STORE, EXPUNGE, COPY, MOVE: what changes messages of the selected mailbox.
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // mayWrite refuses changes in a mailbox that was opened with EXAMINE.
 func (c *imapConn) mayWrite() error {
@@ -84,7 +87,7 @@ func (c *imapConn) store(uids []UID, change FlagChange, silent bool) error {
 		if silent {
 			c.silent, c.stale = res.ModSeq, res.Stale
 		} else {
-			c.echo = res.Same
+			c.echo, c.stored = res.Same, imapWithout(step, res.Missing)
 		}
 		if c.notify.frozen() || c.notify.quiet() && !silent {
 			c.echo = step
@@ -100,6 +103,17 @@ func (c *imapConn) store(uids []UID, change FlagChange, silent bool) error {
 		err = imapNo("EXPUNGEISSUED", "Some of the messages have been deleted")
 	}
 	return err
+}
+
+// imapWithout is a sorted list without those of another.
+func imapWithout(uids, not []UID) []UID {
+	if len(not) == 0 {
+		return uids
+	}
+	return slices.DeleteFunc(slices.Clone(uids), func(u UID) bool {
+		_, is := slices.BinarySearch(not, u)
+		return is
+	})
 }
 
 // modifiedSet names messages as the command did: by UID, or by sequence number.
