@@ -95,6 +95,7 @@ type imapFetch struct {
 	partial  *imapPartial
 
 	at      int    // sequence number - 1 of the message in hand
+	step    int    // messages that get \Seen at a time, at most; it follows from how long the last ones took
 	changed ModSeq // what setting \Seen gave
 	lost    int    // messages whose content is gone
 	unknown bool   // a message was left out because BINARY could not undo its encoding
@@ -107,7 +108,7 @@ type imapFetch struct {
 //	fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
 //	        [SP "(" fetch-modifier *(SP fetch-modifier) ")"]
 func (c *imapConn) cmdFetch(p *imapParser) error {
-	f := &imapFetch{c: c, since: -1}
+	f := &imapFetch{c: c, since: -1, step: stepFirst}
 	p.space()
 	f.set = p.rest
 	f.uids = p.set()
@@ -274,7 +275,7 @@ func (f *imapFetch) narrow() error {
 		rest := f.uids
 		err := c.srv.store.Read(func(tx *Tx) error {
 			left, rest = f.uids[:0:0], f.uids
-			_, err := tx.Changes(c.mbox.ID, f.since, func(m *Message) error {
+			_, err := tx.Changes(c.mbox.ID, f.since, 0, func(m *Message) error {
 				i, ok := slices.BinarySearch(rest, m.UID)
 				if rest = rest[i:]; ok {
 					left = append(left, m.UID)
@@ -344,10 +345,12 @@ func (f *imapFetch) maySee() (bool, error) {
 	return have&RightSeen != 0, err
 }
 
-// group returns the next messages that are to be sent in one step, and those of them that are not \Seen.
+// group returns the next messages that are to be sent in one step, and those of them that are not \Seen. They are few enough
+// to get it in one short transaction, and so one modseq; and not so large that a lost connection leaves many octets marked
+// that the client never saw.
 func (f *imapFetch) group() (group, fresh []UID, err error) {
 	var size int64
-	n := min(len(f.uids), listRows)
+	n := min(len(f.uids), f.step, listRows)
 	err = f.c.srv.store.List(f.c.mbox.ID, f.uids[:n], WantRow, func(m *Listed) error {
 		if size > 0 && size+m.Size > imapSeenBytes {
 			n, _ = slices.BinarySearch(f.uids[:n], m.UID)
@@ -365,11 +368,12 @@ func (f *imapFetch) group() (group, fresh []UID, err error) {
 	return f.uids[:n], fresh, err
 }
 
-// markSeen sets \Seen. What others changed in the same messages is told with it.
-func (f *imapFetch) markSeen(uids []UID) error {
+// markSeen sets \Seen, in one step of which others' commits do not have to wait for long. What they changed in the same
+// messages is told with it.
+func (f *imapFetch) markSeen(uids []UID) (err error) {
 	var res FlagResult
-	err := f.c.srv.store.Write(func(tx *Tx) (err error) {
-		res, err = tx.SetFlags(f.c.mbox, uids, FlagChange{Op: '+', Flags: Flags{Bits: FlagSeen}, Unchanged: -1, Known: f.c.seen})
+	f.step, err = f.c.srv.store.Step(f.step, uids, func(tx *Tx, step []UID) (err error) {
+		res, err = tx.SetFlags(f.c.mbox, step, FlagChange{Op: '+', Flags: Flags{Bits: FlagSeen}, Unchanged: -1, Known: f.c.seen})
 		return err
 	})
 	if f.changed = res.ModSeq; err == nil && f.changed != 0 {

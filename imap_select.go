@@ -33,7 +33,7 @@ type imapView struct {
 
 	silent ModSeq   // of our own STORE.SILENT
 	stale  []UID    // messages in it that others had changed, too
-	shown  []ModSeq // of our own FETCHes that set \Seen and said so
+	shown  []ModSeq // of our own FETCHes that set \Seen and said so, sorted
 	echo   []UID    // messages that a STORE has to show whether or not it changed them
 	stored []UID    // messages that it has to show even if somebody has expunged them since
 
@@ -44,7 +44,7 @@ type imapView struct {
 var imapErrGone = errors.New("the selected mailbox is gone")
 
 const (
-	imapSyncStep  = 20_000 // changes that sync holds in memory at a time
+	imapSyncStep  = 10_000 // changes that sync holds in memory at a time
 	imapRecentMax = 1_000  // ranges of \Recent messages
 	imapVanishMax = 1_000  // ranges in one VANISHED line
 )
@@ -313,12 +313,10 @@ func (c *imapConn) changes(since ModSeq, after UID, changed *[]imapChange) (now 
 				full = true
 				return imapErrFull
 			}
-			if m.UID > after {
-				*changed = append(*changed, imapChange{m.UID, m.ModSeq, m.Flags, m.Gone})
-			}
+			*changed = append(*changed, imapChange{m.UID, m.ModSeq, m.Flags, m.Gone})
 			return nil
 		}
-		if now, err = tx.Changes(c.mbox.ID, since, add); err != nil {
+		if now, err = tx.Changes(c.mbox.ID, since, after, add); err != nil {
 			return err
 		}
 		for _, u := range c.echo {
@@ -492,7 +490,8 @@ func (c *imapConn) tellFlags(changed []imapChange, quiet []UID) error {
 		}
 		c.highest = max(c.highest, m.modseq)
 		_, isQuiet := slices.BinarySearch(quiet, m.uid)
-		if isQuiet || slices.Contains(c.shown, m.modseq) || c.notify.quiet() && !echo && m.modseq != c.silent {
+		_, isShown := slices.BinarySearch(c.shown, m.modseq)
+		if isQuiet || isShown || c.notify.quiet() && !echo && m.modseq != c.silent {
 			continue
 		}
 		if err := c.tellWords(m.flags.Words); err != nil {
@@ -712,7 +711,7 @@ func (c *imapConn) vanishedSince(since ModSeq, known []imapRange, matched uint32
 		if pruned = m.Pruned; since < pruned {
 			return nil
 		}
-		_, err = tx.Changes(c.mbox.ID, since, func(m *Message) error {
+		_, err = tx.Changes(c.mbox.ID, since, 0, func(m *Message) error {
 			if _, here := c.seq(m.UID); m.Gone && !here && imapInRanges(known, uint32(m.UID)) {
 				gone = imapAddRange(gone, imapRange{uint32(m.UID), uint32(m.UID)})
 			}

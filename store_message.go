@@ -256,16 +256,16 @@ func (tx *Tx) ModSeq(user UserID) (m ModSeq, err error) {
 	return m, err
 }
 
-// Changes calls fn for every message that changed after since, tombstones included, in UID order, and returns the
-// modseq the answer is current to. Each Message is only fn's to keep by copying.
-func (tx *Tx) Changes(id MailboxID, since ModSeq, fn func(*Message) error) (now ModSeq, err error) {
+// Changes calls fn for every message with a UID above after that changed after since, tombstones included, in UID order, and
+// returns the modseq the answer is current to. Each Message is only fn's to keep by copying.
+func (tx *Tx) Changes(id MailboxID, since ModSeq, after UID, fn func(*Message) error) (now ModSeq, err error) {
 	var owner, highest ModSeq
 	err = tx.one(`SELECT u.modseq, m.highestmodseq FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.id=?`, []any{id}, &owner, &highest)
 	if err != nil || highest <= since {
 		return owner, err
 	}
-	err = tx.eachMessage(`SELECT `+messageColumns+` FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>? ORDER BY uid`,
-		[]any{id, since}, fn)
+	err = tx.eachMessage(`SELECT `+messageColumns+` FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>? AND uid>? ORDER BY uid`,
+		[]any{id, since, after}, fn)
 	return owner, err
 }
 

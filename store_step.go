@@ -20,25 +20,32 @@ const (
 // as a commit, or else there would be hardly anything but commits. An error ends it; the steps before have happened.
 func (s *Store) InSteps(uids []UID, fn func(tx *Tx, step []UID) error, then func(step []UID) error) error {
 	for n := stepFirst; len(uids) > 0; {
-		s.checkpointed()
 		step := uids[:min(n, len(uids))]
 		uids = uids[len(step):]
-		var work time.Duration
-		err := s.Write(func(tx *Tx) error {
-			began := time.Now()
-			defer func() { work = time.Since(began) }()
-			return fn(tx, step)
-		})
+		next, err := s.Step(n, step, fn)
 		if err == nil && then != nil {
 			err = then(step)
 		}
 		if err != nil {
 			return err
 		}
-		fits := int64(len(step)) * min(max(int64(stepTime), s.flush.Load()), int64(stepSlow)) / int64(work+1)
-		n = int(min(max(fits, int64(n/2), stepLeast), int64(2*n), stepMost))
+		n = next
 	}
 	return nil
+}
+
+// Step is one step of InSteps, for those who have other work between two of them. It returns how many UIDs the next one
+// should have, if this one could have had n.
+func (s *Store) Step(n int, step []UID, fn func(tx *Tx, step []UID) error) (next int, err error) {
+	s.checkpointed()
+	var work time.Duration
+	err = s.Write(func(tx *Tx) error {
+		began := time.Now()
+		defer func() { work = time.Since(began) }()
+		return fn(tx, step)
+	})
+	fits := int64(len(step)) * min(max(int64(stepTime), s.flush.Load()), int64(stepSlow)) / int64(work+1)
+	return int(min(max(fits, int64(n/2), stepLeast), int64(2*n), stepMost)), err
 }
 
 // CopyAll copies messages in steps, all of them or none (RFC 9051 §6.4.7), whatever happens in between. also may do more
@@ -47,6 +54,7 @@ func (s *Store) CopyAll(from Mailbox, uids []UID, to Mailbox, also func(tx *Tx, 
 	if err := s.roomFor(from, uids, to); err != nil {
 		return nil, nil, err
 	}
+	src, dst = make([]UID, 0, len(uids)), make([]UID, 0, len(uids))
 	var a, b []UID
 	err = s.AllOrNone(uids, to, func(tx *Tx, step []UID) ([]UID, error) {
 		if a, b, err = tx.Copy(from, step, to); err != nil {

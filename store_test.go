@@ -247,7 +247,7 @@ func TestMessages(t *testing.T) {
 		var b strings.Builder
 		mustRead(t, st, func(tx *Tx) (err error) {
 			b.Reset()
-			now, err = tx.Changes(m.ID, since, func(x *Message) error {
+			now, err = tx.Changes(m.ID, since, 0, func(x *Message) error {
 				fmt.Fprintf(&b, "%d%s", x.UID, x.Flags)
 				if x.Gone {
 					b.WriteString("gone")
