@@ -8,8 +8,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"strings"
 	"sync"
 	"syscall"
@@ -396,6 +399,117 @@ func BenchmarkIMAPIdle(b *testing.B) {
 	}
 	b.ReportMetric(float64((cpuTime(cpuProcess)-cpu).Microseconds())/1000/float64(b.N), "cpu-ms/op")
 	b.ReportMetric(float64(benchHeap()-before)/conns/1024, "KiB/conn")
+}
+
+// livePeak runs something and returns by how much more was alive in the heap at the worst moment. Garbage is collected all
+// the time for that, so that it does not depend on when the collector would have come.
+func livePeak(run func()) int64 {
+	defer debug.SetGCPercent(debug.SetGCPercent(2))
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	read := func() int64 { metrics.Read(live); return int64(live[0].Value.Uint64()) }
+	for range 2 {
+		runtime.GC()
+	}
+	before, done := read(), make(chan struct{})
+	go func() { run(); close(done) }()
+	for peak := before; ; {
+		select {
+		case <-done:
+			return max(peak, read()) - before
+		case <-time.After(100 * time.Microsecond):
+			peak = max(peak, read())
+		}
+	}
+}
+
+// TestIMAPMemory sees that no command's memory grows with the mailbox by more than a few octets a message. Each command is
+// run on a mailbox and on one of five times the size, and the difference counts: what a command needs in any case, for the
+// batches and slices in which everything is read, is no growth.
+func TestIMAPMemory(t *testing.T) {
+	if testing.Short() || os.Getenv("TEST_EXEC") != "" {
+		t.Skip("takes long")
+	}
+	if stop := "gcstoptheworld=1"; os.Getenv("GODEBUG") != stop { // or what is made while garbage is collected would count as alive
+		cmd := exec.Command(os.Args[0], "-test.run=^TestIMAPMemory$", "-test.v")
+		cmd.Env = append(os.Environ(), "GODEBUG="+stop)
+		out, err := cmd.CombinedOutput()
+		if t.Logf("%s", out); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	sizes := [2]int64{5_000, 25_000}
+	boxes := [2]string{"small", "large"}
+	s := startServer(t)
+	s.write(t, func(tx *Tx) error {
+		u, err := tx.UserByName("ann@home.arpa")
+		for _, name := range boxes {
+			for _, name := range []string{name, name + "-copy"} {
+				if err == nil {
+					_, err = tx.CreateMailbox(u.ID, name, "")
+				}
+			}
+		}
+		return err
+	})
+	var validity [2]uint32
+	for at, box := range boxes {
+		validity[at] = fillMail(t, s, "ann", box, int(sizes[at]), func(i int) string {
+			who := fmt.Sprintf("Person %d <p%d@example.org>", i%97, i%97)
+			return sortMail(i%28, who, who, fmt.Sprintf("Re: what person %d says of number %d", i%97, i), fmt.Sprint(i), fmt.Sprint(i/2), fmt.Sprint(i-i%7))
+		}).UIDValidity
+	}
+	if err := s.store.Index(false); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		first, command string // %s is the mailbox
+		most           int64  // octets a message
+		once           bool   // another time, there would be nothing left to do
+	}{
+		{"", "SELECT %s", 20, false}, // 4 for the view, which grows
+		{"", "SELECT %s (QRESYNC (VALIDITY 1))", 48, false},
+		{"SELECT %s", "NOOP", 4, false},
+		{"SELECT %s", "FETCH 1:* (UID FLAGS)", 20, false},
+		{"SELECT %s", "FETCH 1:* (ENVELOPE BODYSTRUCTURE)", 24, false},
+		{"SELECT %s", "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1 VANISHED)", 24, false},
+		{"SELECT %s", "FETCH 1:* BODY[HEADER.FIELDS (SUBJECT)]", 40, true},
+		{"SELECT %s", "SEARCH ALL", 24, false},
+		{"SELECT %s", "SEARCH RETURN (SAVE ALL) BODY x", 40, false},
+		{"SELECT %s", "SORT (SUBJECT) UTF-8 ALL", 40, false},
+		{"SELECT %s", "SORT (REVERSE FROM DATE CC) UTF-8 ALL", 40, false},
+		{"SELECT %s", "THREAD REFERENCES UTF-8 ALL", 60, false},
+		{"SELECT %s", "THREAD REFS UTF-8 ALL", 60, false},
+		{"SELECT %s", "THREAD ORDEREDSUBJECT UTF-8 ALL", 60, false},
+		{"SELECT %s", "STORE 1:* FLAGS (\\Flagged)", 24, false},
+		{"SELECT %s", "COPY 1:* %s-copy", 40, false},
+		{"SELECT %s", "STORE 1:* +FLAGS.SILENT (\\Deleted)", 24, false},
+		{"SELECT %s", "EXPUNGE", 24, true},
+		{"SELECT %s-copy", "MOVE 1:* %s", 24, true},
+	} {
+		var grown int64
+		for range 4 { // what happens to be alive differs
+			var peak [2]int64
+			for at, box := range boxes {
+				c := dialIMAP(t, s, "ann")
+				c.ok("ENABLE QRESYNC")
+				if test.first != "" {
+					c.drain(strings.ReplaceAll(test.first, "%s", box))
+				}
+				command := strings.NewReplacer("%s", box, "VALIDITY", fmt.Sprint(validity[at])).Replace(test.command)
+				peak[at] = livePeak(func() { c.drain(command) })
+				c.Close()
+			}
+			if grown = (peak[1] - peak[0]) / (sizes[1] - sizes[0]); grown <= test.most || test.once {
+				break
+			}
+			t.Logf("%s: %d octets", test.command, peak)
+		}
+		t.Logf("%s: %d octets a message", test.command, grown)
+		if grown > test.most {
+			t.Errorf("%s takes %d octets a message, %d would be right", test.command, grown, test.most)
+		}
+	}
 }
 
 // benchHeap is the memory in use, stacks included.

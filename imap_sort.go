@@ -133,7 +133,7 @@ type imapSorter struct {
 
 const (
 	imapSortFirst = 8       // octets of a key that the first pass keeps, and a later one at least
-	imapSortSpace = 1 << 20 // octets that a later pass may take however small the mailbox is
+	imapSortSpace = 1 << 18 // octets that a later pass may take however small the mailbox is
 	imapSortStep  = 2000    // messages between looks whether the client is still there
 )
 

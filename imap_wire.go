@@ -442,7 +442,11 @@ func (p *imapParser) setOf(uid bool) []UID {
 // pick returns the UIDs of ranges of sequence numbers, in order and without doubles.
 func (c *imapConn) pick(set []imapRange) []UID {
 	slices.SortFunc(set, func(a, b imapRange) int { return cmp.Compare(a.lo, b.lo) })
-	var picked []UID
+	most := 0
+	for _, r := range set {
+		most += int(min(int64(r.hi)-int64(r.lo)+1, int64(len(c.uids))))
+	}
+	picked := make([]UID, 0, min(max(most, 0), len(c.uids))) // growing into it would take twice as much
 	next := uint32(1)
 	for _, r := range set {
 		if lo := max(r.lo, next); lo <= r.hi {
