@@ -168,7 +168,7 @@ func TestFetchVanished(t *testing.T) {
 	c.ok("ENABLE QRESYNC")
 	c.ok("SELECT Archive")
 	c.ok(`STORE 2,3 +FLAGS (\Deleted)`)
-	c.is("EXPUNGE", "* VANISHED 2:3")
+	c.is("EXPUNGE", "* VANISHED 2:3", "* 2 RECENT")
 	c.is("UID FETCH 1:* FLAGS (CHANGEDSINCE 5 VANISHED)", "* VANISHED (EARLIER) 2:3", "* 2 FETCH (UID 4 FLAGS (\\Recent) MODSEQ (6))")
 	c.is("UID FETCH 3 FLAGS (CHANGEDSINCE 1 VANISHED)", "* VANISHED (EARLIER) 3")
 	c.ok("ENABLE UIDONLY")
