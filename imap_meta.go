@@ -460,14 +460,19 @@ func (p *imapParser) identifier() string {
 	return who
 }
 
+// aclEntry reads SP mailbox SP identifier.
+func (p *imapParser) aclEntry() (name, who string) {
+	p.space()
+	name = p.mailboxName()
+	p.space()
+	return name, p.identifier()
+}
+
 // cmdSetACL is SETACL (RFC 4314 §3.1).
 //
 //	setacl = "SETACL" SP mailbox SP identifier SP ["+" / "-"] rights
 func (c *imapConn) cmdSetACL(p *imapParser) error {
-	p.space()
-	name := p.mailboxName()
-	p.space()
-	who := p.identifier()
+	name, who := p.aclEntry()
 	p.space()
 	text := p.astring()
 	if err := p.end(); err != nil {
@@ -493,10 +498,7 @@ func (c *imapConn) cmdSetACL(p *imapParser) error {
 //
 //	deleteacl = "DELETEACL" SP mailbox SP identifier
 func (c *imapConn) cmdDeleteACL(p *imapParser) error {
-	p.space()
-	name := p.mailboxName()
-	p.space()
-	who := p.identifier()
+	name, who := p.aclEntry()
 	if err := p.end(); err != nil {
 		return err
 	}
@@ -574,10 +576,7 @@ func (c *imapConn) cmdGetACL(p *imapParser) error {
 //
 //	listrights = "LISTRIGHTS" SP mailbox SP identifier
 func (c *imapConn) cmdListRights(p *imapParser) error {
-	p.space()
-	name := p.mailboxName()
-	p.space()
-	who := p.identifier()
+	name, who := p.aclEntry()
 	if err := p.end(); err != nil {
 		return err
 	}

@@ -328,15 +328,18 @@ func (s *imapSearch) key(p *imapParser) *Query {
 // imapCharsets are named when the client asks for one that is not known (RFC 9051 §7.1 BADCHARSET). Others are known, too.
 const imapCharsets = "(UTF-8 US-ASCII ISO-8859-1 WINDOWS-1252 KOI8-R GBK GB18030 BIG5 ISO-2022-JP SHIFT_JIS EUC-JP EUC-KR)"
 
-// readCharset reads the name of a charset.
-func (s *imapSearch) readCharset(p *imapParser) {
-	if s.charset = p.astring(); p.err == nil && !KnownCharset(s.charset) {
-		p.refuse(imapNo("BADCHARSET "+imapCharsets, "That charset is not known"))
+// readProgram reads what to search for. SORT and THREAD have to name a charset, without the word before it (RFC 5256 §3);
+// SEARCH may, since clients that send nothing but ASCII know of none.
+//
+//	search-program = ["CHARSET" SP charset SP] search-key *(SP search-key)
+func (s *imapSearch) readProgram(p *imapParser, charset bool) {
+	if charset || p.take("CHARSET ") {
+		if s.charset = p.astring(); p.err == nil && !KnownCharset(s.charset) {
+			p.refuse(imapNo("BADCHARSET "+imapCharsets, "That charset is not known"))
+		}
+		p.space()
 	}
-}
-
-// check finds fault with a whole query.
-func (s *imapSearch) check(p *imapParser) {
+	s.query = s.keys(p)
 	if p.err == nil && s.query.Leaves() > SearchLeaves {
 		p.refuse(imapNo("LIMIT", fmt.Sprintf("More than %d conditions on content", SearchLeaves)))
 	}
@@ -380,8 +383,7 @@ func (r *imapReturn) read(p *imapParser) {
 
 // cmdSearch is SEARCH and UID SEARCH (RFC 9051 §6.4.4).
 //
-//	search         = "SEARCH" [search-return-opts] SP search-program
-//	search-program = ["CHARSET" SP charset SP] search-key *(SP search-key)
+//	search = "SEARCH" [search-return-opts] SP search-program
 func (c *imapConn) cmdSearch(p *imapParser) error {
 	s := &imapSearch{c: c, name: "SEARCH"}
 	p.space()
@@ -389,12 +391,7 @@ func (c *imapConn) cmdSearch(p *imapParser) error {
 		s.returns.read(p)
 		p.space()
 	}
-	if p.take("CHARSET ") {
-		s.readCharset(p)
-		p.space()
-	}
-	s.query = s.keys(p)
-	s.check(p)
+	s.readProgram(p, false)
 	if err := p.end(); err != nil {
 		return err
 	}
@@ -708,12 +705,7 @@ func (c *imapConn) cmdMultiSearch(p *imapParser) error {
 	} else {
 		s.returns.all = true
 	}
-	if p.take("CHARSET ") {
-		s.readCharset(p)
-		p.space()
-	}
-	s.query = s.keys(p)
-	s.check(p)
+	s.readProgram(p, false)
 	switch {
 	case s.scope.selected && c.state != imapSelected:
 		p.fail("No mailbox is selected")

@@ -94,10 +94,7 @@ func (c *imapConn) cmdSort(p *imapParser) error {
 	}
 	criteria := p.sortCriteria()
 	p.space()
-	s.readCharset(p)
-	p.space()
-	s.query = s.keys(p)
-	s.check(p)
+	s.readProgram(p, true)
 	if err := p.end(); err != nil {
 		return err
 	}
@@ -449,10 +446,7 @@ func (c *imapConn) cmdThread(p *imapParser) error {
 		p.fail("Unknown algorithm %.30q", name)
 	}
 	p.space()
-	s.readCharset(p)
-	p.space()
-	s.query = s.keys(p)
-	s.check(p)
+	s.readProgram(p, true)
 	if err := p.end(); err != nil {
 		return err
 	}
