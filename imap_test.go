@@ -2,11 +2,14 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -549,4 +552,100 @@ func TestImapAppendMany(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	t.Error("content that nobody refers to is still there")
+}
+
+// imaptestDiffers is what Dovecot's imaptest expects otherwise, by test and command; HACKING.md says why.
+var imaptestDiffers = map[string]string{
+	"fetch-envelope": `fetch 1:\* envelope`,
+	"listext":        `list "" .*% return \(children subscribed\)|list \(subscribed recursivematch\) .*test[28].*`,
+	"subscribe":      `lsub "" .*%`,
+	"notify":         `notify set status \(mailboxes .* \(Message(New|Expunge)\)\)`, // imaptest's own newer tests ask as we do
+}
+
+// TestImaptest runs the scripted tests and then the stress of Dovecot's imaptest: IMAPTEST names the program, which no
+// distribution has, and IMAPTEST_TESTS the folder of its tests.
+func TestImaptest(t *testing.T) {
+	bin, scripts := os.Getenv("IMAPTEST"), os.Getenv("IMAPTEST_TESTS")
+	if bin == "" || scripts == "" || testing.Short() {
+		t.Skip("SKIPPED: imaptest, the program and the folder of its tests named by IMAPTEST and IMAPTEST_TESTS, and no -short")
+	}
+	s := startServer(t, "[limits]", "per_address = 100")
+	_, port, _ := net.SplitHostPort(s.addr["imap"])
+	mbox := filepath.Join(t.TempDir(), "mbox")
+	var b strings.Builder
+	for i := range 200 { // it follows messages by their ids
+		fmt.Fprintf(&b, "From x@y  Fri Feb 22 17:06:23 2008\r\nFrom: a%d@y\r\nDate: Fri, 22 Feb 2008 17:06:23 +0200\r\nSubject: s%d\r\nMessage-ID: <%d@y>\r\n\r\n%s\r\n",
+			i%7, i%9, i, strings.Repeat("some words\r\n", 1+i%50))
+	}
+	if err := os.WriteFile(mbox, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) string {
+		args = append([]string{"user=ann@home.arpa", "pass=secret", "host=127.0.0.1", "port=" + port, "mbox=" + mbox}, args...)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, bin, args...)
+		cmd.Dir = t.TempDir()
+		out, err := cmd.CombinedOutput()
+		if ctx.Err() != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+		return string(out)
+	}
+	imaptestScripts(t, run, scripts)
+	for _, mix := range []string{"", "own_flags expunge=5 logout=1"} {
+		out := run(append(strings.Fields(mix), "clients=20", "secs=10")...)
+		if faults := regexp.MustCompile(`(?m)^(Error|Panic|Fatal).*`).FindAllString(out, 10); len(faults) > 0 || !strings.Contains(out, "Totals:") {
+			t.Errorf("stress %q: %.2000s", mix, strings.Join(faults, "\n"))
+		}
+		sum := 0
+		for _, n := range strings.Fields(out[strings.LastIndex(out, "%")+1:]) {
+			k, _ := strconv.Atoi(n)
+			sum += k
+		}
+		t.Logf("stress %q: %d commands a second", mix, sum/10)
+	}
+}
+
+// imaptestScripts runs the scripted tests, but for those that this imaptest can't read.
+func imaptestScripts(t *testing.T, run func(...string) string, scripts string) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(scripts)); err != nil {
+		t.Fatal(err)
+	}
+	out := ""
+	for range 10 {
+		out = run("test=" + dir)
+		bad := regexp.MustCompile(`(?m)^Error: ` + regexp.QuoteMeta(dir) + `/(\S+) line .*`).FindStringSubmatch(out)
+		if bad == nil {
+			break
+		}
+		t.Log("SKIPPED: imaptest can't read its own test: ", bad[0])
+		os.Remove(filepath.Join(dir, bad[1]))
+	}
+	sum := regexp.MustCompile(`(?m)^\d+ test groups: .*`).FindString(out)
+	if t.Log(sum); sum == "" {
+		t.Fatalf("imaptest says %.2000s", out)
+	}
+	files, _ := filepath.Glob(dir + "/*")
+	for _, f := range files { // imaptest doesn't say which tests it skips
+		b, _ := os.ReadFile(f)
+		for _, needs := range regexp.MustCompile(`(?m)\Acapabilities: (.*)$`).FindAllStringSubmatch(string(b), 1) {
+			for _, name := range strings.Fields(needs[1]) {
+				if !slices.ContainsFunc(imapCapabilities, func(r imapCapability) bool { return strings.EqualFold(r.name, name) }) {
+					t.Logf("SKIPPED: %s needs %s", filepath.Base(f), name)
+				}
+			}
+		}
+	}
+	failed := regexp.MustCompile(`(?ms)^\*\*\* Test (\S+) command (.*?)\n\n`).FindAllStringSubmatch(out+"\n\n", -1)
+	for _, f := range failed {
+		want, ok := imaptestDiffers[f[1]]
+		known := ok && regexp.MustCompile(`(?m)^ - Command.*?: (`+want+`)$`).MatchString(f[2])
+		if known {
+			t.Logf("differs as HACKING.md says: %s, command %.60q", f[1], f[2])
+		} else {
+			t.Errorf("%s", f[0])
+		}
+	}
 }
