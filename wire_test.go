@@ -35,6 +35,47 @@ var testSecret = sync.OnceValue(func() string {
 	return s
 })
 
+// testFile is a database as it is after the first start: tables, a CA and a certificate for mx.home.arpa, ann and bob.
+// Making it costs more than most tests do with it, and seconds where they are emulated or watched for races.
+var testFile = sync.OnceValues(func() (content []byte, err error) {
+	dir, err := os.MkdirTemp("", "postino")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "mail.db")
+	st, err := OpenStore(path, StoreOptions{})
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := parseConfig("hostname = \"mx.home.arpa\"")
+	if err == nil {
+		_, err = LoadTLS(cfg, st, slog.New(slog.DiscardHandler))
+	}
+	if err == nil {
+		err = addTestUsers(st)
+	}
+	if err = errors.Join(err, st.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+// addTestUsers adds ann and bob, if they are not there, and sees that names that are not there cost as little.
+func addTestUsers(st *Store) error {
+	return st.Write(func(tx *Tx) error {
+		for _, name := range []string{"ann", "bob"} {
+			if _, err := tx.UserByName(name + "@home.arpa"); err == nil {
+				continue
+			}
+			if _, err := tx.AddUser(Addr{name, "home.arpa"}, testSecret(), false); err != nil {
+				return err
+			}
+		}
+		return tx.SetSetting(settingIterations, []byte("4096"))
+	})
+}
+
 func startServer(tb testing.TB, config ...string) *testServer {
 	tb.Helper()
 	return startServerOn(tb, filepath.Join(tb.TempDir(), "mail.db"), StoreOptions{}, config...)
@@ -56,6 +97,16 @@ func openServer(tb testing.TB, path string, opt StoreOptions, config ...string) 
 		tb.Fatal(err)
 	}
 	opt.Service, opt.NoIndex = true, !cfg.Search.Index
+	_, missing := os.Stat(path)
+	if missing != nil && (opt.Now == nil || opt.Now().After(time.Now())) { // the file knows when it was made
+		content, err := testFile()
+		if err == nil {
+			err = os.WriteFile(path, content, 0o600)
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
 	st, err := OpenStore(path, opt)
 	if err != nil {
 		tb.Fatal(err)
@@ -64,18 +115,8 @@ func openServer(tb testing.TB, path string, opt StoreOptions, config ...string) 
 	if s.Server, err = NewServer(cfg, st, slog.New(slog.DiscardHandler)); err != nil {
 		tb.Fatal(err)
 	}
-	// As cheap as the users' secrets, for the names that are not there.
-	if err := st.Write(func(tx *Tx) error { return tx.SetSetting(settingIterations, []byte("4096")) }); err != nil {
+	if err := addTestUsers(st); err != nil {
 		tb.Fatal(err)
-	}
-	for _, name := range []string{"ann", "bob"} {
-		err := st.Write(func(tx *Tx) error {
-			_, err := tx.AddUser(Addr{name, "home.arpa"}, testSecret(), false)
-			return err
-		})
-		if err != nil && !errors.Is(err, ErrExists) {
-			tb.Fatal(err)
-		}
 	}
 	for i := range services {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
