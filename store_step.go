@@ -121,51 +121,71 @@ func (s *Store) setRunning(task int64, on bool) {
 	}
 }
 
+func (s *Store) isRunning(task int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tasks[task]
+}
+
+// unfinishedPart is what one step of a task has added, as the table unfinished says.
+type unfinishedPart struct {
+	task, box int64
+	lo, hi    UID
+}
+
 // takeBack removes what tasks have added that did not end well, in this life of the file or in one before.
 func (s *Store) takeBack() error {
-	type part struct {
-		task, box int64
-		lo, hi    UID
+	parts, err := s.unfinished()
+	for _, p := range parts {
+		if err == nil {
+			err = s.takeBackPart(p)
+		}
 	}
-	var parts []part
-	err := s.Read(func(tx *Tx) error {
+	return err
+}
+
+func (s *Store) unfinished() (parts []unfinishedPart, err error) {
+	err = s.Read(func(tx *Tx) error {
 		parts = nil
 		return tx.each(`SELECT task,mailbox,lo,hi FROM unfinished`, nil, func(scan func(...any) error) error {
-			var p part
+			var p unfinishedPart
 			err := scan(&p.task, &p.box, &p.lo, &p.hi)
 			parts = append(parts, p)
 			return err
 		})
 	})
-	for _, p := range parts {
-		s.mu.Lock()
-		running := s.tasks[p.task]
-		s.mu.Unlock()
-		if running || err != nil {
-			continue
-		}
-		var uids []UID
-		for u := p.lo; u <= p.hi; u++ {
-			uids = append(uids, u)
-		}
-		err = s.InSteps(uids, func(tx *Tx, step []UID) error {
-			if step[len(step)-1] == p.hi {
-				if _, err := tx.exec(`DELETE FROM unfinished WHERE task=? AND mailbox=? AND lo=?`, p.task, p.box, p.lo); err != nil {
-					return err
-				}
-			}
-			m, err := tx.MailboxByID(MailboxID(p.box))
-			if errors.Is(err, ErrNotFound) {
-				return nil
-			}
-			if err == nil {
-				_, err = tx.Expunge(m, step, true)
-			}
+	return parts, err
+}
+
+// takeBackPart removes a part, unless its task is under way, or has ended well since somebody looked: whether the part is
+// unfinished is only sure in the transaction that removes it, because the task's last one says that it no longer is.
+func (s *Store) takeBackPart(p unfinishedPart) error {
+	var uids []UID
+	for u := p.lo; u <= p.hi; u++ {
+		uids = append(uids, u)
+	}
+	removed := false
+	err := s.InSteps(uids, func(tx *Tx, step []UID) error {
+		left, err := tx.ints(`SELECT 1 FROM unfinished WHERE task=? AND mailbox=? AND lo=?`, p.task, p.box, p.lo)
+		if removed = err == nil && len(left) > 0 && !s.isRunning(p.task); !removed {
 			return err
-		}, nil)
-		if err == nil {
-			s.log.Info("took back what an unfinished command had added", "mailbox", p.box, "messages", len(uids))
 		}
+		if step[len(step)-1] == p.hi {
+			if _, err := tx.exec(`DELETE FROM unfinished WHERE task=? AND mailbox=? AND lo=?`, p.task, p.box, p.lo); err != nil {
+				return err
+			}
+		}
+		m, err := tx.MailboxByID(MailboxID(p.box))
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err == nil {
+			_, err = tx.Expunge(m, step, true)
+		}
+		return err
+	}, nil)
+	if err == nil && removed {
+		s.log.Info("took back what an unfinished command had added", "mailbox", p.box, "messages", len(uids))
 	}
 	return err
 }

@@ -352,6 +352,40 @@ func TestRemoval(t *testing.T) {
 	checkStore(t, st)
 }
 
+// TestTakeBackLate has the collector look at what a command has added, and remove it when the command has ended well.
+func TestTakeBackLate(t *testing.T) {
+	st := openTestStore(t, StoreOptions{})
+	ann, inbox := addTestUser(t, st, "ann")
+	var to Mailbox
+	var uids []UID
+	for range 3 * stepFirst {
+		uids = append(uids, appendText(t, st, inbox, "Subject: x\r\n\r\nx\r\n", Flags{}).UID)
+	}
+	mustRead(t, st, func(tx *Tx) (err error) { to, err = tx.MailboxBySpecial(ann.ID, `\Archive`); return err })
+	var seen []unfinishedPart
+	steps := 0
+	_, dst, err := st.CopyAll(inbox, uids, to, func(*Tx, []UID) (err error) {
+		if steps++; steps == 2 {
+			seen, err = st.unfinished()
+		}
+		return err
+	})
+	if err != nil || len(dst) != len(uids) || len(seen) != 1 {
+		t.Fatalf("%d copies in %d steps, saw %v: %v", len(dst), steps, seen, err)
+	}
+	for _, p := range seen {
+		if err := st.takeBackPart(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var here []UID
+	mustRead(t, st, func(tx *Tx) (err error) { here, _, err = tx.UIDs(to.ID, nil); return err })
+	if len(here) != len(uids) {
+		t.Errorf("%d of %d copies are left", len(here), len(uids))
+	}
+	checkStore(t, st)
+}
+
 // CopyAll leaves nothing behind when a step fails, when the power does, and when there is no room.
 func TestCopyAll(t *testing.T) {
 	st := openTestStore(t, StoreOptions{})
