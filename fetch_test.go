@@ -46,6 +46,9 @@ func TestFetch(t *testing.T) {
 	for _, c := range []struct{ protocol, service, tls string }{
 		{"pop3", "pop3", "starttls"}, {"pop3", "pop3s", "tls"}, {"pop3", "pop3", "none"}, {"imap", "imap", ""}, {"imap", "imaps", "tls"}, {"imap", "imap", "none"},
 	} {
+		if testing.Short() && c.tls == "none" {
+			continue
+		}
 		t.Run(c.service+c.tls, func(t *testing.T) {
 			away, here, f := fetchTest(t, c.protocol, c.service, c.tls)
 			for i := range 3 {

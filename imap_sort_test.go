@@ -152,7 +152,10 @@ func TestSortRandom(t *testing.T) {
 		}
 		return sb.String()
 	}
-	const n = 2000
+	n, rounds := 2000, 40
+	if testing.Short() {
+		n, rounds = 400, 12
+	}
 	inbox := fillMail(t, s, "ann", "INBOX", n, func(i int) string {
 		subject := ""
 		switch r.IntN(6) {
@@ -177,7 +180,7 @@ func TestSortRandom(t *testing.T) {
 		uids[i] = UID(i + 1)
 	}
 	names := slices.Sorted(maps.Keys(imapSortKeys))
-	for round := range 40 {
+	for round := range rounds {
 		var criteria []imapCriterion
 		for range 1 + r.IntN(4) {
 			k := imapCriterion{names[r.IntN(len(names))], r.IntN(2) == 0}
