@@ -416,7 +416,10 @@ type imapEntry struct {
 	subscribed bool
 }
 
-const imapPatterns = 100 // of one LIST
+const (
+	imapPatterns = 100  // of one LIST
+	imapWild     = 2000 // octets of them from the first wildcard on: twice the longest name
+)
 
 // cmdList is LIST (RFC 9051 §6.3.9).
 //
@@ -506,13 +509,17 @@ func (l *imapList) returnOption(p *imapParser) {
 func (l *imapList) readPatterns(p *imapParser) {
 	ref := p.astring()
 	p.space()
+	wild := 0
 	one := func() {
 		name := p.pattern()
-		if len(l.patterns) >= imapPatterns {
-			p.fail("Too many patterns")
-		}
 		if name != "" {
 			name = ref + name
+		}
+		if i := strings.IndexAny(name, "*%"); i >= 0 { // each octet of these is compared with each of a name
+			wild += len(name) - i
+		}
+		if len(l.patterns) >= imapPatterns || wild > imapWild {
+			p.fail("Too many patterns")
 		}
 		if decoded, err := p.c.decodeName(name); err == nil { // no mailbox has a name that can't be read
 			l.patterns = append(l.patterns, decoded)

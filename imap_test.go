@@ -430,6 +430,7 @@ func TestImapLiterals(t *testing.T) {
 		fmt.Fprintf(&words, " k%d", i)
 	}
 	for cmd, want := range map[string]string{
+		`LIST "" "` + strings.Repeat("a*", imapWild) + `x"`:                                                 "BAD Too many patterns",
 		"APPEND INBOX {100000+}\r\n" + big:                                                                  "NO [TOOBIG]",
 		"APPEND Nowhere {100000+}\r\n" + big + " {2+}\r\nhi":                                                "NO [TRYCREATE]",
 		"CREATE {102401+}\r\n" + big + strings.Repeat("x", 2401):                                            "NO [TOOBIG]",
