@@ -396,7 +396,7 @@ func (c *imapConn) answer(name string, err error) error {
 	if err == nil {
 		c.bad = 0
 		if limit := fmt.Sprintf("MESSAGELIMIT %d %d", c.srv.cfg.Limits.IMAPMessages, c.rest); c.rest != 0 && c.code != "" {
-			c.putf("* OK [%s] There were more messages\r\n", limit)
+			c.putf("* NO [%s] There were more messages\r\n", limit) // RFC 9738 §3.1
 		} else if c.rest != 0 {
 			c.code, c.text = limit, "There were more messages"
 		}
@@ -766,7 +766,7 @@ func (p *imapProgress) step(more int, now time.Time) error {
 			return err
 		}
 	}
-	if now.Sub(p.told) < imapProgressEvery {
+	if now.Sub(p.told) < imapProgressEvery || p.done >= p.total { // the goal must be above what is done (RFC 9585 §4)
 		return nil
 	}
 	p.told = now

@@ -60,10 +60,10 @@ var imapSearchKeys = map[string]func(*imapParser, *imapSearch) *Query{
 
 	"UID": imapKeyUID,
 	"UIDAFTER": func(p *imapParser, _ *imapSearch) *Query {
-		return &Query{Op: QueryUIDRange, Lo: imapKeyNumber(p) + 1, Hi: math.MaxInt64}
-	}, // RFC 9738
+		return &Query{Op: QueryUIDRange, Lo: imapKeyUniqueID(p) + 1, Hi: math.MaxInt64}
+	}, // RFC 9738 §3.2
 	"UIDBEFORE": func(p *imapParser, _ *imapSearch) *Query {
-		return &Query{Op: QueryUIDRange, Lo: 0, Hi: imapKeyNumber(p) - 1}
+		return &Query{Op: QueryUIDRange, Lo: 0, Hi: imapKeyUniqueID(p) - 1}
 	},
 	"MODSEQ": imapKeyModSeq, // RFC 7162 §3.1.5
 
@@ -199,6 +199,15 @@ func imapKeyDay(op QueryOp, when int) func(*imapParser, *imapSearch) *Query {
 func imapKeyNumber(p *imapParser) int64 {
 	p.space()
 	return p.number64()
+}
+
+// imapKeyUniqueID reads SP uniqueid.
+func imapKeyUniqueID(p *imapParser) int64 {
+	n := imapKeyNumber(p)
+	if (n == 0 || n > math.MaxUint32) && p.err == nil {
+		p.fail("No UID: %d", n)
+	}
+	return n
 }
 
 // within is OLDER and YOUNGER: seconds from now.
@@ -351,7 +360,7 @@ func (s *imapSearch) readProgram(p *imapParser, charset bool) {
 // readReturn reads "RETURN (" [search-return-opt *(SP search-return-opt)] ")"; an empty list means ALL (RFC 4731 §3.1).
 func (r *imapReturn) read(p *imapParser) {
 	r.extended = true
-	empty := true
+	empty, pages := true, 0
 	p.list(func() {
 		empty = false
 		switch name := strings.ToUpper(p.atom()); name {
@@ -360,6 +369,7 @@ func (r *imapReturn) read(p *imapParser) {
 		case "MAX":
 			r.max = true
 		case "ALL":
+			pages++
 			r.all = true
 		case "COUNT":
 			r.count = true
@@ -369,6 +379,7 @@ func (r *imapReturn) read(p *imapParser) {
 			r.update = true
 		case "CONTEXT": // a hint that the client will ask again; nothing has to be prepared for that
 		case "PARTIAL":
+			pages++
 			p.space()
 			r.partial = p.partial()
 		default:
@@ -376,8 +387,8 @@ func (r *imapReturn) read(p *imapParser) {
 		}
 	})
 	r.all = r.all || empty
-	if r.partial != nil && r.all {
-		p.fail("ALL and PARTIAL exclude each other")
+	if pages > 1 {
+		p.fail("Only one PARTIAL or ALL") // RFC 9394 §3.1
 	}
 }
 
@@ -567,10 +578,14 @@ func (s *imapSearch) tellExtended(found []UID, highest ModSeq) {
 }
 
 // imapPartial is a window on a result (RFC 9394): positions counted from 1, or negative ones from the end.
-type imapPartial struct{ first, last int64 }
+type imapPartial struct {
+	first, last int64
+	text        string // as the client wrote it
+}
 
 // partial reads partial-range = nz-number ":" nz-number / "-" nz-number ":" "-" nz-number.
 func (p *imapParser) partial() *imapPartial {
+	text := p.rest
 	negative := p.take("-")
 	a := p.number()
 	p.need(":")
@@ -581,13 +596,15 @@ func (p *imapParser) partial() *imapPartial {
 	if (a == 0 || b == 0) && p.err == nil {
 		p.fail("0 in a PARTIAL range")
 	}
+	r := &imapPartial{int64(min(a, b)), int64(max(a, b)), text[:len(text)-len(p.rest)]}
 	if negative {
-		return &imapPartial{-int64(min(a, b)), -int64(max(a, b))}
+		r.first, r.last = -r.first, -r.last
 	}
-	return &imapPartial{int64(min(a, b)), int64(max(a, b))}
+	return r
 }
 
-func (r *imapPartial) String() string { return fmt.Sprintf("%d:%d", r.first, r.last) }
+// String is the original range: the answer repeats it (RFC 9394 §3.1).
+func (r *imapPartial) String() string { return r.text }
 
 // of cuts the window out of a result.
 func (r *imapPartial) of(uids []UID) []UID {
