@@ -335,12 +335,12 @@ func (s *imapSorter) untie(from, space int) (int, error) {
 
 // fill reads into the slots what follows in the keys of the messages whose UIDs are in them now.
 func (s *imapSorter) fill(t *imapSortSlots, from int) error {
-	whose := func(i uint32) UID { return UID(binary.NativeEndian.Uint32(t.slot(int(i)))) }
-	order := make([]uint32, len(t.slots)/t.width)
+	whose := func(i int32) UID { return UID(binary.NativeEndian.Uint32(t.slot(int(i)))) }
+	order := make([]int32, len(t.slots)/t.width)
 	for i := range order {
-		order[i] = uint32(i)
+		order[i] = int32(i)
 	}
-	slices.SortFunc(order, func(a, b uint32) int { return cmp.Compare(whose(a), whose(b)) })
+	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(whose(a), whose(b)) })
 	for part := range slices.Chunk(order, imapSortStep) {
 		uids := make([]UID, 0, len(part))
 		for _, i := range part {
