@@ -1,10 +1,13 @@
 package main
 
 import (
+	"archive/zip"
+	"bytes"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -292,6 +295,15 @@ func TestWebExchange(t *testing.T) {
 	ann.get("/settings/data")
 	ann.upload("/settings/import", "file", func(add func(string, io.Reader)) { add("ann.zip", strings.NewReader(archive)) }, "box", box)
 	ann.want("3 messages imported.")
+	var long bytes.Buffer // a list of files that would be kept in memory
+	z := zip.NewWriter(&long)
+	for i := range webMaxListing / 100 {
+		z.Create(fmt.Sprintf("%060d.eml", i))
+	}
+	z.Close()
+	ann.upload("/settings/import", "file", func(add func(string, io.Reader)) { add("long.zip", &long) }, "box", box)
+	ann.want("This archive can&#39;t be read.")
+	ann.get("/settings/data")
 	var list []Message
 	s.write(t, func(tx *Tx) (err error) {
 		list, err = tx.Newest(MailboxID(webMailboxID(box)), ^UID(0), 10)

@@ -26,6 +26,7 @@ const (
 	webMaxAway       = 50_000   // octets of an automatic answer
 	webMaxImport     = 16 << 30 // octets of an import
 	webMaxArchive    = 4 << 30  // octets of an imported archive, which needs a copy on the disk
+	webMaxListing    = 8 << 20  // octets of an archive's list of files, which takes some five times that in memory
 )
 
 func webSettingsRoutes() []webRoute {
@@ -469,6 +470,22 @@ func (p webPatient) Read(b []byte) (int, error) {
 	return p.r.Read(b)
 }
 
+// webListing reads an archive: not more than so many octets before all is set, because its list of files is kept in memory.
+type webListing struct {
+	io.ReaderAt
+	left int
+	all  bool
+}
+
+func (l *webListing) ReadAt(p []byte, off int64) (int, error) {
+	if !l.all {
+		if l.left -= len(p); l.left < 0 {
+			return 0, ErrTooBig
+		}
+	}
+	return l.ReaderAt.ReadAt(p, off)
+}
+
 func (q *webReq) importFile(im *importer, name string, r io.Reader) error {
 	if !strings.EqualFold(path.Ext(name), ".zip") {
 		return im.read(bufio.NewReaderSize(r, mboxLine), time.Time{}, Flags{Bits: FlagSeen})
@@ -478,7 +495,9 @@ func (q *webReq) importFile(im *importer, name string, r io.Reader) error {
 	if _, err := io.Copy(sp, r); err != nil {
 		return err
 	}
-	z, err := zip.NewReader(sp, sp.Size())
+	list := &webListing{ReaderAt: sp, left: webMaxListing}
+	z, err := zip.NewReader(list, sp.Size())
+	list.all = true
 	if err != nil {
 		return webFault(http.StatusBadRequest, "This archive can't be read.")
 	}
