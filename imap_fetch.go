@@ -317,6 +317,8 @@ func (f *imapFetch) run() error {
 	if !seen {
 		return f.send(f.uids)
 	}
+	// Marked first and sent then: the other way round the client would hear of \Seen only after the command, in a second
+	// FETCH for each message, and a crash in between would leave unread what it has.
 	for len(f.uids) > 0 {
 		group, fresh, err := f.group()
 		if err != nil {

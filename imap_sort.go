@@ -182,7 +182,7 @@ func (s *imapSorter) read(uids []UID, fn func(UID, []byte)) error {
 		for _, crit := range s.criteria {
 			start := len(s.key)
 			s.key = imapSortKeys[crit.name].put(s.key, m, k)
-			if crit.reverse {
+			if crit.reverse { // what was last is first now, and a text before those that it begins
 				for i := start; i < len(s.key); i++ {
 					s.key[i] = ^s.key[i]
 				}
@@ -218,6 +218,7 @@ func (b *imapSortBegin) Less(i, j int) bool {
 	if b.rest != nil && b.rest[i] != b.rest[j] {
 		return b.rest[i] < b.rest[j]
 	}
+	// The sequence number decides last, also where all criteria are reversed (RFC 5256 §3).
 	return b.uids[i] < b.uids[j]
 }
 
@@ -258,6 +259,8 @@ func (s *imapSorter) begin() error {
 	s.runs = make(imapBits, n/64+1)
 	tied, runs, open := make(imapBits, n/64+1), 0, false
 	for i := range n {
+		// Texts end with a NUL and numbers say their length, so no key is the beginning of another: messages that are alike
+		// in all that is kept are equal, and stay in the order of their UIDs.
 		alike := i > 0 && b.first[i] == b.first[i-1]
 		if alike && b.rest[i] == b.rest[i-1] {
 			continue
@@ -298,7 +301,7 @@ func (s *imapSorter) untie(from, space int) (int, error) {
 			n++
 		}
 	}
-	if n == 0 {
+	if n == 0 { // all is in order
 		return s.longest, nil
 	}
 	space -= 4 * (len(s.heads) + n) // heads, and the order in which the slots are filled
@@ -314,6 +317,7 @@ func (s *imapSorter) untie(from, space int) (int, error) {
 	if err := s.fill(t, from); err != nil {
 		return 0, err
 	}
+	// Runs that are tied stand together, so each group is sorted where it is.
 	at := 0
 	for lo, hi := 0, 1; lo < len(s.heads); lo, hi = hi, hi+1 {
 		for s.tied.has(hi) {
@@ -462,6 +466,7 @@ func (c *imapConn) cmdThread(p *imapParser) error {
 		return err
 	}
 	t.finish()
+	// One line, however long, as the grammar has it; it goes to the socket while it is written.
 	c.w.WriteString("* THREAD")
 	if len(t.roots) > 0 {
 		c.w.WriteByte(' ')
@@ -498,6 +503,7 @@ func (t *imapThread) add(m *Message, k *MailKeys) error {
 		t.newNode(t.at, 0)
 		return nil
 	}
+	// Each message that was referred to is the parent of the next one, unless that has a parent already (step 1 A).
 	n, last := t.own(k.ID), int32(0)
 	for _, id := range k.Refs {
 		r := t.place(id)
@@ -509,6 +515,8 @@ func (t *imapThread) add(m *Message, k *MailKeys) error {
 		}
 		last = r
 	}
+	// The message's own word on its parent counts for more than that of others, who may have cut their References short (step
+	// 1 B).
 	if x := t.node(n); x.parent != last { // one that others' references made its parent is not, even where a loop forbids the new one
 		x.parent = 0
 	}
@@ -571,7 +579,7 @@ func (t *imapThread) find(id uint64) *int32 {
 			at = 0
 		}
 	}
-	return &t.ids[at]
+	return &t.ids[at] // good until the next find
 }
 
 // own is the node of the message in hand. One without an id, or with one that another message has, stands for itself.
@@ -773,7 +781,9 @@ func (t *imapThread) joinSubjects() {
 		if t.subject(t.message(same[0])) == 0 {
 			return
 		}
-		first := same[0] // the one that is most likely the beginning
+		// The beginning is most likely a place without a message, whose children have the subject; else what is no reply; else
+		// the oldest (step 5 B).
+		first := same[0]
 		for _, r := range same[1:] {
 			if f := t.node(first).msg; f >= 0 && (t.node(r).msg < 0 || t.isReply(f) && !t.isReply(t.node(r).msg)) {
 				first = r
@@ -792,7 +802,7 @@ func (t *imapThread) joinSubjects() {
 func (t *imapThread) join(top, r int32) int32 {
 	a, b := t.node(top), t.node(r)
 	switch {
-	case a.msg < 0 && b.msg < 0:
+	case a.msg < 0 && b.msg < 0: // both have lost the message that began them, and it may well be the same one
 		for k := b.first; k != 0; {
 			next := t.node(k).next
 			t.adopt(top, k)
@@ -815,6 +825,8 @@ func (t *imapThread) join(top, r int32) int32 {
 // bySubject is ORDEREDSUBJECT: the first message of a subject, and all others below it.
 func (t *imapThread) bySubject() {
 	var tops []int32
+	// There is no telling who answered whom, so all others are children of the first one, and conversations come in the
+	// order of their first messages.
 	t.eachSubject(t.roots, func(same []int32) {
 		t.setKids(same[0], same[1:])
 		tops = append(tops, same[0])
