@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/http/cookiejar"
@@ -310,6 +311,74 @@ func TestWebForms(t *testing.T) {
 	for _, path := range []string{"/mail", "/outbox", "/box/1", "/box/1/1/eml"} {
 		if out.get(path); !strings.HasPrefix(out.at, "/login?to=") {
 			t.Errorf("%s without login led to %s", path, out.at)
+		}
+	}
+}
+
+// TestWebLoginLeads: the login leads back to where one was, and nowhere else.
+func TestWebLoginLeads(t *testing.T) {
+	s := startServer(t)
+	for to, want := range map[string]string{
+		"/search?q=x": "/search?q=x", "//evil.example": "/mail", "/\\evil.example": "/mail", "https://evil.example/": "/mail", "javascript:x": "/mail",
+		"/\t/evil.example": "/mail", "/a\r\nX-Evil: y": "/mail", "": "/mail",
+	} {
+		c := newWebClient(t, s)
+		c.c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		c.get("/login?to=" + url.QueryEscape(to))
+		c.post("/login", "name", "ann", "password", "secret", "to", to)
+		if at := c.head.Get("Location"); c.code != 303 || at != want || c.head.Get("X-Evil") != "" {
+			t.Errorf("%q leads to %q", to, at)
+		}
+	}
+}
+
+// TestWebPassword: a thief of a session can't change the password, and a new one ends all other sessions.
+func TestWebPassword(t *testing.T) {
+	s := startServer(t)
+	c, other := newWebClient(t, s).login("ann"), newWebClient(t, s).login("ann")
+	c.get("/settings/security")
+	c.post("/settings/password", "password", "new secret", "again", "new secret", "old", "guessed")
+	if c.code != 422 {
+		t.Errorf("with a wrong password: %d", c.code)
+	}
+	if other.get("/settings"); other.at != "/settings" {
+		t.Errorf("a password that was not changed ended a session: %s", other.at)
+	}
+	c.get("/settings/security")
+	c.post("/settings/password", "password", "new secret", "again", "new secret", "old", "secret")
+	c.want("The password is changed.")
+	if other.get("/settings"); !strings.HasPrefix(other.at, "/login") {
+		t.Errorf("the other session goes on at %s", other.at)
+	}
+}
+
+// TestWebDownloads: whatever a file is called and says it is, it is saved under a harmless name and shown by no browser.
+func TestWebDownloads(t *testing.T) {
+	s := startServer(t)
+	kinds := []string{"text/html", "image/svg+xml", "application/xml", "application/xhtml+xml", "text/javascript", "application/pdf", "application/x-\"<b>"}
+	names := []string{`a\"; filename=b.html`, "..\\\\..\\\\x", "../../x", "a\u202egpj.exe", "a\x00b", "=?utf-8?q?a=0D=0AX-Evil:_y?=", "=?utf-8?q?=E2=80=AEgpj?=", " . ", "a\tb;c"}
+	var b strings.Builder
+	b.WriteString("Subject: =?utf-8?q?a=0D=0AX-Evil:_y?= ../../z\nContent-Type: multipart/mixed; boundary=b\n\n")
+	for i, n := range names {
+		fmt.Fprintf(&b, "--b\nContent-Type: %s\nContent-Disposition: inline; filename=\"%s\"\n\n<script>\n", kinds[i%len(kinds)], n)
+	}
+	uid := s.put(t, "ann", "INBOX", b.String()+"--b--\n", 0)
+	c := newWebClient(t, s).login("ann")
+	at := fmt.Sprintf("%s/%d", c.find(`(/box/\d+)`), uid)
+	paths := []string{at + "/all.zip", at + "/eml"}
+	for i := range names {
+		paths = append(paths, fmt.Sprintf("%s/part/%d", at, i+1))
+	}
+	for _, p := range paths {
+		c.get(p)
+		kind, params, err := mime.ParseMediaType(c.head.Get("Content-Disposition"))
+		if name := params["filename"]; c.code != 200 || err != nil || kind != "attachment" || name == "" || len(params) != 1 || strings.ContainsAny(name, "/\\\r\n\x00\u202e") ||
+			strings.HasPrefix(name, ".") {
+			t.Errorf("%s: %d, %q, %v", p, c.code, c.head.Get("Content-Disposition"), err)
+		}
+		if k := c.head.Get("Content-Type"); !slices.Contains([]string{"application/octet-stream", "application/zip", "message/rfc822", "application/pdf", "text/plain"}, k) ||
+			c.head.Get("X-Content-Type-Options") != "nosniff" || !strings.HasPrefix(c.head.Get("Content-Security-Policy"), "sandbox") || c.head.Get("X-Evil") != "" {
+			t.Errorf("%s: %v", p, c.head)
 		}
 	}
 }
