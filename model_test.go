@@ -143,7 +143,7 @@ var modelLiteral = regexp.MustCompile(`\{(\d+)\}$`)
 func (c *modelClient) line(cmd string) string {
 	var all string
 	for {
-		c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		c.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		line, err := c.in.ReadString('\n')
 		if err != nil {
 			c.errorf("%s: %v", cmd, err)
