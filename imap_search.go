@@ -578,14 +578,10 @@ func (s *imapSearch) tellExtended(found []UID, highest ModSeq) {
 }
 
 // imapPartial is a window on a result (RFC 9394): positions counted from 1, or negative ones from the end.
-type imapPartial struct {
-	first, last int64
-	text        string // as the client wrote it
-}
+type imapPartial struct{ first, last int64 }
 
 // partial reads partial-range = nz-number ":" nz-number / "-" nz-number ":" "-" nz-number.
 func (p *imapParser) partial() *imapPartial {
-	text := p.rest
 	negative := p.take("-")
 	a := p.number()
 	p.need(":")
@@ -596,15 +592,15 @@ func (p *imapParser) partial() *imapPartial {
 	if (a == 0 || b == 0) && p.err == nil {
 		p.fail("0 in a PARTIAL range")
 	}
-	r := &imapPartial{int64(min(a, b)), int64(max(a, b)), text[:len(text)-len(p.rest)]}
 	if negative {
-		r.first, r.last = -r.first, -r.last
+		return &imapPartial{-int64(min(a, b)), -int64(max(a, b))}
 	}
-	return r
+	return &imapPartial{int64(min(a, b)), int64(max(a, b))}
 }
 
-// String is the original range: the answer repeats it (RFC 9394 §3.1).
-func (r *imapPartial) String() string { return r.text }
+// String is the range as it is repeated in the answer, the number nearer to its end of the result first: 4:2 is 2:4 there
+// (RFC 9394 §4), which imaptest expects.
+func (r *imapPartial) String() string { return fmt.Sprintf("%d:%d", r.first, r.last) }
 
 // of cuts the window out of a result.
 func (r *imapPartial) of(uids []UID) []UID {

@@ -691,18 +691,19 @@ func sortKey(s string, most int) []byte {
 
 // addressKeys are the left half and the name of the first address of a list (RFC 5256 §3 FROM, RFC 5957 §3). A group's name
 // stands where other addresses have their left half (RFC 9051 §7.5.2), and has nothing else to show.
-func addressKeys(list string) (local, show []byte) {
-	for _, a := range ParseAddressList(list) {
-		name := a.DisplayName()
-		if a.IsGroupStart() {
-			name = DecodeWords(a.Local)
-			a.Local = name
-		} else if name == "" {
-			name = a.Local + "@" + a.Domain
-		}
-		return sortKey(string(Fold(nil, a.Local)), keyAddress), sortKey(string(Fold(nil, name)), keyAddress)
+func addressKeys(field string) (local, show []byte) {
+	list := ParseAddressList(field)
+	if len(list) == 0 {
+		return nil, nil
 	}
-	return nil, nil
+	first, name := list[0].Local, list[0].DisplayName()
+	if list[0].IsGroupStart() {
+		first = DecodeWords(first)
+		name = first
+	} else if name == "" {
+		name = first + "@" + list[0].Domain
+	}
+	return sortKey(string(Fold(nil, first)), keyAddress), sortKey(string(Fold(nil, name)), keyAddress)
 }
 
 // idHash is a message id in eight octets; two of a mailbox are the same by chance once in 10^19 pairs. Never 0.
