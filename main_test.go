@@ -107,7 +107,7 @@ func TestVerbsWrong(t *testing.T) {
 		{2, "usage:", "user list ann"}, {2, "usage:", "user fly ann"}, {1, "is an alias|alias rm info@home.arpa", "user add info"},
 		{2, "usage:", "alias"}, {2, "usage:", "alias list ann"}, {2, "usage:", "alias add info"}, {2, "usage:", "alias fly info"},
 		{1, "is a user", "alias add ann info"},
-		{2, "usage:", "shared list x"}, {2, "usage:", "shared add"}, {1, "there is a Shared/Family already; `postino shared list`", "shared add Family"},
+		{2, "usage:", "shared list x"}, {2, "usage:", "shared add"}, {1, "the folder Shared/Family exists already; `postino shared list`", "shared add Family"},
 		{2, "usage:", "queue"}, {2, "usage:", "queue fly"}, {2, "usage:", "queue list a b"}, {0, "Nothing is waiting", "queue list"},
 		{2, "queue list", "queue show"}, {1, "queue list", "queue show 1"}, {2, "queue flush", "queue retry"}, {1, "queue list", "queue hold 1"},
 		{2, "queue export DOMAIN FILE", "queue export"}, {2, "queue export DOMAIN FILE", "queue export lab2.arpa"},

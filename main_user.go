@@ -312,7 +312,7 @@ func (c *command) shared(args []string) error {
 			return tx.SetACL(m, ACLEntry{anyone, RightsAll &^ (RightDelete | RightAdmin)})
 		})
 		if errors.Is(err, ErrExists) {
-			return fmt.Errorf("there is a Shared/%s already; `postino shared list` shows what there is", args[1])
+			return fmt.Errorf("the folder Shared/%s exists already; `postino shared list` shows what there is", args[1])
 		}
 		return err
 	case "rm":
