@@ -207,7 +207,8 @@ func (c *modelClient) untagged(cmd, line string) {
 	case f[1] == "VANISHED":
 		c.vanished(cmd, f)
 	case f[1] == "STATUS":
-		if m := modelCount.FindStringSubmatch(line); m != nil && !strings.HasPrefix(cmd, "STATUS") {
+		// The answers to STATUS have no UIDNEXT here, and are not counted: nothing follows them without NOTIFY.
+		if m := modelCount.FindStringSubmatch(line); m != nil && strings.Contains(line, "UIDNEXT") {
 			c.status[strings.Trim(f[2], `"`)] = m[1]
 		}
 	case f[1] == "LIST":
