@@ -353,6 +353,9 @@ func (c *modelClient) sel(box string) {
 	}
 	c.box, c.highest, c.seen, c.told = box, "", "", nil
 	delete(c.status, box) // it is SELECTED's now
+	if slices.Contains(modelBoxes[2:], box) {
+		clear(c.status) // renamed, selected and renamed back in one command, it is told as neither
+	}
 	if !strings.HasPrefix(c.do("SELECT %s", box), "OK") {
 		c.box = ""
 		return
