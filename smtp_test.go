@@ -250,6 +250,78 @@ func TestRouteAliases(t *testing.T) {
 	}
 }
 
+// TestRouteFollows: where an address leads is remembered, and forgotten with every change to what it depends on; what
+// another process changes counts soon.
+func TestRouteFollows(t *testing.T) {
+	s := startServer(t)
+	leads := func(addr string) string {
+		r, err := s.route(mustAddr(t, addr))
+		if err != nil {
+			return err.Error()
+		}
+		got := ""
+		for _, u := range r.users {
+			got += fmt.Sprintf("%s/%d/%v ", u.Name, u.Quota, r.rules[u.ID] != nil)
+		}
+		for _, a := range r.remote {
+			got += a.String() + " "
+		}
+		return got
+	}
+	var eve User
+	for _, step := range []struct {
+		what string
+		do   func(tx *Tx) error
+		addr string
+		want string
+	}{
+		{"no user", nil, "eve@home.arpa", errNoUser.Error()},
+		{"an alias", func(tx *Tx) error { return tx.AddAlias("eve@home.arpa", "ann@home.arpa") }, "eve@home.arpa", "ann@home.arpa/0/false "},
+		{"a second target", func(tx *Tx) error { return tx.AddAlias("eve@home.arpa", "bob@home.arpa") }, "eve@home.arpa", "ann@home.arpa/0/false bob@home.arpa/0/false "},
+		{"one target less", func(tx *Tx) error { return tx.RemoveAlias("eve@home.arpa", "ann@home.arpa") }, "eve@home.arpa", "bob@home.arpa/0/false "},
+		{"no alias", func(tx *Tx) error { return tx.RemoveAlias("eve@home.arpa") }, "eve@home.arpa", errNoUser.Error()},
+		{"a catch-all", func(tx *Tx) error { return tx.AddAlias("@home.arpa", "ann@home.arpa") }, "eve@home.arpa", "ann@home.arpa/0/false "},
+		{"a user", func(tx *Tx) (err error) { eve, err = tx.AddUser(Addr{"eve", "home.arpa"}, "", false); return err }, "eve@home.arpa", "eve@home.arpa/0/false "},
+		{"a failed change", func(tx *Tx) error { return errors.Join(tx.RemoveUser(eve.ID), errNothing) }, "eve@home.arpa", "eve@home.arpa/0/false "},
+		{"a quota", func(tx *Tx) error { eve.Quota = 1000; return tx.UpdateUser(eve) }, "eve@home.arpa", "eve@home.arpa/1000/false "},
+		{"forwarding", func(tx *Tx) error {
+			return tx.SetPreference(eve.ID, PrefForward, Forward{To: []string{"x@far.example"}, Keep: true})
+		}, "eve@home.arpa", "eve@home.arpa/1000/true x@far.example "},
+		{"no forwarding", func(tx *Tx) error { return tx.SetPreference(eve.ID, PrefForward, nil) }, "eve+x@home.arpa", "eve@home.arpa/1000/false "},
+		{"disabled", func(tx *Tx) error { eve.Disabled = true; return tx.UpdateUser(eve) }, "eve+x@home.arpa", errDisabled.Error()},
+		{"removed", func(tx *Tx) error { return tx.RemoveUser(eve.ID) }, "eve+x@home.arpa", "ann@home.arpa/0/false "},
+	} {
+		if step.do != nil {
+			if err := s.store.Write(step.do); err != nil && !errors.Is(err, errNothing) {
+				t.Fatalf("%s: %v", step.what, err)
+			}
+		}
+		for range 2 { // found, and remembered
+			if got := leads(step.addr); got != step.want {
+				t.Errorf("after %s %s leads to %q, not %q", step.what, step.addr, got, step.want)
+			}
+		}
+	}
+	other, err := OpenStore(s.store.path, StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	time.Sleep(dataVersion + dataVersion/2) // it has looked once
+	mustWrite(t, other, func(tx *Tx) error { return tx.RemoveAlias("@home.arpa") })
+	for end := time.Now().Add(20 * dataVersion); leads("eve@home.arpa") != errNoUser.Error(); time.Sleep(dataVersion / 10) {
+		if time.Now().After(end) {
+			t.Fatal("what another process has changed does not count")
+		}
+	}
+	for i := range maxKnown + 10 {
+		leads(fmt.Sprintf("ann+%d@home.arpa", i))
+	}
+	if n := len(s.store.known); n == 0 || n > maxKnown {
+		t.Errorf("%d addresses are remembered", n)
+	}
+}
+
 func (s *testServer) setQuota(t *testing.T, user string, quota int64) {
 	t.Helper()
 	s.write(t, func(tx *Tx) error {

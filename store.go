@@ -84,16 +84,19 @@ type Store struct {
 	readOnly error        // why nothing may be written, nil normally
 	dirty    atomic.Bool  // the collector may find something to do
 	fresh    atomic.Bool  // content was added that the text index may not have
+	people   atomic.Int64 // counts commits that changed users, aliases or preferences
 
 	walDue     chan struct{} // the checkpointer has something to do
 	checkpoint sync.Mutex    // held while it does it
 
-	mu       sync.Mutex // watchers, views, recent, tasks, staged
+	mu       sync.Mutex // watchers, views, recent, tasks, staged, known
 	watchers map[UserID]map[chan struct{}]bool
 	views    map[*View]bool
 	recent   map[MailboxID]UID
 	tasks    map[int64]bool  // that are running, see AllOrNone
 	staged   map[BlobID]bool // content that waits for its first reference
+	known    map[Addr]User   // see Known
+	knownAt  int64           // what people was when they were found
 
 	clock clock
 	built time.Time
@@ -153,7 +156,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 		readers: make(chan *dbConn, opt.Readers),
 		jobs:    make(chan *job, batchMessages), stopped: make(chan struct{}), quit: make(chan struct{}),
 		walDue:   make(chan struct{}, 1),
-		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{}, tasks: map[int64]bool{}, staged: map[BlobID]bool{},
+		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{}, known: map[Addr]User{}, tasks: map[int64]bool{}, staged: map[BlobID]bool{},
 	}
 	if err := s.open(); err != nil {
 		db.Close()
@@ -330,6 +333,7 @@ type Tx struct {
 	touched map[UserID]bool    // topics to wake after the commit
 	fresh   map[BlobID]bool    // content added here that no message or queue item refers to yet
 	wrote   int64              // octets of content added
+	people  bool               // users, aliases or preferences were changed
 }
 
 func (tx *Tx) stmt(query string) (*sql.Stmt, error) {
@@ -520,6 +524,9 @@ func (s *Store) commit(j *job, join func(*batch) *job) {
 	}
 	for _, j := range b.jobs {
 		if j.err == nil {
+			if j.tx.people {
+				s.people.Add(1)
+			}
 			s.wake(j.tx.touched)
 		}
 	}
@@ -681,6 +688,7 @@ func (s *Store) pollOthers() {
 		if err == nil && last != 0 && v != last {
 			s.dirty.Store(true)
 			s.fresh.Store(true)
+			s.people.Add(1)
 			s.mu.Lock()
 			for _, chans := range s.watchers {
 				wakeAll(chans)

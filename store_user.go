@@ -43,6 +43,7 @@ func (tx *Tx) AddUser(addr Addr, secret string, admin bool) (User, error) {
 	if targets, err := tx.AliasTargets(u.Name); err != nil || len(targets) > 0 {
 		return User{}, errors.Join(err, fmt.Errorf("%s is an alias: %w", u.Name, ErrExists))
 	}
+	tx.people = true
 	err := tx.one(`INSERT INTO users(name,secret,admin,created) VALUES(?,?,?,?) RETURNING id`,
 		[]any{u.Name, secret, admin, u.Created.Unix()}, &u.ID)
 	if err != nil {
@@ -104,6 +105,7 @@ func (tx *Tx) Users() (all []User, err error) {
 
 // UpdateUser stores the user's secret, rights and quota. The name and the ID can't change.
 func (tx *Tx) UpdateUser(u User) error {
+	tx.people = true
 	n, err := tx.exec(`UPDATE users SET secret=?, admin=?, disabled=?, quota=?, quota_messages=? WHERE id=? AND id<>1`,
 		u.Secret, u.Admin, u.Disabled, u.Quota, u.Messages, u.ID)
 	if err == nil && n == 0 {
@@ -132,11 +134,40 @@ func (tx *Tx) RemoveUser(id UserID) error {
 	if err := tx.removeLetters(id); err != nil {
 		return err
 	}
+	tx.people = true
 	n, err := tx.exec(`DELETE FROM users WHERE id=? AND id<>1`, id)
 	if err == nil && n == 0 {
 		err = ErrNotFound
 	}
 	return err
+}
+
+// maxKnown is how many addresses are remembered.
+const maxKnown = 1_000
+
+// Known returns whom an address was found to lead to, if no user, alias or preference has changed since: mail comes for the
+// same few people again and again, and asking the file is a third of a session's computing for a message. What another process
+// changes counts within dataVersion. What is not known is to be looked up and given to Remember, with now.
+func (s *Store) Known(a Addr) (u User, now int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now = s.people.Load(); now == s.knownAt {
+		u, ok = s.known[a]
+	}
+	return u, now, ok
+}
+
+// Remember keeps in mind whom an address leads to, as it was when Known returned now.
+func (s *Store) Remember(a Addr, u User, now int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now < s.knownAt {
+		return
+	}
+	if now > s.knownAt || len(s.known) >= maxKnown {
+		s.knownAt, s.known = now, map[Addr]User{}
+	}
+	s.known[a] = u
 }
 
 // Alias is an address that stands for others. "@domain" catches what no user or alias of the domain has.
@@ -180,6 +211,7 @@ func (tx *Tx) AddAlias(address string, targets ...string) error {
 			return errors.Join(err, fmt.Errorf("%s is a user: %w", address, ErrExists))
 		}
 	}
+	tx.people = true
 	for _, t := range targets {
 		if _, err := tx.exec(`INSERT OR IGNORE INTO aliases(address,target) VALUES(?,?)`, address, t); err != nil {
 			return err
@@ -190,6 +222,7 @@ func (tx *Tx) AddAlias(address string, targets ...string) error {
 
 // RemoveAlias removes the given targets from an alias, or the whole alias when none are given.
 func (tx *Tx) RemoveAlias(address string, targets ...string) (err error) {
+	tx.people = true
 	var n int64
 	if len(targets) == 0 {
 		n, err = tx.exec(`DELETE FROM aliases WHERE address=?`, address)
