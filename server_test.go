@@ -142,6 +142,28 @@ func TestLoginTime(t *testing.T) {
 	}
 }
 
+// A stranger who says something all the time and never brings mail is sent away, and only them.
+func TestSMTPBarren(t *testing.T) {
+	s := startServer(t)
+	now := time.Now()
+	for name, c := range map[string]struct {
+		c    smtpConn
+		idle bool
+	}{
+		"at first":    {smtpConn{conn: &conn{srv: s.Server, started: now}}, true},
+		"barren":      {smtpConn{conn: &conn{srv: s.Server, started: now.Add(-smtpBarren)}}, false},
+		"brought":     {smtpConn{conn: &conn{srv: s.Server, started: now.Add(-smtpBarren)}, brought: now}, true},
+		"long ago":    {smtpConn{conn: &conn{srv: s.Server, started: now.Add(-2 * smtpBarren)}, brought: now.Add(-smtpBarren)}, false},
+		"in front":    {smtpConn{conn: &conn{srv: s.Server, started: now.Add(-smtpBarren)}, role: smtpLMTP}, true},
+		"our own":     {smtpConn{conn: &conn{srv: s.Server, started: now.Add(-smtpBarren)}, user: &User{}}, true},
+		"not yet our": {smtpConn{conn: &conn{srv: s.Server, started: now}, role: smtpSubmit}, false},
+	} {
+		if d := c.c.patience(); d > smtpIdle-time.Minute != c.idle {
+			t.Errorf("%s: %v", name, d)
+		}
+	}
+}
+
 // Somebody who is logged in does not count against the address: a family behind one router has many phones.
 func TestPerAddressLoggedIn(t *testing.T) {
 	s := startServer(t, "[limits]", "per_address = 2")

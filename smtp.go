@@ -15,6 +15,7 @@ import (
 
 const (
 	smtpIdle       = 5 * time.Minute      // between commands, and for each 64 KB of content (RFC 5321 §4.5.3.2)
+	smtpBarren     = 30 * time.Minute     // in which a stranger brings no content
 	smtpLine       = 8 << 10              // octets of a command before login
 	smtpLineUser   = 64 << 10             // and after
 	smtpMaxBad     = 10                   // commands that make no sense before we hang up
@@ -57,6 +58,7 @@ type smtpConn struct {
 	lull     *time.Timer // does so when no other transaction follows at once
 	size     int64       // what MAIL said of it, 1 if nothing
 	bdat     *smtpIncoming
+	brought  time.Time // when content came last
 	bad      int
 	refused  int
 	failures int // of AUTH
@@ -168,12 +170,18 @@ func (c *smtpConn) maxLine() int {
 	return smtpLine
 }
 
-// patience is how long to wait for a command. Who must log in here has one time for all that comes before it.
+// patience is how long to wait for a command. Who must log in here has one time for all that comes before it, and a stranger
+// who brings no mail may not stay for ever, whatever else they say.
 func (c *smtpConn) patience() time.Duration {
-	if c.role == smtpSubmit && !c.trusted() {
+	switch {
+	case c.trusted() || c.role == smtpLMTP:
+		return smtpIdle
+	case c.role == smtpSubmit:
 		return min(smtpIdle, loginTimeout-time.Since(c.started))
+	case c.brought.After(c.started):
+		return min(smtpIdle, smtpBarren-time.Since(c.brought))
 	}
-	return smtpIdle
+	return min(smtpIdle, smtpBarren-time.Since(c.started))
 }
 
 // pending says whether a whole line has come already.

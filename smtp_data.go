@@ -513,6 +513,7 @@ func (c *smtpConn) cmdBdat(arg string) smtpReply {
 		in = c.incoming()
 		c.bdat = in
 	}
+	c.brought = time.Now()
 	if refuse.code != 0 {
 		in = &smtpIncoming{err: smtpErrDropped}
 	}
@@ -569,7 +570,7 @@ func (in *smtpIncoming) look(p []byte) {
 // finish takes the whole message in and answers for it: once, or in LMTP once for each recipient (RFC 2033 §4.2).
 func (c *smtpConn) finish(in *smtpIncoming) smtpReply {
 	m := c.mail
-	c.bdat = nil
+	c.bdat, c.brought = nil, time.Now()
 	defer c.reset()
 	defer in.close()
 	r := c.take(m, in)
