@@ -271,7 +271,7 @@ func (s *Server) addFields(m *Mail) error {
 		return true
 	})
 	h := ParseHeader(head)
-	if len(h.All("Received")) >= s.cfg.Limits.Received {
+	if received := h.All("Received"); len(received) >= s.cfg.Limits.Received || s.goesRound(received, m.To) {
 		return errMailLoop
 	}
 	now := s.store.Now()
@@ -303,6 +303,24 @@ func (s *Server) addFields(m *Mail) error {
 	}
 	m.Body.Prepend(b.Bytes())
 	return nil
+}
+
+// maxRounds is how often one message may come for the same person: once, and when people send it on by hand some times more.
+const maxRounds = 3
+
+// goesRound says whether a message with one recipient has come here for them too often already: two people who forward to each
+// other, and keep a copy, would get it again with each round until all hops are used up.
+func (s *Server) goesRound(received []string, to []Rcpt) bool {
+	if len(received) < maxRounds || len(to) != 1 {
+		return false
+	}
+	n, by, who := 0, "by "+s.asciiHost()+" with ", "for "+to[0].Addr.Path()+";"
+	for _, r := range received {
+		if strings.Contains(r, by) && strings.Contains(r, who) {
+			n++
+		}
+	}
+	return n >= maxRounds
 }
 
 // startsHeader says whether a message begins with a header field, an empty header, or the "From " line that some programs

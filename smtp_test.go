@@ -486,6 +486,7 @@ func TestSMTPLongLine(t *testing.T) {
 
 // TestSMTPLoop has two servers whose aliases lead to each other: the sender gets one report, and it stops.
 func TestSMTPLoop(t *testing.T) {
+	t.Run("rounds", testSMTPRounds)
 	la, lb := freeAddr(t), freeAddr(t)
 	a := startServer(t, "domains = [\"a.arpa\", \"home.arpa\"]", "[routes]", fmt.Sprintf("\"b.arpa\" = %q", lb), "[limits]", "received = 6")
 	b := startServer(t, "domains = [\"b.arpa\"]", "[routes]", fmt.Sprintf("\".\" = %q", la), "[limits]", "received = 6")
@@ -504,6 +505,41 @@ func TestSMTPLoop(t *testing.T) {
 	got := a.inbox(t, "ann@home.arpa")
 	if len(got) != 1 || !strings.Contains(got[0], "Status: 5.4.6") {
 		t.Errorf("ann got %q", got)
+	}
+}
+
+// Two people who forward to each other and keep a copy get a message three times, and not thirty.
+func testSMTPRounds(t *testing.T) {
+	la, lb := freeAddr(t), freeAddr(t)
+	a := startServer(t, "domains = [\"a.arpa\", \"home.arpa\"]", "[routes]", fmt.Sprintf("\"b.arpa\" = %q", lb))
+	b := startServer(t, "domains = [\"b.arpa\"]", "[routes]", fmt.Sprintf("\".\" = %q", la))
+	a.listenOn(t, la)
+	b.listenOn(t, lb)
+	forward := func(s *testServer, who, to string) {
+		s.write(t, func(tx *Tx) error {
+			u, err := tx.UserByName(who)
+			return errors.Join(err, tx.SetPreference(u.ID, PrefForward, Forward{To: []string{to}, Keep: true}))
+		})
+	}
+	b.write(t, func(tx *Tx) error { _, err := tx.AddUser(Addr{"eve", "b.arpa"}, "", false); return err })
+	forward(a, "ann@home.arpa", "eve@b.arpa")
+	forward(b, "eve@b.arpa", "ann@home.arpa")
+	k := a.talk(t, "smtp")
+	k.begin("bob@home.arpa", "ann@home.arpa")
+	k.cmd("Subject: round\r\n\r\nx\r\n.", 250)
+	deadline := time.Now().Add(20 * time.Second)
+	for len(a.inbox(t, "bob@home.arpa")) == 0 && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	// Other servers' hops for the same person do not count.
+	k.begin("x@far.example", "bob@home.arpa")
+	k.cmd(strings.Repeat("Received: from q by mx.far.example with ESMTP id 1\r\n\tfor <bob@home.arpa>; Tue, 24 Nov 2026 10:00:00 +0000\r\n", 5)+"Subject: hops\r\n\r\nx\r\n.", 250)
+	report, ann, eve := a.inbox(t, "bob@home.arpa"), a.inbox(t, "ann@home.arpa"), b.inbox(t, "eve@b.arpa")
+	if len(report) != 2 || !strings.Contains(report[0], "Status: 5.4.6") {
+		t.Errorf("bob got %q", report)
+	}
+	if len(ann) != maxRounds || len(eve) != maxRounds {
+		t.Errorf("ann has %d copies, eve %d", len(ann), len(eve))
 	}
 }
 
