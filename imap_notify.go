@@ -303,19 +303,25 @@ func (n *imapNotify) look(c *imapConn) ([]imapEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.remember(entries)
+	n.remember(c, entries)
 	n.meta, err = n.modseqs(c)
 	return entries, err
 }
 
-func (n *imapNotify) remember(entries []imapEntry) {
+// remember takes the entries for told. Of the selected mailbox the client knows what sync has said; what came after that, or
+// was never asked for, is told when it is left.
+func (n *imapNotify) remember(c *imapConn, entries []imapEntry) {
 	n.known, n.subs = map[MailboxID]imapKnown{}, map[string]bool{}
 	for _, e := range entries {
 		if e.subscribed {
 			n.subs[e.name] = true
 		}
 		if m := e.box; m != nil {
-			n.known[m.ID] = imapKnown{e.name, m.HighestModSeq, m.UIDNext, m.Exists, m.Unseen}
+			k := imapKnown{e.name, m.HighestModSeq, m.UIDNext, m.Exists, m.Unseen}
+			if c.state == imapSelected && m.ID == c.mbox.ID && !n.passive {
+				k = imapKnown{e.name, min(c.seen, c.gone), 0, int64(len(c.uids)), -1}
+			}
+			n.known[m.ID] = k
 		}
 	}
 }
@@ -384,7 +390,7 @@ func (c *imapConn) news() error {
 			return err
 		}
 	}
-	n.remember(entries)
+	n.remember(c, entries)
 	return n.tellMeta(c, entries)
 }
 

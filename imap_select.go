@@ -220,6 +220,9 @@ func (c *imapConn) unselect() {
 	}
 	c.view.Close()
 	c.imapView, c.state = imapView{}, imapAuth
+	if c.notify != nil {
+		c.notify.woken = true // what it has not been told of the mailbox
+	}
 }
 
 // imapChange is what sync needs to know of a changed message.

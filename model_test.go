@@ -38,6 +38,7 @@ type modelClient struct {
 	in    *bufio.Reader
 	n     int
 	box   string
+	was   string              // the mailbox that SELECT leaves
 	msgs  []modelMsg          // by sequence number; uid 0 is not told yet
 	inSeq bool                // the command that runs uses sequence numbers
 	told  map[int]bool        // UIDs that the silent STORE that runs was answered for
@@ -127,9 +128,12 @@ func (c *modelClient) didItself(cmd string) {
 	verb, rest, _ := strings.Cut(strings.TrimPrefix(cmd, "UID "), " ")
 	switch verb {
 	case "APPEND", "COPY", "MOVE", "REPLACE", "RENAME":
-		for _, box := range modelBoxes {
-			if strings.Contains(rest, box) {
-				delete(c.status, box)
+		for i, box := range modelBoxes {
+			if !strings.Contains(rest, box) {
+				continue
+			}
+			if delete(c.status, box); i >= 2 { // its news may have come with its other name already
+				delete(c.status, modelBoxes[5-i])
 			}
 		}
 	case "CLOSE":
@@ -199,6 +203,9 @@ func (c *modelClient) untagged(cmd, line string) {
 	f := strings.Fields(line)
 	switch {
 	case strings.HasPrefix(line, "* OK [CLOSED]"):
+		if slices.Contains(modelBoxes[:2], c.was) && strings.Contains(c.kind.notify, "PERSONAL") { // of which the name is certain: from now on NOTIFY tells more
+			c.status[c.was] = strconv.Itoa(len(c.msgs))
+		}
 		c.msgs, c.seen = nil, ""
 	case len(f) == 3 && f[2] == "EXISTS":
 		c.exists(cmd, f[1])
@@ -351,14 +358,14 @@ func (c *modelClient) sel(box string) {
 	if c.box == "" {
 		c.msgs = nil // else "* OK [CLOSED]" says when
 	}
-	c.box, c.highest, c.seen, c.told = box, "", "", nil
-	delete(c.status, box) // it is SELECTED's now
-	if slices.Contains(modelBoxes[2:], box) {
-		clear(c.status) // renamed, selected and renamed back in one command, it is told as neither
-	}
+	c.was, c.box, c.highest, c.seen, c.told = c.box, box, "", "", nil
 	if !strings.HasPrefix(c.do("SELECT %s", box), "OK") {
 		c.box = ""
 		return
+	}
+	delete(c.status, box) // it is SELECTED's now, and what NOTIFY said of it while the command was on its way is past
+	if slices.Contains(modelBoxes[2:], box) {
+		clear(c.status) // renamed, selected and renamed back in one command, it is told as neither
 	}
 	if len(c.msgs) > 0 {
 		c.do("UID FETCH 1:* (UID FLAGS)")
