@@ -500,15 +500,16 @@ func (n *imapNotify) tellStatus(c *imapConn, e *imapEntry) error {
 	return nil
 }
 
-// onlyOwn says whether the client itself made all changes to the messages of m after since.
+// onlyOwn says whether the client itself made all changes to the messages of m after since. It asks for what came after m was
+// read, too: a change that somebody else has made meanwhile may hide one that is in m and not told.
 func (c *imapConn) onlyOwn(m *Mailbox, since ModSeq) (only bool, err error) {
 	if len(c.own) == 0 {
 		return false, nil
 	}
 	var mods []int64
-	err = c.srv.store.Read(func(tx *Tx) (err error) { mods, err = tx.ModSeqs(m.ID, since, m.HighestModSeq); return err })
+	err = c.srv.store.Read(func(tx *Tx) (err error) { mods, err = tx.ModSeqs(m.ID, since); return err })
 	foreign := slices.ContainsFunc(mods, func(mod int64) bool { return !c.own[imapStamp{m.Owner, ModSeq(mod)}] })
-	return err == nil && !foreign, err
+	return err == nil && len(mods) > 0 && !foreign, err
 }
 
 // tellAllStatus answers NOTIFY SET STATUS: where all watched mailboxes stand (RFC 5465 §3.1).

@@ -257,6 +257,41 @@ func TestImapResyncNews(t *testing.T) {
 	}
 }
 
+// TestImapOnlyOwn: a message that somebody else put into a mailbox is news, although its flags have changed again since the
+// mailbox was read, and although the client did something itself meanwhile.
+func TestImapOnlyOwn(t *testing.T) {
+	s := startServer(t)
+	m := newModelClient(t, s, "CONDSTORE")
+	c := newImapTester()
+	c.srv = s.Server
+	read := func() (box Mailbox) {
+		mustRead(t, s.store, func(tx *Tx) error {
+			u, err := tx.UserByName("ann@home.arpa")
+			if err == nil {
+				box, err = tx.MailboxByName(u.ID, "INBOX")
+			}
+			return err
+		})
+		return box
+	}
+	before := read()
+	c.own = map[imapStamp]bool{{before.Owner, before.HighestModSeq}: true}
+	m.do("APPEND INBOX {1+}\r\nx")
+	after := read()
+	only := func(want bool, what string) {
+		if got, err := c.onlyOwn(&after, before.HighestModSeq); got != want || err != nil {
+			t.Errorf("%s: %v, %v", what, got, err)
+		}
+	}
+	only(false, "somebody else's")
+	c.own[imapStamp{after.Owner, after.HighestModSeq}] = true
+	only(true, "its own")
+	delete(c.own, imapStamp{after.Owner, after.HighestModSeq})
+	m.sel("INBOX")
+	m.do("UID STORE 1 +FLAGS (tea)")
+	only(false, "somebody else's, changed since")
+}
+
 // TestImapPruned lets a client come back after its expunges have been forgotten: it is told all UIDs that are not there
 // (RFC 7162 §3.2.5.2).
 func TestImapPruned(t *testing.T) {

@@ -100,10 +100,10 @@ func (tx *Tx) account(user UserID) (account, error) {
 	return a, nil
 }
 
-// ModSeqs lists the modseqs that messages of a mailbox got after since and up to now. One that a later change has replaced
-// is not among them.
-func (tx *Tx) ModSeqs(id MailboxID, since, now ModSeq) ([]int64, error) {
-	return tx.ints(`SELECT DISTINCT modseq FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>? AND modseq<=?`, id, since, now)
+// ModSeqs lists the modseqs after since that messages of a mailbox have. One that a later change has replaced is not among
+// them, but the later one is.
+func (tx *Tx) ModSeqs(id MailboxID, since ModSeq) ([]int64, error) {
+	return tx.ints(`SELECT DISTINCT modseq FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>?`, id, since)
 }
 
 // Append puts content into a mailbox. ErrQuota when its owner has no room.
