@@ -487,11 +487,7 @@ func TestSMTPLongLine(t *testing.T) {
 // TestSMTPLoop has two servers whose aliases lead to each other: the sender gets one report, and it stops.
 func TestSMTPLoop(t *testing.T) {
 	t.Run("rounds", testSMTPRounds)
-	la, lb := freeAddr(t), freeAddr(t)
-	a := startServer(t, "domains = [\"a.arpa\", \"home.arpa\"]", "[routes]", fmt.Sprintf("\"b.arpa\" = %q", lb), "[limits]", "received = 6")
-	b := startServer(t, "domains = [\"b.arpa\"]", "[routes]", fmt.Sprintf("\".\" = %q", la), "[limits]", "received = 6")
-	a.listenOn(t, la)
-	b.listenOn(t, lb)
+	a, b := startPair(t, "[limits]", "received = 6")
 	a.write(t, func(tx *Tx) error { return tx.AddAlias("ping@a.arpa", "pong@b.arpa") })
 	b.write(t, func(tx *Tx) error { return tx.AddAlias("pong@b.arpa", "ping@a.arpa") })
 	k := a.talk(t, "smtp")
@@ -508,13 +504,20 @@ func TestSMTPLoop(t *testing.T) {
 	}
 }
 
-// Two people who forward to each other and keep a copy get a message three times, and not thirty.
-func testSMTPRounds(t *testing.T) {
+// startPair starts two servers, for a.arpa (and home.arpa) and for b.arpa, with routes to each other.
+func startPair(t *testing.T, config ...string) (a, b *testServer) {
+	t.Helper()
 	la, lb := freeAddr(t), freeAddr(t)
-	a := startServer(t, "domains = [\"a.arpa\", \"home.arpa\"]", "[routes]", fmt.Sprintf("\"b.arpa\" = %q", lb))
-	b := startServer(t, "domains = [\"b.arpa\"]", "[routes]", fmt.Sprintf("\".\" = %q", la))
+	a = startServer(t, append([]string{"domains = [\"a.arpa\", \"home.arpa\"]", "[routes]", fmt.Sprintf("\"b.arpa\" = %q", lb)}, config...)...)
+	b = startServer(t, append([]string{"domains = [\"b.arpa\"]", "[routes]", fmt.Sprintf("\".\" = %q", la)}, config...)...)
 	a.listenOn(t, la)
 	b.listenOn(t, lb)
+	return a, b
+}
+
+// Two people who forward to each other and keep a copy get a message three times, and not thirty.
+func testSMTPRounds(t *testing.T) {
+	a, b := startPair(t)
 	forward := func(s *testServer, who, to string) {
 		s.write(t, func(tx *Tx) error {
 			u, err := tx.UserByName(who)
