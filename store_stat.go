@@ -1,113 +1,12 @@
-// The schema of the file, as numbered steps that are never changed once released, and how big it is.
+// Figures about the file and the disk it is on.
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 )
-
-// migrations are applied in order; PRAGMA user_version is how many of them a file has seen.
-var migrations = []string{schema1}
-
-// What the tables hold:
-//
-//	settings       counters, the clock, keys: whatever is one value
-//	users          id 1 owns the shared mailboxes and can't log in; modseq is one counter for all of a user's mail
-//	mailboxes      counts are kept here so that STATUS and LIST need no scan; owner NULL is a deleted mailbox whose
-//	               messages are still to be cleared away
-//	acl            what others than the owner may do with a mailbox; who is a user's name or "anyone"
-//	metadata       annotations (RFC 5464) of a mailbox, or of the server (mailbox 0); private ones name their user, and
-//	               one with value NULL was removed
-//	messages       one slim row for each message of a mailbox, clustered by (mailbox, uid); gone=1 is a tombstone,
-//	               blob=0 one whose content is no longer needed
-//	blobs, chunks  content, stored once: the header block (its first 64 KiB) and the MIME tree in blobs, the rest in
-//	               chunks of 64 KiB with id = blob<<14 | n
-//	refs           how many refer to content; without a row here it is one. It is apart from blobs so that COPY and MOVE do
-//	               not rewrite pages full of headers
-//	unfinished     messages that a command has added which is to add more: all of them are removed if it does not end well
-//	search         blocks of text and sort keys, see indexSchema; all of it can be made again from the mail
-const schema1 = `
-CREATE TABLE IF NOT EXISTS settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-
-CREATE TABLE users(
-  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, secret TEXT NOT NULL DEFAULT '',
-  admin INTEGER NOT NULL DEFAULT 0, disabled INTEGER NOT NULL DEFAULT 0, quota INTEGER NOT NULL DEFAULT 0,
-  quota_messages INTEGER NOT NULL DEFAULT 0,
-  modseq INTEGER NOT NULL DEFAULT 1, created INTEGER NOT NULL DEFAULT 0);
-INSERT INTO users(id,name,disabled) VALUES(1,'',1);
-
-CREATE TABLE aliases(address TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY(address,target)) WITHOUT ROWID;
-
-CREATE TABLE mailboxes(
-  id INTEGER PRIMARY KEY AUTOINCREMENT, owner INTEGER REFERENCES users(id), name TEXT NOT NULL,
-  uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL DEFAULT 1, highestmodseq INTEGER NOT NULL DEFAULT 1,
-  pruned INTEGER NOT NULL DEFAULT 0, special TEXT NOT NULL DEFAULT '', keywords TEXT NOT NULL DEFAULT '',
-  n_exists INTEGER NOT NULL DEFAULT 0, n_unseen INTEGER NOT NULL DEFAULT 0, n_deleted INTEGER NOT NULL DEFAULT 0,
-  bytes INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL DEFAULT 0,
-  UNIQUE(owner,name));
-CREATE INDEX mailboxes_dead ON mailboxes(id) WHERE owner IS NULL;
-
-CREATE TABLE subscriptions(user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, name TEXT NOT NULL,
-  PRIMARY KEY(user,name)) WITHOUT ROWID;
-
-CREATE TABLE acl(mailbox INTEGER NOT NULL, who TEXT NOT NULL, rights INTEGER NOT NULL, PRIMARY KEY(mailbox,who)) WITHOUT ROWID;
-CREATE INDEX acl_who ON acl(who,mailbox);
-
-CREATE TABLE metadata(mailbox INTEGER NOT NULL, user INTEGER NOT NULL, entry TEXT NOT NULL, value BLOB,
-  modseq INTEGER NOT NULL, PRIMARY KEY(mailbox,user,entry)) WITHOUT ROWID;
-
-CREATE TABLE messages(
-  mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, modseq INTEGER NOT NULL, flags INTEGER NOT NULL, keywords TEXT,
-  gone INTEGER NOT NULL DEFAULT 0, blob INTEGER NOT NULL, size INTEGER NOT NULL, internal INTEGER NOT NULL,
-  saved INTEGER NOT NULL, thread INTEGER NOT NULL, form INTEGER NOT NULL,
-  PRIMARY KEY(mailbox,uid)) WITHOUT ROWID;
-CREATE INDEX messages_modseq ON messages(mailbox,modseq);
-CREATE INDEX messages_full ON messages(mailbox,modseq) WHERE gone=1 AND blob<>0;
-CREATE INDEX messages_gone ON messages(mailbox,modseq) WHERE gone=1 AND blob=0;
-
-CREATE TABLE unfinished(task INTEGER NOT NULL, mailbox INTEGER NOT NULL, lo INTEGER NOT NULL, hi INTEGER NOT NULL,
-  PRIMARY KEY(task,mailbox,lo)) WITHOUT ROWID;
-
-CREATE TABLE blobs(
-  id INTEGER PRIMARY KEY, size INTEGER NOT NULL, headlen INTEGER NOT NULL,
-  codec INTEGER NOT NULL DEFAULT 0, head BLOB NOT NULL, tree BLOB NOT NULL);
-CREATE TABLE refs(blob INTEGER PRIMARY KEY, n INTEGER NOT NULL);
-CREATE INDEX refs_none ON refs(blob) WHERE n=0;
-CREATE TABLE chunks(id INTEGER PRIMARY KEY, data BLOB NOT NULL);
-` + indexSchema + queueSchema + webSchema + rulesSchema
-
-// migrate brings the file to the newest schema, all steps in one transaction. A file of a newer program is refused.
-func (s *Store) migrate() error {
-	var version int
-	if err := s.w.QueryRowContext(noCancel, `PRAGMA user_version`).Scan(&version); err != nil {
-		return err
-	}
-	if version > len(migrations) {
-		return fmt.Errorf("the file has schema %d and this program knows only %d: use a newer postino", version, len(migrations))
-	}
-	if version == len(migrations) {
-		return nil
-	}
-	if _, err := s.w.ExecContext(noCancel, `BEGIN IMMEDIATE`); err != nil {
-		return err
-	}
-	for i := version; i < len(migrations); i++ {
-		if _, err := s.w.ExecContext(noCancel, migrations[i]); err != nil {
-			_, rerr := s.w.ExecContext(noCancel, `ROLLBACK`)
-			return errors.Join(fmt.Errorf("schema step %d: %w", i+1, err), rerr)
-		}
-	}
-	if _, err := s.w.ExecContext(noCancel, fmt.Sprintf(`PRAGMA user_version=%d`, len(migrations))); err != nil {
-		return err
-	}
-	_, err := s.w.ExecContext(noCancel, `COMMIT`)
-	return err
-}
-
-// Figures about the file and the disk it is on.
 
 // StoreStat is how big everything is.
 type StoreStat struct {

@@ -1,0 +1,520 @@
+// MIME: bytes become a tree of parts with offsets, learned while they stream past.
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+)
+
+// Limits of a tree. A message that exceeds one is never refused: what is beyond becomes
+// the opaque body of the part that holds it.
+const (
+	maxMIMEDepth  = 100     // multiparts and messages inside each other
+	maxMIMEParts  = 10000   // in one message
+	maxBoundary   = 500     // octets; RFC 2046 §5.1.1 allows 70
+	maxPartHeader = 1 << 20 // octets of one header block that are looked at
+	maxTreeText   = 1 << 20 // octets of all the names, parameters and envelopes in one tree
+	maxLine       = 998     // octets of a line without its CRLF (RFC 5322 §2.1.1)
+)
+
+// Part is one node of a message's MIME tree (RFC 2045). Offsets count octets from the start of the message.
+//
+// Every tree that MIMEReader or UnmarshalPart gives keeps these promises:
+//
+//   - BodyOff = HeaderOff + HeaderLen; the Parts lie inside their parent's body, in order,
+//     without overlap. A message/rfc822 body is exactly its inner message.
+//   - Type is "multipart" if and only if Parts is not empty: a multipart without a usable
+//     boundary, or in which none was found, is shown as text/plain (RFC 2045 §5.2).
+//   - Type/Subtype is message/rfc822 or message/global if and only if Envelope is set, and
+//     then Parts is the one inner message.
+//   - An Opaque part hides structure that was not looked into, because of a limit or
+//     because a message/rfc822 came in base64. An opaque leaf is shown as
+//     application/octet-stream.
+type Part struct {
+	HeaderOff, HeaderLen int64 // the header block with its final empty line
+	BodyOff, BodyLen     int64
+	Lines                int64 // line ends in the body (and one for an unfinished last line)
+
+	Type, Subtype string // lower case; text/plain unless said otherwise
+	Params        []Param
+	ID, Desc      string // Content-ID, Content-Description, raw (valid UTF-8)
+	Encoding      string // Content-Transfer-Encoding, lower case; "7bit" unless said
+	MD5           string
+	Disp          string // Content-Disposition, lower case; "" none
+	DispParams    []Param
+	Lang          []string
+	Location      string
+
+	// What was seen in the body, for a multipart or message in everything inside it.
+	Has8bit  bool // an octet above 127
+	HasNUL   bool
+	LongLine bool // a line over 998 octets
+	BareCR   bool // a CR that no LF follows
+	BareLF   bool // a line end without its CR
+
+	Header8bit bool // an octet above 127 in the part's own header block
+	HeaderUgly bool // a NUL, a long line, a bare CR or LF there
+	Opaque     bool
+
+	Envelope *Envelope // of the message inside, for message/rfc822 and message/global
+	Parts    []*Part   // of a multipart; the one inner message of a message/rfc822
+}
+
+// IsMessage says whether p holds an inner message, p.Parts[0].
+func (p *Part) IsMessage() bool { return p.Envelope != nil }
+
+// IsMultipart says whether p is a multipart; it has parts then.
+func (p *Part) IsMultipart() bool { return p.Type == "multipart" }
+
+// Is says whether the part is of that media type, both halves in lower case.
+func (p *Part) Is(typ, subtype string) bool { return p.Type == typ && p.Subtype == subtype }
+
+// Param is the value of the Content-Type parameter of that (lower case) name, or "".
+func (p *Part) Param(name string) string { return findParam(p.Params, name) }
+
+// MIMEReader is an io.Writer that learns the tree of the message written to it.
+//
+// It works line by line and keeps only the header block it is in, or the start of a line
+// that may be a boundary; memory is bounded by the limits above, and time is linear. Lines
+// end in CRLF or LF; a CR anywhere else is data. An outer boundary ends the parts inside
+// (RFC 2046 §5.1.2), and so does the end of the message: damaged mail has a tree too.
+type MIMEReader struct {
+	root  *Part
+	stack []mimeFrame // from root to the part in hand
+
+	off     int64 // octets seen
+	lines   int64 // line ends seen
+	lineOff int64 // where the line in hand begins
+	line    []byte
+	eol     int        // octets of its line end: 2, 1, or 0 for an unfinished last line
+	lastCR  bool       // the octet before this one was a CR
+	seen    octetFlags // in the line in hand
+	prevOff int64      // where the line before began
+	prevEnd int64      // and ended, without its line end
+
+	inHeader bool
+	head     []byte
+	headSeen octetFlags
+
+	parts    int
+	full     bool // maxMIMEParts is reached: boundaries mean nothing any more
+	textLeft int  // of maxTreeText
+	done     bool
+}
+
+// mimeFrame is a part that is still open.
+type mimeFrame struct {
+	part     *Part
+	boundary []byte // of a multipart; nil for anything else
+	startNo  int64  // MIMEReader.lines at the start of the body
+	ended    bool   // the closing boundary was seen
+	seen     octetFlags
+}
+
+// octetFlags says what has been seen in a stretch of octets.
+type octetFlags struct{ high, nul, long, cr, lf bool }
+
+func (f *octetFlags) or(g octetFlags) {
+	f.high, f.nul, f.long = f.high || g.high, f.nul || g.nul, f.long || g.long
+	f.cr, f.lf = f.cr || g.cr, f.lf || g.lf
+}
+
+// NewMIMEReader is ready for the first octet of a message's header.
+func NewMIMEReader() *MIMEReader {
+	m := &MIMEReader{root: &Part{}, textLeft: maxTreeText}
+	m.open(m.root)
+	return m
+}
+
+// Write never fails.
+func (m *MIMEReader) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n') + 1
+		if i == 0 {
+			m.piece(p, false)
+			break
+		}
+		m.piece(p[:i], true)
+		p = p[i:]
+	}
+	return n, nil
+}
+
+// Tree ends the message and returns its tree. Nothing may be written after it.
+func (m *MIMEReader) Tree() *Part {
+	if m.done {
+		return m.root
+	}
+	m.done = true
+	if m.off > m.lineOff {
+		m.seen.cr = m.seen.cr || m.lastCR
+		m.eol = 0
+		m.endLine(m.line)
+	}
+	for m.inHeader {
+		m.endHeader(m.off, false)
+	}
+	lines := m.lines
+	if m.prevEnd == m.off && m.prevOff < m.off {
+		lines++
+	}
+	for len(m.stack) > 0 {
+		m.closeTop(m.off, lines)
+	}
+	return m.root
+}
+
+func (m *MIMEReader) top() *mimeFrame { return &m.stack[len(m.stack)-1] }
+
+// open begins a part whose header comes next.
+func (m *MIMEReader) open(p *Part) {
+	p.HeaderOff = m.off
+	m.stack = append(m.stack, mimeFrame{part: p})
+	m.parts++
+	m.inHeader, m.head, m.headSeen = true, m.head[:0], octetFlags{}
+}
+
+// piece takes a line, or a part of one when a Write ends inside it.
+func (m *MIMEReader) piece(p []byte, ended bool) {
+	m.eol = 0
+	if ended {
+		m.eol = 1
+		if n := len(p); n > 1 && p[n-2] == '\r' || n == 1 && m.lastCR {
+			m.eol = 2
+		}
+	}
+	m.scan(p, ended)
+	before := m.off - m.lineOff
+	m.off += int64(len(p))
+	m.lastCR = p[len(p)-1] == '\r'
+	if before == 0 && ended {
+		m.endLine(p) // the usual case copies nothing
+		return
+	}
+	if room := m.room(before, p); room > 0 {
+		m.line = append(m.line, p[:min(room, len(p))]...)
+	}
+	if ended {
+		m.endLine(m.line)
+	}
+}
+
+// room says how many octets of an unfinished line must still be remembered.
+func (m *MIMEReader) room(before int64, p []byte) int {
+	switch {
+	case m.inHeader:
+		return maxPartHeader - len(m.line)
+	case before == 0 && p[0] != '-', before > 0 && len(m.line) == 0:
+		return 0 // no boundary begins like this
+	}
+	return maxBoundary + 100 - len(m.line)
+}
+
+// scan notes what p holds.
+func (m *MIMEReader) scan(p []byte, ended bool) {
+	f := &m.seen
+	f.cr = f.cr || m.lastCR && p[0] != '\n'
+	f.lf = f.lf || m.eol == 1
+	text := p[:len(p)-min(m.eol, len(p))]
+	length := m.off + int64(len(p)-m.eol) - m.lineOff
+	if !ended && p[len(p)-1] == '\r' { // the next Write tells what it is
+		text = p[:len(p)-1]
+		length--
+	}
+	f.long = f.long || length > maxLine
+	f.cr = f.cr || bytes.IndexByte(text, '\r') >= 0
+	f.nul = f.nul || bytes.IndexByte(text, 0) >= 0
+	f.high = f.high || !isASCIIFast(text)
+}
+
+// isASCIIFast looks at eight octets at a time.
+func isASCIIFast(b []byte) bool {
+	for ; len(b) >= 8; b = b[8:] {
+		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
+			return false
+		}
+	}
+	return isASCIIBytes(b)
+}
+
+// endLine acts on a whole line, of which line is all or, when it is long, the first octets.
+func (m *MIMEReader) endLine(line []byte) {
+	if m.eol > 0 {
+		m.lines++
+	}
+	switch {
+	case m.boundaryLine(line):
+	case m.inHeader:
+		m.headSeen.or(m.seen)
+		m.head = append(m.head, line[:min(len(line), maxPartHeader-len(m.head))]...)
+		if isBlankLine(line) && m.eol > 0 {
+			m.endHeader(m.off, true)
+		}
+	default:
+		m.top().seen.or(m.seen)
+	}
+	m.prevOff, m.prevEnd = m.lineOff, m.off-int64(m.eol)
+	m.lineOff, m.line, m.seen, m.eol = m.off, m.line[:0], octetFlags{}, 0
+}
+
+// boundaryLine acts on a delimiter of one of the open multiparts (RFC 2046 §5.1.1: "--",
+// the boundary, "--" after the last part, blanks) and says whether the line was one. The
+// whole line is compared, so a boundary may be the prefix of another.
+func (m *MIMEReader) boundaryLine(line []byte) bool {
+	if len(line) < 3 || line[0] != '-' || line[1] != '-' || m.full || int64(len(line)) < m.off-m.lineOff {
+		return false
+	}
+	token := bytes.TrimRight(line[2:], " \t\r\n")
+	for i := len(m.stack) - 1; i >= 0; i-- {
+		f := &m.stack[i]
+		if f.boundary == nil || f.ended {
+			continue
+		}
+		last := len(token) == len(f.boundary)+2 && bytes.HasSuffix(token, []byte("--"))
+		if !bytes.HasPrefix(token, f.boundary) || !last && len(token) != len(f.boundary) {
+			continue
+		}
+		if !last && m.parts >= maxMIMEParts {
+			m.full = true
+			m.top().part.Opaque = true
+			return false
+		}
+		m.closeAbove(i)
+		m.top().seen.or(m.seen)
+		m.top().ended = last
+		if !last {
+			m.open(m.child(m.top().part))
+		}
+		return true
+	}
+	return false
+}
+
+// child adds a part to a multipart or message.
+func (m *MIMEReader) child(parent *Part) *Part {
+	p := &Part{}
+	parent.Parts = append(parent.Parts, p)
+	return p
+}
+
+// closeAbove ends every part inside frame i at the delimiter line in hand. The line end
+// before a delimiter belongs to it, unless that is the end of a header.
+func (m *MIMEReader) closeAbove(i int) {
+	for m.inHeader {
+		m.endHeader(m.lineOff, false)
+	}
+	lines := m.lines
+	if m.eol > 0 {
+		lines--
+	}
+	end := m.lineOff
+	if len(m.stack) > i+1 && m.prevEnd >= m.top().part.BodyOff {
+		end = m.prevEnd
+		if m.prevOff == m.prevEnd { // an empty line: nothing of it is left
+			lines--
+		}
+	}
+	for len(m.stack) > i+1 {
+		m.closeTop(end, lines)
+	}
+}
+
+// closeTop ends the part in hand: its body stops at end, before which there are so many
+// lines, an unfinished one counted.
+func (m *MIMEReader) closeTop(end, lines int64) {
+	f := m.top()
+	p := f.part
+	p.BodyLen = end - p.BodyOff
+	if p.BodyLen > 0 { // a header that the end cuts short has no line in its body
+		p.Lines = lines - f.startNo
+	}
+	p.Has8bit, p.HasNUL, p.LongLine = f.seen.high, f.seen.nul, f.seen.long
+	p.BareCR, p.BareLF = f.seen.cr, f.seen.lf
+	switch {
+	case len(p.Parts) > 0:
+	case p.Opaque:
+		p.Type, p.Subtype = "application", "octet-stream"
+	case p.Type == "multipart": // no part in it: RFC 2045 §5.2
+		p.Type, p.Subtype, p.Params = "text", "plain", nil
+	}
+	seen := f.seen
+	m.stack = m.stack[:len(m.stack)-1]
+	if len(m.stack) > 0 {
+		m.top().seen.or(seen)
+	}
+}
+
+// endHeader learns what the header block that stops at end says of its part, and opens the
+// inner message of a message/rfc822. Only a complete block has its empty line.
+func (m *MIMEReader) endHeader(end int64, complete bool) {
+	m.inHeader = false
+	f := m.top()
+	p := f.part
+	p.HeaderLen, p.BodyOff, f.startNo = end-p.HeaderOff, end, m.lines
+	if m.eol > 0 && end < m.off { // a delimiter ended it; its line end is counted already
+		f.startNo--
+	}
+	p.Header8bit = m.headSeen.high
+	p.HeaderUgly = m.headSeen != octetFlags{high: m.headSeen.high}
+	digest := len(m.stack) > 1 && m.stack[len(m.stack)-2].part.Is("multipart", "digest")
+	h := ParseHeader(m.head)
+	if !complete {
+		h = m.bodyInHeader(f, h, digest)
+	}
+	if n := len(m.stack); n > 1 {
+		parent := &m.stack[n-2]
+		parent.seen.or(m.headSeen)
+		if parent.part.IsMessage() {
+			parent.part.Envelope = m.keepEnvelope(ParseEnvelope(h))
+		}
+	}
+	boundary := m.describe(p, h, digest)
+	p.Opaque = p.Opaque || p.nests() && (len(m.stack) >= maxMIMEDepth || m.full)
+	switch {
+	case p.Opaque:
+	case p.Type == "multipart":
+		if boundary != "" && len(boundary) <= maxBoundary {
+			f.boundary = []byte(boundary)
+		}
+	case p.nests():
+		if m.parts >= maxMIMEParts || p.isEncoded() {
+			p.Opaque = true
+			return
+		}
+		p.Envelope = &Envelope{}
+		m.openInner(p, end)
+	}
+}
+
+// bodyInHeader finds the text of a message without an empty line, as people's scripts send
+// them: where a header has no end, the first line that is no field begins the body. A
+// header with an end keeps all its lines, whatever they are, and so does that of a part
+// which holds a message. It returns the fields that remain.
+func (m *MIMEReader) bodyInHeader(f *mimeFrame, h Header, digest bool) Header {
+	if len(m.head) == maxPartHeader {
+		return h
+	}
+	for s, off := string(m.head), 0; s != ""; {
+		raw, rest := cutField(s)
+		if _, _, ok := splitField(raw); !ok && !(off == 0 && strings.HasPrefix(raw, "From ")) { // mbox
+			fields := ParseHeader(m.head[:off])
+			typ, _, _, _ := parseMediaType(fields.Get("Content-Type"))
+			if typ == "message" || digest && typ == "" {
+				return h
+			}
+			f.part.HeaderLen = int64(off)
+			f.part.BodyOff = f.part.HeaderOff + int64(off)
+			f.startNo -= int64(strings.Count(s, "\n"))
+			f.seen.or(m.headSeen)
+			return fields
+		}
+		s, off = rest, off+len(raw)
+	}
+	return h
+}
+
+// nests says whether the part's type holds other parts.
+func (p *Part) nests() bool {
+	return p.Type == "multipart" || p.Is("message", "rfc822") || p.Is("message", "global")
+}
+
+// openInner begins the message inside a message/rfc822, whose header starts at once.
+func (m *MIMEReader) openInner(p *Part, at int64) {
+	m.open(m.child(p))
+	m.top().part.HeaderOff = at
+}
+
+// describe fills in what the header says, and returns the boundary.
+func (m *MIMEReader) describe(p *Part, h Header, digest bool) (boundary string) {
+	typ, subtype, params, ok := parseMediaType(h.Get("Content-Type"))
+	switch {
+	case ok && len(typ)+len(subtype) < 200:
+		p.Type, p.Subtype = strings.Clone(typ), strings.Clone(subtype)
+		boundary = strings.TrimRight(findParam(params, "boundary"), " ")
+		p.Params = m.keepParams(params)
+	case digest && !h.Has("Content-Type"): // RFC 2046 §5.1.5
+		p.Type, p.Subtype = "message", "rfc822"
+	default:
+		p.Type, p.Subtype = "text", "plain"
+	}
+	p.Encoding, _ = cutToken(skipCFWS(strings.ToLower(h.Get("Content-Transfer-Encoding"))), ";")
+	if p.Encoding = strings.Clone(p.Encoding); !isMIMEToken(p.Encoding) || len(p.Encoding) > 40 {
+		p.Encoding = "7bit"
+	}
+	p.ID = m.keepField(h, "Content-ID")
+	p.Desc = m.keepField(h, "Content-Description")
+	p.MD5 = m.keepField(h, "Content-MD5")
+	p.Location = m.keepField(h, "Content-Location")
+	if v := h.Get("Content-Disposition"); v != "" {
+		var params []Param
+		p.Disp, params = parseDisposition(v)
+		p.Disp = m.keepText(p.Disp)
+		p.DispParams = m.keepParams(params)
+	}
+	for _, lang := range strings.Split(h.Get("Content-Language"), ",") {
+		if lang = strings.Trim(lang, " \t"); lang != "" && isPrintableASCII(lang) && len(p.Lang) < maxParams {
+			p.Lang = append(p.Lang, m.keepText(lang))
+		}
+	}
+	return boundary
+}
+
+// keepText is a copy that does not hold on to the header block; "" once maxTreeText is used up.
+func (m *MIMEReader) keepText(s string) string {
+	if len(s) > m.textLeft {
+		m.textLeft = 0
+		return ""
+	}
+	m.textLeft -= len(s)
+	return strings.Clone(s)
+}
+
+func (m *MIMEReader) keepField(h Header, name string) string {
+	v := h.Get(name)
+	if v == "" {
+		return ""
+	}
+	return m.keepText(decodeRaw(v, h.charset()))
+}
+
+const paramCost, addressCost = 32, 48 // octets of the structs, beside their strings
+
+func (m *MIMEReader) keepParams(params []Param) []Param {
+	for i, p := range params {
+		if m.textLeft < len(p.Name)+len(p.Value)+paramCost {
+			m.textLeft = 0
+			return params[:i:i]
+		}
+		m.textLeft -= paramCost
+		params[i] = Param{m.keepText(p.Name), m.keepText(p.Value)}
+	}
+	return params
+}
+
+func (m *MIMEReader) keepEnvelope(e *Envelope) *Envelope {
+	for _, s := range []*string{&e.Date, &e.Subject, &e.InReplyTo, &e.MessageID} {
+		*s = m.keepText(*s)
+	}
+	for _, list := range []*[]Address{&e.From, &e.Sender, &e.ReplyTo, &e.To, &e.Cc, &e.Bcc} {
+		*list = m.keepAddresses(*list)
+	}
+	return e
+}
+
+func (m *MIMEReader) keepAddresses(list []Address) []Address {
+	kept := make([]Address, 0, min(len(list), m.textLeft/addressCost))
+	for _, a := range list {
+		if m.textLeft < addressCost+len(a.Name)+len(a.Local)+len(a.Domain) {
+			m.textLeft = 0
+			break
+		}
+		m.textLeft -= addressCost
+		kept = append(kept, Address{m.keepText(a.Name), m.keepText(a.Local), m.keepText(a.Domain)})
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	return kept
+}

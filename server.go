@@ -1,0 +1,423 @@
+// The server: listeners, connections and their limits, start and stop.
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	writeTimeout = 2 * time.Minute  // for a client to take what fills one buffer
+	loginTimeout = 60 * time.Second // for a client to log in, over all its commands; on port 25 nobody has to
+	stopTimeout  = 5 * time.Second  // for connections to end when the server stops
+	acceptPause  = 5 * time.Millisecond
+	acceptMax    = time.Second // between tries to accept when file descriptors have run out
+	roomSpare    = 50          // connections that may still be ending while others have their places
+)
+
+// Server is the appliance. There are no mutable package variables: a test runs as many as it likes.
+type Server struct {
+	cfg   *Config
+	store *Store
+	log   *slog.Logger
+	auth  *Auth
+	tls   *TLS
+	dial  func(ctx context.Context, network, addr string) (net.Conn, error) // how the queue reaches other servers
+	dns   Resolver
+
+	stop    context.Context // done when the server is stopping
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	serial  atomic.Int64
+	mu      sync.Mutex
+	conns   map[*conn]bool
+	waiting map[netip.Addr]int // connections of an address that are not logged in
+	busy    map[UserID]bool    // maildrops that a POP3 session has locked
+	sent    map[int64]int64    // sizes that POP3 had to find out, see popConn.size
+
+	devices map[string]*deviceUse // how much each [[device]] may send just now; guarded by mu
+
+	// turn has the queue hand over what waits for the domains on a connection that the other side opened (ATRN); false
+	// when it is on its way already. nil until the queue runs. Guarded by mu.
+	turn func(nc net.Conn, host string, domains []string) bool
+
+	recent *logMemory // the last lines of log
+}
+
+// deviceUse is a bucket that fills with the device's rate and holds a tenth of an hour's messages at least.
+type deviceUse struct {
+	left float64
+	at   time.Time
+}
+
+// deviceMay counts a message of a device and says whether it is within its rate.
+func (s *Server) deviceMay(d *OldDevice) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	most, now := max(float64(d.Rate)/10, 1), time.Now()
+	if s.devices == nil {
+		s.devices = map[string]*deviceUse{}
+	}
+	u := s.devices[d.Name]
+	if u == nil {
+		u = &deviceUse{left: most, at: now}
+		s.devices[d.Name] = u
+	}
+	u.left, u.at = min(most, u.left+now.Sub(u.at).Hours()*float64(d.Rate)), now
+	if u.left < 1 {
+		return false
+	}
+	u.left--
+	return true
+}
+
+// service is one kind of listener; the table of them is in main.go.
+type service struct {
+	name   string // its key in [listen]
+	listen func(*Config) []string
+	tls    bool // from the first octet on
+	handle func(*Server, *conn)
+	full   string // what a client hears when there are too many, without CRLF
+}
+
+// NewServer puts the appliance together; nothing listens yet.
+func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
+	ring, ok := log.Handler().(*logRing)
+	if !ok {
+		ring = newLogRing(log.Handler())
+		log = slog.New(ring)
+	}
+	t, err := LoadTLS(cfg, store, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, store: store, log: log, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(),
+		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
+		conns: map[*conn]bool{}, waiting: map[netip.Addr]int{}, busy: map[UserID]bool{}, sent: map[int64]int64{},
+		recent: ring.mem,
+	}
+	s.stop, s.cancel = context.WithCancel(context.Background())
+	s.auth.stop = s.stop.Done()
+	return s, nil
+}
+
+// conn is what every line protocol shares: buffers, limits, TLS, deadlines. It belongs to one goroutine. Writes go to
+// w and are flushed once for each command; w keeps the first error.
+type conn struct {
+	srv     *Server
+	net     net.Conn
+	raw     net.Conn // what net was before TLS
+	r       *bufio.Reader
+	w       *bufio.Writer
+	log     *slog.Logger
+	svc     *service
+	id      int64
+	remote  netip.Addr // without zone, IPv4 as IPv4
+	secure  bool       // TLS, or a UNIX socket
+	started time.Time
+	counted bool      // among waiting
+	asked   time.Time // when the client was last asked for something; guarded by srv.mu
+	dropped bool      // another one has its place; guarded by srv.mu
+}
+
+// What conn.line can fail with, beside io errors.
+var (
+	errLineTooLong = errors.New("line too long")
+	errIdle        = errors.New("idle for too long")
+	errStopping    = errors.New("the server is stopping")
+	errInjected    = errors.New("octets in front of the TLS handshake")
+)
+
+// serve accepts connections until the listener is closed.
+func (s *Server) serve(l net.Listener, svc *service) {
+	pause := acceptPause
+	for {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = acceptPause
+			s.admit(nc, svc)
+		case s.stop.Err() != nil || errors.Is(err, net.ErrClosed):
+			return
+		default: // out of file descriptors, most likely: waiting helps, spinning does not
+			s.log.Warn("accept", "service", svc.name, "err", err)
+			time.Sleep(pause)
+			pause = min(2*pause, acceptMax)
+		}
+	}
+}
+
+// admit starts a connection, or turns it away when there are too many.
+func (s *Server) admit(nc net.Conn, svc *service) {
+	c := &conn{srv: s, net: nc, raw: nc, svc: svc, id: s.serial.Add(1), remote: remoteAddr(nc), started: time.Now(), counted: true}
+	c.asked = c.started
+	c.log = s.log.With("conn", c.id, "proto", svc.name)
+	c.secure = svc.tls || nc.LocalAddr().Network() == "unix"
+	s.mu.Lock()
+	stopping := s.stop.Err() != nil
+	full := s.waiting[c.remote] >= s.cfg.Limits.PerAddress || !stopping && !s.makeRoom(c.remote)
+	if !full && !stopping {
+		s.conns[c] = true
+		s.waiting[c.remote]++
+		s.wg.Add(1)
+	}
+	s.mu.Unlock()
+	if full || stopping {
+		s.log.Warn("too many connections", "proto", svc.name, "remote", c.remote)
+		if !svc.tls && svc.full != "" {
+			nc.SetWriteDeadline(time.Now().Add(time.Second))
+			io.WriteString(nc, svc.full+"\r\n")
+		}
+		nc.Close()
+		return
+	}
+	go func() {
+		defer s.wg.Done()
+		defer c.close()
+		defer s.guard(c.log)
+		if svc.tls {
+			if err := c.handshake(); err != nil {
+				c.log.Info("tls", "remote", c.remote, "err", err)
+				return
+			}
+		}
+		c.r, c.w = bufio.NewReader(c), bufio.NewWriter(c)
+		svc.handle(s, c)
+		c.w.Flush()
+	}()
+}
+
+// makeRoom says whether there is a place for one more connection. When all are taken, the address with the most
+// connections that are not logged in loses the one that was silent for longest, as long as it has no fewer of them than
+// the newcomer's: whoever opens many and says nothing, or one octet a second, is in nobody's way but his own. s.mu is held.
+func (s *Server) makeRoom(from netip.Addr) bool {
+	limit, going := s.cfg.Limits.Connections, 0
+	if len(s.conns) < limit {
+		return true
+	}
+	var out *conn
+	for c := range s.conns {
+		switch {
+		case c.dropped:
+			going++
+		case !c.counted:
+		case out == nil, s.waiting[c.remote] > s.waiting[out.remote],
+			s.waiting[c.remote] == s.waiting[out.remote] && c.asked.Before(out.asked):
+			out = c
+		}
+	}
+	switch {
+	case len(s.conns)-going < limit:
+		return true
+	case going >= roomSpare || out == nil || out.remote == from || s.waiting[out.remote] < s.waiting[from]:
+		return false
+	}
+	s.log.Warn("connection dropped for another one", "conn", out.id, "proto", out.svc.name, "remote", out.remote)
+	out.dropped = true
+	out.raw.Close()
+	return true
+}
+
+// guard keeps a fault in our code to the connection or destination whose goroutine defers it: the others go on.
+func (s *Server) guard(log *slog.Logger) {
+	if p := recover(); p != nil {
+		log.Error("panic", "err", p, "stack", string(debug.Stack()))
+	}
+}
+
+func remoteAddr(nc net.Conn) netip.Addr {
+	if ap, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
+		return ap.Addr().Unmap().WithZone("")
+	}
+	return netip.IPv6Loopback() // a UNIX socket
+}
+
+func (c *conn) close() {
+	c.net.Close()
+	c.loggedIn()
+	c.srv.mu.Lock()
+	defer c.srv.mu.Unlock()
+	delete(c.srv.conns, c)
+}
+
+// loggedIn takes the connection out of those that count against its address.
+func (c *conn) loggedIn() {
+	c.srv.mu.Lock()
+	defer c.srv.mu.Unlock()
+	if !c.counted {
+		return
+	}
+	c.counted = false
+	if c.srv.waiting[c.remote]--; c.srv.waiting[c.remote] <= 0 {
+		delete(c.srv.waiting, c.remote)
+	}
+}
+
+// Read and Write are the buffers' way to the network.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.net.Read(p)
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errIdle
+		if c.srv.stop.Err() != nil {
+			err = errStopping
+		}
+	}
+	return n, err
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	c.net.SetWriteDeadline(time.Now().Add(writeTimeout))
+	return c.net.Write(p)
+}
+
+// wait gives the client so long to send what is read next.
+func (c *conn) wait(d time.Duration) {
+	now := time.Now()
+	until := now.Add(d)
+	c.srv.mu.Lock()
+	defer c.srv.mu.Unlock()
+	c.asked = now
+	if c.srv.stop.Err() != nil {
+		until = time.Now()
+	}
+	c.net.SetReadDeadline(until)
+}
+
+// line reads a line of at most max octets without its line end, and takes a bare LF for one. The whole line must come
+// within d. After errLineTooLong the line has been read to its end, as long as it ends within 64 times the maximum.
+func (c *conn) line(max int, d time.Duration) (string, error) {
+	c.wait(d)
+	var long []byte
+	for {
+		part, err := c.r.ReadSlice('\n')
+		if err == nil && long == nil {
+			if len(part) > max+2 {
+				return "", errLineTooLong
+			}
+			return strings.TrimSuffix(strings.TrimSuffix(string(part), "\n"), "\r"), nil
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) && err != nil {
+			return "", err
+		}
+		long = append(long, part...)
+		if len(long) > max+2 {
+			if err == nil {
+				return "", errLineTooLong
+			}
+			return "", c.skipLine(64 * max)
+		}
+		if err == nil {
+			return strings.TrimSuffix(strings.TrimSuffix(string(long), "\n"), "\r"), nil
+		}
+	}
+}
+
+// skipLine drops the rest of a line that is too long, up to max octets.
+func (c *conn) skipLine(max int) error {
+	for n := 0; n < max; {
+		part, err := c.r.ReadSlice('\n')
+		if err == nil {
+			return errLineTooLong
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+		n += len(part)
+	}
+	return fmt.Errorf("%w, without end", errLineTooLong)
+}
+
+func (c *conn) handshake() error {
+	cfg := c.srv.tls.MailConfig(c.svc.name)
+	if d := c.srv.cfg.device(c.remote); d != nil && d.OldTLS {
+		cfg = c.srv.tls.OldConfig(cfg)
+	}
+	tc := tls.Server(c.net, cfg)
+	tc.SetDeadline(time.Now().Add(loginTimeout))
+	ctx, cancel := context.WithTimeout(c.srv.stop, loginTimeout)
+	defer cancel()
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	tc.SetDeadline(time.Time{})
+	c.net, c.secure = tc, true
+	return nil
+}
+
+// startTLS begins TLS after the client has been told to go ahead. Octets that the client sent before are an attack or a
+// mistake, and end the connection: they would be taken for encrypted ones (CVE-2011-0411).
+func (c *conn) startTLS() error {
+	if c.r.Buffered() > 0 {
+		return errInjected
+	}
+	if err := c.handshake(); err != nil {
+		return err
+	}
+	c.r.Reset(c)
+	c.w.Reset(c)
+	return nil
+}
+
+// mayLogIn says whether passwords may cross this connection: under TLS, from a [auth] plaintext network, or from a device.
+func (c *conn) mayLogIn() bool {
+	return c.secure || contains(c.srv.cfg.Auth.Plaintext, c.remote) || c.srv.cfg.device(c.remote) != nil
+}
+
+// binding is the channel binding tls-exporter (RFC 9266 §2), nil without TLS 1.3.
+func (c *conn) binding() []byte {
+	tc, ok := c.net.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	st := tc.ConnectionState()
+	if st.Version < tls.VersionTLS13 {
+		return nil
+	}
+	b, err := st.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// loginFrom is what the SASL mechanisms have to know of the connection; SMTP sets login.
+func (c *conn) loginFrom() loginFrom {
+	return loginFrom{addr: c.remote, plain: c.mayLogIn(), binding: c.binding()}
+}
+
+// Shutdown stops accepting, asks every connection to end, and waits for them and for the background work.
+func (s *Server) Shutdown() {
+	s.cancel()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.raw.SetReadDeadline(time.Now())
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() { s.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return
+	case <-time.After(stopTimeout):
+	}
+	s.mu.Lock()
+	for c := range s.conns {
+		c.raw.Close()
+	}
+	s.mu.Unlock()
+	<-done
+}

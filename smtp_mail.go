@@ -1,0 +1,317 @@
+// MAIL and RCPT: the envelope, and who may say what in it.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	smtpBlock    = 64 << 10 // octets of content that must come within smtpIdle
+	smtpDrain    = 4        // times the message limit that is read and thrown away before we hang up
+	smtpChunkMax = 1 << 40  // the size of a BDAT chunk that is still a number
+)
+
+// MAIL (RFC 5321 §4.1.1.2), with the parameters SIZE (RFC 1870 §6.1), BODY (RFC 6152 §2, RFC 3030 §3), SMTPUTF8 (RFC 6531
+// §3.4), RET and ENVID (RFC 3461 §4), BY (RFC 2852), REQUIRETLS (RFC 8689 §2) and AUTH (RFC 4954 §5).
+//
+//	mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
+func (c *smtpConn) cmdMail(arg string) smtpReply {
+	switch {
+	case c.helo == "":
+		return smtpReply{503, "5.5.1 Say EHLO first"}
+	case c.mail != nil:
+		return smtpReply{503, "5.5.1 The last mail is not finished; RSET forgets it"}
+	case c.role == smtpSubmit && !c.trusted():
+		return smtpReply{530, "5.7.0 Log in first"}
+	}
+	from, params, r := smtpPath(arg, "FROM:")
+	if r.code != 0 {
+		return r
+	}
+	m := &Mail{From: from, Login: c.user, Submitted: c.trusted(), EachAlone: c.role == smtpLMTP}
+	size := int64(-1)
+	for _, p := range params {
+		if r := c.mailParam(m, p, &size); r.code != 0 {
+			return r
+		}
+	}
+	if r := c.checkSender(m, size); r.code != 0 {
+		return r
+	}
+	if c.device != nil {
+		if !c.srv.deviceMay(c.device) {
+			c.log.Warn("device sends too much", "device", c.device.Name, "rate", c.device.Rate)
+			return smtpReply{452, fmt.Sprintf("4.7.1 More than %d messages an hour", c.device.Rate)}
+		}
+		c.fromDevice(m)
+	}
+	m.ID = newMailID()
+	c.mail, c.size = m, max(size, 1)
+	if c.lull == nil || !c.lull.Stop() {
+		c.coming = c.srv.store.Announce()
+	}
+	return smtpReply{250, "2.1.0 " + from.Path() + " OK"}
+}
+
+// trusted says whether the client may send to other domains: it has logged in, it is a device, or its network is one of
+// [relay].
+func (c *smtpConn) trusted() bool {
+	return c.role != smtpLMTP && (c.user != nil || c.device != nil || contains(c.srv.cfg.Relay.Networks, c.remote))
+}
+
+// fromDevice makes a message one of the device's: its sender, and a line for `postino check`.
+func (c *smtpConn) fromDevice(m *Mail) {
+	d := c.device
+	if a, err := ParseAddr(d.Sender); err == nil {
+		m.From, m.Login = a, nil
+	}
+	m.Also = func(tx *Tx, _ Blob) error {
+		n, _, err := tx.DeviceUse(d.Name)
+		if err != nil {
+			return err
+		}
+		return tx.SetSetting("device "+d.Name, fmt.Appendf(nil, "%d %d", n+1, tx.s.Now().Unix()))
+	}
+}
+
+// smtpPath parses what MAIL and RCPT have in common.
+func smtpPath(arg, word string) (a Addr, params []string, r smtpReply) {
+	if len(arg) < len(word) || !strings.EqualFold(arg[:len(word)], word) {
+		return Addr{}, nil, smtpReply{501, "5.5.4 Write it as " + word + "<name@domain>"}
+	}
+	a, rest, err := ParsePath(arg[len(word):])
+	if err != nil {
+		return Addr{}, nil, smtpReply{501, "5.1.7 " + smtpClean(err.Error())}
+	}
+	if rest != "" && rest[0] != ' ' {
+		return Addr{}, nil, smtpReply{501, "5.5.4 There must be a space behind the address"}
+	}
+	return a, strings.Fields(rest), smtpReply{}
+}
+
+// smtpClean makes a text fit for a reply: one line of ASCII, of bounded length.
+func smtpClean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+	return s[:min(len(s), 400)]
+}
+
+// mailParam takes one parameter of MAIL.
+func (c *smtpConn) mailParam(m *Mail, p string, size *int64) smtpReply {
+	key, value, _ := strings.Cut(p, "=")
+	switch strings.ToUpper(key) {
+	case "SIZE":
+		n, err := strconv.ParseUint(value, 10, 63)
+		if err != nil {
+			return smtpReply{501, "5.5.4 SIZE is a number"}
+		}
+		*size = int64(n)
+	case "BODY":
+		switch strings.ToUpper(value) {
+		case "7BIT":
+		case "8BITMIME":
+			m.Flags |= Mail8Bit
+		case "BINARYMIME":
+			m.Flags |= Mail8Bit | MailBinary
+		default:
+			return smtpReply{501, "5.5.4 BODY is 7BIT, 8BITMIME or BINARYMIME"}
+		}
+	case "SMTPUTF8":
+		if value != "" {
+			return smtpReply{501, "5.5.4 SMTPUTF8 takes no value"}
+		}
+		m.Flags |= MailUTF8
+	case "RET":
+		if m.Ret = strings.ToUpper(value); m.Ret != "FULL" && m.Ret != "HDRS" {
+			return smtpReply{501, "5.5.4 RET is FULL or HDRS"}
+		}
+	case "ENVID":
+		if s, ok := decodeXtext(value); !ok || s == "" || len(value) > maxEnvID {
+			return smtpReply{501, "5.5.4 ENVID is xtext of at most 100 octets"}
+		}
+		m.EnvID = value
+	case "BY":
+		return c.deliverBy(m, value)
+	case "HOLDFOR", "HOLDUNTIL":
+		return c.hold(m, strings.ToUpper(key), value)
+	case "REQUIRETLS":
+		if value != "" || !c.secure {
+			return smtpReply{501, "5.5.4 REQUIRETLS takes no value, and a connection with TLS"}
+		}
+		m.Flags |= MailRequireTLS
+	case "AUTH":
+		// Who the sender was at another server (RFC 4954 §5): nothing here depends on it.
+	default:
+		return smtpReply{555, "5.5.4 The parameter " + smtpClean(key) + " is not known here"}
+	}
+	return smtpReply{}
+}
+
+// deliverBy takes the parameter of DELIVERBY (RFC 2852): so many seconds, and R to return the message then or N to tell
+// the sender; T asks for a trace, which delivery reports give anyhow.
+func (c *smtpConn) deliverBy(m *Mail, value string) smtpReply {
+	due, mode, ok := smtpBy(value)
+	if !ok || mode == "R" && due <= 0 {
+		return smtpReply{501, "5.5.4 Write it as BY=seconds;R or BY=seconds;N"}
+	}
+	m.Due, m.ByMode = c.srv.store.Now().Add(due), mode
+	return smtpReply{}
+}
+
+// smtpBy parses the value of BY.
+//
+//	by-value = [ "+" / "-" ] 1*9DIGIT ";" ( "N" / "R" ) [ "T" ]
+func smtpBy(value string) (due time.Duration, mode string, ok bool) {
+	secs, mode, _ := strings.Cut(value, ";")
+	mode = strings.TrimSuffix(strings.ToUpper(mode), "T")
+	n, err := strconv.ParseInt(secs, 10, 32)
+	return time.Duration(n) * time.Second, mode, err == nil && max(n, -n) < 1e9 && (mode == "R" || mode == "N")
+}
+
+// smtpMaxHold is how long a submitted message may ask to be held back.
+const smtpMaxHold = 30 * 24 * time.Hour
+
+// hold takes the parameters of FUTURERELEASE (RFC 4865): so many seconds, or until a date and time.
+func (c *smtpConn) hold(m *Mail, key, value string) smtpReply {
+	now := c.srv.store.Now()
+	if c.offerHold() == "" {
+		return smtpReply{555, "5.5.4 The parameter " + key + " is for those who log in"}
+	}
+	if !m.Hold.IsZero() {
+		return smtpReply{501, "5.5.4 HOLDFOR and HOLDUNTIL go together with nothing"}
+	}
+	var err error
+	if key == "HOLDFOR" {
+		var n uint64
+		n, err = strconv.ParseUint(value, 10, 31)
+		m.Hold = now.Add(time.Duration(n) * time.Second)
+	} else {
+		m.Hold, err = time.Parse(time.RFC3339, value)
+	}
+	if err != nil || m.Hold.Sub(now) > smtpMaxHold {
+		return smtpReply{501, "5.5.4 Mail is held for at most 30 days"}
+	}
+	return smtpReply{}
+}
+
+// offerHold is FUTURERELEASE's line (RFC 4865): the most seconds, and the last date.
+func (c *smtpConn) offerHold() string {
+	if !c.trusted() {
+		return ""
+	}
+	return fmt.Sprintf("FUTURERELEASE %d %s", int64(smtpMaxHold/time.Second), c.srv.store.Now().Add(smtpMaxHold).UTC().Format(time.RFC3339))
+}
+
+// checkSender refuses a sender or a size that can't be taken.
+func (c *smtpConn) checkSender(m *Mail, size int64) smtpReply {
+	limit := int64(c.srv.cfg.Limits.Message)
+	switch {
+	case size > limit:
+		return smtpReply{552, fmt.Sprintf("5.3.4 Messages of more than %d octets are not taken", limit)}
+	case !m.From.IsASCII() && m.Flags&MailUTF8 == 0:
+		return smtpReply{550, "5.6.7 This address needs the parameter SMTPUTF8"}
+	}
+	if size < 0 {
+		size = limit
+	}
+	if err := c.srv.store.Room(size); err != nil {
+		c.log.Warn("no room", "err", err)
+		return smtpReply{452, "4.3.1 The disk is nearly full, try again later"}
+	}
+	if c.user == nil || m.From.IsZero() { // read receipts have no sender (RFC 8098 §3)
+		return smtpReply{}
+	}
+	ok, err := c.srv.owns(*c.user, m.From)
+	switch {
+	case err != nil:
+		return c.fault(err)
+	case !ok:
+		c.log.Info("foreign sender", "from", m.From)
+		return smtpReply{550, "5.7.1 " + smtpClean(m.From.Path()) + " is not an address of yours"}
+	}
+	return smtpReply{}
+}
+
+// RCPT (RFC 5321 §4.1.1.3), with NOTIFY and ORCPT (RFC 3461 §4).
+//
+//	rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
+func (c *smtpConn) cmdRcpt(arg string) smtpReply {
+	if c.mail == nil {
+		return smtpReply{503, "5.5.1 Say MAIL first"}
+	}
+	if c.bdat != nil {
+		return smtpReply{503, "5.5.1 The content has begun"}
+	}
+	to, params, r := smtpPath(arg, "TO:")
+	switch {
+	case r.code != 0:
+		return r
+	case to.IsZero():
+		return smtpReply{501, "5.1.3 A recipient needs an address"}
+	case len(c.mail.To) >= c.srv.cfg.Limits.Recipients:
+		return smtpReply{452, fmt.Sprintf("4.5.3 More than %d recipients: send the rest by themselves", c.srv.cfg.Limits.Recipients)}
+	case !to.IsASCII() && c.mail.Flags&MailUTF8 == 0:
+		return smtpReply{553, "5.6.7 This address needs the parameter SMTPUTF8"}
+	}
+	rcpt := Rcpt{Addr: to}
+	for _, p := range params {
+		if r := smtpRcptParam(&rcpt, p); r.code != 0 {
+			return r
+		}
+	}
+	var err error
+	rcpt.route, err = c.srv.route(to)
+	if err != nil {
+		c.log.Info("recipient refused", "from", c.mail.From, "rcpt", to, "remote", c.remote, "err", err)
+		return c.fault(err)
+	}
+	if !rcpt.route.local && !c.trusted() {
+		c.log.Info("relaying refused", "from", c.mail.From, "rcpt", to, "remote", c.remote)
+		return smtpReply{550, "5.7.1 Mail for other domains is only taken from those who log in"}
+	}
+	if err := c.srv.roomFor(rcpt.route, c.size); err != nil {
+		c.log.Info("recipient refused", "from", c.mail.From, "rcpt", to, "remote", c.remote, "err", err)
+		return c.fault(err)
+	}
+	c.mail.To = append(c.mail.To, rcpt)
+	return smtpReply{250, "2.1.5 " + smtpClean(to.Path()) + " OK"}
+}
+
+// smtpRcptParam takes one parameter of RCPT (RFC 3461 §4).
+func smtpRcptParam(rcpt *Rcpt, p string) smtpReply {
+	key, value, _ := strings.Cut(p, "=")
+	switch strings.ToUpper(key) {
+	case "NOTIFY":
+		var ok bool
+		if rcpt.Notify, ok = parseNotify(value); !ok {
+			return smtpReply{501, "5.5.4 NOTIFY is NEVER, or a list of SUCCESS, FAILURE and DELAY"}
+		}
+	case "ORCPT":
+		if !checkORcpt(value) {
+			return smtpReply{501, "5.5.4 ORCPT is a type, a semicolon, and an address as xtext"}
+		}
+		rcpt.ORcpt = value
+	default:
+		return smtpReply{555, "5.5.4 The parameter " + smtpClean(key) + " is not known here"}
+	}
+	return smtpReply{}
+}
+
+// fault turns an error of routing or of the store into words for the client.
+func (c *smtpConn) fault(err error) smtpReply {
+	for _, f := range smtpFaults {
+		if errors.Is(err, f.err) {
+			return smtpReply{f.code, f.enhanced + " " + smtpClean(err.Error())}
+		}
+	}
+	c.log.Error("smtp", "err", err)
+	return smtpReply{451, "4.3.0 Something is wrong here, try again later"}
+}

@@ -1,0 +1,529 @@
+// The text index: what search and sorting need of each message's content, kept so that it can be read at once.
+package main
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"time"
+	"unicode/utf8"
+)
+
+// The index is a table of blocks. A block covers a range of content ids and holds, for each message in it, its sort keys
+// and its decoded and folded text: the header fields and, in a column of its own, the body as people read them. A filter of the block's letter
+// groups says of most blocks that a word is not in them; the text of the others is searched, so the answer is exact, and a
+// common word takes no longer than reading the text once.
+//
+// Blocks are written once, when there is enough new text to fill one, by a goroutine that works in small steps while no
+// mail is arriving. Content after the last block is searched as it lies in the mail. So nothing has to be written when a
+// message is delivered, and every search is right at any moment.
+//
+// Letter groups are pairs of neighbours in scripts that write words with one or two characters (Chinese, Japanese), and
+// triples in all others. Shorter words are looked for in every block, which is a scan of text ready for it.
+//
+// Why not FTS5 with its trigrams: it keeps no text, so the messages in which a common word may be have all to be decoded
+// again; it does not find words of two characters; it writes its index about six times over; and it takes some twenty
+// times the computing.
+const indexSchema = `
+CREATE TABLE search(
+  id INTEGER PRIMARY KEY, last INTEGER NOT NULL, n INTEGER NOT NULL, dead INTEGER NOT NULL DEFAULT 0,
+  keys BLOB NOT NULL, grams BLOB NOT NULL, heads BLOB NOT NULL, text BLOB NOT NULL);
+CREATE INDEX search_dead ON search(dead,n) WHERE dead>0;
+`
+
+const (
+	indexBlock  = 64 << 10    // octets of text that fill a block
+	indexText   = 256 << 10   // octets of one message's body text that are kept; the rest is searched in the mail
+	indexHead   = 64 << 10    // and of its header text
+	indexMember = 1000        // messages in one block, at most
+	indexStep   = 8           // blocks written in one transaction
+	indexEvery  = time.Minute // between looks for new content, when there is some
+	indexGap    = 2           // blocks that are read over rather than skipped with a query of their own
+	indexJoin   = 8           // blocks that are made one when most of their messages are gone
+	gramBits    = 8           // bits of filter for each different letter group
+	gramHashes  = 4           // bits set for each: about 1 in 40 blocks is read for nothing
+	wideFrom    = 0x2e80      // the first character of the scripts that are indexed by pairs
+)
+
+// indexEntry is one message of a block.
+type indexEntry struct {
+	blob       BlobID
+	head, body int  // octets of text
+	cut        bool // there is more text than is kept
+	keys       []byte
+}
+
+// indexWriter makes one block.
+type indexWriter struct {
+	entries []indexEntry
+	heads   []byte   // header text of all entries
+	text    []byte   // body text of all entries
+	seen    []uint64 // a bit for each hash of a letter group
+	hashes  []uint64 // of all groups
+}
+
+// add takes a message's text and keys into the block.
+func (w *indexWriter) add(m *Content) error {
+	h, err := m.WholeHeader()
+	if errors.Is(err, ErrClosed) {
+		return err
+	}
+	e := indexEntry{blob: m.ID, keys: mailKeys(h).append(nil), cut: err != nil}
+	start := len(w.heads)
+	charset := h.charset()
+	for _, f := range h {
+		if isSignature(f.Name) {
+			continue
+		}
+		w.heads = append(searchField(w.heads, f, charset, true), '\n')
+		if len(w.heads)-start > indexHead {
+			e.cut, w.heads = true, w.heads[:start+indexHead]
+			break
+		}
+	}
+	e.head = len(w.heads) - start
+	start = len(w.text)
+	err = bodyText(m, func(piece []byte) error {
+		w.text = append(w.text, piece...)
+		if len(w.text)-start > indexText {
+			w.text = w.text[:start+indexText]
+			return errListFull
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, ErrClosed):
+		return err
+	case err != nil: // too long, or it can't be read: whoever searches it has to look at the mail
+		e.cut = true
+	}
+	e.body = len(w.text) - start
+	w.entries = append(w.entries, e)
+	return nil
+}
+
+// full says whether the block should be written.
+func (w *indexWriter) full() bool {
+	return len(w.heads)+len(w.text) >= indexBlock || len(w.entries) >= indexMember
+}
+
+// keys is the block's first column.
+func (w *indexWriter) keys() []byte {
+	var b []byte
+	prev := BlobID(0)
+	for _, e := range w.entries {
+		b = binary.AppendUvarint(b, uint64(e.blob-prev))
+		b = binary.AppendUvarint(b, uint64(e.head))
+		n := uint64(e.body) << 1
+		if e.cut {
+			n |= 1
+		}
+		b = binary.AppendUvarint(b, n)
+		b = binary.AppendUvarint(b, uint64(len(e.keys)))
+		b = append(b, e.keys...)
+		prev = e.blob
+	}
+	return b
+}
+
+// grams is the block's filter (a Bloom filter), as large as the number of different letter groups demands.
+func (w *indexWriter) grams() []byte {
+	if w.seen == nil {
+		w.seen = make([]uint64, 1<<20/64)
+	}
+	clear(w.seen)
+	w.hashes = w.hashes[:0]
+	different := 0 // about: two groups with the same 20 bits count as one
+	add := func(h uint64) {
+		if at, bit := h>>6&(1<<14-1), uint64(1)<<(h&63); w.seen[at]&bit == 0 {
+			w.seen[at] |= bit
+			different++
+		}
+		w.hashes = append(w.hashes, h)
+	}
+	heads, text := w.heads, w.text
+	for _, e := range w.entries {
+		letterGroups(heads[:e.head], add)
+		letterGroups(text[:e.body], add)
+		heads, text = heads[e.head:], text[e.body:]
+	}
+	filter := make([]byte, different*gramBits/8+8)
+	for _, h := range w.hashes {
+		gramSet(filter, h)
+	}
+	return filter
+}
+
+// gramAt is the ith bit of a letter group in a filter.
+func gramAt(filter []byte, h uint64, i int) (octet int, bit byte) {
+	x := uint32(h) + uint32(i)*uint32(h>>32)
+	pos := uint64(x) * uint64(len(filter)*8) >> 32
+	return int(pos >> 3), 1 << (pos & 7)
+}
+
+func gramSet(filter []byte, h uint64) {
+	for i := range gramHashes {
+		octet, bit := gramAt(filter, h, i)
+		filter[octet] |= bit
+	}
+}
+
+// gramsHave says whether all the letter groups may be in the block. A filter that is missing excludes nothing.
+func gramsHave(filter []byte, groups []uint64) bool {
+	if len(filter) == 0 {
+		return true
+	}
+	for _, h := range groups {
+		for i := range gramHashes {
+			if octet, bit := gramAt(filter, h, i); filter[octet]&bit == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// letterGroups calls fn with a hash of each letter group of a folded text.
+func letterGroups(text []byte, fn func(h uint64)) {
+	var a, b uint32 // the two characters before, 0 for none
+	for i := 0; i < len(text); {
+		r, n := rune(text[i]), 1
+		if r >= utf8.RuneSelf {
+			r, n = utf8.DecodeRune(text[i:])
+		}
+		i += n
+		c := uint32(r)
+		switch {
+		case c < wideFrom && b != 0 && b < wideFrom && a != 0 && a < wideFrom:
+			fn(gramHash(uint64(a)<<42 ^ uint64(b)<<21 ^ uint64(c)))
+		case c >= wideFrom && b >= wideFrom:
+			fn(gramHash(uint64(b)<<21 ^ uint64(c)))
+		}
+		a, b = b, c
+	}
+}
+
+// gramHash mixes the bits of a letter group.
+func gramHash(x uint64) uint64 {
+	x ^= x >> 31
+	x *= 0x9e3779b97f4a7c15
+	x ^= x >> 29
+	x *= 0xbf58476d1ce4e5b9
+	return x ^ x>>32
+}
+
+// indexer fills the index until the store is closed.
+func (s *Store) indexer() {
+	s.every(indexEvery, func() {
+		if !s.fresh.Swap(false) {
+			return
+		}
+		if err := s.Index(true); err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrReadOnly) {
+			s.log.Error("store index", "err", err)
+		}
+	})
+}
+
+// Index takes new content into the index, as far as it fills blocks. Gently, it rests as long as it works, and gives way
+// to mail that is arriving.
+func (s *Store) Index(gently bool) error {
+	for {
+		began := time.Now()
+		more, err := s.indexStep()
+		if err != nil || !more {
+			return err
+		}
+		for rest := time.Since(began); gently && (rest > 0 || s.inflight.Load() > 0); rest = 0 {
+			select {
+			case <-s.quit:
+				return nil
+			case <-time.After(max(rest, 100*time.Millisecond)):
+			}
+		}
+	}
+}
+
+// indexStep writes a few blocks, and says whether there may be more to write. Where no index is to be kept, it takes a few
+// away.
+func (s *Store) indexStep() (more bool, err error) {
+	if s.opt.NoIndex {
+		return s.dropIndex()
+	}
+	var upto BlobID
+	err = s.Read(func(tx *Tx) (err error) { upto, err = tx.indexEnd(); return err })
+	if err != nil {
+		return false, err
+	}
+	blocks, err := s.indexBlocks(upto)
+	if err != nil || len(blocks) == 0 {
+		return false, err
+	}
+	err = s.Write(func(tx *Tx) error {
+		for _, b := range blocks {
+			if err := tx.putBlock(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return true, err
+}
+
+func (s *Store) dropIndex() (more bool, err error) {
+	var first []int64
+	err = s.Read(func(tx *Tx) (err error) {
+		first, err = tx.ints(`SELECT id FROM search ORDER BY id LIMIT ?`, indexStep)
+		return err
+	})
+	if err != nil || len(first) == 0 {
+		return false, err
+	}
+	return true, s.Write(func(tx *Tx) error {
+		_, err := tx.exec(`DELETE FROM search WHERE id<=?`, first[len(first)-1])
+		return err
+	})
+}
+
+// block is a row of the table.
+type block struct {
+	first, last              BlobID
+	n                        int
+	keys, grams, heads, text []byte
+}
+
+// indexBlocks reads content after upto until enough blocks are full, or there is no more.
+func (s *Store) indexBlocks(upto BlobID) (blocks []block, err error) {
+	w := &indexWriter{}
+	for {
+		var fresh []*Content
+		err := s.Read(func(tx *Tx) (err error) { fresh, err = tx.contentsAfter(upto); return err })
+		if err != nil || len(fresh) == 0 {
+			return blocks, err
+		}
+		for _, m := range fresh {
+			if err := w.add(m); err != nil {
+				return nil, err
+			}
+			if upto = m.ID; !w.full() {
+				continue
+			}
+			if blocks = append(blocks, w.block()); len(blocks) == indexStep {
+				return blocks, nil
+			}
+			w.entries, w.heads, w.text = nil, nil, nil
+		}
+	}
+}
+
+// contentsAfter opens the content that follows upto and that something refers to: a batch of it, with first chunks.
+func (tx *Tx) contentsAfter(upto BlobID) (all []*Content, err error) {
+	size := 0
+	err = tx.each(`SELECT b.id,b.size,b.headlen,b.head,b.tree,c.data FROM blobs b LEFT JOIN chunks c ON c.id=b.id<<14
+		WHERE b.id>? AND b.id<? AND NOT EXISTS(SELECT 1 FROM refs r WHERE r.blob=b.id AND r.n=0) ORDER BY b.id LIMIT ?`, []any{upto, tx.s.firstStaged(), listRows}, func(scan func(...any) error) error {
+		c := &Content{s: tx.s, at: -1}
+		if err := scan(&c.ID, &c.Size, &c.HeadLen, &c.Head, &c.tree, &c.chunk); err != nil {
+			return err
+		}
+		if c.chunk != nil {
+			c.at = 0
+		}
+		all = append(all, c)
+		if size += len(c.Head) + len(c.tree) + len(c.chunk); size >= listBytes {
+			return errListFull
+		}
+		return nil
+	})
+	if errors.Is(err, errListFull) {
+		err = nil
+	}
+	return all, err
+}
+
+func (w *indexWriter) block() block {
+	return block{w.entries[0].blob, w.entries[len(w.entries)-1].blob, len(w.entries), w.keys(), w.grams(), w.heads, w.text}
+}
+
+func (tx *Tx) putBlock(b block) error {
+	_, err := tx.exec(`INSERT INTO search(id,last,n,keys,grams,heads,text) VALUES(?,?,?,?,?,?,?)`,
+		b.first, b.last, b.n, b.keys, b.grams, orEmpty(b.heads), orEmpty(b.text))
+	return err
+}
+
+// unindex counts content that is cleared away as dead in its block.
+func (tx *Tx) unindex(id BlobID) error {
+	_, err := tx.exec(`UPDATE search SET dead=dead+1 WHERE id=(SELECT id FROM search WHERE id<=? ORDER BY id DESC LIMIT 1) AND last>=?`, id, id)
+	return err
+}
+
+// packIndex rewrites a block of which half or more is dead, together with blocks after it that fit into one with it. The
+// text of deleted mail is gone from the index then; before, it is no more to be found than in other freed pages of the
+// file.
+func (tx *Tx) packIndex(act bool) (n int, err error) {
+	ids, err := tx.ints(`SELECT id FROM search WHERE dead>0 AND dead*2>=n LIMIT 1`)
+	if err != nil || len(ids) == 0 || !act {
+		return len(ids), err
+	}
+	w := &indexWriter{}
+	var old []int64
+	err = tx.each(`SELECT id,keys,heads,text FROM search WHERE id>=? ORDER BY id LIMIT ?`, []any{ids[0], indexJoin}, func(scan func(...any) error) error {
+		var id int64
+		var b block
+		if err := scan(&id, &b.keys, &b.heads, &b.text); err != nil {
+			return err
+		}
+		before := *w
+		if err := tx.packBlock(w, &b); err != nil {
+			return err
+		}
+		if len(old) > 0 && w.full() && len(w.entries) > len(before.entries) {
+			*w = before
+			return errListFull
+		}
+		old = append(old, id)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errListFull) {
+		return 0, err
+	}
+	for _, id := range old {
+		if _, err := tx.exec(`DELETE FROM search WHERE id=?`, id); err != nil {
+			return 0, err
+		}
+	}
+	if len(w.entries) == 0 {
+		return 1, nil
+	}
+	return 1, tx.putBlock(w.block())
+}
+
+// packBlock adds what is still there of a block.
+func (tx *Tx) packBlock(w *indexWriter, b *block) error {
+	r := indexReader{keys: b.keys}
+	for r.next() && r.headEnd <= len(b.heads) && r.bodyEnd <= len(b.text) {
+		var here int
+		err := tx.one(`SELECT 1 FROM blobs WHERE id=?`, []any{r.blob}, &here)
+		if err == nil {
+			e := r.indexEntry
+			e.keys = bytes.Clone(e.keys)
+			w.entries = append(w.entries, e)
+			w.heads = append(w.heads, b.heads[r.headEnd-r.head:r.headEnd]...)
+			w.text = append(w.text, b.text[r.bodyEnd-r.body:r.bodyEnd]...)
+		} else if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// indexReader goes through the messages of a block.
+type indexReader struct {
+	indexEntry
+	keys             []byte // what is left of the column
+	headEnd, bodyEnd int    // where the entry's texts end
+}
+
+// next steps to the next message. What is damaged ends the block: the messages are searched in the mail then.
+func (r *indexReader) next() bool {
+	blob, head, body, keys := r.num(), r.num(), r.num(), r.num()
+	if r.keys == nil || keys > uint64(len(r.keys)) || head > indexHead || body>>1 > indexText {
+		return false
+	}
+	r.blob += BlobID(blob)
+	r.head, r.body, r.cut = int(head), int(body>>1), body&1 != 0
+	r.headEnd, r.bodyEnd = r.headEnd+r.head, r.bodyEnd+r.body
+	r.indexEntry.keys, r.keys = r.keys[:keys], r.keys[keys:]
+	return true
+}
+
+func (r *indexReader) num() uint64 {
+	n, size := binary.Uvarint(r.keys)
+	if size <= 0 {
+		r.keys = nil
+		return 0
+	}
+	r.keys = r.keys[size:]
+	return n
+}
+
+// indexEnd is the last content that a block covers, 0 if there is none.
+func (tx *Tx) indexEnd() (last BlobID, err error) {
+	err = tx.one(`SELECT last FROM search ORDER BY id DESC LIMIT 1`, nil, &last)
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return last, err
+}
+
+// blockText calls fn with the header text of a block, and its body text if that is wanted, which are good until it returns.
+func (tx *Tx) blockText(b *block, body bool, fn func(heads, text []byte)) error {
+	query := `SELECT heads FROM search WHERE id=?`
+	if body {
+		query = `SELECT heads,text FROM search WHERE id=?`
+	}
+	return tx.each(query, []any{b.first}, func(scan func(...any) error) error {
+		var heads, text sql.RawBytes
+		dest := []any{&heads, &text}
+		if !body {
+			dest = dest[:1]
+		}
+		err := scan(dest...)
+		if err == nil {
+			fn(heads, text)
+		}
+		return err
+	})
+}
+
+// orEmpty makes a column out of what may be nil.
+func orEmpty(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// byBlock calls fn for each block, with or without its filter, and the part of ids, which must be sorted, that it covers.
+// What is in the block is good until fn returns. One query serves neighbouring blocks: each would take as long to ask for
+// as to read.
+func (tx *Tx) byBlock(ids []BlobID, filter bool, fn func(b *block, lo, hi int) error) error {
+	// Not max(id): SQLite would walk the table for that.
+	const at = ` FROM search WHERE id>=coalesce((SELECT id FROM search WHERE id<=? ORDER BY id DESC LIMIT 1),0) ORDER BY id`
+	query, columns := `SELECT id,last,keys`+at, 3
+	if filter {
+		query, columns = `SELECT id,last,keys,grams`+at, 4
+	}
+	for lo := 0; lo < len(ids); {
+		empty := 0
+		err := tx.each(query, []any{ids[lo]}, func(scan func(...any) error) error {
+			var b block
+			var keys, grams sql.RawBytes
+			dest := []any{&b.first, &b.last, &keys, &grams}
+			if err := scan(dest[:columns]...); err != nil {
+				return err
+			}
+			b.keys, b.grams = keys, grams
+			for lo < len(ids) && ids[lo] < b.first { // in no block
+				lo++
+			}
+			hi := lo
+			for hi < len(ids) && ids[hi] <= b.last {
+				hi++
+			}
+			if empty++; hi > lo {
+				if err := fn(&b, lo, hi); err != nil {
+					return err
+				}
+				lo, empty = hi, 0
+			}
+			if lo == len(ids) || empty > indexGap {
+				return errListFull
+			}
+			return nil
+		})
+		if !errors.Is(err, errListFull) {
+			return err // or nil: there are no more blocks
+		}
+	}
+	return nil
+}

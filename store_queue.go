@@ -1,0 +1,609 @@
+// The queue at rest: envelopes, and one row for each recipient still owed.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// queueSchema holds the queue's tables.
+//
+//	queue         one row for each message that somebody is still owed, with its envelope; it refers to the content once
+//	recipients    one row for each of them; it goes when the message has been handed over or given back
+//	destinations  one row for each domain that mail waits for. A destination is tried, not each message: while it is
+//	              dead only this row changes, however much waits. attempts counts its failures since the row was made,
+//	              and recipients.base is what it was when the recipient came, so that tries are known for each recipient.
+const queueSchema = `
+CREATE TABLE queue(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, blob INTEGER NOT NULL, size INTEGER NOT NULL,
+  thread INTEGER NOT NULL, form INTEGER NOT NULL, sender TEXT NOT NULL, flags INTEGER NOT NULL DEFAULT 0, ret TEXT NOT NULL DEFAULT '', envid TEXT NOT NULL DEFAULT '',
+  created INTEGER NOT NULL, since INTEGER NOT NULL, due INTEGER NOT NULL DEFAULT 0, bymode TEXT NOT NULL DEFAULT '');
+CREATE INDEX queue_name ON queue(name);
+CREATE INDEX queue_since ON queue(since);
+CREATE INDEX queue_due ON queue(due) WHERE due>0;
+
+CREATE TABLE recipients(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL REFERENCES queue(id), address TEXT NOT NULL,
+  domain TEXT NOT NULL, orcpt TEXT NOT NULL DEFAULT '', notify INTEGER NOT NULL DEFAULT 0,
+  tries INTEGER NOT NULL DEFAULT 0, base INTEGER NOT NULL DEFAULT 0, next INTEGER NOT NULL,
+  hold INTEGER NOT NULL DEFAULT 0, warned INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '',
+  bundle TEXT NOT NULL DEFAULT '');
+CREATE INDEX recipients_item ON recipients(item);
+CREATE INDEX recipients_bundle ON recipients(bundle) WHERE bundle<>'';
+CREATE INDEX recipients_domain ON recipients(domain,hold,item);
+
+CREATE TABLE destinations(
+  domain TEXT PRIMARY KEY, next INTEGER, asked INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+  error TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+CREATE INDEX destinations_next ON destinations(next) WHERE next IS NOT NULL;
+
+CREATE TABLE fetched(account TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY(account,uid)) WITHOUT ROWID;
+
+CREATE TABLE bundled(key TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+`
+
+// Facts about a message that its next hop must know, as bits of QueueItem.Flags.
+const (
+	Mail8Bit       = 1 << iota // octets above 127 in the body (RFC 6152)
+	MailUTF8                   // UTF-8 in header or envelope (RFC 6531)
+	MailBinary                 // came as BODY=BINARYMIME: lines may be of any length, bare CR and LF may be content (RFC 3030)
+	MailRequireTLS             // only over verified TLS (RFC 8689)
+)
+
+// When a sender wants to hear of a recipient (RFC 3461 §4.1), as bits of QueueRcpt.Notify. None of them is the
+// default: failures and delays.
+const (
+	NotifyNever = 1 << iota
+	NotifySuccess
+	NotifyFailure
+	NotifyDelay
+)
+
+// QueueItem is a message that somebody is still owed.
+type QueueItem struct {
+	ID      int64     `json:"-"`
+	Name    string    `json:"id"` // as in the log, in Received and in the answer to DATA
+	Blob    Blob      `json:"-"`
+	Size    int64     `json:"size"`
+	From    Addr      `json:"-"` // zero is <>
+	Sender  string    `json:"sender"`
+	Flags   int       `json:"-"`
+	Ret     string    `json:"ret,omitempty"`   // FULL, HDRS or "" (RFC 3461 §4.3)
+	EnvID   string    `json:"envid,omitempty"` // the sender's own name for it, as xtext (RFC 3461 §4.4)
+	Created time.Time `json:"created"`
+	Since   time.Time `json:"-"` // what its age is counted from: Created, or when a hold ended
+	Due     time.Time `json:"-"` // DELIVERBY: when it must be there; zero is no matter when (RFC 2852)
+	ByMode  string    `json:"-"` // what to do then: "R" return, "N" notify, with "T" for a trace
+
+	Rcpts []QueueRcpt `json:"recipients"`
+}
+
+// QueueRcpt is one recipient who is owed a message.
+type QueueRcpt struct {
+	ID     int64     `json:"-"`
+	Addr   Addr      `json:"-"`
+	ORcpt  string    `json:"orcpt,omitempty"` // the original recipient, as type;xtext (RFC 3461 §4.2)
+	Notify int       `json:"-"`
+	Tries  int       `json:"tries"` // failed ones, the destination's among them
+	Next   time.Time `json:"next"`
+	Hold   bool      `json:"hold"`
+	Warned bool      `json:"warned"`
+	Error  string    `json:"error,omitempty"` // what stood in the way at the last try, "" none yet
+
+	Address string `json:"address"`
+}
+
+// Destination is a domain that mail waits for.
+type Destination struct {
+	Domain   string    `json:"domain"`
+	Next     time.Time `json:"next"` // zero: everything for it is on hold
+	Failures int       `json:"failures"`
+	Asked    bool      `json:"-"` // somebody wants it tried now, whatever its route says
+	Error    string    `json:"error,omitempty"`
+}
+
+// late says whether the time by which the sender wants it delivered has passed.
+func (q *QueueItem) late(now time.Time) bool { return !q.Due.IsZero() && !now.Before(q.Due) }
+
+// ErrQueueFull says that [limits] queue_messages are waiting already.
+var ErrQueueFull = errors.New("the queue is full")
+
+// Enqueue puts an item into the queue and its destinations on the list of things to do, at its recipients' Next.
+func (tx *Tx) Enqueue(q *QueueItem) error {
+	var due int64
+	if !q.Due.IsZero() {
+		due = q.Due.Unix()
+	}
+	from := ""
+	if !q.From.IsZero() {
+		from = q.From.String()
+	}
+	err := tx.one(`INSERT INTO queue(name,blob,size,thread,form,sender,flags,ret,envid,created,since,due,bymode)
+		VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id`,
+		[]any{q.Name, q.Blob.ID, q.Blob.Size, q.Blob.Thread, q.Blob.Form, from, q.Flags, q.Ret, q.EnvID, q.Created.Unix(), q.Since.Unix(), due, q.ByMode}, &q.ID)
+	if err != nil {
+		return fmt.Errorf("enqueue: %w", err)
+	}
+	if err := tx.refer(q.Blob.ID); err != nil {
+		return err
+	}
+	for i := range q.Rcpts {
+		r := &q.Rcpts[i]
+		next := r.Next.Unix()
+		_, err := tx.exec(`INSERT INTO destinations(domain,next) VALUES(?,?)
+			ON CONFLICT(domain) DO UPDATE SET next=min(coalesce(next,excluded.next),excluded.next) WHERE failures=0`, r.Addr.Domain, next)
+		if err == nil {
+			_, err = tx.exec(`INSERT INTO recipients(item,address,domain,orcpt,notify,next,error,base)
+				SELECT ?,?,?,?,?,?,?,attempts FROM destinations WHERE domain=?`,
+				q.ID, r.Addr.String(), r.Addr.Domain, r.ORcpt, r.Notify, next, r.Error, r.Addr.Domain)
+		}
+		if err != nil {
+			return fmt.Errorf("enqueue: %w", err)
+		}
+	}
+	tx.Touch(QueueTopic)
+	return nil
+}
+
+// QueueLength counts the messages in the queue.
+func (tx *Tx) QueueLength() (n int, err error) {
+	err = tx.one(`SELECT count(*) FROM queue`, nil, &n)
+	return n, err
+}
+
+// DueDestinations lists the domains whose time has come, the longest due first, and says when the next one's comes
+// (zero: none waits).
+func (tx *Tx) DueDestinations(now time.Time) (due []Destination, next time.Time, err error) {
+	err = tx.each(`SELECT domain,next,failures,asked,error FROM destinations WHERE next<=? ORDER BY next`, []any{now.Unix()},
+		func(scan func(...any) error) error {
+			var d Destination
+			err := scan(&d.Domain, (*unixTime)(&d.Next), &d.Failures, &d.Asked, &d.Error)
+			due = append(due, d)
+			return err
+		})
+	if err != nil {
+		return nil, next, err
+	}
+	err = tx.one(`SELECT next FROM destinations WHERE next>? ORDER BY next LIMIT 1`, []any{now.Unix()}, (*unixTime)(&next))
+	if errors.Is(err, ErrNotFound) {
+		return due, time.Time{}, nil
+	}
+	return due, next, err
+}
+
+// Destinations lists all domains that mail waits for.
+func (tx *Tx) Destinations() (all []Destination, err error) {
+	err = tx.each(`SELECT domain,coalesce(next,0),failures,error FROM destinations ORDER BY domain`, nil,
+		func(scan func(...any) error) error {
+			var d Destination
+			err := scan(&d.Domain, (*unixTime)(&d.Next), &d.Failures, &d.Error)
+			if d.Next.Unix() == 0 {
+				d.Next = time.Time{}
+			}
+			all = append(all, d)
+			return err
+		})
+	return all, err
+}
+
+const (
+	queueColumns = `q.id,q.name,q.blob,q.size,q.thread,q.form,q.sender,q.flags,q.ret,q.envid,q.created,q.since,q.due,q.bymode`
+	rcptColumns  = `r.id,r.address,r.domain,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),r.next,r.hold,r.warned,CASE r.error WHEN '' THEN coalesce(d.error,'') ELSE r.error END`
+)
+
+// queueItem reads an envelope, without its recipients.
+func (tx *Tx) queueItem(id int64) (q QueueItem, err error) {
+	var from string
+	var due int64
+	err = tx.one(`SELECT `+queueColumns+` FROM queue q WHERE id=?`, []any{id}, &q.ID, &q.Name, &q.Blob.ID, &q.Blob.Size,
+		&q.Blob.Thread, &q.Blob.Form, &from, &q.Flags, &q.Ret, &q.EnvID, (*unixTime)(&q.Created), (*unixTime)(&q.Since), &due, &q.ByMode)
+	if err == nil && from != "" {
+		q.From, err = ParseAddr(from)
+	}
+	q.Size, q.Sender = q.Blob.Size, from
+	if due != 0 {
+		q.Due = time.Unix(due, 0)
+	}
+	return q, err
+}
+
+// queueRcpts reads the recipients of an item, all of them or those that where and args pick.
+func (tx *Tx) queueRcpts(item int64, where string, args ...any) (all []QueueRcpt, err error) {
+	err = tx.each(`SELECT `+rcptColumns+` FROM recipients r LEFT JOIN destinations d ON d.domain=r.domain WHERE r.item=?`+where+` ORDER BY r.id`,
+		append([]any{item}, args...), func(scan func(...any) error) error {
+			var r QueueRcpt
+			var domain string
+			if err := scan(&r.ID, &r.Address, &domain, &r.ORcpt, &r.Notify, &r.Tries, (*unixTime)(&r.Next), &r.Hold, &r.Warned, &r.Error); err != nil {
+				return err
+			}
+			r.Addr, err = ParseAddr(r.Address)
+			all = append(all, r)
+			return err
+		})
+	return all, err
+}
+
+// QueueDue lists the messages for the domains that are due, in the order they came: at most limit, and only such as came
+// after the one with the given ID.
+func (tx *Tx) QueueDue(domains []string, now time.Time, after int64, limit int) (ids []int64, err error) {
+	for _, d := range domains {
+		some, err := tx.ints(`SELECT DISTINCT item FROM recipients INDEXED BY recipients_domain WHERE domain=? AND hold=0 AND item>? AND next<=? ORDER BY item LIMIT ?`,
+			d, after, now.Unix(), limit)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, some...)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	return ids[:min(limit, len(ids))], nil
+}
+
+// QueueNow reads a message of QueueDue with those of its recipients at the domains whose time has come: none when
+// somebody was faster.
+func (tx *Tx) QueueNow(id int64, domains []string, now time.Time) (q QueueItem, err error) {
+	list, err := json.Marshal(domains)
+	if err != nil {
+		return q, err
+	}
+	if q, err = tx.queueItem(id); errors.Is(err, ErrNotFound) {
+		return q, nil
+	}
+	if err == nil {
+		q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0 AND r.next<=? AND r.domain IN (SELECT value FROM json_each(?))`, now.Unix(), string(list))
+	}
+	if err != nil {
+		return q, fmt.Errorf("queue item %d: %w", id, err)
+	}
+	return q, nil
+}
+
+// QueuePick says which messages QueueOld returns: those with a moment before a time, and of their recipients those who have
+// been tried at least so many times; Unwarned leaves out those whose sender knows.
+type QueuePick struct {
+	Moment   QueueMoment
+	Before   time.Time
+	Tries    int
+	Unwarned bool
+}
+
+// QueueOld returns messages that wait for the domains: at most queueOldBatch, and after the item with the given ID.
+func (tx *Tx) QueueOld(domains []string, p QueuePick, after int64) (items []QueueItem, err error) {
+	list, err := json.Marshal(domains)
+	if err != nil {
+		return nil, err
+	}
+	at := string(p.Moment)
+	ids, err := tx.ints(`SELECT DISTINCT r.item FROM recipients r JOIN destinations d ON d.domain=r.domain JOIN queue q ON q.id=r.item
+		WHERE r.domain IN (SELECT value FROM json_each(?)) AND r.hold=0 AND r.item>? AND q.`+at+`>0 AND q.`+at+`<=? AND r.tries+d.attempts-r.base>=?
+		AND r.warned<=? ORDER BY r.item LIMIT ?`, string(list), after, p.Before.Unix(), p.Tries, !p.Unwarned, queueOldBatch)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		q, err := tx.queueItem(id)
+		if err == nil {
+			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0 AND r.tries+d.attempts-r.base>=? AND r.warned<=? AND r.domain IN (SELECT value FROM json_each(?))`,
+				p.Tries, !p.Unwarned, string(list))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("queue item %d: %w", id, err)
+		}
+		items = append(items, q)
+	}
+	return items, nil
+}
+
+// QueueTurned returns messages that have a moment after from and not after to: at most queueOldBatch, and after the item
+// with the given ID, with all of their recipients who are not held.
+func (tx *Tx) QueueTurned(column QueueMoment, from, to time.Time, after int64) (items []QueueItem, err error) {
+	ids, err := tx.ints(`SELECT id FROM queue WHERE `+string(column)+`>? AND `+string(column)+`<=? AND id>? ORDER BY id LIMIT ?`, from.Unix(), to.Unix(), after, queueOldBatch)
+	for _, id := range ids {
+		var q QueueItem
+		if q, err = tx.queueItem(id); err == nil {
+			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0`)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("queue item %d: %w", id, err)
+		}
+		items = append(items, q)
+	}
+	return items, err
+}
+
+// QueueTurns is the first such moment after a time; zero is none.
+func (tx *Tx) QueueTurns(column QueueMoment, after time.Time) (next time.Time, err error) {
+	var at int64
+	err = tx.one(`SELECT coalesce(min(`+string(column)+`),0) FROM queue WHERE `+string(column)+`>?`, []any{after.Unix()}, &at)
+	if at != 0 {
+		next = time.Unix(at, 0)
+	}
+	return next, err
+}
+
+// QueueMoment is a column of the queue that holds a time.
+type QueueMoment string
+
+// What an age is counted from, and the sender's own time (RFC 2852).
+const (
+	QueueSince QueueMoment = "since"
+	QueueOwn   QueueMoment = "due"
+)
+
+// QueueJumped moves what ages are counted from, and the senders' own times, by what the clock has run ahead of the time
+// that passed; those of messages that came later stay.
+func (tx *Tx) QueueJumped(by time.Duration) (messages int64, err error) {
+	return tx.exec(`UPDATE queue SET since=max(since,min(since+?1,?2)), due=CASE WHEN due>0 THEN due+?1 ELSE 0 END WHERE created+?1<=?2`,
+		int64(by/time.Second), tx.s.Now().Unix())
+}
+
+const queueOldBatch = 50 // messages looked at in one go for warnings and expiry
+
+// QueueDone takes recipients off the queue, and the message with the last of them.
+func (tx *Tx) QueueDone(item int64, rcpts ...QueueRcpt) error {
+	for _, r := range rcpts {
+		if _, err := tx.exec(`DELETE FROM recipients WHERE id=?`, r.ID); err != nil {
+			return err
+		}
+	}
+	var blob BlobID
+	err := tx.one(`DELETE FROM queue WHERE id=? AND NOT EXISTS(SELECT 1 FROM recipients WHERE item=queue.id) RETURNING blob`, []any{item}, &blob)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return tx.release(blob)
+}
+
+// QueueDefer stores what a recipient's next try waits for. r.Tries is not looked at: the try that failed is counted
+// unless it was the destination's failure, which QueueRetryLater counts for all.
+func (tx *Tx) QueueDefer(r QueueRcpt) error {
+	_, err := tx.exec(`UPDATE recipients SET tries=tries+1, next=?, error=? WHERE id=?`, r.Next.Unix(), r.Error, r.ID)
+	return err
+}
+
+// QueueWarned notes that the sender has been told of the delay.
+func (tx *Tx) QueueWarned(r QueueRcpt) error {
+	_, err := tx.exec(`UPDATE recipients SET warned=1 WHERE id=?`, r.ID)
+	return err
+}
+
+// DestinationFailed counts a failed try of the domains and sets the next one.
+func (tx *Tx) DestinationFailed(domains []string, next time.Time, text string) error {
+	for _, d := range domains {
+		if _, err := tx.exec(`UPDATE destinations SET failures=failures+1, attempts=attempts+1, asked=0, next=?, error=? WHERE domain=?`, nullTime(next), text, d); err != nil {
+			return err
+		}
+	}
+	return tx.tidyDestinations(domains)
+}
+
+// nullTime is what the file holds for a time; NULL for zero.
+func nullTime(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.Unix()
+}
+
+// DestinationWaits has domains wait for a time without counting a try; zero is until somebody asks (QueueRetry).
+func (tx *Tx) DestinationWaits(domains []string, next time.Time) error {
+	for _, d := range domains {
+		if _, err := tx.exec(`UPDATE destinations SET next=? WHERE domain=?`, nullTime(next), d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DestinationWorked sets the domains' next look to what still waits for them.
+func (tx *Tx) DestinationWorked(domains []string) error {
+	for _, d := range domains {
+		_, err := tx.exec(`UPDATE destinations SET failures=0, asked=0, error='', next=(SELECT min(next) FROM recipients WHERE domain=destinations.domain AND hold=0) WHERE domain=?`, d)
+		if err != nil {
+			return err
+		}
+	}
+	return tx.tidyDestinations(domains)
+}
+
+// tidyDestinations forgets domains that nothing waits for, and leaves those alone where everything is on hold.
+func (tx *Tx) tidyDestinations(domains []string) error {
+	for _, d := range domains {
+		if _, err := tx.exec(`DELETE FROM destinations WHERE domain=? AND NOT EXISTS(SELECT 1 FROM recipients WHERE domain=destinations.domain)`, d); err != nil {
+			return err
+		}
+		if _, err := tx.exec(`UPDATE destinations SET next=NULL WHERE domain=? AND NOT EXISTS(SELECT 1 FROM recipients WHERE domain=destinations.domain AND hold=0)`, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Queue lists what is in the queue in the order it came: all of it for "", the message of that name, or what waits for
+// that domain.
+func (tx *Tx) Queue(match string) (items []QueueItem, err error) {
+	ids, err := tx.ints(`SELECT id FROM queue q WHERE ?1='' OR name=?1 OR EXISTS(SELECT 1 FROM recipients WHERE item=q.id AND domain=?1) ORDER BY id`, match)
+	if err != nil {
+		return nil, err
+	}
+	failed, err := tx.failedDestinations()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		q, err := tx.queueItem(id)
+		if err == nil {
+			q.Rcpts, err = tx.queueRcpts(id, ` AND (?2='' OR ?3 OR r.domain=?2)`, match, q.Name == match)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("queue item %d: %w", id, err)
+		}
+		for i := range q.Rcpts {
+			r := &q.Rcpts[i]
+			d, ok := failed[r.Addr.Domain]
+			if ok && d.Next.After(r.Next) {
+				r.Next = d.Next
+			}
+			if ok && r.Error == "" {
+				r.Error = d.Error
+			}
+		}
+		items = append(items, q)
+	}
+	return items, nil
+}
+
+// failedDestinations are those that are waited for after a failed try: what is for them waits with them.
+func (tx *Tx) failedDestinations() (map[string]Destination, error) {
+	failed := map[string]Destination{}
+	all, err := tx.Destinations()
+	for _, d := range all {
+		if d.Failures > 0 {
+			failed[d.Domain] = d
+		}
+	}
+	return failed, err
+}
+
+// QueuePage lists the first messages of the queue, or those from one sender, at most limit.
+func (tx *Tx) QueuePage(sender string, limit int) (items []QueueItem, err error) {
+	ids, err := tx.ints(`SELECT id FROM queue WHERE ?1='' OR lower(sender)=?1 ORDER BY id LIMIT ?2`, sender, limit)
+	for _, id := range ids {
+		if err != nil {
+			break
+		}
+		var q QueueItem
+		if q, err = tx.queueItem(id); err == nil {
+			q.Rcpts, err = tx.queueRcpts(id, ``)
+			items = append(items, q)
+		}
+	}
+	return items, err
+}
+
+// QueueRetry makes what Queue lists due at once, and forgets that its destinations have failed. It returns how many
+// messages it found.
+func (tx *Tx) QueueRetry(match string) (n int, err error) {
+	return tx.eachQueued(match, func(r QueueRcpt) error {
+		now := tx.s.Now().Unix()
+		if _, err := tx.exec(`UPDATE recipients SET next=? WHERE id=?`, now, r.ID); err != nil {
+			return err
+		}
+		_, err := tx.exec(`UPDATE destinations SET next=?, failures=0, asked=1 WHERE domain=? AND EXISTS(SELECT 1 FROM recipients WHERE domain=destinations.domain AND hold=0)`, now, r.Addr.Domain)
+		return err
+	})
+}
+
+// QueueAsk has everything that waits for a domain tried at once, whatever its route says, and counts the messages.
+func (tx *Tx) QueueAsk(domain string) (n int, err error) {
+	if n, err = tx.QueueReady(domain); err != nil || n == 0 {
+		return 0, err
+	}
+	tx.Touch(QueueTopic)
+	_, err = tx.exec(`UPDATE destinations SET next=?, failures=0, asked=1 WHERE domain=?`, tx.s.Now().Unix(), domain)
+	return n, err
+}
+
+// QueueReady makes everything that waits for a domain due, without a word to the runner, and counts the messages.
+func (tx *Tx) QueueReady(domain string) (n int, err error) {
+	now := tx.s.Now().Unix()
+	if err := tx.one(`SELECT count(DISTINCT item) FROM recipients WHERE domain=? AND hold=0`, []any{domain}, &n); err != nil || n == 0 {
+		return 0, err
+	}
+	_, err = tx.exec(`UPDATE recipients SET next=? WHERE domain=? AND hold=0 AND next>?`, now, domain, now)
+	return n, err
+}
+
+// Fetched lists the names of an account's messages that have been fetched.
+func (tx *Tx) Fetched(account string) (uids map[string]bool, err error) {
+	uids = map[string]bool{}
+	err = tx.each(`SELECT uid FROM fetched WHERE account=?`, []any{account}, func(scan func(...any) error) error {
+		var u string
+		err := scan(&u)
+		uids[u] = true
+		return err
+	})
+	return uids, err
+}
+
+// SetFetched remembers a message.
+func (tx *Tx) SetFetched(account, uid string) error {
+	_, err := tx.exec(`INSERT OR IGNORE INTO fetched(account,uid) VALUES(?,?)`, account, uid)
+	return err
+}
+
+// ForgetFetched forgets a message, or with "" all of the account's.
+func (tx *Tx) ForgetFetched(account, uid string) error {
+	_, err := tx.exec(`DELETE FROM fetched WHERE account=?1 AND (?2='' OR uid=?2)`, account, uid)
+	return err
+}
+
+// DeviceUse says how many messages a device has sent, and when the last one; nothing for one that has sent none.
+func (tx *Tx) DeviceUse(name string) (n int64, last time.Time, err error) {
+	v, err := tx.Setting("device " + name)
+	if errors.Is(err, ErrNotFound) {
+		return 0, last, nil
+	}
+	var at int64
+	if _, serr := fmt.Sscanf(string(v), "%d %d", &n, &at); err == nil {
+		err = serr
+	}
+	return n, time.Unix(at, 0), err
+}
+
+// QueueHold takes what Queue lists out of the runner's sight, or gives it back.
+func (tx *Tx) QueueHold(match string, on bool) (n int, err error) {
+	return tx.eachQueued(match, func(r QueueRcpt) error {
+		if _, err := tx.exec(`UPDATE recipients SET hold=?, bundle='' WHERE id=?`, on, r.ID); err != nil {
+			return err
+		}
+		if on {
+			return tx.tidyDestinations([]string{r.Addr.Domain})
+		}
+		_, err := tx.exec(`UPDATE destinations SET next=(SELECT min(next) FROM recipients WHERE domain=destinations.domain AND hold=0)
+			WHERE domain=? AND next IS NULL`, r.Addr.Domain)
+		return err
+	})
+}
+
+// QueueRemove drops what Queue lists, without a report to anybody.
+func (tx *Tx) QueueRemove(match string) (n int, err error) {
+	items, err := tx.Queue(match)
+	if err != nil {
+		return 0, err
+	}
+	for _, q := range items {
+		if err := tx.QueueDone(q.ID, q.Rcpts...); err != nil {
+			return 0, err
+		}
+		for _, r := range q.Rcpts {
+			if err := tx.tidyDestinations([]string{r.Addr.Domain}); err != nil {
+				return 0, err
+			}
+		}
+	}
+	tx.Touch(QueueTopic)
+	return len(items), nil
+}
+
+func (tx *Tx) eachQueued(match string, fn func(QueueRcpt) error) (n int, err error) {
+	items, err := tx.Queue(match)
+	if err != nil {
+		return 0, err
+	}
+	for _, q := range items {
+		for _, r := range q.Rcpts {
+			if err := fn(r); err != nil {
+				return 0, err
+			}
+		}
+	}
+	tx.Touch(QueueTopic)
+	return len(items), nil
+}

@@ -1,0 +1,423 @@
+// What can be done with messages: flags, move, copy, archive, junk, delete, undo; and folders.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+const (
+	webMaxUndo = 20_000  // messages of an action that can be undone
+	webMaxAct  = 2_000   // messages that are named one by one in a form
+	webMaxAll  = 1 << 20 // messages that a search may find to have something done to all of them
+)
+
+// webUndo says how to bring messages back from where an action put them.
+type webUndo struct {
+	Now, Before MailboxID
+	UIDs        []UID
+	Flags       FlagChange // what to change about them; Op 0 for nothing
+}
+
+// webAction is one of the buttons over a list.
+type webAction struct {
+	special string     // the folder that it moves to; "" for none
+	flags   FlagChange // done before moving
+	undo    FlagChange
+	said    [2]string // for one message and for many
+}
+
+// webActions are the buttons that mean the same for every message. Moving to a chosen folder, copying and deleting for
+// good are apart.
+var webActions = map[string]webAction{
+	"archive": {special: `\Archive`, said: [2]string{"%s message archived.", "%s messages archived."}},
+	"delete":  {special: `\Trash`, said: [2]string{"%s message moved to Trash.", "%s messages moved to Trash."}},
+	"junk": {special: `\Junk`, flags: webFlags('+', FlagJunk), undo: webFlags('-', FlagJunk),
+		said: [2]string{"%s message moved to Junk.", "%s messages moved to Junk."}},
+	"notjunk": {special: "INBOX", flags: webFlags('-', FlagJunk), undo: webFlags('+', FlagJunk),
+		said: [2]string{"%s message moved to the inbox.", "%s messages moved to the inbox."}},
+	"read":   {flags: webFlags('+', FlagSeen), said: [2]string{"%s message marked as read.", "%s messages marked as read."}},
+	"unread": {flags: webFlags('-', FlagSeen), said: [2]string{"%s message marked as unread.", "%s messages marked as unread."}},
+	"star":   {flags: webFlags('+', FlagFlagged), said: [2]string{"%s message starred.", "%s messages starred."}},
+	"unstar": {flags: webFlags('-', FlagFlagged), said: [2]string{"%s star removed.", "%s stars removed."}},
+}
+
+func webFlags(op byte, bits FlagBits) FlagChange {
+	return FlagChange{Op: op, Flags: Flags{Bits: bits}, Unchanged: -1}
+}
+
+// webChosen is what a form's action is for.
+type webChosen map[MailboxID][]UID
+
+func (c webChosen) count() (n int64) {
+	for _, uids := range c {
+		n += int64(len(uids))
+	}
+	return n
+}
+
+// chosen reads which messages are meant: those that are ticked, or all of the folder or search.
+func (q *webReq) chosen(f url.Values) (webChosen, error) {
+	c := webChosen{}
+	if f.Get("all") != "" {
+		return c, q.chooseAll(c, webMailboxID(f.Get("box")), f.Get("q"))
+	}
+	n := 0
+	for _, v := range f["m"] {
+		for _, key := range strings.Split(v, ",") {
+			box, uid, _ := strings.Cut(key, ".")
+			if id, u := webMailboxID(box), webUID(uid); id != 0 && u != 0 && n < webMaxAct && !slices.Contains(c[id], u) {
+				c[id] = append(c[id], u)
+				n++
+			}
+		}
+	}
+	for id := range c {
+		if err := q.s.store.Read(func(tx *Tx) error { _, err := q.mailbox(tx, id); return err }); err != nil {
+			return nil, err
+		}
+		slices.Sort(c[id])
+	}
+	return c, nil
+}
+
+func (q *webReq) chooseAll(c webChosen, box MailboxID, text string) error {
+	if text != "" {
+		r, err := q.search(box, text, webMaxAll)
+		if err != nil {
+			return err
+		}
+		if r.late {
+			return webFault(http.StatusUnprocessableEntity, "The search did not find everything in time. Make it narrower.")
+		}
+		for _, h := range r.hits {
+			c[h.box] = append(c[h.box], h.uid)
+		}
+		for id := range c {
+			slices.Sort(c[id])
+		}
+		return nil
+	}
+	return q.s.store.Read(func(tx *Tx) error {
+		if _, err := q.mailbox(tx, box); err != nil {
+			return err
+		}
+		uids, _, err := tx.UIDs(box, nil)
+		c[box] = uids
+		return err
+	})
+}
+
+// inBatches calls fn in transactions of some messages each, so that nobody waits long for the writer, and then, which may be
+// nil, after the commit of each: fn may run twice. The user needs the rights in every folder that is touched.
+func (q *webReq) inBatches(c webChosen, need Rights, fn func(tx *Tx, m Mailbox, uids []UID) error, then func(MailboxID)) error {
+	for id, uids := range c {
+		err := q.s.store.InSteps(uids, func(tx *Tx, step []UID) error {
+			m, _, err := q.access(tx, id, need)
+			if err != nil {
+				return err
+			}
+			return fn(tx, m, step)
+		}, func([]UID) error {
+			if then != nil {
+				then(id)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *webReq) setFlags(c webChosen, change FlagChange) error {
+	if change.Op == 0 {
+		return nil
+	}
+	return q.inBatches(c, RightRead, func(tx *Tx, m Mailbox, uids []UID) error {
+		have, err := tx.RightsOf(q.user, m)
+		if err == nil {
+			change.May = have // flags that the user may not touch stay as they are
+			_, err = tx.SetFlags(m, uids, change)
+		}
+		return err
+	}, nil)
+}
+
+// moveTo moves messages and says how to bring them back.
+func (q *webReq) moveTo(c webChosen, to Mailbox) (undo []webUndo, moved int64, err error) {
+	var dst []UID // of the last step
+	err = q.inBatches(c, RightRead|RightTrash|RightExpunge, func(tx *Tx, m Mailbox, uids []UID) error {
+		if dst = nil; m.ID == to.ID {
+			return nil
+		}
+		_, _, err := q.access(tx, to.ID, RightInsert)
+		if err == nil {
+			_, dst, err = tx.Move(m, uids, to)
+		}
+		return err
+	}, func(from MailboxID) {
+		if moved += int64(len(dst)); moved > webMaxUndo || len(dst) == 0 {
+			return
+		}
+		if n := len(undo); n > 0 && undo[n-1].Before == from {
+			undo[n-1].UIDs = append(undo[n-1].UIDs, dst...)
+		} else {
+			undo = append(undo, webUndo{Now: to.ID, Before: from, UIDs: dst})
+		}
+	})
+	if moved > webMaxUndo {
+		undo = nil
+	}
+	return undo, moved, err
+}
+
+// folderFor finds the folder of a special use, and makes it if somebody has removed it.
+func (q *webReq) folderFor(special string) (m Mailbox, err error) {
+	err = q.s.store.Write(func(tx *Tx) error {
+		m, err = webSpecialFolder(tx, q.user.ID, special)
+		return err
+	})
+	return m, err
+}
+
+func webSpecialFolder(tx *Tx, user UserID, special string) (Mailbox, error) {
+	if special == "INBOX" {
+		return tx.MailboxByName(user, "INBOX")
+	}
+	m, err := tx.MailboxBySpecial(user, special)
+	if !errors.Is(err, ErrNotFound) {
+		return m, err
+	}
+	name := strings.TrimPrefix(special, `\`)
+	if m, err = tx.MailboxByName(user, name); err == nil {
+		return m, tx.SetSpecial(m, special)
+	}
+	if m, err = tx.CreateMailbox(user, name, special); err == nil {
+		err = tx.Subscribe(user, name, true)
+	}
+	return m, err
+}
+
+// postAct does what a button over a list or a message says.
+func (q *webReq) postAct() error {
+	f := q.r.PostForm
+	back := webLocal(f.Get("back"))
+	c, err := q.chosen(f)
+	if err != nil {
+		return err
+	}
+	if c.count() == 0 {
+		q.note(&webNote{Text: q.lang.T("No message was chosen."), Bad: true})
+		return q.redirect(back)
+	}
+	do := f.Get("do")
+	if do == "delete" {
+		gone, err := q.inTrash(c)
+		if err != nil {
+			return err
+		}
+		if gone {
+			do = "purge"
+		}
+	}
+	switch do {
+	case "move", "copy":
+		return q.toFolder(do, c, webMailboxID(f.Get("dest")), back)
+	case "purge":
+		return q.purge(c, f, back)
+	}
+	a, ok := webActions[do]
+	if !ok {
+		return webFault(http.StatusBadRequest, "That button is not known here.")
+	}
+	if err := q.setFlags(c, a.flags); err != nil {
+		return err
+	}
+	if a.special == "" {
+		q.say2(c.count(), a.said, nil)
+		return q.redirect(back)
+	}
+	to, err := q.folderFor(a.special)
+	if err != nil {
+		return err
+	}
+	undo, moved, err := q.moveTo(c, to)
+	if err != nil {
+		return err
+	}
+	for i := range undo {
+		undo[i].Flags = a.undo
+	}
+	q.say2(moved, a.said, undo)
+	return q.redirect(back)
+}
+
+// say2 tells how many messages something was done to.
+func (q *webReq) say2(n int64, said [2]string, undo []webUndo) {
+	q.note(&webNote{Text: q.lang.N(n, said[0], said[1]), Undo: undo})
+}
+
+// inTrash says whether all that is chosen lies in Trash already.
+func (q *webReq) inTrash(c webChosen) (all bool, err error) {
+	err = q.s.store.Read(func(tx *Tx) error {
+		all = true
+		for id := range c {
+			m, err := q.mailbox(tx, id)
+			if err != nil {
+				return err
+			}
+			all = all && m.Special == `\Trash` && m.Owner == q.user.ID
+		}
+		return nil
+	})
+	return all, err
+}
+
+// toFolder moves or copies to the folder that was chosen.
+func (q *webReq) toFolder(do string, c webChosen, dest MailboxID, back string) error {
+	var to Mailbox
+	if err := q.s.store.Read(func(tx *Tx) (err error) { to, err = q.mailbox(tx, dest); return err }); err != nil {
+		return err
+	}
+	name := q.lang.folderName(to)
+	if do == "move" {
+		undo, moved, err := q.moveTo(c, to)
+		if err != nil {
+			return err
+		}
+		q.note(&webNote{Text: q.lang.N(moved, "%s message moved.", "%s messages moved.") + " → " + name, Undo: undo})
+		return q.redirect(back)
+	}
+	err := q.inBatches(c, RightRead, func(tx *Tx, m Mailbox, uids []UID) error {
+		if _, _, err := q.access(tx, to.ID, RightInsert); err != nil {
+			return err
+		}
+		_, _, err := tx.Copy(m, uids, to)
+		return err
+	}, nil)
+	if err != nil {
+		return err
+	}
+	q.note(&webNote{Text: q.lang.N(c.count(), "%s message copied.", "%s messages copied.") + " → " + name})
+	return q.redirect(back)
+}
+
+// webConfirm asks before something that can't be undone.
+type webConfirm struct {
+	Question string
+	Button   string
+	Action   string
+	Fields   [][2]string
+	Back     string
+}
+
+// purge deletes for good, after asking.
+func (q *webReq) purge(c webChosen, f url.Values, back string) error {
+	if f.Get("sure") == "" {
+		p := webConfirm{Question: q.lang.N(c.count(), "Delete %s message for good? This can't be undone.", "Delete %s messages for good? This can't be undone."),
+			Button: q.lang.T("Delete for good"), Action: "/act", Back: back}
+		for _, k := range []string{"m", "all", "box", "q", "back"} {
+			for _, v := range f[k] {
+				p.Fields = append(p.Fields, [2]string{k, v})
+			}
+		}
+		p.Fields = append(p.Fields, [2]string{"do", "purge"}, [2]string{"sure", "1"})
+		return q.page("confirm", "Delete for good", p)
+	}
+	err := q.inBatches(c, RightTrash|RightExpunge, func(tx *Tx, m Mailbox, uids []UID) error {
+		_, err := tx.Expunge(m, uids, true)
+		return err
+	}, nil)
+	if err != nil {
+		return err
+	}
+	q.say2(c.count(), [2]string{"%s message deleted.", "%s messages deleted."}, nil)
+	return q.redirect(back)
+}
+
+// postUndo brings back what the last action of this session moved. The note with it is gone once it was shown, so the
+// page carries what to do in its form.
+func (q *webReq) postUndo() error {
+	f := q.r.PostForm
+	back := webLocal(f.Get("back"))
+	var n int64
+	for _, text := range f["u"] {
+		u, ok := webReadUndo(text)
+		if !ok {
+			return webFault(http.StatusBadRequest, "That button is not known here.")
+		}
+		var to Mailbox
+		if err := q.s.store.Read(func(tx *Tx) (err error) { to, err = q.mailbox(tx, u.Before); return err }); err != nil {
+			return err
+		}
+		c := webChosen{u.Now: u.UIDs}
+		if err := q.setFlags(c, u.Flags); err != nil {
+			return err
+		}
+		_, moved, err := q.moveTo(c, to)
+		if err != nil {
+			return err
+		}
+		n += moved
+	}
+	q.say2(n, [2]string{"%s message brought back.", "%s messages brought back."}, nil)
+	return q.redirect(back)
+}
+
+// String is the undo in a form: from, to, flags, and the UIDs as ranges. It gives no right that its user has not anyway.
+func (u webUndo) String() string {
+	var b strings.Builder
+	op := u.Flags.Op
+	if op == 0 {
+		op = '0'
+	}
+	fmt.Fprintf(&b, "%d>%d %c%d ", u.Now, u.Before, op, u.Flags.Flags.Bits)
+	for i := 0; i < len(u.UIDs); {
+		j := i
+		for j+1 < len(u.UIDs) && u.UIDs[j+1] == u.UIDs[j]+1 {
+			j++
+		}
+		fmt.Fprintf(&b, "%d:%d,", u.UIDs[i], u.UIDs[j])
+		i = j + 1
+	}
+	return strings.TrimSuffix(b.String(), ",")
+}
+
+func webReadUndo(s string) (u webUndo, ok bool) {
+	f := strings.SplitN(s, " ", 3)
+	if len(f) != 3 || len(f[1]) < 2 {
+		return u, false
+	}
+	now, before, _ := strings.Cut(f[0], ">")
+	u.Now, u.Before = webMailboxID(now), webMailboxID(before)
+	if f[1][0] != '0' {
+		u.Flags = webFlags(f[1][0], FlagBits(webUID(f[1][1:]))&FlagJunk)
+	}
+	for _, r := range strings.Split(f[2], ",") {
+		lo, hi, _ := strings.Cut(r, ":")
+		first, last := webUID(lo), webUID(hi)
+		if first == 0 || last < first || int(last-first) > webMaxUndo || len(u.UIDs) > webMaxUndo {
+			return u, false
+		}
+		for n := first; n <= last; n++ {
+			u.UIDs = append(u.UIDs, n)
+		}
+	}
+	return u, true
+}
+
+// postThreads switches between single messages and conversations.
+func (q *webReq) postThreads() error {
+	look := q.look()
+	look.Threads = !look.Threads
+	if err := q.s.store.Write(func(tx *Tx) error { return tx.SetPreference(q.user.ID, PrefLook, look) }); err != nil {
+		return err
+	}
+	return q.redirect(webLocal(q.r.PostForm.Get("back")))
+}

@@ -1,0 +1,214 @@
+// Parts of messages on their way out: attachments, all of them as one archive, pictures, source.
+package main
+
+import (
+	"archive/zip"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+)
+
+const webMaxPicture = 32 << 20 // octets of a part that is served as a picture
+
+// attachmentHeaders makes a browser save what follows and never show it, whatever it is. The name goes out in the two
+// forms of RFC 6266 §4.3.
+func (q *webReq) attachmentHeaders(name, kind string) {
+	h := q.w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Content-Disposition", webDisposition(name))
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+}
+
+func webDisposition(name string) string {
+	ascii := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' || r == '%' {
+			return '_'
+		}
+		return r
+	}, name)
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return `attachment; filename="` + ascii + `"; filename*=UTF-8''` + b.String()
+}
+
+// webSafeKind is the type that an attachment is sent with: a few that do nothing, and for all else unnamed octets.
+func webSafeKind(kind string) string {
+	switch kind {
+	case "image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf", "application/zip", "audio/mpeg", "video/mp4", "text/plain":
+		return kind
+	}
+	return "application/octet-stream"
+}
+
+// stream copies to the browser in pieces, each with a time limit of its own.
+func (q *webReq) stream(r io.Reader) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			webSoon(q.w)
+			if _, err := q.w.Write(buf[:n]); err != nil {
+				return nil // the browser has gone
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			q.log.Error("download", "path", q.r.URL.Path, "user", q.user.Name, "err", err)
+			panic(http.ErrAbortHandler) // the only way to tell a browser that what it has is not whole
+		}
+	}
+}
+
+// part finds the part that the address names.
+func (q *webReq) part() (*webMessage, *Part, error) {
+	m, err := q.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	p := m.content.Tree().Find(webPath(q.r.PathValue("path")))
+	if p == nil || p.IsMultipart() {
+		return nil, nil, ErrNotFound
+	}
+	return m, p, nil
+}
+
+func (q *webReq) getPart() error {
+	m, p, err := q.part()
+	if err != nil {
+		return err
+	}
+	q.attachmentHeaders(webFileName(p), webSafeKind(p.Type+"/"+p.Subtype))
+	return q.stream(p.Decoded(m.content))
+}
+
+// getInline serves a picture of a message to its frame.
+func (q *webReq) getInline() error {
+	n, _ := strconv.ParseInt(q.r.PathValue("blob"), 10, 64)
+	at := q.r.PathValue("path")
+	if subtle.ConstantTimeCompare([]byte(q.r.PathValue("mac")), []byte(q.inlineMAC(BlobID(n), at))) != 1 {
+		return ErrNotFound
+	}
+	c, err := q.s.store.Content(BlobID(n))
+	if err != nil {
+		return err
+	}
+	p := c.Tree().Find(webPath(at))
+	if p == nil || !webIsPicture(p.Type+"/"+p.Subtype) || p.BodyLen > webMaxPicture {
+		return ErrNotFound
+	}
+	h := q.w.Header()
+	h.Set("Content-Type", p.Type+"/"+p.Subtype)
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin") // the frame has no origin that could be the same
+	h.Set("Cache-Control", "private, max-age=86400, immutable")
+	return q.stream(p.Decoded(c))
+}
+
+// getZip sends all attachments in one archive, made while it is sent. Nothing is compressed: most files are already.
+func (q *webReq) getZip() error {
+	m, err := q.open()
+	if err != nil {
+		return err
+	}
+	q.describe(m)
+	if len(m.Files) == 0 {
+		return ErrNotFound
+	}
+	name := strings.Trim(webCut(strings.NewReplacer("/", "-", `\`, "-").Replace(m.Subject), 80), " .")
+	if name == "" {
+		name = "attachments"
+	}
+	q.attachmentHeaders(name+".zip", "application/zip")
+	pr, pw := io.Pipe()
+	go func() { pw.CloseWithError(webZip(pw, m)) }()
+	defer pr.Close()
+	return q.stream(pr)
+}
+
+func webZip(w io.Writer, m *webMessage) error {
+	z := zip.NewWriter(w)
+	taken := map[string]bool{}
+	for _, f := range m.Files {
+		p := m.content.Tree().Find(webPath(f.Path))
+		if p == nil {
+			continue
+		}
+		out, err := z.CreateHeader(&zip.FileHeader{Name: webFreeName(f.Name, taken), Method: zip.Store, Modified: m.Date})
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(out, p.Decoded(m.content)); err != nil {
+			return err
+		}
+	}
+	return z.Close()
+}
+
+// webFreeName is the name, with a number if it is taken.
+func webFreeName(name string, taken map[string]bool) string {
+	ext := path.Ext(name)
+	free := name
+	for i := 2; taken[strings.ToLower(free)]; i++ {
+		free = fmt.Sprintf("%s (%d)%s", strings.TrimSuffix(name, ext), i, ext)
+	}
+	taken[strings.ToLower(free)] = true
+	return free
+}
+
+func (q *webReq) getEML() error {
+	m, err := q.open()
+	if err != nil {
+		return err
+	}
+	name := strings.Trim(webCut(strings.NewReplacer("/", "-", `\`, "-").Replace(webClean(m.header.Text("Subject"))), 80), " .")
+	if name == "" {
+		name = "message"
+	}
+	r := m.whole()
+	q.attachmentHeaders(name+".eml", "message/rfc822")
+	q.w.Header().Set("Content-Length", fmt.Sprint(r.Size()))
+	return q.stream(r)
+}
+
+// whole is the message, or the one inside it that was asked for.
+func (m *webMessage) whole() *io.SectionReader {
+	if m.At == "" {
+		return m.content.Reader()
+	}
+	return io.NewSectionReader(m.content, m.root.HeaderOff, m.root.HeaderLen+m.root.BodyLen)
+}
+
+// getSource shows the message as it came, as text that no browser takes for anything else.
+func (q *webReq) getSource() error {
+	m, err := q.open()
+	if err != nil {
+		return err
+	}
+	q.w.Header().Set("Content-Type", mime.FormatMediaType("text/plain", map[string]string{"charset": "utf-8"}))
+	q.w.Header().Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	return q.stream(m.whole())
+}
+
+func (q *webReq) getHeader() error {
+	m, err := q.open()
+	if err != nil {
+		return err
+	}
+	q.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	q.w.Header().Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	return q.stream(io.NewSectionReader(m.content, m.root.HeaderOff, m.root.HeaderLen))
+}

@@ -1,0 +1,496 @@
+// One message: its page, its HTML in a frame of its own, its print view, and the conversation around it.
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	webMaxTalk  = 60  // messages of a conversation that are listed
+	webMaxWhole = 12  // of which so many are shown in full
+	webMaxFiles = 200 // attachments of a message that are listed
+)
+
+// webMessage is a message as its page shows it.
+type webMessage struct {
+	Box  Mailbox
+	M    Message
+	Href string // of the message; for one inside another also with its place
+	At   string // the place of a message inside another, such as "2.1"; "" for the message itself
+
+	Subject                                     string
+	From                                        []webPerson
+	ReplyTo                                     []webPerson
+	To                                          []webPerson
+	Cc                                          []webPerson
+	Bcc                                         []webPerson
+	Date                                        time.Time
+	DateText                                    string // the Date field where it can't be understood
+	Text                                        template.HTML
+	Cut                                         bool // the text is longer than what is shown
+	HTML                                        bool
+	Plain                                       bool // the reader wants the plain text although there is HTML
+	Both                                        bool // there are plain text and HTML
+	Height, Narrow                              int  // of the HTML's frame, and on a phone
+	Remote                                      bool // the HTML has pictures elsewhere
+	Pictures                                    bool // and they are shown
+	Files                                       []webFile
+	FileSize                                    int64
+	Open                                        bool
+	Snippet                                     string
+	List                                        string // where List-Unsubscribe leads
+	Flagged, Unread, Draft, Answered, Forwarded bool
+
+	content *Content
+	root    *Part
+	header  Header
+}
+
+// webFile is an attachment in a list.
+type webFile struct {
+	Name, Kind string
+	Size       int64
+	Href       string
+	Path       string
+	Picture    string // the address of a picture that a browser can show small
+	Message    string // the address of a forwarded message's page
+}
+
+// Sender is the first From address.
+func (m *webMessage) Sender() webPerson {
+	if len(m.From) > 0 {
+		return m.From[0]
+	}
+	return webPerson{}
+}
+
+// Key names the message in forms.
+func (m *webMessage) Key() string { return webKey(m.Box.ID, m.M.UID) }
+
+// open finds the message that the address names, and for "at" one inside it.
+func (q *webReq) open() (*webMessage, error) {
+	return q.openMessage(webMailboxID(q.r.PathValue("box")), webUID(q.r.PathValue("uid")), q.r.URL.Query().Get("at"))
+}
+
+func (q *webReq) openMessage(box MailboxID, uid UID, at string) (*webMessage, error) {
+	m := &webMessage{At: at}
+	err := q.s.store.Read(func(tx *Tx) (err error) {
+		if m.Box, err = q.mailbox(tx, box); err != nil {
+			return err
+		}
+		if m.M, err = tx.Message(box, uid); err != nil {
+			return err
+		}
+		m.content, err = tx.Content(m.M.Blob)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.Href = webHref(box, uid)
+	m.root, m.header = m.content.Tree(), m.content.Header()
+	if at == "" {
+		return m, nil
+	}
+	p := m.root.Find(webPath(at))
+	if p == nil || !p.IsMessage() {
+		return nil, ErrNotFound
+	}
+	m.root = p.Parts[0]
+	head := make([]byte, min(m.root.HeaderLen, headMax))
+	if _, err := io.ReadFull(io.NewSectionReader(m.content, m.root.HeaderOff, int64(len(head))), head); err != nil {
+		return nil, err
+	}
+	m.header = ParseHeader(head)
+	return m, nil
+}
+
+// webPath reads the place of a part: "2.1".
+func webPath(s string) []int {
+	var path []int
+	for _, f := range strings.Split(s, ".") {
+		n, err := strconv.Atoi(f)
+		if err != nil || n < 1 || len(path) > maxMIMEDepth {
+			return nil
+		}
+		path = append(path, n)
+	}
+	return path
+}
+
+func webPathText(path []int) string {
+	s := make([]string, len(path))
+	for i, n := range path {
+		s[i] = strconv.Itoa(n)
+	}
+	return strings.Join(s, ".")
+}
+
+// describe fills in what the page shows of header, flags and attachments.
+func (q *webReq) describe(m *webMessage) {
+	e := ParseEnvelope(m.header)
+	m.Subject = webCut(webClean(m.header.Text("Subject")), 4*webMaxSubject)
+	m.From, m.To = webPeople(e.From), webPeople(e.To)
+	if m.header.Get("Reply-To") != "" { // the envelope repeats From where there is none
+		m.ReplyTo = webPeople(e.ReplyTo)
+	}
+	m.Cc, m.Bcc = webPeople(e.Cc), webPeople(e.Bcc)
+	var err error
+	if m.Date, err = ParseDate(e.Date); err != nil {
+		m.Date, m.DateText = m.M.Internal, webCut(webClean(e.Date), 100)
+	}
+	f := m.M.Flags.Bits
+	m.Flagged, m.Unread, m.Draft = f&FlagFlagged != 0, f&FlagSeen == 0, f&FlagDraft != 0
+	m.Answered, m.Forwarded = f&FlagAnswered != 0, f&FlagForwarded != 0
+	m.List = webListUnsubscribe(m.header)
+	m.Files = q.files(m)
+	for _, f := range m.Files {
+		m.FileSize += f.Size
+	}
+}
+
+// webListUnsubscribe is the first address of List-Unsubscribe (RFC 2369 §3.2) that a person can follow.
+func webListUnsubscribe(h Header) string {
+	for _, part := range strings.Split(h.Get("List-Unsubscribe"), ",") {
+		part = strings.Trim(strings.TrimSpace(part), "<>")
+		switch {
+		case strings.HasPrefix(strings.ToLower(part), "https://"), strings.HasPrefix(strings.ToLower(part), "http://"):
+			return part
+		case strings.HasPrefix(strings.ToLower(part), "mailto:"):
+			return "/compose?to=" + webEscape(part)
+		}
+	}
+	return ""
+}
+
+// files lists the attachments. Their paths are found by walking, because a part does not know its own.
+func (q *webReq) files(m *webMessage) []webFile {
+	attached := map[*Part]bool{}
+	for _, p := range m.root.Attachments() {
+		attached[p] = true
+	}
+	if len(attached) == 0 {
+		return nil
+	}
+	var all []webFile
+	m.content.Tree().Walk(func(path []int, p *Part) bool {
+		if attached[p] && len(all) < webMaxFiles {
+			all = append(all, q.file(m, webPathText(path), p))
+		}
+		return true
+	})
+	return all
+}
+
+func (q *webReq) file(m *webMessage, path string, p *Part) webFile {
+	f := webFile{Name: webFileName(p), Kind: p.Type + "/" + p.Subtype, Size: p.BodyLen, Path: path, Href: m.Href + "/part/" + path}
+	if p.Encoding == "base64" {
+		f.Size = p.BodyLen / 78 * 57 // lines of 76 and CRLF
+		if p.BodyLen < 78 {
+			f.Size = p.BodyLen * 3 / 4
+		}
+	}
+	if webIsPicture(f.Kind) && f.Size <= 8<<20 {
+		f.Picture = q.inlineAddress(m.content.ID, path)
+	}
+	if p.IsMessage() {
+		f.Message = m.Href + "?at=" + path
+	}
+	return f
+}
+
+// webFileName is a name that is safe to show and to save under: no folders, no controls, nothing that turns the writing
+// direction around.
+func webFileName(p *Part) string {
+	name := webClean(p.Filename())
+	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
+		name = name[i+1:]
+	}
+	name = strings.Trim(webCut(name, 200), " .")
+	if name != "" {
+		return name
+	}
+	switch {
+	case p.IsMessage():
+		if s := strings.Trim(webCut(webClean(DecodeWords(p.Envelope.Subject)), 80), " ."); s != "" {
+			return strings.NewReplacer("/", "-", `\`, "-").Replace(s) + ".eml"
+		}
+		return "message.eml"
+	case p.Is("text", "calendar"):
+		return "invitation.ics"
+	case p.Type == "text":
+		return "text.txt"
+	}
+	return "file"
+}
+
+// webIsPicture names the kinds of picture that browsers show and that can hold nothing but pixels. SVG is a program.
+func webIsPicture(kind string) bool {
+	return kind == "image/png" || kind == "image/jpeg" || kind == "image/gif" || kind == "image/webp"
+}
+
+// body fills in the text, or that there is HTML to show in a frame.
+func (q *webReq) body(m *webMessage) error {
+	plain, rich := m.root.TextPart("plain"), m.root.TextPart("html")
+	m.Both = plain != nil && rich != nil
+	m.Plain = m.Both && q.r.URL.Query().Get("as") == "text"
+	if rich != nil && !m.Plain {
+		text, err := webReadText(rich, m.content, webMaxHTML)
+		if err != nil {
+			return err
+		}
+		facts := webHTMLFacts(text)
+		m.HTML, m.Height, m.Narrow, m.Remote = true, facts.Height, facts.Narrow, facts.Remote
+		m.Pictures, err = q.picturesWanted(m)
+		return err
+	}
+	if plain == nil {
+		return nil
+	}
+	text, err := webReadText(plain, m.content, webMaxText)
+	m.Cut = len(text) >= webMaxText
+	m.Text = webText(text, strings.EqualFold(plain.Param("format"), "flowed"), strings.EqualFold(plain.Param("delsp"), "yes"), q.lang)
+	return err
+}
+
+// webReadText reads a text part as UTF-8, at most limit octets of it. What can't be decoded is shown as far as it goes.
+func webReadText(p *Part, c *Content, limit int64) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(p.Text(c), limit))
+	if err != nil && len(b) == 0 && errors.Is(err, ErrClosed) {
+		return "", err
+	}
+	return strings.ToValidUTF8(string(b), "\ufffd"), nil
+}
+
+// picturesWanted says whether remote pictures are shown: for this once, or always from this sender.
+func (q *webReq) picturesWanted(m *webMessage) (bool, error) {
+	if q.r.URL.Query().Get("pictures") == "1" {
+		return true, nil
+	}
+	var from []string
+	err := q.s.store.Read(func(tx *Tx) error { return tx.Preference(q.user.ID, PrefPictures, &from) })
+	return slices.Contains(from, strings.ToLower(m.Sender().Address)), err
+}
+
+// webReading is the page of a message.
+type webReading struct {
+	*webMessage
+	Talk   []*webMessage // the conversation, oldest first; nil if the message is alone
+	List   webList       // beside it on a wide screen
+	Back   string
+	Newer  string
+	Older  string
+	Report []webDelivery // what became of a letter of ours
+	Query  string
+}
+
+func (r webReading) inBox() (MailboxID, string) { return r.Box.ID, r.Query }
+
+func (q *webReq) getMessage() error {
+	m, err := q.open()
+	if err != nil {
+		return err
+	}
+	q.describe(m)
+	if m.At == "" && m.Draft && q.r.URL.Query().Get("view") == "" {
+		return q.redirect("/compose?draft=" + m.Key())
+	}
+	if err := q.body(m); err != nil {
+		return err
+	}
+	m.Open = true
+	if m.At == "" && m.Unread && q.r.Header.Get("Sec-Purpose") == "" {
+		if err := q.setFlags(map[MailboxID][]UID{m.Box.ID: {m.M.UID}}, FlagChange{Op: '+', Flags: Flags{Bits: FlagSeen}, Unchanged: -1}); err != nil &&
+			!errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrDiskFull) {
+			return err
+		}
+	}
+	p := webReading{webMessage: m, Query: q.r.URL.Query().Get("q"), Back: fmt.Sprintf("/box/%d", m.Box.ID)}
+	if m.At == "" {
+		if err := q.around(&p); err != nil {
+			return err
+		}
+	}
+	title := m.Subject
+	if title == "" {
+		title = q.lang.T("(no subject)")
+	}
+	return q.page("read", title, p)
+}
+
+// around finds the conversation, the neighbours and the list beside the message.
+func (q *webReq) around(p *webReading) error {
+	v := q.r.URL.Query()
+	if p.Query != "" {
+		p.Back = "/search?q=" + webEscape(p.Query)
+	} else if tail := v.Encode(); v.Get("before") != "" {
+		p.Back += "?" + tail
+	}
+	var newer, older []Message
+	err := q.s.store.Read(func(tx *Tx) (err error) {
+		if newer, err = tx.After(p.Box.ID, p.M.UID, webBeside/3); err != nil {
+			return err
+		}
+		older, err = tx.Newest(p.Box.ID, p.M.UID, webBeside)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.Reverse(newer)
+	if len(newer) > 0 {
+		p.Newer = webHref(p.Box.ID, newer[len(newer)-1].UID)
+	}
+	if len(older) > 0 {
+		p.Older = webHref(p.Box.ID, older[0].UID)
+	}
+	p.List = webList{Mailbox: p.Box, Self: fmt.Sprintf("/box/%d", p.Box.ID), Total: p.Box.Exists}
+	for _, m := range slices.Concat(newer, []Message{p.M}, older) {
+		r := &webRow{Box: p.Box, M: m, Count: 1, Open: m.UID == p.M.UID}
+		p.List.Rows = append(p.List.Rows, r)
+	}
+	if err := q.finish(&p.List); err != nil {
+		return err
+	}
+	for _, r := range p.List.Rows {
+		r.Unread = r.Unread && !r.Open
+	}
+	if p.Talk, err = q.conversation(p.webMessage); err != nil {
+		return err
+	}
+	p.Report, err = q.deliveries(p.webMessage)
+	return err
+}
+
+// conversation gathers the messages of a thread from all folders but Junk and Trash, oldest first, each once. The newest
+// ones are shown in full; nothing is shown for a message that is alone.
+func (q *webReq) conversation(m *webMessage) ([]*webMessage, error) {
+	if m.M.Thread == 0 {
+		return nil, nil
+	}
+	type hit struct {
+		Box Mailbox
+		M   Message
+	}
+	var hits []hit
+	err := q.s.store.Read(func(tx *Tx) error {
+		hits = hits[:0]
+		folders, err := q.folders(tx)
+		for _, f := range folders {
+			if err != nil || f.ID != m.Box.ID && (f.Special == `\Junk` || f.Special == `\Trash`) {
+				continue
+			}
+			var msgs []Message
+			msgs, err = tx.Conversation(f.Mailbox, m.M.Thread, m.M.Internal, webMaxTalk)
+			for _, x := range msgs {
+				hits = append(hits, hit{f.Mailbox, x})
+			}
+		}
+		return err
+	})
+	if err != nil || len(hits) < 2 {
+		return nil, err
+	}
+	slices.SortStableFunc(hits, func(a, b hit) int { return cmp.Compare(a.M.Internal.Unix(), b.M.Internal.Unix()) })
+	if len(hits) > webMaxTalk {
+		hits = hits[len(hits)-webMaxTalk:]
+	}
+	var talk []*webMessage
+	ids := map[string]bool{}
+	for i, h := range hits {
+		if h.M.UID == m.M.UID && h.Box.ID == m.Box.ID {
+			talk = append(talk, m)
+			continue
+		}
+		x, err := q.openMessage(h.Box.ID, h.M.UID, "")
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		id := x.header.Get("Message-ID")
+		if id != "" && (ids[id] || id == m.header.Get("Message-ID")) { // a letter to myself is in Sent and in the inbox
+			continue
+		}
+		ids[id] = true
+		q.describe(x)
+		x.Snippet = webClean(Preview(x.root, x.content, webSnippet))
+		if i >= len(hits)-webMaxWhole {
+			if err := q.body(x); err != nil {
+				return nil, err
+			}
+		}
+		talk = append(talk, x)
+	}
+	if len(talk) < 2 {
+		return nil, nil
+	}
+	return talk, nil
+}
+
+// webPrint is the page to print a message from: the frame of a message can't grow, so paper gets a page of its own.
+type webPrint struct {
+	*webMessage
+	Body template.HTML
+}
+
+func (q *webReq) getPrint() error {
+	m, err := q.open()
+	if err != nil {
+		return err
+	}
+	q.describe(m)
+	if err := q.body(m); err != nil {
+		return err
+	}
+	p := webPrint{webMessage: m, Body: "<div class=\"text\">" + m.Text + "</div>"}
+	pictures := false
+	if m.HTML {
+		var body string
+		if body, pictures, err = q.safeHTML(m); err != nil {
+			return err
+		}
+		p.Body = template.HTML(body)
+	}
+	q.frameHeaders(pictures)
+	return q.page("print", m.Subject, p)
+}
+
+// postPictures remembers a sender whose remote pictures are always shown.
+func (q *webReq) postPictures() error {
+	f := q.r.PostForm
+	from := strings.ToLower(strings.TrimSpace(f.Get("from")))
+	if from == "" || len(from) > maxPath {
+		return webFault(http.StatusBadRequest, "That is no address.")
+	}
+	err := q.s.store.Write(func(tx *Tx) error {
+		var all []string
+		if err := tx.Preference(q.user.ID, PrefPictures, &all); err != nil {
+			return err
+		}
+		if !slices.Contains(all, from) {
+			all = append(all, from)
+		}
+		if len(all) > 1000 {
+			all = all[len(all)-1000:]
+		}
+		return tx.SetPreference(q.user.ID, PrefPictures, all)
+	})
+	if err != nil {
+		return err
+	}
+	return q.redirect(webLocal(f.Get("back")))
+}
+
+// Message is the message that the page was asked for.
+func (r webReading) Message() *webMessage { return r.webMessage }

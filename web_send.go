@@ -1,0 +1,536 @@
+// Sending: a letter becomes a message, waits a little so that it can be called back, and goes through accept.
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	webDueBatch   = 20              // letters sent in one look at what is due
+	webDueLook    = time.Minute     // the longest time between two looks: clocks jump
+	webSendAgain  = 2 * time.Minute // after a fault that will pass, such as a full disk
+	webSendMaxAge = 24 * time.Hour  // after which such a fault is told
+)
+
+// addresses reads an address field as people type it: divided by commas, semicolons or their Chinese sisters, names
+// without a domain meaning somebody here. What is no address is returned as bad.
+func (a *webApp) addresses(field string) (list []Address, bad string) {
+	field = strings.NewReplacer("，", ",", "；", ",", ";", ",", "、", ",").Replace(field)
+	for _, x := range ParseAddressList(field) {
+		switch {
+		case x.Domain == "": // the mark of a group
+			continue
+		case x.Local == missingLocal && !strings.Contains(field, missingLocal):
+			return nil, webCut(cmp.Or(x.Name, "@"+x.Domain), 100)
+		case x.Domain == missingDomain:
+			x.Domain = a.s.cfg.Domains[0]
+		}
+		if _, err := x.Addr(); err != nil {
+			return nil, webCut(x.Local+"@"+x.Domain, 100)
+		}
+		list = append(list, x)
+	}
+	if len(list) == 0 && strings.Trim(field, ", ") != "" {
+		return nil, webCut(strings.TrimSpace(field), 100)
+	}
+	return list, ""
+}
+
+// draft makes the message of a letter.
+func (a *webApp) draft(u User, l *Letter, w *webLetter) (*Draft, error) {
+	d := &Draft{Subject: w.Subject, Date: a.s.store.Now(), InReplyTo: w.InReplyTo, References: w.References,
+		Text: w.Text, HTML: w.HTML, Flowed: true, Extra: []Field{{"User-Agent", "Postino"}}}
+	if w.HTML != "" {
+		d.Text = ""
+	}
+	var all []webIdentity
+	err := a.s.store.Read(func(tx *Tx) error { all = nil; return tx.Preference(u.ID, PrefIdentity, &all) })
+	if err != nil {
+		return nil, err
+	}
+	from := webIdentity{Address: u.Name}
+	for _, i := range append(all, from) {
+		if i.Address == w.From {
+			from = i
+			break
+		}
+	}
+	addr, err := ParseAddr(from.Address)
+	if err != nil {
+		return nil, fmt.Errorf("the address in From: %w", err)
+	}
+	d.From = &Address{Name: from.Name, Local: addr.Local, Domain: addr.Domain}
+	for _, f := range []struct {
+		to   *[]Address
+		text string
+	}{{&d.To, w.To}, {&d.Cc, w.Cc}, {&d.Bcc, w.Bcc}} {
+		list, bad := a.addresses(f.text)
+		if bad != "" {
+			return nil, &webBadAddress{bad}
+		}
+		*f.to = list
+	}
+	for _, f := range l.Files {
+		d.Attachments = append(d.Attachments, a.attachment(f))
+	}
+	return d, nil
+}
+
+// webBadAddress is something in an address field that is no address.
+type webBadAddress struct{ text string }
+
+func (e *webBadAddress) Error() string { return "no address: " + e.text }
+
+// attachment reads a letter's file. Its content is the end of what is stored.
+func (a *webApp) attachment(f LetterFile) Attachment {
+	return Attachment{Name: f.Name, Type: f.Type, Size: f.Size, Open: func() (io.ReadCloser, error) {
+		c, err := a.s.store.Content(f.Blob)
+		if err != nil {
+			return nil, err
+		}
+		return io.NopCloser(io.NewSectionReader(c, c.Size-f.Size, f.Size)), nil
+	}}
+}
+
+// saveDraft writes the letter's copy in Drafts anew, for other programs and for the list.
+func (q *webReq) saveDraft(l *Letter, w *webLetter) error {
+	d, err := q.draft(q.user, l, w)
+	var bad *webBadAddress
+	if errors.As(err, &bad) { // half an address: the copy does without, the letter has it
+		half := *w
+		half.To, half.Cc, half.Bcc = "", "", ""
+		d, err = q.draft(q.user, l, &half)
+	}
+	if err != nil {
+		return err
+	}
+	d.KeepBcc = true
+	sp, err := q.written(d)
+	if err != nil {
+		return err
+	}
+	defer sp.Close()
+	if err := q.s.store.Stage(sp); err != nil {
+		return err
+	}
+	before := *l
+	return q.s.store.Write(func(tx *Tx) error {
+		*l = before
+		if err := webDropDraft(tx, l); err != nil {
+			return err
+		}
+		box, err := webSpecialFolder(tx, q.user.ID, `\Drafts`)
+		if err != nil {
+			return err
+		}
+		b, err := tx.AddBlob(sp)
+		if err != nil {
+			return err
+		}
+		m, err := tx.Append(box, b, Flags{Bits: FlagDraft | FlagSeen}, tx.s.Now())
+		if err != nil {
+			return err
+		}
+		l.Mailbox, l.UID = box.ID, m.UID
+		return tx.SaveLetter(l)
+	})
+}
+
+// written is the message in a spool.
+func (a *webApp) written(d *Draft) (*Spool, error) {
+	sp := a.s.store.NewSpool(int64(a.s.cfg.Limits.Message))
+	if _, err := d.WriteTo(sp); err != nil {
+		sp.Close()
+		return nil, err
+	}
+	return sp, nil
+}
+
+// sendLetter checks a letter and lets it wait: ten seconds, in which it can be called back, or until the time chosen.
+func (q *webReq) sendLetter(l *Letter, c *webCompose, f *webForm) error {
+	again := func(text string, args ...any) error {
+		c.Error = q.lang.F(text, args...)
+		return q.composePage(http.StatusUnprocessableEntity, c)
+	}
+	d, err := q.draft(q.user, l, &c.webLetter)
+	var bad *webBadAddress
+	if errors.As(err, &bad) {
+		return again("%s is no mail address.", bad.text)
+	}
+	if err != nil {
+		return err
+	}
+	rcpts := slices.Concat(d.To, d.Cc, d.Bcc)
+	switch {
+	case len(rcpts) == 0:
+		return again("Whom is it for? Write an address into the To field.")
+	case len(rcpts) > q.s.cfg.Limits.Recipients:
+		return again("That are too many recipients; %d are allowed.", q.s.cfg.Limits.Recipients)
+	}
+	if _, c.Error = q.reachable(rcpts); c.Error != "" {
+		return q.composePage(http.StatusUnprocessableEntity, c)
+	}
+	due := q.s.store.Now().Add(webRecallTime)
+	if f.Get("do") == "later" {
+		t, err := time.ParseInLocation("2006-01-02T15:04", f.Get("when"), time.Local)
+		if err != nil || t.Before(due) || t.After(due.Add(webMaxSchedule)) {
+			return again("Choose a time in the future for sending later.")
+		}
+		due = t
+	}
+	l.Due, l.Fault = due, ""
+	if err := q.s.store.Write(func(tx *Tx) error { return tx.SaveLetter(l) }); err != nil {
+		return err
+	}
+	q.webApp.wakeSender()
+	n := &webNote{Text: q.lang.T("Sending …"), Sent: l.ID, Until: int(webRecallTime / time.Second)}
+	if f.Get("do") == "later" {
+		n.Text, n.Until = q.lang.F("It will be sent: %s", q.lang.Long(due)), 0
+	}
+	q.note(n)
+	return q.redirect(q.afterSending(c))
+}
+
+// reachable turns a list into addresses that mail can go to; fault says in words which one it can't, and why.
+func (q *webReq) reachable(list []Address) (all []Addr, fault string) {
+	for _, x := range list {
+		a, err := x.Addr()
+		if err == nil {
+			_, err = q.s.route(a)
+		}
+		if err != nil {
+			return nil, q.lang.F("%s: %s", webCut(x.Local+"@"+x.Domain, 100), q.lang.T(webReason(err)))
+		}
+		all = append(all, a)
+	}
+	return all, ""
+}
+
+// afterSending leads back to where the letter came from.
+func (q *webReq) afterSending(c *webCompose) string {
+	if box, uid, ok := strings.Cut(c.Source, "."); ok && c.Kind != "" {
+		return webHref(webMailboxID(box), webUID(uid))
+	}
+	return "/mail"
+}
+
+// webReason puts the errors of route and accept into words that people know.
+func webReason(err error) string {
+	switch {
+	case errors.Is(err, errNoUser):
+		return "There is nobody with this address here."
+	case errors.Is(err, errDisabled):
+		return "This mailbox takes no mail."
+	case errors.Is(err, errForeign):
+		return "This server sends no mail to other domains."
+	case errors.Is(err, errAliasLoop), errors.Is(err, errAliasMany):
+		return "This address leads nowhere."
+	case errors.Is(err, errNotSender):
+		return "The sender's address is not yours."
+	case errors.Is(err, ErrTooBig):
+		return "The letter is too big with its attachments."
+	case errors.Is(err, ErrQuota):
+		return "The mailbox of a recipient is full."
+	}
+	return "It could not be sent. The log of the server says why."
+}
+
+// postRecall calls a letter back that has not gone out yet.
+func (q *webReq) postRecall() error {
+	id, _ := strconv.ParseInt(q.r.PostForm.Get("id"), 10, 64)
+	var l Letter
+	err := q.s.store.Write(func(tx *Tx) (err error) {
+		if l, err = tx.Letter(q.user.ID, id); err != nil {
+			return err
+		}
+		l.Due = time.Time{}
+		return tx.SaveLetter(&l)
+	})
+	if errors.Is(err, ErrNotFound) {
+		q.note(&webNote{Text: q.lang.T("It is too late: the letter has gone out."), Bad: true})
+		return q.redirect("/mail")
+	}
+	if err != nil {
+		return err
+	}
+	return q.redirect(fmt.Sprintf("/compose?id=%d", id))
+}
+
+func (a *webApp) wakeSender() {
+	select {
+	case a.wake <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// sender sends letters when they are due, until the server stops. What is due after a power cut is sent at the next start.
+func (a *webApp) sender() {
+	for {
+		wait := webDueLook
+		var due []Letter
+		var next time.Time
+		err := a.s.store.Read(func(tx *Tx) (err error) {
+			due, next, err = tx.DueLetters(a.s.store.Now(), webDueBatch)
+			return err
+		})
+		if err != nil && !errors.Is(err, ErrClosed) {
+			a.log.Error("letters due", "err", err)
+		}
+		for _, l := range due {
+			a.dispatch(l)
+		}
+		if len(due) > 0 {
+			wait = 0
+		} else if !next.IsZero() {
+			wait = min(max(next.Sub(a.s.store.Now()), 100*time.Millisecond), webDueLook)
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-a.s.stop.Done():
+			t.Stop()
+			return
+		case <-a.wake:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// dispatch sends one letter, or notes why it can't be sent.
+func (a *webApp) dispatch(l Letter) {
+	err := a.transmit(l)
+	if err == nil {
+		return
+	}
+	passing := errors.Is(err, ErrDiskFull) || errors.Is(err, ErrQueueFull) || errors.Is(err, ErrReadOnly)
+	a.log.Warn("letter not sent", "user", l.User, "letter", l.ID, "err", err)
+	werr := a.s.store.Write(func(tx *Tx) error {
+		now, err2 := tx.Letter(l.User, l.ID)
+		if err2 != nil {
+			return err2
+		}
+		if passing && tx.s.Now().Sub(now.Changed) < webSendMaxAge {
+			now.Due = tx.s.Now().Add(webSendAgain)
+		} else {
+			now.Due, now.Fault = time.Time{}, webReason(err)
+		}
+		tx.Touch(l.User)
+		return tx.SaveLetter(&now)
+	})
+	if werr != nil && !errors.Is(werr, ErrNotFound) {
+		a.log.Error("letter", "user", l.User, "letter", l.ID, "err", werr)
+	}
+}
+
+// transmit hands the letter to accept. In the same commit it comes into Sent, leaves Drafts, and what it answers is marked.
+func (a *webApp) transmit(l Letter) error {
+	var u User
+	err := a.s.store.Read(func(tx *Tx) (err error) {
+		if u, err = tx.UserByID(l.User); err != nil {
+			return err
+		}
+		l, err = tx.Letter(l.User, l.ID)
+		return err
+	})
+	if err != nil || l.Due.IsZero() {
+		return err
+	}
+	var w webLetter
+	if err := json.Unmarshal(l.Fields, &w); err != nil {
+		return err
+	}
+	d, err := a.draft(u, &l, &w)
+	if err != nil {
+		return err
+	}
+	d.MessageID = NewMessageID(d.From.Domain)
+	m := &Mail{Trace: "by " + a.s.cfg.Hostname + " with HTTP", Submitted: true, Login: &u, ID: newMailID()}
+	if m.From, err = d.From.Addr(); err != nil {
+		return err
+	}
+	people := slices.Concat(d.To, d.Cc, d.Bcc)
+	seen := map[string]bool{}
+	for _, p := range people {
+		addr, err := p.Addr()
+		if err != nil {
+			return err
+		}
+		if !seen[addr.Key()] {
+			seen[addr.Key()] = true
+			m.To = append(m.To, Rcpt{Addr: addr})
+		}
+	}
+	if m.Body, err = a.written(d); err != nil {
+		return err
+	}
+	defer m.Body.Close()
+	own, err := a.ownCopy(d)
+	if err != nil {
+		return err
+	}
+	if own != nil {
+		defer own.Close()
+	}
+	m.Also = func(tx *Tx, b Blob) error { return a.filed(tx, webSending{u, l, w, m, b, own, people}) }
+	if err := a.s.accept(m); err != nil {
+		return err
+	}
+	a.log.Info("letter sent", "user", u.Name, "msg", m.ID, "rcpts", len(m.To))
+	return nil
+}
+
+// ownCopy is the copy for Sent where it is not the same as what goes out: only it has the Bcc field.
+func (a *webApp) ownCopy(d *Draft) (*Spool, error) {
+	if len(d.Bcc) == 0 {
+		return nil, nil
+	}
+	keep := *d
+	keep.KeepBcc = true
+	return a.written(&keep)
+}
+
+// webSending is what filed needs to know of a letter that is being sent.
+type webSending struct {
+	user   User
+	letter Letter
+	w      webLetter
+	mail   *Mail
+	blob   Blob
+	own    *Spool
+	people []Address
+}
+
+// filed is the part of accept's transaction that concerns the sender. A letter that was called back meanwhile, or sent by
+// an earlier run, ends it all.
+func (a *webApp) filed(tx *Tx, x webSending) error {
+	l, err := tx.Letter(x.user.ID, x.letter.ID)
+	if err != nil {
+		return err
+	}
+	if l.Due.IsZero() {
+		return ErrNotFound
+	}
+	box, err := webSpecialFolder(tx, x.user.ID, `\Sent`)
+	if err != nil {
+		return err
+	}
+	b := x.blob
+	if x.own != nil {
+		if b, err = tx.AddBlob(x.own); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Append(box, b, Flags{Bits: FlagSeen}, tx.s.Now()); err != nil {
+		return err
+	}
+	if err := webDropDraft(tx, &l); err != nil {
+		return err
+	}
+	if err := tx.RemoveLetter(x.user.ID, l.ID); err != nil {
+		return err
+	}
+	if err := webMarkSource(tx, x.user.ID, x.w); err != nil {
+		return err
+	}
+	var sent []Sent
+	for _, r := range x.mail.To {
+		sent = append(sent, webSentAs(x.mail.ID, r)...)
+	}
+	if err := tx.NoteSent(x.user.ID, b.ID, sent); err != nil {
+		return err
+	}
+	for _, p := range x.people {
+		if addr, err := p.Addr(); err == nil {
+			if err := tx.MeetContact(x.user.ID, addr.Key(), webClean(p.DisplayName())); err != nil && !errors.Is(err, ErrQuota) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// webSentAs is what is known of a recipient right after accept: who lives here has it, the others wait.
+func webSentAs(mail string, r Rcpt) (all []Sent) {
+	if len(r.route.users) > 0 {
+		x := Sent{Mail: mail, Rcpt: r.Addr.String(), State: SentDelivered}
+		if r.Err != nil {
+			x.State = SentWaiting
+		}
+		all = append(all, x)
+	}
+	for _, a := range r.route.remote {
+		all = append(all, Sent{Mail: mail, Rcpt: a.String(), State: SentWaiting})
+	}
+	return all
+}
+
+// webMarkSource flags the message that a letter answers or forwards.
+func webMarkSource(tx *Tx, user UserID, w webLetter) error {
+	bits := map[string]FlagBits{"reply": FlagAnswered, "forward": FlagForwarded}[w.Kind]
+	box, uid, ok := strings.Cut(w.Source, ".")
+	if bits == 0 || !ok {
+		return nil
+	}
+	m, err := tx.MailboxByID(webMailboxID(box))
+	if err != nil || m.Owner != user {
+		return nil // it was moved or its folder removed meanwhile
+	}
+	_, err = tx.SetFlags(m, []UID{webUID(uid)}, webFlags('+', bits))
+	return err
+}
+
+// redirectPage asks to whom a message is to be sent on unchanged.
+func (q *webReq) redirectPage(c *webCompose, key string) error {
+	m, err := q.keyed(key)
+	if err != nil {
+		return err
+	}
+	c.Redirect, c.Subject = key, m.Subject
+	return q.status(http.StatusOK, "redirect", "Redirect", c)
+}
+
+// postRedirect sends a message on as it is, with Resent fields in front (RFC 5322 §3.6.6).
+func (q *webReq) postRedirect() error {
+	f := q.r.PostForm
+	m, err := q.keyed(f.Get("m"))
+	if err != nil {
+		return err
+	}
+	list, bad := q.addresses(webClean(f.Get("to")))
+	to, fault := q.reachable(list)
+	if bad != "" || len(list) == 0 {
+		fault = q.lang.F("%s is no mail address.", bad)
+	}
+	if fault != "" {
+		c := webCompose{Redirect: f.Get("m"), Error: fault}
+		c.Subject, c.To = m.Subject, webClean(f.Get("to"))
+		return q.status(http.StatusUnprocessableEntity, "redirect", "Redirect", &c)
+	}
+	mail := &Mail{Trace: "by " + q.s.cfg.Hostname + " with HTTP", Body: q.s.store.NewSpool(int64(q.s.cfg.Limits.Message))}
+	defer mail.Body.Close()
+	if _, err := io.Copy(mail.Body, m.content.Reader()); err != nil {
+		return err
+	}
+	if mail.From, err = ParseAddr(q.user.Name); err != nil {
+		return err
+	}
+	for _, a := range to {
+		mail.To = append(mail.To, Rcpt{Addr: a})
+	}
+	mail.Body.Prepend([]byte("Resent-From: " + q.user.Name + "\r\nResent-To: " + FormatAddressList(list) + "\r\nResent-Date: " +
+		FormatDate(q.s.store.Now()) + "\r\nResent-Message-ID: " + NewMessageID(mail.From.Domain) + "\r\n"))
+	if err := q.s.accept(mail); err != nil {
+		return err
+	}
+	q.say("The message was sent on.")
+	return q.redirect(m.Href)
+}
