@@ -1,0 +1,396 @@
+// Delivery: accept takes a message in. Every message comes through accept.
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const maxHeaderBlock = 1 << 20
+
+// What an address or a message can be refused for. The texts are for people and end up in replies and reports.
+var (
+	errNoUser     = errors.New("there is no such mailbox here")
+	errDisabled   = errors.New("this mailbox takes no mail")
+	errForeign    = errors.New("this machine sends no mail to other domains")
+	errAliasLoop  = errors.New("this address leads nowhere but back to itself")
+	errAliasMany  = fmt.Errorf("this address stands for more than %d others", maxAliasTargets)
+	errMailLoop   = errors.New("the message has passed too many servers: it goes round in circles")
+	errHeaderSize = fmt.Errorf("the message's header is longer than %d KB", maxHeaderBlock>>10)
+	errCaller     = errors.New("the mail waits until the other side calls for it")
+	errNeverFits  = errors.New("the message is bigger than the whole mailbox may be")
+	errNotSender  = errors.New("the From field names somebody else")
+	errLate       = errors.New("the message is late, and was to be returned then (DELIVERBY)")
+)
+
+// Mail is a message on its way in: an envelope and the content (RFC 5321 §2.3.1).
+type Mail struct {
+	From  Addr // reverse path; zero is <>
+	To    []Rcpt
+	Body  *Spool
+	Flags int    // Mail8Bit and so on
+	Ret   string // as QueueItem
+	EnvID string
+
+	Trace     string    // what Received says before "id": from, by, with; "" leaves the field out
+	Submitted bool      // missing From, To and Date are filled in (RFC 6409 §8)
+	Login     *User     // who submitted it, and must own its From; nil does not matter
+	Due       time.Time // when it must have been delivered; zero does not matter (RFC 2852)
+	ByMode    string    // as QueueItem
+	Hold      time.Time // nobody gets it before; zero is now (RFC 4865)
+	EachAlone bool      // recipients whose mailbox is full get their Err and nothing more: the client hears of each (LMTP)
+
+	Report bool // a delivery report: a full mailbox or queue never stops it
+
+	// Also runs in the transaction that takes the message in, with the content that was stored; nil does nothing.
+	Also func(*Tx, Blob) error
+
+	ID string // names it in the log, in Received and in the queue; accept gives it one if it has none
+
+	reports []*Mail // for each recipient: what the sender is told when it is delivered, nil nothing
+}
+
+// Rcpt is one recipient of a Mail.
+type Rcpt struct {
+	Addr   Addr
+	ORcpt  string // as QueueRcpt
+	Notify int
+
+	Err error // after accept: why this recipient did not get it, while others did
+
+	route *route
+}
+
+// newMailID makes a name for a message: ten letters and digits, different from all others.
+func newMailID() string { return strings.ToLower(rand.Text()[:10]) }
+
+// accept takes a message in. When it returns nil the message is in every local recipient's INBOX and in the queue for
+// every remote one, committed; recipients who did not get it have their Err. Otherwise nobody got it, and nothing is
+// stored. A mailbox that is full does not make the message's other recipients wait: its copy waits in the queue, unless
+// nobody else got it.
+func (s *Server) accept(m *Mail) error {
+	if err := s.prepare(m); err != nil {
+		return err
+	}
+	if err := s.successReports(m); err != nil {
+		return err
+	}
+	defer m.closeReports()
+	var answers []vacation
+	err := s.store.Write(func(tx *Tx) (err error) { answers, err = s.place(tx, m); return err })
+	if err != nil {
+		return err
+	}
+	for _, v := range answers {
+		if err := s.answer(m, v); err != nil {
+			s.log.Warn("automatic answer", "user", v.user.Name, "rcpt", m.From, "err", err)
+		}
+	}
+	return nil
+}
+
+// prepare does what accept does before its transaction.
+func (s *Server) prepare(m *Mail) error {
+	if m.ID == "" {
+		m.ID = newMailID()
+	}
+	for i := range m.To {
+		r := &m.To[i]
+		if r.route == nil {
+			var err error
+			if r.route, err = s.route(r.Addr); err != nil {
+				return fmt.Errorf("%s: %w", r.Addr, err)
+			}
+		}
+	}
+	if err := s.addFields(m); err != nil {
+		return err
+	}
+	return s.store.Stage(m.Body)
+}
+
+// place is accept's transaction. It returns the automatic answers that are to be sent once it is committed.
+func (s *Server) place(tx *Tx, m *Mail) ([]vacation, error) {
+	b, err := tx.AddBlob(m.Body)
+	if err != nil {
+		return nil, err
+	}
+	p := placement{m: m, b: b, full: map[UserID]error{}}
+	for i := range m.To {
+		if err := p.deliver(tx, &m.To[i]); err != nil {
+			return nil, err
+		}
+	}
+	if p.stored == 0 && p.quota != nil && !m.Report {
+		return nil, p.quota
+	}
+	if err := s.enqueue(tx, &p); err != nil {
+		return nil, err
+	}
+	for i, r := range m.reports {
+		if r != nil && m.To[i].Err == nil {
+			if _, err := s.place(tx, r); err != nil {
+				return nil, fmt.Errorf("report: %w", err)
+			}
+		}
+	}
+	if m.Also != nil {
+		err = m.Also(tx, b)
+	}
+	return p.answers, err
+}
+
+// placement is what one run of place has done so far. A transaction may run twice, so nothing of it may stay in m.
+type placement struct {
+	m      *Mail
+	b      Blob
+	full   map[UserID]error // who was seen to, and the error of those whose mailbox is full
+	queue  []QueueRcpt
+	stored int
+	quota  error
+
+	header  Header // parsed when a rule asks for it
+	answers []vacation
+}
+
+// deliver puts the message into the INBOX of every user that a recipient stands for, once for each user.
+func (p *placement) deliver(tx *Tx, r *Rcpt) error {
+	r.Err = nil
+	if p.m.Hold.After(tx.s.Now()) {
+		p.queue = append(p.queue, QueueRcpt{Addr: r.Addr, ORcpt: r.ORcpt, Notify: r.Notify, Next: p.m.Hold})
+		p.stored++
+		return nil
+	}
+	for _, u := range r.route.users {
+		err, seen := p.full[u.ID]
+		if !seen {
+			if err = p.store(tx, u, r.route.rules[u.ID]); err != nil && !errors.Is(err, ErrQuota) {
+				return err
+			}
+			p.full[u.ID] = err
+		}
+		if err == nil {
+			p.stored++
+			continue
+		}
+		p.quota, r.Err = err, err
+		if !seen && !p.m.EachAlone {
+			a, perr := ParseAddr(u.Name)
+			if perr != nil {
+				return perr
+			}
+			p.queue = append(p.queue, QueueRcpt{Addr: a, ORcpt: r.ORcpt, Notify: r.Notify, Error: err.Error()})
+		}
+	}
+	for _, a := range r.route.remote {
+		p.queue = append(p.queue, QueueRcpt{Addr: a, ORcpt: r.ORcpt, Notify: r.Notify})
+		p.stored++
+	}
+	return nil
+}
+
+// store puts the message into the mailbox of one user that their rules say, the INBOX without any.
+func (p *placement) store(tx *Tx, u User, rules *Rules) error {
+	box, flags, err := p.filtered(tx, u, rules)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Append(box, p.b, flags, tx.s.Now()); err != nil || rules == nil {
+		return err
+	}
+	if p.wantsAnswer(u, rules.Vacation, tx.s.Now()) {
+		first, err := tx.Answer(u.ID, p.m.From.Key())
+		if err != nil {
+			return err
+		}
+		if first {
+			p.answers = append(p.answers, vacation{u, rules.Vacation})
+		}
+	}
+	return nil
+}
+
+// enqueue puts the message into the queue for those who are not served yet.
+func (s *Server) enqueue(tx *Tx, p *placement) error {
+	if len(p.queue) == 0 {
+		return nil
+	}
+	n, err := tx.QueueLength()
+	if err != nil {
+		return err
+	}
+	if n >= s.cfg.Limits.QueueMessages && !p.m.Report {
+		return ErrQueueFull
+	}
+	q := QueueItem{Name: p.m.ID, Blob: p.b, From: p.m.From, Flags: p.m.Flags, Ret: p.m.Ret, EnvID: p.m.EnvID, Created: tx.s.Now(), Due: p.m.Due, ByMode: p.m.ByMode}
+	q.Since = q.Created
+	seen := map[string]bool{}
+	for _, r := range p.queue {
+		if seen[r.Addr.Key()] {
+			continue
+		}
+		seen[r.Addr.Key()] = true
+		if r.Next.IsZero() {
+			r.Next = q.Created
+		}
+		if r.Next.After(q.Since) {
+			q.Since = r.Next
+		}
+		q.Rcpts = append(q.Rcpts, r)
+	}
+	return tx.Enqueue(&q)
+}
+
+// addFields puts the fields that a message gets here in front of it: Return-Path for its local readers (it is left out
+// again on the way out, RFC 5321 §4.4), Received, and what a submitted message lacks (RFC 6409 §8).
+func (s *Server) addFields(m *Mail) error {
+	head, err := m.Body.Head()
+	if err == nil && !startsHeader(head) {
+		if err = m.Body.BodyOnly(); err == nil {
+			head, err = m.Body.Head()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("read spool: %w", err)
+	}
+	tree := m.Body.Tree()
+	if tree.HeaderLen > maxHeaderBlock {
+		return errHeaderSize
+	}
+	tree.Walk(func(_ []int, p *Part) bool {
+		if p.Has8bit {
+			m.Flags |= Mail8Bit
+		}
+		return true
+	})
+	h := ParseHeader(head)
+	if received := h.All("Received"); len(received) >= s.cfg.Limits.Received || s.goesRound(received, m.To) {
+		return errMailLoop
+	}
+	now := s.store.Now()
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Return-Path: %s\r\n", m.From.Path())
+	if m.Trace != "" {
+		fmt.Fprintf(&b, "Received: %s id %s", m.Trace, m.ID)
+		if len(m.To) == 1 {
+			fmt.Fprintf(&b, "\r\n\tfor %s", m.To[0].Addr.Path())
+		}
+		fmt.Fprintf(&b, "; %s\r\n", FormatDate(now))
+	}
+	if h.Get("Message-ID") == "" {
+		fmt.Fprintf(&b, "Message-ID: <%s@%s>\r\n", m.ID, s.asciiHost())
+	}
+	if m.Submitted {
+		if h.Get("Date") == "" {
+			fmt.Fprintf(&b, "Date: %s\r\n", FormatDate(now))
+		}
+		if h.Get("From") == "" {
+			fmt.Fprintf(&b, "From: %s\r\n", s.submitter(m))
+		}
+		if h.Get("To") == "" && h.Get("Cc") == "" && h.Get("Bcc") == "" {
+			b.WriteString("To: undisclosed-recipients:;\r\n")
+		}
+		if err := s.checkFrom(m, h); err != nil {
+			return err
+		}
+	}
+	m.Body.Prepend(b.Bytes())
+	return nil
+}
+
+// maxRounds is how often one message may come for the same person: once, and when people send it on by hand some times more.
+const maxRounds = 3
+
+// goesRound says whether a message with one recipient has come here for them too often already: two people who forward to each
+// other, and keep a copy, would get it again with each round until all hops are used up.
+func (s *Server) goesRound(received []string, to []Rcpt) bool {
+	if len(received) < maxRounds || len(to) != 1 {
+		return false
+	}
+	n, by, who := 0, "by "+s.asciiHost()+" with ", "for "+to[0].Addr.Path()+";"
+	for _, r := range received {
+		if strings.Contains(r, by) && strings.Contains(r, who) {
+			n++
+		}
+	}
+	return n >= maxRounds
+}
+
+// startsHeader says whether a message begins with a header field, an empty header, or the "From " line that some programs
+// leave in front of it.
+func startsHeader(head []byte) bool {
+	if bytes.HasPrefix(head, []byte("\r\n")) || bytes.HasPrefix(head, []byte("From ")) || bytes.HasPrefix(head, []byte(">From ")) {
+		return true
+	}
+	name, _, ok := bytes.Cut(head, []byte(":"))
+	for _, b := range bytes.TrimRight(name, " \t") {
+		if b <= ' ' || b > '~' {
+			return false
+		}
+	}
+	return ok && len(name) > 0
+}
+
+// asciiHost is our name as every peer may see it.
+func (s *Server) asciiHost() string {
+	if h, err := DomainToASCII(s.cfg.Hostname); err == nil {
+		return h
+	}
+	return s.cfg.Hostname
+}
+
+// submitter is who a message without From is from.
+func (s *Server) submitter(m *Mail) Addr {
+	if m.From.IsZero() && m.Login != nil {
+		if a, err := ParseAddr(m.Login.Name); err == nil {
+			return a
+		}
+	}
+	if m.From.IsZero() {
+		return Addr{"postmaster", s.cfg.Domains[0]}
+	}
+	return m.From
+}
+
+// checkFrom sees that somebody who logged in writes under addresses of their own.
+func (s *Server) checkFrom(m *Mail, h Header) error {
+	if m.Login == nil {
+		return nil
+	}
+	for _, f := range h.All("From") {
+		for _, e := range ParseAddressList(f) {
+			if e.Domain == "" {
+				continue // a group
+			}
+			a, err := ParseAddr(e.Local + "@" + e.Domain)
+			if err != nil {
+				return errNotSender
+			}
+			if ok, err := s.owns(*m.Login, a); err != nil {
+				return err
+			} else if !ok {
+				return fmt.Errorf("%w: %s", errNotSender, a)
+			}
+		}
+	}
+	return nil
+}
+
+// returnPathLen is the length of the Return-Path field that begins a stored message: it is for those who read the
+// message here, and is left out when it goes on (RFC 5321 §4.4).
+func returnPathLen(head []byte) int64 {
+	const name = "return-path:"
+	if len(head) < len(name) || !strings.EqualFold(string(head[:len(name)]), name) {
+		return 0
+	}
+	for i := 0; i < len(head); i++ {
+		if head[i] == '\n' && (i+1 == len(head) || head[i+1] != ' ' && head[i+1] != '\t') {
+			return int64(i + 1)
+		}
+	}
+	return 0
+}

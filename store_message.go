@@ -1,0 +1,491 @@
+// Messages in mailboxes: append, flags, copy, move, expunge, and what changed.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Message is a mailbox's row for a message: all but its content.
+type Message struct {
+	UID      UID
+	ModSeq   ModSeq
+	Flags    Flags
+	Gone     bool   // expunged: a tombstone, kept for those who have not been told
+	Blob     BlobID // 0 when a tombstone's content is no longer needed
+	Size     int64
+	Internal time.Time // INTERNALDATE
+	Saved    time.Time // when it came into this mailbox (RFC 8514)
+	Thread   int64     // the same for all messages of a conversation, 0 unknown
+	Form     Form
+}
+
+const (
+	messageColumns = `uid,modseq,flags,keywords,gone,blob,size,internal,saved,thread,form`
+	maxTombstones  = 20_000 // remembered for each mailbox, so that QRESYNC stays short
+)
+
+// messageRow is where messageColumns are scanned into. All of them go into values of type any: database/sql takes twice
+// as long to fill in anything else, and a mailbox may have very many rows.
+type messageRow struct {
+	cols [11]any
+	to   [11]any
+}
+
+// dest lists where the columns go, in their order.
+func (r *messageRow) dest() []any {
+	if r.to[0] == nil {
+		for i := range r.cols {
+			r.to[i] = &r.cols[i]
+		}
+	}
+	return r.to[:]
+}
+
+// message makes a Message of what was scanned.
+func (r *messageRow) message() Message {
+	num := func(i int) int64 { n, _ := r.cols[i].(int64); return n }
+	words, _ := r.cols[3].(string)
+	return Message{UID: UID(num(0)), ModSeq: ModSeq(num(1)), Flags: Flags{FlagBits(num(2)), words}, Gone: num(4) != 0,
+		Blob: BlobID(num(5)), Size: num(6), Internal: time.Unix(num(7), 0), Saved: time.Unix(num(8), 0), Thread: num(9), Form: Form(num(10))}
+}
+
+// scanMessage reads messageColumns into m.
+func scanMessage(m *Message, scan func(...any) error) error {
+	var r messageRow
+	err := scan(r.dest()...)
+	*m = r.message()
+	return err
+}
+
+// eachMessage calls fn for every row of a query for messageColumns. Each Message is only fn's to keep by copying.
+func (tx *Tx) eachMessage(query string, args []any, fn func(*Message) error) error {
+	var r messageRow
+	return tx.each(query, args, func(scan func(...any) error) error {
+		if err := scan(r.dest()...); err != nil {
+			return err
+		}
+		m := r.message()
+		return fn(&m)
+	})
+}
+
+// account is what a transaction knows of a user whose mail it changes.
+type account struct {
+	modseq  ModSeq // of the changes
+	limited bool   // by a quota
+}
+
+// bump gives the user's next modseq. All changes of one transaction share it, and the user's watchers will be woken.
+func (tx *Tx) bump(user UserID) (ModSeq, error) {
+	a, err := tx.account(user)
+	return a.modseq, err
+}
+
+func (tx *Tx) account(user UserID) (account, error) {
+	a, ok := tx.changed[user]
+	if ok {
+		return a, nil
+	}
+	err := tx.one(`UPDATE users SET modseq=modseq+1 WHERE id=? RETURNING modseq,quota<>0 OR quota_messages<>0`, []any{user}, &a.modseq, &a.limited)
+	if err != nil {
+		return a, fmt.Errorf("modseq of user %d: %w", user, err)
+	}
+	tx.changed[user] = a
+	tx.Touch(user)
+	return a, nil
+}
+
+// ModSeqs lists the modseqs after since that messages of a mailbox have. One that a later change has replaced is not among
+// them, but the later one is.
+func (tx *Tx) ModSeqs(id MailboxID, since ModSeq) ([]int64, error) {
+	return tx.ints(`SELECT DISTINCT modseq FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>?`, id, since)
+}
+
+// Append puts content into a mailbox. ErrQuota when its owner has no room.
+func (tx *Tx) Append(m Mailbox, b Blob, f Flags, internal time.Time) (Message, error) {
+	a, err := tx.account(m.Owner)
+	if err == nil && a.limited {
+		err = tx.Room(m.Owner, b.Size, 1)
+	}
+	if err != nil {
+		return Message{}, err
+	}
+	if err := tx.refer(b.ID); err != nil {
+		return Message{}, err
+	}
+	rows := []Message{{Flags: f, Blob: b.ID, Size: b.Size, Internal: internal, Saved: tx.s.Now(), Thread: b.Thread, Form: b.Form}}
+	err = tx.insert(m, rows)
+	return rows[0], err
+}
+
+// insert gives the rows UIDs that follow each other and a modseq in m and counts them. The references to their content
+// are taken already.
+func (tx *Tx) insert(m Mailbox, rows []Message) error {
+	mod, err := tx.bump(m.Owner)
+	if err != nil {
+		return err
+	}
+	var unseen, deleted, bytes int64
+	for i := range rows {
+		r := &rows[i]
+		if r.Flags.Words, err = tx.addKeywords(m, r.Flags.Words); err != nil {
+			return err
+		}
+		u, d := counts(r.Flags)
+		unseen, deleted, bytes = unseen+u, deleted+d, bytes+r.Size
+	}
+	var first int64
+	err = tx.one(`UPDATE mailboxes SET uidnext=uidnext+?, highestmodseq=?, n_exists=n_exists+?, n_unseen=n_unseen+?,
+		n_deleted=n_deleted+?, bytes=bytes+? WHERE id=? AND owner IS NOT NULL RETURNING uidnext-?`,
+		[]any{len(rows), mod, len(rows), unseen, deleted, bytes, m.ID, len(rows)}, &first)
+	if err != nil {
+		return fmt.Errorf("append to mailbox %d: %w", m.ID, err)
+	}
+	if first+int64(len(rows)) >= 1<<32 { // UIDNEXT has to be a number of 32 bits, too
+		return fmt.Errorf("mailbox %d has no more UIDs: %w", m.ID, ErrQuota)
+	}
+	for i := range rows {
+		r := &rows[i]
+		r.UID, r.ModSeq = UID(first)+UID(i), mod
+		_, err := tx.exec(`INSERT INTO messages(mailbox,uid,modseq,flags,keywords,blob,size,internal,saved,thread,form) VALUES(?,?,?,?,?,?,?,?,?,?,?)`,
+			m.ID, r.UID, mod, r.Flags.Bits, nullWords(r.Flags.Words), r.Blob, r.Size, r.Internal.Unix(), r.Saved.Unix(), r.Thread, r.Form)
+		if err != nil {
+			return err
+		}
+	}
+	tx.s.noteRecent(m.ID, UID(first))
+	return nil
+}
+
+func nullWords(words string) any {
+	if words == "" {
+		return nil
+	}
+	return words
+}
+
+func counts(f Flags) (unseen, deleted int64) {
+	if f.Bits&FlagSeen == 0 {
+		unseen = 1
+	}
+	if f.Bits&FlagDeleted != 0 {
+		deleted = 1
+	}
+	return unseen, deleted
+}
+
+// addKeywords makes sure that the mailbox lists the words; those beyond its limit are dropped from the answer.
+func (tx *Tx) addKeywords(m Mailbox, words string) (string, error) {
+	if words == "" {
+		return "", nil
+	}
+	var have string
+	if err := tx.one(`SELECT keywords FROM mailboxes WHERE id=?`, []any{m.ID}, &have); err != nil {
+		return "", err
+	}
+	words = limitWords(words, maxMsgKeywords)
+	all := mergeWords(have, words)
+	if all == have {
+		return words, nil
+	}
+	if countWords(all) > maxKeywords {
+		return keepWords(words, have), nil
+	}
+	_, err := tx.exec(`UPDATE mailboxes SET keywords=? WHERE id=?`, all, m.ID)
+	return words, err
+}
+
+// noteRecent remembers a mailbox's first new message since the start, for TakeRecent.
+func (s *Store) noteRecent(id MailboxID, uid UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.recent[id]; !ok {
+		s.recent[id] = uid
+	}
+}
+
+// UIDs lists the messages of a mailbox in order, appended to buf, and the modseq the answer is current to.
+func (tx *Tx) UIDs(id MailboxID, buf []UID) (uids []UID, now ModSeq, err error) {
+	if now, err = tx.modseqOf(id); err != nil {
+		return nil, 0, err
+	}
+	uids = buf[:0]
+	err = tx.each(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone ORDER BY uid`, []any{id}, func(scan func(...any) error) error {
+		var u UID
+		err := scan(&u)
+		uids = append(uids, u)
+		return err
+	})
+	return uids, now, err
+}
+
+// FirstUnseen is the lowest UID of a message that is not \Seen, 0 if all are.
+func (tx *Tx) FirstUnseen(id MailboxID) (u UID, err error) {
+	err = tx.one(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone AND flags&?=0 ORDER BY uid LIMIT 1`, []any{id, FlagSeen}, &u)
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return u, err
+}
+
+// Deleted lists the messages of a mailbox that are marked \Deleted.
+func (tx *Tx) Deleted(id MailboxID) (uids []UID, err error) {
+	err = tx.each(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone AND flags&?<>0 ORDER BY uid`, []any{id, FlagDeleted}, func(scan func(...any) error) error {
+		var u UID
+		err := scan(&u)
+		uids = append(uids, u)
+		return err
+	})
+	return uids, err
+}
+
+// modseqOf returns the owner's modseq; a deleted mailbox is ErrNotFound.
+func (tx *Tx) modseqOf(id MailboxID) (now ModSeq, err error) {
+	err = tx.one(`SELECT u.modseq FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.id=?`, []any{id}, &now)
+	return now, err
+}
+
+// ModSeq is how far the changes of a user's mail have come.
+func (tx *Tx) ModSeq(user UserID) (m ModSeq, err error) {
+	err = tx.one(`SELECT modseq FROM users WHERE id=?`, []any{user}, &m)
+	return m, err
+}
+
+// Changes calls fn for every message with a UID above after that changed after since, tombstones included, in UID order, and
+// returns the modseq the answer is current to. Each Message is only fn's to keep by copying.
+func (tx *Tx) Changes(id MailboxID, since ModSeq, after UID, fn func(*Message) error) (now ModSeq, err error) {
+	var owner, highest ModSeq
+	err = tx.one(`SELECT u.modseq, m.highestmodseq FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.id=?`, []any{id}, &owner, &highest)
+	if err != nil || highest <= since {
+		return owner, err
+	}
+	err = tx.eachMessage(`SELECT `+messageColumns+` FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>? AND uid>? ORDER BY uid`,
+		[]any{id, since, after}, fn)
+	return owner, err
+}
+
+// Messages calls fn for the messages with UIDs from lo to hi in order, tombstones included.
+func (tx *Tx) Messages(id MailboxID, lo, hi UID, fn func(*Message) error) error {
+	return tx.eachMessage(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
+		[]any{id, lo, hi}, fn)
+}
+
+// Message returns one message; a tombstone is ErrNotFound.
+func (tx *Tx) Message(id MailboxID, uid UID) (m Message, err error) {
+	err = tx.Messages(id, uid, uid, func(x *Message) error { m = *x; return nil })
+	if err == nil && (m.UID == 0 || m.Gone) {
+		err = ErrNotFound
+	}
+	return m, err
+}
+
+// FlagChange is what SetFlags does.
+type FlagChange struct {
+	Op        byte   // '+' add, '-' remove, '=' replace
+	Flags     Flags  // for '=', bits and words not in Flags are cleared
+	Unchanged ModSeq // leave alone what changed after this (RFC 7162 §3.1.3); negative: no condition
+	Known     ModSeq // the caller's last look: what others changed after it is returned as Stale
+	May       Rights // of RightSeen, RightTrash and RightWrite: which flags may be touched; 0 is all
+}
+
+// FlagResult is what came of it.
+type FlagResult struct {
+	ModSeq   ModSeq // what the changed messages have now
+	Modified []UID  // left alone because of Unchanged
+	Stale    []UID  // changed by others after Known, and now perhaps by us
+	Same     []UID  // had those flags already
+	Missing  []UID  // expunged or never there
+}
+
+// SetFlags changes flags of the given messages. Hand it at most some thousand UIDs at a time: others wait meanwhile.
+func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err error) {
+	if c.Op != '-' {
+		if c.Flags.Words, err = tx.addKeywords(m, c.Flags.Words); err != nil {
+			return res, err
+		}
+	}
+	var unseen, deleted, changed int64
+	rows, missing, err := tx.rows(m, uids)
+	if err != nil {
+		return res, err
+	}
+	res.Missing = missing
+	for _, row := range rows {
+		u := row.UID
+		if c.Unchanged >= 0 && row.ModSeq > c.Unchanged {
+			res.Modified = append(res.Modified, u)
+			continue
+		}
+		if row.ModSeq > c.Known {
+			res.Stale = append(res.Stale, u)
+		}
+		f := c.May.touch(row.Flags, c.apply(row.Flags))
+		if f == row.Flags {
+			res.Same = append(res.Same, u)
+			continue
+		}
+		if changed++; changed == 1 {
+			if res.ModSeq, err = tx.bump(m.Owner); err != nil {
+				return res, err
+			}
+		}
+		if _, err := tx.exec(`UPDATE messages SET flags=?, keywords=?, modseq=? WHERE mailbox=? AND uid=?`,
+			f.Bits, nullWords(f.Words), res.ModSeq, m.ID, u); err != nil {
+			return res, err
+		}
+		u0, d0 := counts(row.Flags)
+		u1, d1 := counts(f)
+		unseen, deleted = unseen+u1-u0, deleted+d1-d0
+	}
+	if changed == 0 {
+		return res, nil
+	}
+	_, err = tx.exec(`UPDATE mailboxes SET highestmodseq=?, n_unseen=n_unseen+?, n_deleted=n_deleted+? WHERE id=?`, res.ModSeq, unseen, deleted, m.ID)
+	return res, err
+}
+
+func (c FlagChange) apply(f Flags) Flags {
+	switch c.Op {
+	case '+':
+		g := f.With(c.Flags)
+		g.Words = limitWords(g.Words, maxMsgKeywords)
+		return g
+	case '-':
+		return f.Without(c.Flags)
+	}
+	return c.Flags
+}
+
+// Expunge turns messages into tombstones: those of uids (nil is the whole mailbox) that are marked \Deleted, or all of
+// uids when any is true. It returns the UIDs that are gone now.
+func (tx *Tx) Expunge(m Mailbox, uids []UID, any bool) (gone []UID, err error) {
+	var rows []Message
+	if uids != nil {
+		rows, _, err = tx.rows(m, uids)
+	} else {
+		err = tx.Messages(m.ID, 1, ^UID(0), func(x *Message) error {
+			if !x.Gone {
+				rows = append(rows, *x)
+			}
+			return nil
+		})
+	}
+	if !any {
+		rows = slices.DeleteFunc(rows, func(r Message) bool { return r.Flags.Bits&FlagDeleted == 0 })
+	}
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	for _, r := range rows {
+		gone = append(gone, r.UID)
+	}
+	return gone, tx.bury(m, rows)
+}
+
+// bury makes tombstones of the rows.
+func (tx *Tx) bury(m Mailbox, rows []Message) error {
+	mod, err := tx.bump(m.Owner)
+	if err != nil {
+		return err
+	}
+	var unseen, deleted, bytes int64
+	for _, r := range rows {
+		if _, err := tx.exec(`UPDATE messages SET gone=1, modseq=? WHERE mailbox=? AND uid=?`, mod, m.ID, r.UID); err != nil {
+			return err
+		}
+		u, d := counts(r.Flags)
+		unseen, deleted, bytes = unseen+u, deleted+d, bytes+r.Size
+	}
+	_, err = tx.exec(`UPDATE mailboxes SET highestmodseq=?, n_exists=n_exists-?, n_unseen=n_unseen-?, n_deleted=n_deleted-?, bytes=bytes-? WHERE id=?`,
+		mod, len(rows), unseen, deleted, bytes, m.ID)
+	return err
+}
+
+// Copy copies messages with their flags and dates. The answers pair up; messages that are not there are left out.
+func (tx *Tx) Copy(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err error) {
+	rows, _, err := tx.rows(from, uids)
+	if err != nil {
+		return nil, nil, err
+	}
+	var bytes int64
+	for _, r := range rows {
+		bytes += r.Size
+	}
+	if err := tx.Room(to.Owner, bytes, int64(len(rows))); err != nil {
+		return nil, nil, err
+	}
+	return tx.copyRows(rows, to)
+}
+
+// Move copies messages and expunges them in one step (RFC 6851). The answers pair up.
+func (tx *Tx) Move(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err error) {
+	rows, _, err := tx.rows(from, uids)
+	if err != nil || len(rows) == 0 {
+		return nil, nil, err
+	}
+	if to.Owner != from.Owner {
+		var bytes int64
+		for _, r := range rows {
+			bytes += r.Size
+		}
+		if err := tx.Room(to.Owner, bytes, int64(len(rows))); err != nil {
+			return nil, nil, err
+		}
+	}
+	if src, dst, err = tx.copyRows(rows, to); err != nil {
+		return nil, nil, err
+	}
+	return src, dst, tx.bury(from, rows)
+}
+
+// rows reads the messages that are there, in the order of their UIDs, and names those that are not.
+func (tx *Tx) rows(m Mailbox, uids []UID) (rows []Message, missing []UID, err error) {
+	if !slices.IsSorted(uids) {
+		uids = slices.Sorted(slices.Values(uids))
+	}
+	l := listing{want: WantRow}
+	rows = make([]Message, 0, len(uids))
+	for left := uids; len(left) > 0; {
+		if left, err = l.read(tx, m.ID, left); err != nil {
+			return nil, nil, err
+		}
+		for i := range l.batch {
+			if !l.batch[i].Gone {
+				rows = append(rows, l.batch[i].Message)
+			}
+		}
+	}
+	i := 0
+	for _, u := range uids {
+		if i < len(rows) && rows[i].UID == u {
+			i++
+		} else if i == 0 || rows[i-1].UID != u { // a number that comes twice
+			missing = append(missing, u)
+		}
+	}
+	return rows, missing, nil
+}
+
+func (tx *Tx) copyRows(rows []Message, to Mailbox) (src, dst []UID, err error) {
+	if len(rows) == 0 {
+		return nil, nil, nil
+	}
+	copies := slices.Clone(rows)
+	for i := range copies {
+		c := &copies[i]
+		c.Saved = tx.s.Now()
+		if err := tx.share(c.Blob); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := tx.insert(to, copies); err != nil {
+		return nil, nil, err
+	}
+	for i := range rows {
+		src, dst = append(src, rows[i].UID), append(dst, copies[i].UID)
+	}
+	return src, dst, nil
+}

@@ -1,0 +1,373 @@
+// Who is at the other end: login, second factor, logout, the first start, language and look.
+package main
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	webMaxSecond    = 200             // logins waiting for a code
+	webSecondTime   = 5 * time.Minute // for the code to be typed
+	webSecondTries  = 5
+	webMinPassword  = 8
+	webSettingSetup = "setup" // hash of the set-up link's token; not there when there is no link
+	webLookLifetime = 365 * 24 * time.Hour
+	webMaxAddresses = 3 // by which the set-up page is offered beside the name
+)
+
+func webSessionRoutes() []webRoute {
+	return []webRoute{
+		{"GET /{$}", webPublic, (*webReq).getHome},
+		{"GET /login", webPublic, (*webReq).getLogin},
+		{"POST /login", webPublic, (*webReq).postLogin},
+		{"POST /login/code", webPublic, (*webReq).postCode},
+		{"POST /logout", webUser, (*webReq).postLogout},
+		{"POST /look", webPublic, (*webReq).postLook},
+		{"GET /setup", webPublic, (*webReq).getSetup},
+		{"POST /setup", webPublic, (*webReq).postSetup},
+	}
+}
+
+// webToken makes 256 random bits as text.
+func webToken() string {
+	b := make([]byte, 32)
+	rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func webHash(token string) []byte {
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
+}
+
+// secure says whether the request came over TLS.
+func (q *webReq) secure() bool { return q.r.TLS != nil }
+
+// cookieName has the prefix that makes browsers refuse the cookie from anywhere but this host over TLS.
+func (q *webReq) cookieName(name string) string {
+	if q.secure() {
+		return "__Host-postino-" + name
+	}
+	return "postino-" + name
+}
+
+func (q *webReq) cookie(name string) string {
+	c, err := q.r.Cookie(q.cookieName(name))
+	if err != nil || len(c.Value) > 100 {
+		return ""
+	}
+	return c.Value
+}
+
+// setCookie sets a cookie that scripts can't read and other sites can't send. A lifetime of zero is until the browser
+// closes, a negative one removes it.
+func (q *webReq) setCookie(name, value string, life time.Duration) {
+	age := int(life / time.Second)
+	if life < 0 {
+		age = -1
+	}
+	http.SetCookie(q.w, &http.Cookie{Name: q.cookieName(name), Value: value, Path: "/", HttpOnly: true, Secure: q.secure(),
+		SameSite: http.SameSiteStrictMode, MaxAge: age})
+}
+
+// findSession looks the browser's session up. A browser without one gets a token of its own, so that forms before login
+// are protected too; it is set with the first page that has a form.
+func (q *webReq) findSession() error {
+	q.token = q.cookie("session")
+	if q.token != "" {
+		err := q.s.store.Read(func(tx *Tx) (err error) { q.session, q.user, err = tx.WebSession(webHash(q.token)); return err })
+		if err == nil {
+			return q.keepSession()
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		q.session, q.user = WebSession{}, User{}
+	}
+	if q.token = q.cookie("visit"); q.token == "" {
+		q.token, q.fresh = webToken(), true
+	}
+	return nil
+}
+
+// keepSession writes down now and then that the session is in use, and lets the cookie live on.
+func (q *webReq) keepSession() error {
+	if q.s.store.Now().Sub(q.session.Seen) < min(webSeeEvery, q.session.Lasts/2) {
+		return nil
+	}
+	if q.session.Lasts > webShortSession {
+		q.setCookie("session", q.token, q.session.Lasts)
+	}
+	err := q.s.store.Write(func(tx *Tx) error { return tx.SeeWebSession(q.session.Hash) })
+	if errors.Is(err, ErrReadOnly) || errors.Is(err, ErrDiskFull) {
+		return nil
+	}
+	return err
+}
+
+// formToken is what every form carries: it proves that the form came from a page that this browser was given.
+func (q *webReq) formToken() string {
+	mac := hmac.New(sha256.New, []byte(q.token))
+	mac.Write([]byte("form"))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18])
+}
+
+func (q *webReq) checkToken(got string) error {
+	if subtle.ConstantTimeCompare([]byte(got), []byte(q.formToken())) != 1 {
+		return webFault(http.StatusForbidden, "This form is out of date. Go back, reload the page and try again.")
+	}
+	return nil
+}
+
+func (q *webReq) getHome() error {
+	if q.user.ID != 0 {
+		return q.redirect("/mail")
+	}
+	var users []User
+	if err := q.s.store.Read(func(tx *Tx) (err error) { users, err = tx.Users(); return err }); err != nil {
+		return err
+	}
+	if len(users) == 0 {
+		return q.redirect("/setup")
+	}
+	return q.redirect("/login")
+}
+
+// webLoginPage is the login form, or the reason why there is none.
+type webLoginPage struct {
+	Name, To string
+	Error    string
+	Code     bool   // the password was right and the second factor is asked for
+	HTTPS    string // where to log in instead, when passwords may not cross this connection
+}
+
+func (q *webReq) getLogin() error {
+	if q.user.ID != 0 {
+		return q.redirect("/mail")
+	}
+	p := webLoginPage{To: webLocal(q.r.URL.Query().Get("to"))}
+	if !q.mayLogIn() {
+		p.HTTPS = q.secureAddress("/login")
+	}
+	return q.page("login", "Log in", p)
+}
+
+// mayLogIn is the same rule that the mail protocols follow: under TLS, or from a [auth] plaintext network.
+func (q *webReq) mayLogIn() bool {
+	return q.secure() || contains(q.s.cfg.Auth.Plaintext, q.remote)
+}
+
+// secureAddress is the address of a page under https, as this browser can reach it; "-" when there is no https listener.
+func (q *webReq) secureAddress(path string) string {
+	if len(q.s.cfg.Listen.HTTPS) == 0 {
+		return "-"
+	}
+	host := q.r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if _, port, err := net.SplitHostPort(q.s.cfg.Listen.HTTPS[0]); err == nil && port != "443" {
+		return "https://" + net.JoinHostPort(host, port) + path
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return "https://" + host + path
+}
+
+// webLocal lets through only addresses on this site.
+func webLocal(to string) string {
+	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") {
+		return "/mail"
+	}
+	return to
+}
+
+func webEscape(s string) string { return url.QueryEscape(s) }
+
+func (q *webReq) postLogin() error {
+	f := q.r.PostForm
+	p := webLoginPage{Name: strings.TrimSpace(f.Get("name")), To: webLocal(f.Get("to"))}
+	if !q.mayLogIn() {
+		p.HTTPS = q.secureAddress("/login")
+		return q.status(http.StatusForbidden, "login", "Log in", p)
+	}
+	u, err := q.s.auth.PagePassword(q.remote, p.Name, f.Get("password"))
+	switch {
+	case errors.Is(err, ErrAuthRate):
+		p.Error = "Too many failed logins. Wait a minute and try again."
+		return q.status(http.StatusTooManyRequests, "login", "Log in", p)
+	case errors.Is(err, ErrAuth):
+		q.log.Info("login failed", "remote", q.remote, "err", err)
+		p.Error = "The name or the password is wrong."
+		return q.status(http.StatusUnauthorized, "login", "Log in", p)
+	case err != nil:
+		return err
+	}
+	var totp webTOTP
+	if err := q.s.store.Read(func(tx *Tx) error { return tx.Preference(u.ID, PrefTOTP, &totp) }); err != nil {
+		return err
+	}
+	if totp.Secret == "" {
+		return q.logIn(u, p.To, f.Get("remember") != "")
+	}
+	q.askCode(webSecond{user: u, to: p.To, remember: f.Get("remember") != "", until: time.Now().Add(webSecondTime)})
+	p.Code = true
+	return q.page("login", "Log in", p)
+}
+
+// webSecond is a login that still needs a code.
+type webSecond struct {
+	user     User
+	to       string
+	remember bool
+	until    time.Time
+	tries    int
+}
+
+// askCode remembers for this browser that the password was right.
+func (q *webReq) askCode(w webSecond) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for k, s := range q.second {
+		if len(q.second) >= webMaxSecond || time.Now().After(s.until) {
+			delete(q.second, k)
+		}
+	}
+	q.second[q.token] = w
+}
+
+func (q *webReq) postCode() error {
+	q.mu.Lock()
+	w, ok := q.second[q.token]
+	w.tries++
+	q.second[q.token] = w
+	if !ok || time.Now().After(w.until) || w.tries > webSecondTries {
+		ok = false
+		delete(q.second, q.token)
+	}
+	q.mu.Unlock()
+	if !ok {
+		return q.page("login", "Log in", webLoginPage{Error: "That took too long or too many tries. Start again."})
+	}
+	err := q.s.auth.Guess(q.remote, w.user.Name, func() (good bool, err error) {
+		err = q.s.store.Write(func(tx *Tx) (err error) { good, err = webUseCode(tx, w.user.ID, q.r.PostForm.Get("code")); return err })
+		return good, err
+	})
+	switch {
+	case errors.Is(err, ErrAuthRate):
+		return q.status(http.StatusTooManyRequests, "login", "Log in", webLoginPage{Code: true, Error: "Too many failed logins. Wait a minute and try again."})
+	case errors.Is(err, ErrAuth):
+		q.log.Info("login code wrong", "remote", q.remote, "user", w.user.Name)
+		return q.status(http.StatusUnauthorized, "login", "Log in", webLoginPage{Code: true, Error: "That code is wrong."})
+	case err != nil:
+		return err
+	}
+	q.mu.Lock()
+	delete(q.second, q.token)
+	q.mu.Unlock()
+	return q.logIn(w.user, w.to, w.remember)
+}
+
+// logIn gives the browser a new session. The token it had before is never used again.
+func (q *webReq) logIn(u User, to string, remember bool) error {
+	now := q.s.store.Now()
+	token := webToken()
+	w := WebSession{Hash: webHash(token), User: u.ID, Created: now, Seen: now, Lasts: webShortSession,
+		Remote: q.remote.String(), Agent: webCut(q.r.UserAgent(), 200)}
+	life := time.Duration(0)
+	if remember {
+		w.Lasts, life = webLongSession, webLongSession
+	}
+	if err := q.s.store.Write(func(tx *Tx) error { return tx.AddWebSession(w) }); err != nil {
+		return err
+	}
+	q.setCookie("session", token, life)
+	q.setCookie("visit", "", -1)
+	q.log.Info("login", "user", u.Name, "remote", q.remote)
+	return q.redirect(to)
+}
+
+func webCut(s string, n int) string {
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "")
+	}
+	return s
+}
+
+func (q *webReq) postLogout() error {
+	if err := q.s.store.Write(func(tx *Tx) error { return tx.EndWebSession(q.session.Hash) }); err != nil {
+		return err
+	}
+	q.setCookie("session", "", -1)
+	q.w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+	return q.redirect("/login")
+}
+
+// postLook switches the language or the colours, for this browser and for the user.
+func (q *webReq) postLook() error {
+	f := q.r.PostForm
+	look := webLook{Lang: q.cookie("lang"), Theme: q.cookie("theme")}
+	if q.user.ID != 0 {
+		look = q.look()
+	}
+	if l := f.Get("lang"); l == "en" || l == "zh" {
+		look.Lang = l
+		q.setCookie("lang", l, webLookLifetime)
+	}
+	if t := f.Get("theme"); t == "auto" || t == "light" || t == "dark" {
+		look.Theme = t
+		q.setCookie("theme", t, webLookLifetime)
+	}
+	if q.user.ID != 0 {
+		if err := q.s.store.Write(func(tx *Tx) error { return tx.SetPreference(q.user.ID, PrefLook, look) }); err != nil {
+			return err
+		}
+	}
+	return q.redirect(webLocal(f.Get("to")))
+}
+
+// webLook is how a user wants the pages.
+type webLook struct {
+	Lang    string `json:"lang,omitempty"`
+	Theme   string `json:"theme,omitempty"`
+	Threads bool   `json:"threads,omitempty"`
+}
+
+// look is what the user has chosen, or this browser before login.
+func (q *webReq) look() webLook {
+	l := webLook{Lang: q.cookie("lang"), Theme: q.cookie("theme")}
+	if q.user.ID != 0 {
+		if err := q.s.store.Read(func(tx *Tx) error { return tx.Preference(q.user.ID, PrefLook, &l) }); err != nil {
+			q.log.Error("preferences", "user", q.user.Name, "err", err)
+		}
+	}
+	return l
+}
+
+// languageWanted is the language that was chosen, else the first that the browser asks for and we have.
+func (q *webReq) languageWanted() string {
+	if l := q.look().Lang; l != "" {
+		return l
+	}
+	for _, part := range strings.Split(q.r.Header.Get("Accept-Language"), ",") {
+		tag, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(part)), ";")
+		for _, have := range []string{"en", "zh"} {
+			if tag == have || strings.HasPrefix(tag, have+"-") {
+				return have
+			}
+		}
+	}
+	return "en"
+}

@@ -1,0 +1,378 @@
+// Settings: names and signatures, rules, password, second factor, sessions, and mailboxes in and out.
+package main
+
+import (
+	"errors"
+	"html/template"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	webMaxIdentities = 20
+	webMaxSignature  = 10_000   // octets of a signature
+	webMaxAway       = 50_000   // octets of an automatic answer
+	webMaxImport     = 16 << 30 // octets of an import
+	webMaxArchive    = 4 << 30  // octets of an imported archive, which needs a copy on the disk
+	webMaxListing    = 8 << 20  // octets of an archive's list of files, which takes some five times that in memory
+)
+
+func webSettingsRoutes() []webRoute {
+	return []webRoute{
+		{"GET /settings", webUser, (*webReq).getSettings},
+		{"GET /settings/{part}", webUser, (*webReq).getSettings},
+		{"POST /settings/identities", webUser, (*webReq).postIdentities},
+		{"POST /settings/forward", webUser, (*webReq).postForward},
+		{"POST /settings/vacation", webUser, (*webReq).postVacation},
+		{"POST /settings/filters", webUser, (*webReq).postFilters},
+		{"POST /settings/password", webUser, (*webReq).postPassword},
+		{"POST /settings/totp", webUser, (*webReq).postTOTP},
+		{"POST /settings/sessions", webUser, (*webReq).postSessions},
+		{"POST /settings/pictures", webUser, (*webReq).postForgetPictures},
+		{"GET /settings/export", webUser, (*webReq).getExport},
+		{"POST /settings/import", webUser, (*webReq).postImport},
+	}
+}
+
+// webSettings is the page of settings. Only what its part shows is filled in.
+type webSettings struct {
+	Part       string
+	Identities []webIdentity
+	Forward    string
+	Keep       bool
+	Vacation   Vacation
+	Filters    []webFilter
+	Targets    []webFolder
+	TOTP       bool     // it is on
+	Secret     string   // of a second factor that is being set up
+	Spare      []string // codes to be kept on paper, shown once
+	QR         template.URL
+	Sessions   []WebSession
+	Current    string
+	Pictures   []string
+	Error      string
+	Min        int
+}
+
+// webFilter is a filter with the name of its folder.
+type webFilter struct {
+	Filter
+	Name string
+}
+
+// webSettingsParts are the tabs.
+var webSettingsParts = []string{"general", "rules", "security", "data"}
+
+// Parts lists the tabs for the template.
+func (webSettings) Parts() []string { return webSettingsParts }
+
+func (q *webReq) getSettings() error {
+	part := q.r.PathValue("part")
+	if part == "" {
+		part = webSettingsParts[0]
+	}
+	return q.settings(http.StatusOK, part, "")
+}
+
+// settings shows one part, with an error in it if there is one.
+func (q *webReq) settings(status int, part, fault string) error {
+	if !slices.Contains(webSettingsParts, part) {
+		return ErrNotFound
+	}
+	p := webSettings{Part: part, Error: fault, Current: q.session.Name(), Min: webMinPassword}
+	var err error
+	if p.Identities, err = q.identities(); err != nil {
+		return err
+	}
+	err = q.s.store.Read(func(tx *Tx) error { return q.loadSettings(tx, &p) })
+	if err != nil {
+		return err
+	}
+	return q.status(status, "settings", "Settings", p)
+}
+
+func (q *webReq) loadSettings(tx *Tx, p *webSettings) error {
+	rules, err := tx.Rules(q.user.ID)
+	if err != nil {
+		return err
+	}
+	if p.Targets, err = q.folders(tx); err != nil {
+		return err
+	}
+	p.Vacation, p.Filters = Vacation{}, nil
+	if rules != nil {
+		p.Forward, p.Keep, p.Vacation = strings.Join(rules.Forward.To, ", "), rules.Forward.Keep, rules.Vacation
+		for _, f := range rules.Filters {
+			x := webFilter{Filter: f}
+			for _, t := range p.Targets {
+				if t.ID == f.Folder {
+					x.Name = q.lang.folderName(t.Mailbox)
+				}
+			}
+			p.Filters = append(p.Filters, x)
+		}
+	}
+	if p.TOTP, err = tx.HasPreference(q.user.ID, PrefTOTP); err != nil {
+		return err
+	}
+	p.Pictures = nil
+	if err := tx.Preference(q.user.ID, PrefPictures, &p.Pictures); err != nil {
+		return err
+	}
+	p.Sessions, err = tx.WebSessions(q.user.ID)
+	return err
+}
+
+// keep stores a preference and comes back to its part.
+func (q *webReq) keep(part, key string, v any) error {
+	if err := q.s.store.Write(func(tx *Tx) error { return tx.SetPreference(q.user.ID, key, v) }); err != nil {
+		return err
+	}
+	q.say("Saved.")
+	return q.redirect("/settings/" + part)
+}
+
+// postIdentities takes the list of names, addresses and signatures. An address must lead to the user.
+func (q *webReq) postIdentities() error {
+	f := q.r.PostForm
+	var all []webIdentity
+	for i, text := range f["address"] {
+		text = strings.TrimSpace(webClean(text))
+		if text == "" || i >= len(f["name"]) || i >= len(f["signature"]) {
+			continue
+		}
+		a, err := ParseAddr(text)
+		if err != nil {
+			return q.settings(http.StatusUnprocessableEntity, "general", q.lang.F("%s is no mail address.", text))
+		}
+		ok, err := q.s.owns(q.user, a)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return q.settings(http.StatusUnprocessableEntity, "general", q.lang.F("%s is not yours. The administrator can make it an alias of yours.", text))
+		}
+		all = append(all, webIdentity{strings.TrimSpace(webCut(webClean(f["name"][i]), 200)), a.Key(),
+			webCut(strings.ReplaceAll(f["signature"][i], "\r\n", "\n"), webMaxSignature)})
+		if len(all) == webMaxIdentities {
+			break
+		}
+	}
+	if len(all) == 0 {
+		return q.keep("general", PrefIdentity, nil)
+	}
+	return q.keep("general", PrefIdentity, all)
+}
+
+func (q *webReq) postForward() error {
+	list, bad := q.addresses(webClean(q.r.PostForm.Get("to")))
+	f := Forward{Keep: q.r.PostForm.Get("keep") != ""}
+	to, fault := q.reachable(list)
+	for _, a := range to {
+		if a.Key() != q.user.Name {
+			f.To = append(f.To, a.Key())
+		}
+	}
+	switch {
+	case bad != "":
+		fault = q.lang.F("%s is no mail address.", bad)
+	case len(f.To) > maxForwards:
+		fault = q.lang.F("That are too many addresses; %d are allowed.", maxForwards)
+	}
+	if fault != "" {
+		return q.settings(http.StatusUnprocessableEntity, "rules", fault)
+	}
+	if len(f.To) == 0 {
+		return q.keep("rules", PrefForward, nil)
+	}
+	return q.keep("rules", PrefForward, f)
+}
+
+func (q *webReq) postVacation() error {
+	f := q.r.PostForm
+	v := Vacation{On: f.Get("on") != "", Subject: webCut(strings.TrimSpace(webClean(f.Get("subject"))), 200),
+		Text: webCut(strings.ReplaceAll(f.Get("text"), "\r\n", "\n"), webMaxAway), From: f.Get("from"), Until: f.Get("until")}
+	for _, d := range []string{v.From, v.Until} {
+		if _, err := time.Parse(time.DateOnly, d); d != "" && err != nil {
+			return q.settings(http.StatusUnprocessableEntity, "rules", q.lang.T("That is no date."))
+		}
+	}
+	if v.On && strings.TrimSpace(v.Text) == "" {
+		return q.settings(http.StatusUnprocessableEntity, "rules", q.lang.T("Write what the answer shall say."))
+	}
+	if err := q.s.store.Write(func(tx *Tx) error { return tx.ForgetAnswered(q.user.ID) }); err != nil {
+		return err
+	}
+	return q.keep("rules", PrefVacation, v)
+}
+
+// postFilters adds a filter, removes one, or moves one up: the first that applies decides.
+func (q *webReq) postFilters() error {
+	f := q.r.PostForm
+	var all []Filter
+	if err := q.s.store.Read(func(tx *Tx) error { all = nil; return tx.Preference(q.user.ID, PrefFilters, &all) }); err != nil {
+		return err
+	}
+	n, _ := strconv.Atoi(f.Get("n"))
+	switch do := f.Get("do"); {
+	case do == "add":
+		line := func(name string) string { return webCut(strings.TrimSpace(webClean(f.Get(name))), 200) }
+		x := Filter{From: line("from"), To: line("to"), Subject: line("subject"), Clip: f.Get("clip") != "",
+			Folder: webMailboxID(f.Get("folder")), Read: f.Get("read") != "", Star: f.Get("star") != ""}
+		if x.From+x.To+x.Subject == "" && !x.Clip {
+			return q.settings(http.StatusUnprocessableEntity, "rules", q.lang.T("Say which messages the filter is for."))
+		}
+		if len(all) >= maxFilters {
+			return ErrQuota
+		}
+		if x.Folder != 0 {
+			err := q.s.store.Read(func(tx *Tx) error {
+				m, err := tx.MailboxByID(x.Folder)
+				if err == nil && m.Owner != q.user.ID {
+					err = ErrNotFound
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		all = append(all, x)
+	case n < 0 || n >= len(all):
+		return ErrNotFound
+	case do == "drop":
+		all = slices.Delete(all, n, n+1)
+	case do == "up" && n > 0:
+		all[n-1], all[n] = all[n], all[n-1]
+	}
+	if len(all) == 0 {
+		return q.keep("rules", PrefFilters, nil)
+	}
+	return q.keep("rules", PrefFilters, all)
+}
+
+// postPassword changes the password for somebody who knows the old one, and ends all other sessions.
+func (q *webReq) postPassword() error {
+	f := q.r.PostForm
+	again := func(text string) error {
+		return q.settings(http.StatusUnprocessableEntity, "security", q.lang.T(text))
+	}
+	next := f.Get("password")
+	switch {
+	case utf8.RuneCountInString(next) < webMinPassword:
+		return again("The password needs at least 8 characters.")
+	case next != f.Get("again"):
+		return again("The two passwords are not the same.")
+	}
+	if err := q.checkOwn(f.Get("old")); err != nil {
+		return q.wrongOwn(err)
+	}
+	secret, err := q.s.auth.Secret(next)
+	if err != nil {
+		return err
+	}
+	err = q.s.store.Write(func(tx *Tx) error {
+		u, err := tx.UserByID(q.user.ID)
+		if err != nil {
+			return err
+		}
+		u.Secret = secret
+		if err := tx.UpdateUser(u); err != nil {
+			return err
+		}
+		return tx.EndWebSessions(u.ID, q.session.Hash)
+	})
+	if err != nil {
+		return err
+	}
+	q.log.Info("password changed", "user", q.user.Name, "remote", q.remote)
+	q.say("The password is changed. All other browsers are logged out.")
+	return q.redirect("/settings/security")
+}
+
+// checkOwn asks for the password again before something that a thief of a session must not be able to do.
+func (q *webReq) checkOwn(password string) error {
+	_, err := q.s.auth.PagePassword(q.remote, q.user.Name, password)
+	return err
+}
+
+func (q *webReq) wrongOwn(err error) error {
+	switch {
+	case errors.Is(err, ErrAuthRate):
+		return q.settings(http.StatusTooManyRequests, "security", q.lang.T("Too many failed logins. Wait a minute and try again."))
+	case errors.Is(err, ErrAuth):
+		return q.settings(http.StatusUnprocessableEntity, "security", q.lang.T("Your present password is not right."))
+	}
+	return err
+}
+
+// postTOTP turns the second factor on, in two steps, or off.
+func (q *webReq) postTOTP() error {
+	f := q.r.PostForm
+	switch f.Get("do") {
+	case "start":
+		return q.totpPage(webNewSecret(), "")
+	case "confirm":
+		t := webTOTP{Secret: f.Get("secret")}
+		step, ok, err := t.match(f.Get("code"), q.s.store.Now())
+		if err != nil {
+			return webFault(http.StatusBadRequest, "This form can't be read.")
+		}
+		if !ok {
+			return q.totpPage(t.Secret, q.lang.T("That code is wrong."))
+		}
+		if err := q.checkOwn(f.Get("old")); err != nil {
+			return q.wrongOwn(err)
+		}
+		t.Last = step
+		codes := t.spareCodes()
+		if err := q.s.store.Write(func(tx *Tx) error { return tx.SetPreference(q.user.ID, PrefTOTP, t) }); err != nil {
+			return err
+		}
+		q.log.Info("second factor on", "user", q.user.Name)
+		return q.page("totp", "Second factor", webSettings{Spare: codes})
+	case "off":
+		if err := q.checkOwn(f.Get("old")); err != nil {
+			return q.wrongOwn(err)
+		}
+		q.log.Info("second factor off", "user", q.user.Name)
+		return q.keep("security", PrefTOTP, nil)
+	}
+	return webFault(http.StatusBadRequest, "That button is not known here.")
+}
+
+func (q *webReq) totpPage(secret, fault string) error {
+	qr, err := webQRCode(webKeyAddress(q.s.cfg.Hostname, q.user.Name, secret))
+	if err != nil {
+		return err
+	}
+	return q.page("totp", "Second factor", webSettings{Secret: secret, QR: qr, Error: fault})
+}
+
+// postSessions logs one browser out, or all but this one.
+func (q *webReq) postSessions() error {
+	name := q.r.PostForm.Get("end")
+	err := q.s.store.Write(func(tx *Tx) error {
+		if name == "all" {
+			return tx.EndWebSessions(q.user.ID, q.session.Hash)
+		}
+		all, err := tx.WebSessions(q.user.ID)
+		for _, w := range all {
+			if err == nil && w.Name() == name {
+				err = tx.EndWebSession(w.Hash)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	q.say("Logged out there.")
+	return q.redirect("/settings/security")
+}
+
+func (q *webReq) postForgetPictures() error { return q.keep("security", PrefPictures, nil) }
