@@ -1,4 +1,4 @@
-// The values of header fields: address lists, dates, message IDs, base subjects.
+// Address lists and envelopes: RFC 5322 §3.4 with its obsolete syntax, and what people send.
 package main
 
 import (

@@ -1,0 +1,233 @@
+// Mailboxes: the tree of names, subscriptions, special use, counts.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+type (
+	MailboxID int64
+	UID       uint32
+	ModSeq    int64
+)
+
+// Mailbox is one folder of its owner's.
+type Mailbox struct {
+	ID            MailboxID
+	Owner         UserID
+	Name          string // UTF-8, levels divided by "/"; INBOX in capitals
+	UIDValidity   uint32
+	UIDNext       UID
+	HighestModSeq ModSeq
+	Pruned        ModSeq // tombstones up to here are forgotten: QRESYNC from before must be told everything
+	Special       string // special-use attribute, such as \Sent, or ""
+	Keywords      string // every keyword ever used here, as Flags.Keywords
+	Exists        int64
+	Unseen        int64
+	Deleted       int64 // messages marked \Deleted
+	Bytes         int64
+	Created       time.Time
+}
+
+const (
+	maxMailboxName  = 1000   // octets
+	maxMailboxDepth = 32     // levels
+	maxMailboxes    = 10_000 // of one owner
+	maxKeywords     = 200    // different keywords in one mailbox
+)
+
+const mailboxColumns = `id,owner,name,uidvalidity,uidnext,highestmodseq,pruned,special,keywords,n_exists,n_unseen,n_deleted,bytes,created`
+
+func mailboxDest(m *Mailbox) []any {
+	return []any{&m.ID, &m.Owner, &m.Name, &m.UIDValidity, &m.UIDNext, &m.HighestModSeq, &m.Pruned, &m.Special, &m.Keywords,
+		&m.Exists, &m.Unseen, &m.Deleted, &m.Bytes, (*unixTime)(&m.Created)}
+}
+
+// ErrMailboxName is wrapped by what is wrong with a mailbox's name.
+var ErrMailboxName = errors.New("bad mailbox name")
+
+// CheckMailboxName refuses names that no client could show or that would not fit; it never touches the disk.
+func CheckMailboxName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: empty", ErrMailboxName)
+	case len(name) > maxMailboxName:
+		return fmt.Errorf("%w: longer than %d octets", ErrMailboxName, maxMailboxName)
+	case strings.Count(name, "/") >= maxMailboxDepth:
+		return fmt.Errorf("%w: more than %d levels", ErrMailboxName, maxMailboxDepth)
+	case strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") || strings.Contains(name, "//"):
+		return fmt.Errorf("%w: an empty level", ErrMailboxName)
+	case strings.ContainsAny(name, "*%"):
+		return fmt.Errorf("%w: * and %% are wildcards", ErrMailboxName)
+	}
+	for _, r := range name {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufffd' {
+			return fmt.Errorf("%w: control or invalid characters", ErrMailboxName)
+		}
+	}
+	return nil
+}
+
+// MailboxByName finds an owner's mailbox. The name must have INBOX in capitals; names are stored and compared in NFC.
+func (tx *Tx) MailboxByName(owner UserID, name string) (m Mailbox, err error) {
+	err = tx.one(`SELECT `+mailboxColumns+` FROM mailboxes WHERE owner=? AND name=?`, []any{owner, norm.NFC.String(name)}, mailboxDest(&m)...)
+	return m, err
+}
+
+// MailboxByID finds a mailbox; a deleted one is ErrNotFound.
+func (tx *Tx) MailboxByID(id MailboxID) (m Mailbox, err error) {
+	err = tx.one(`SELECT `+mailboxColumns+` FROM mailboxes WHERE id=? AND owner IS NOT NULL`, []any{id}, mailboxDest(&m)...)
+	return m, err
+}
+
+// MailboxBySpecial finds the owner's mailbox with that special use, such as \Trash.
+func (tx *Tx) MailboxBySpecial(owner UserID, special string) (m Mailbox, err error) {
+	err = tx.one(`SELECT `+mailboxColumns+` FROM mailboxes WHERE owner=? AND special=? ORDER BY id LIMIT 1`, []any{owner, special}, mailboxDest(&m)...)
+	return m, err
+}
+
+// Mailboxes lists an owner's mailboxes by name.
+func (tx *Tx) Mailboxes(owner UserID) (all []Mailbox, err error) {
+	err = tx.each(`SELECT `+mailboxColumns+` FROM mailboxes WHERE owner=? ORDER BY name`, []any{owner}, func(scan func(...any) error) error {
+		var m Mailbox
+		err := scan(mailboxDest(&m)...)
+		all = append(all, m)
+		return err
+	})
+	return all, err
+}
+
+// CreateMailbox makes one mailbox; parents are the caller's business. ErrExists, or ErrMailboxName and why.
+func (tx *Tx) CreateMailbox(owner UserID, name, special string) (Mailbox, error) {
+	name = norm.NFC.String(name)
+	if err := CheckMailboxName(name); err != nil {
+		return Mailbox{}, err
+	}
+	var n int
+	if err := tx.one(`SELECT count(*) FROM mailboxes WHERE owner=?`, []any{owner}, &n); err != nil {
+		return Mailbox{}, err
+	}
+	if n >= maxMailboxes {
+		return Mailbox{}, fmt.Errorf("%d mailboxes: %w", n, ErrQuota)
+	}
+	// UIDVALIDITY never comes from a clock. It starts at random, so that a client that knew an older file of the same
+	// name does not take the new one for it.
+	validity, err := tx.counter("uidvalidity", rand.Int64N(1<<30))
+	if err != nil {
+		return Mailbox{}, err
+	}
+	mod, err := tx.bump(owner)
+	if err != nil {
+		return Mailbox{}, err
+	}
+	_, err = tx.exec(`INSERT INTO mailboxes(owner,name,uidvalidity,highestmodseq,special,created) VALUES(?,?,?,?,?,?)`,
+		owner, name, validity, mod, special, tx.s.Now().Unix())
+	if err != nil {
+		return Mailbox{}, err
+	}
+	return tx.MailboxByName(owner, name)
+}
+
+// SetSpecial gives a mailbox its special use, or takes it away with "".
+func (tx *Tx) SetSpecial(m Mailbox, special string) error {
+	if _, err := tx.bump(m.Owner); err != nil {
+		return err
+	}
+	_, err := tx.exec(`UPDATE mailboxes SET special=? WHERE id=?`, special, m.ID)
+	return err
+}
+
+// RenameMailbox renames one mailbox, without its children. ErrExists, or ErrMailboxName and why.
+func (tx *Tx) RenameMailbox(m Mailbox, name string) error {
+	name = norm.NFC.String(name)
+	if err := CheckMailboxName(name); err != nil {
+		return err
+	}
+	if _, err := tx.bump(m.Owner); err != nil {
+		return err
+	}
+	_, err := tx.exec(`UPDATE mailboxes SET name=? WHERE id=?`, name, m.ID)
+	return err
+}
+
+// DeleteMailbox takes a mailbox and its messages out of sight at once; the collector clears them away later, in steps.
+func (tx *Tx) DeleteMailbox(m Mailbox) error {
+	if _, err := tx.bump(m.Owner); err != nil {
+		return err
+	}
+	_, err := tx.exec(`UPDATE mailboxes SET owner=NULL, name='', special='' WHERE id=?`, m.ID)
+	return err
+}
+
+// Subscribe adds a name to the user's subscriptions or removes it. The mailbox need not exist (RFC 9051 §6.3.7).
+func (tx *Tx) Subscribe(user UserID, name string, on bool) (err error) {
+	name = norm.NFC.String(name)
+	if on {
+		if err := CheckMailboxName(name); err != nil {
+			return err
+		}
+		var n int
+		if err := tx.one(`SELECT count(*) FROM subscriptions WHERE user=?`, []any{user}, &n); err != nil {
+			return err
+		}
+		if n >= maxMailboxes {
+			return fmt.Errorf("%d subscriptions: %w", n, ErrQuota)
+		}
+		_, err = tx.exec(`INSERT OR IGNORE INTO subscriptions(user,name) VALUES(?,?)`, user, name)
+	} else {
+		_, err = tx.exec(`DELETE FROM subscriptions WHERE user=? AND name=?`, user, name)
+	}
+	tx.Touch(user)
+	return err
+}
+
+// Subscriptions lists the names a user is subscribed to.
+func (tx *Tx) Subscriptions(user UserID) (names []string, err error) {
+	err = tx.each(`SELECT name FROM subscriptions WHERE user=? ORDER BY name`, []any{user}, func(scan func(...any) error) error {
+		var n string
+		err := scan(&n)
+		names = append(names, n)
+		return err
+	})
+	return names, err
+}
+
+// Used returns how many octets and messages an owner's mailboxes hold.
+func (tx *Tx) Used(owner UserID) (bytes, messages int64, err error) {
+	err = tx.one(`SELECT coalesce(sum(bytes),0), coalesce(sum(n_exists),0) FROM mailboxes WHERE owner=?`, []any{owner}, &bytes, &messages)
+	return bytes, messages, err
+}
+
+// Room returns ErrQuota when the owner may not have so many more octets and messages.
+func (tx *Tx) Room(owner UserID, bytes, messages int64) error {
+	var maxBytes, maxMessages int64
+	err := tx.one(`SELECT quota,quota_messages FROM users WHERE id=?`, []any{owner}, &maxBytes, &maxMessages)
+	if err != nil || maxBytes == 0 && maxMessages == 0 {
+		return err
+	}
+	usedBytes, used, err := tx.Used(owner)
+	switch {
+	case err != nil:
+		return err
+	case maxBytes > 0 && usedBytes+bytes > maxBytes:
+		return fmt.Errorf("%w: %d of %d octets used", ErrQuota, usedBytes, maxBytes)
+	case maxMessages > 0 && used+messages > maxMessages:
+		return fmt.Errorf("%w: %d of %d messages", ErrQuota, used, maxMessages)
+	}
+	return nil
+}
+
+// DeletedBytes is how much expunging a mailbox would free.
+func (tx *Tx) DeletedBytes(m Mailbox) (n int64, err error) {
+	if m.Deleted == 0 {
+		return 0, nil
+	}
+	err = tx.one(`SELECT coalesce(sum(size),0) FROM messages WHERE mailbox=? AND NOT gone AND flags&?<>0`, []any{m.ID, FlagDeleted}, &n)
+	return n, err
+}

@@ -1,0 +1,293 @@
+// Writing: the form, answers and forwards, drafts, attachments on their way in.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	webMaxField    = 1 << 20   // octets of one field of the form
+	webMaxFields   = 200       // fields of it
+	webFieldRoom   = 4 << 20   // octets of all fields together
+	webSmallDraft  = 256 << 10 // octets of attachments up to which every automatic save writes the draft anew
+	webMaxQuoted   = 200_000   // octets of a text that is quoted in an answer
+	webRecallTime  = 10 * time.Second
+	webFormRoom    = 8 << 20 // octets of a form beside its files
+	webFileHeader  = "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+	webMaxSchedule = 366 * 24 * time.Hour
+)
+
+func webComposeRoutes() []webRoute {
+	return []webRoute{
+		{"GET /compose", webUser, (*webReq).getCompose},
+		{"POST /compose", webUser, (*webReq).postCompose},
+		{"POST /compose/recall", webUser, (*webReq).postRecall},
+		{"POST /redirect", webUser, (*webReq).postRedirect},
+		{"GET /outbox", webUser, (*webReq).getOutbox},
+		{"POST /outbox", webUser, (*webReq).postOutbox},
+	}
+}
+
+// webLetter is a letter as it is being written: what its fields hold, as typed.
+type webLetter struct {
+	From       string   `json:"from,omitempty"` // one of the user's addresses
+	To         string   `json:"to,omitempty"`
+	Cc         string   `json:"cc,omitempty"`
+	Bcc        string   `json:"bcc,omitempty"`
+	Subject    string   `json:"subject,omitempty"`
+	Text       string   `json:"text,omitempty"`
+	HTML       string   `json:"html,omitempty"` // with formatting; Text is then not used
+	InReplyTo  string   `json:"inreplyto,omitempty"`
+	References []string `json:"references,omitempty"`
+	Source     string   `json:"source,omitempty"` // "box.uid" of what is answered or forwarded
+	Kind       string   `json:"kind,omitempty"`   // "reply" or "forward"
+}
+
+// webCompose is the page of the form.
+type webCompose struct {
+	webLetter
+	ID       int64
+	Draft    string // "box.uid" of a draft from another program that this continues
+	Files    []LetterFile
+	Keep     []webFile // attachments of the source that come along
+	From     []webIdentity
+	Error    string
+	Title    string
+	Limit    int64 // octets that attachments may have together
+	Now, Max string
+	Fault    string
+	Redirect string
+}
+
+// webIdentity is a name and an address that a user writes under.
+type webIdentity struct {
+	Name, Address, Signature string
+}
+
+// Full is the identity as an address field shows it.
+func (i webIdentity) Full() string { return webPlain(i.Name, i.Address) }
+
+// webPlain writes an address for a text field: the name is not encoded, and quoted when it must be.
+func webPlain(name, address string) string {
+	if name == "" {
+		return address
+	}
+	if strings.ContainsAny(name, `()<>[]:;@\,."`) {
+		name = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+	}
+	return name + " <" + address + ">"
+}
+
+// identities are those the user has made, or the one that everybody has.
+func (q *webReq) identities() (all []webIdentity, err error) {
+	err = q.s.store.Read(func(tx *Tx) error {
+		all = nil
+		return tx.Preference(q.user.ID, PrefIdentity, &all)
+	})
+	if len(all) == 0 {
+		all = []webIdentity{{Address: q.user.Name}}
+	}
+	return all, err
+}
+
+// fileLimit is what attachments may have together, so that the letter fits into [limits] message in base64.
+func (q *webReq) fileLimit() int64 { return int64(q.s.cfg.Limits.Message)/78*57 - 64<<10 }
+
+// getCompose shows an empty form, or one for an answer, a forward, a draft or a mailto: link. Nothing is stored yet.
+func (q *webReq) getCompose() error {
+	v := q.r.URL.Query()
+	c := webCompose{Title: "New message"}
+	var err error
+	if c.From, err = q.identities(); err != nil {
+		return err
+	}
+	c.webLetter.From = c.From[0].Address
+	switch {
+	case v.Get("id") != "":
+		err = q.continueLetter(&c, v.Get("id"))
+	case v.Get("draft") != "":
+		err = q.continueDraft(&c, v.Get("draft"))
+	case v.Get("reply") != "":
+		err = q.answer(&c, v.Get("reply"), v.Get("all") != "")
+	case v.Get("forward") != "":
+		err = q.forward(&c, v.Get("forward"), v.Get("whole") != "")
+	case v.Get("redirect") != "":
+		return q.redirectPage(&c, v.Get("redirect"))
+	default:
+		c.To, c.Cc, c.Bcc = v.Get("to"), v.Get("cc"), v.Get("bcc")
+		c.Subject, c.Text = v.Get("subject"), v.Get("body")
+		if strings.HasPrefix(strings.ToLower(c.To), "mailto:") {
+			c.mailto(c.To)
+		}
+		c.Text += c.signature()
+	}
+	if err != nil {
+		return err
+	}
+	return q.composePage(http.StatusOK, &c)
+}
+
+// mailto fills the form from a mailto: address (RFC 6068 §2). Only harmless fields are taken.
+func (c *webCompose) mailto(s string) {
+	u, err := url.Parse(s)
+	if err != nil {
+		c.To = ""
+		return
+	}
+	c.To, _ = url.PathUnescape(u.Opaque)
+	for k, v := range u.Query() {
+		switch strings.ToLower(k) {
+		case "to":
+			c.To = strings.Trim(c.To+", "+v[0], ", ")
+		case "cc":
+			c.Cc = v[0]
+		case "subject":
+			c.Subject = v[0]
+		case "body":
+			c.Text = v[0]
+		}
+	}
+}
+
+func (q *webReq) composePage(status int, c *webCompose) error {
+	c.Limit = q.fileLimit()
+	now := q.s.store.Now()
+	c.Now, c.Max = now.Format("2006-01-02T15:04"), now.Add(webMaxSchedule).Format("2006-01-02T15:04")
+	c.Subject, c.To, c.Cc, c.Bcc = webClean(c.Subject), webClean(c.To), webClean(c.Cc), webClean(c.Bcc)
+	return q.status(status, "compose", c.Title, c)
+}
+
+// signature is what a new letter ends with: the one of the identity it is from.
+func (c *webCompose) signature() string {
+	for _, i := range c.From {
+		if i.Address == c.webLetter.From && strings.TrimSpace(i.Signature) != "" {
+			return "\n\n-- \n" + strings.TrimRight(i.Signature, "\n")
+		}
+	}
+	return ""
+}
+
+// continueLetter goes on with a letter that was stored before.
+func (q *webReq) continueLetter(c *webCompose, id string) error {
+	n, _ := strconv.ParseInt(id, 10, 64)
+	var l Letter
+	if err := q.s.store.Read(func(tx *Tx) (err error) { l, err = tx.Letter(q.user.ID, n); return err }); err != nil {
+		return err
+	}
+	return c.take(l)
+}
+
+func (c *webCompose) take(l Letter) error {
+	c.ID, c.Files, c.Fault = l.ID, l.Files, l.Fault
+	c.webLetter = webLetter{}
+	return json.Unmarshal(l.Fields, &c.webLetter)
+}
+
+// keyed opens the message that a form names.
+func (q *webReq) keyed(key string) (*webMessage, error) {
+	box, uid, _ := strings.Cut(key, ".")
+	m, err := q.openMessage(webMailboxID(box), webUID(uid), "")
+	if err == nil {
+		q.describe(m)
+	}
+	return m, err
+}
+
+// continueDraft goes on with a message in Drafts: our own, or one that another program has put there.
+func (q *webReq) continueDraft(c *webCompose, key string) error {
+	m, err := q.keyed(key)
+	if err != nil {
+		return err
+	}
+	var l Letter
+	err = q.s.store.Read(func(tx *Tx) (err error) { l, err = tx.LetterOf(q.user.ID, m.Box.ID, m.M.UID); return err })
+	if err == nil {
+		return c.take(l)
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	c.Draft, c.Source, c.Keep = key, key, m.Files
+	c.To, c.Cc, c.Bcc, c.Subject = webField(m.To), webField(m.Cc), webField(m.Bcc), m.Subject
+	for _, i := range c.From {
+		if strings.EqualFold(i.Address, m.Sender().Address) {
+			c.webLetter.From = i.Address
+		}
+	}
+	c.InReplyTo, c.References = m.header.Get("In-Reply-To"), MessageIDs(m.header.Get("References"))
+	if m.root.TextPart("plain") == nil {
+		c.HTML, _, err = q.safeHTML(m)
+		return err
+	}
+	c.Text, err = q.quotable(m)
+	return err
+}
+
+// postCompose saves, attaches and sends. Every button saves first, so that nothing that was typed is ever lost.
+func (q *webReq) postCompose() error {
+	f, err := q.readForm()
+	defer f.close()
+	if err != nil {
+		return err
+	}
+	do := f.Get("do")
+	if do == "discard" {
+		return q.discard(f)
+	}
+	l, err := q.keepLetter(f)
+	if err != nil {
+		return err
+	}
+	if do == "auto" {
+		return q.autoSaved(l, f)
+	}
+	var c webCompose
+	if err := c.take(*l); err != nil {
+		return err
+	}
+	if c.From, err = q.identities(); err != nil {
+		return err
+	}
+	c.Title = "New message"
+	switch {
+	case do == "send" || do == "later":
+		return q.sendLetter(l, &c, f)
+	case do == "save":
+		if err := q.saveDraft(l, &c.webLetter); err != nil {
+			return err
+		}
+		q.note(&webNote{Text: q.lang.T("Saved in Drafts.")})
+		return q.redirect(fmt.Sprintf("/compose?id=%d", l.ID))
+	case strings.HasPrefix(do, "drop:"):
+		n, _ := strconv.ParseInt(do[5:], 10, 64)
+		if err := q.s.store.Write(func(tx *Tx) error { return tx.RemoveLetterFile(l.ID, n) }); err != nil {
+			return err
+		}
+	}
+	if l.UID == 0 { // without a script this is the first time that it is kept
+		if err := q.saveDraft(l, &c.webLetter); err != nil {
+			return err
+		}
+	}
+	return q.redirect(fmt.Sprintf("/compose?id=%d", l.ID))
+}
+
+// Sender is the address that the letter is from: the page's own From is the list of all.
+func (c *webCompose) Sender() string { return c.webLetter.From }
+
+// Shown is what the plain text field holds: of a letter with formatting, its text.
+func (c *webCompose) Shown() string {
+	if c.HTML == "" {
+		return c.Text
+	}
+	b, _ := io.ReadAll(HTMLText(strings.NewReader(c.HTML)))
+	return string(b)
+}
