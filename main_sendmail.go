@@ -1,4 +1,4 @@
-// The verbs that carry mail: queue, sendmail, import, export and backup.
+// The verb sendmail: mail from programs on this machine.
 package main
 
 import (

@@ -1,0 +1,239 @@
+// Names and passwords: what they are checked against, and what a check costs.
+package main
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// What a login can fail with; test with errors.Is, because the name that was tried is wrapped around it for the log. A
+// wrong name and a wrong password are the same, and no protocol may tell its client more than these words.
+var (
+	ErrAuth          = errors.New("wrong name or password")
+	ErrAuthRate      = errors.New("too many failed logins, wait a while")
+	ErrAuthSyntax    = errors.New("malformed authentication exchange")
+	ErrAuthCancelled = errors.New("authentication cancelled")
+	ErrAuthPrivacy   = errors.New("this mechanism needs TLS")
+	ErrMechanism     = errors.New("no such mechanism")
+)
+
+const (
+	checkTime     = 100 * time.Millisecond // what a password check shall cost on this machine
+	minIterations = 4096                   // RFC 7677 §4
+	maxIterations = 1 << 16                // Cyrus SASL, which mbsync and others use, refuses more; a slow client would take long, too
+	checksAtOnce  = 2                      // derivations that run side by side; others wait
+
+	rememberFor = 10 * time.Minute // a successful login need not be derived again
+	rememberMax = 1000             // of them
+
+	firstDelay = 250 * time.Millisecond // before a failure is answered, doubled for each one in the same minute
+	maxDelay   = 5 * time.Second
+	rateDelay  = time.Second // before the answer to a login that is not even tried
+	maxFailing = 2000        // networks whose failures are counted; beyond, the oldest are forgotten
+
+	maxFailedName = 320 // octets of a name that failures are counted against; no user's is longer
+)
+
+// Auth checks names and passwords for every protocol and counts failures over all of them.
+//
+// A password check is expensive on purpose, so a successful one is remembered for ten minutes: under a keyed MAC over the
+// user, the stored secret and the password, whose key is made at start. A changed password changes the secret and voids it.
+//
+// An unknown name costs as much time as a wrong password and looks the same, in SCRAM too, where it gets a salt that
+// depends on nothing but the name. No account is ever locked: failures count against the network they come from, and a
+// good password from elsewhere works always.
+type Auth struct {
+	cfg   *Config
+	store *Store
+	stop  <-chan struct{}  // closed when the server is stopping; ends all delays. nil never stops
+	now   func() time.Time // monotonic
+
+	slots   chan struct{}          // one for each derivation that may run
+	key     []byte                 // of the MACs in memory
+	turns   [64]sync.Mutex         // equal guesses take turns, so that five connections at once pay once
+	derived atomic.Int64           // derivations so far
+	mu      sync.Mutex             // all below
+	good    map[[32]byte]time.Time // successful logins, until when
+	failing map[netip.Prefix]*failures
+	params  *scramParams
+}
+
+func NewAuth(cfg *Config, store *Store) *Auth {
+	a := &Auth{cfg: cfg, store: store, now: time.Now, slots: make(chan struct{}, checksAtOnce), key: make([]byte, 32),
+		good: map[[32]byte]time.Time{}, failing: map[netip.Prefix]*failures{}}
+	rand.Read(a.key)
+	return a
+}
+
+// Password checks a name (an address, or the local part of one in the first domain) and a password, the user's own or
+// one for a device, for the mail protocols. It may take some seconds: failures are answered ever more slowly. ErrAuth,
+// ErrAuthRate, or what the store says.
+func (a *Auth) Password(from netip.Addr, name, password string) (User, error) {
+	return a.login(from, name, password, false)
+}
+
+// PagePassword does the same for the web pages: they take the user's own password and nothing else, and ask for the
+// second factor themselves.
+func (a *Auth) PagePassword(from netip.Addr, name, password string) (User, error) {
+	return a.login(from, name, password, true)
+}
+
+func (a *Auth) login(from netip.Addr, name, password string, page bool) (User, error) {
+	network := loginNetwork(from)
+	if !a.mayTry(network, name) {
+		a.pause(rateDelay)
+		return User{}, authError(name, ErrAuthRate)
+	}
+	u, known, err := a.user(name, page)
+	if err != nil {
+		return User{}, err
+	}
+	if known && !page {
+		if ok, err := a.devicePassword(u, password); ok || err != nil {
+			return u, err
+		}
+	}
+	password = saslPrep(password)
+	guess := a.mac(u, password)
+	ok, err := a.check(network, u, password, guess)
+	if password == "" {
+		guess = [32]byte{} // not even a guess
+	}
+	switch {
+	case errors.Is(err, ErrAuthRate):
+		a.pause(rateDelay)
+		return User{}, authError(name, err)
+	case err != nil:
+		return User{}, err
+	case !ok || !known:
+		a.failed(network, name, binary.BigEndian.Uint64(guess[:]))
+		return User{}, authError(name, ErrAuth)
+	}
+	return u, nil
+}
+
+// authError wraps the name that was tried around what came of it.
+func authError(name string, err error) error {
+	if len(name) > 100 {
+		name = name[:100] + "…"
+	}
+	return fmt.Errorf("login as %q: %w", name, err)
+}
+
+// user finds who may log in under a name. For everybody else it returns a user with a secret that nothing matches and
+// that costs as much to check, and so it does for users with a second factor unless page is true: mail programs can't
+// show a code, so theirs are the device passwords.
+func (a *Auth) user(name string, page bool) (u User, known bool, err error) {
+	p, err := a.parameters()
+	if err != nil {
+		return User{}, false, err
+	}
+	key, ok := a.loginKey(name)
+	if ok {
+		second := false
+		err = a.store.Read(func(tx *Tx) (err error) {
+			if u, err = tx.UserByName(key); err == nil && !page {
+				second, err = tx.HasPreference(u.ID, PrefTOTP)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return User{}, false, fmt.Errorf("look up user: %w", err)
+		}
+		if err == nil && !u.Disabled && u.Secret != "" {
+			if second {
+				u.Secret = p.fake(key)
+			}
+			return u, true, nil
+		}
+	}
+	return User{Name: key, Secret: p.fake(key)}, false, nil
+}
+
+// loginKey is the address that a login name stands for, as Addr.Key.
+func (a *Auth) loginKey(name string) (string, bool) {
+	name = strings.TrimSpace(name)
+	if !strings.Contains(name, "@") {
+		name += "@" + a.cfg.Domains[0]
+	}
+	addr, err := ParseAddr(name)
+	if err != nil {
+		return strings.ToLower(name), false
+	}
+	return addr.Key(), true
+}
+
+// check compares a prepared password, whose mac is guess, with a user's secret. The limit is asked for again
+// when it is our turn to derive: many guesses may have been waiting side by side.
+func (a *Auth) check(network netip.Prefix, u User, password string, guess [32]byte) (bool, error) {
+	turn := &a.turns[guess[0]%byte(len(a.turns))]
+	turn.Lock()
+	defer turn.Unlock()
+	if a.remembered(guess) {
+		return true, nil
+	}
+	a.slots <- struct{}{}
+	defer func() { <-a.slots }()
+	if !a.mayTry(network, u.Name) {
+		return false, ErrAuthRate
+	}
+	s, err := parseSecret(u.Secret)
+	if err != nil {
+		return false, fmt.Errorf("secret of user %d: %w", u.ID, err)
+	}
+	a.derived.Add(1)
+	stored, _, err := deriveKeys(password, s.salt, s.iterations)
+	if err != nil {
+		return false, err
+	}
+	if subtle.ConstantTimeCompare(stored, s.stored) == 1 {
+		a.remember(guess)
+		return true, nil
+	}
+	return false, nil
+}
+
+// mac names a guess in memory, bound to the user and to the secret that is stored now.
+func (a *Auth) mac(u User, password string) (sum [32]byte) {
+	h := hmac.New(sha256.New, a.key)
+	fmt.Fprintf(h, "%d %q %q %q", u.ID, u.Name, u.Secret, password)
+	h.Sum(sum[:0])
+	return sum
+}
+
+func (a *Auth) remembered(key [32]byte) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	until, ok := a.good[key]
+	return ok && a.now().Before(until)
+}
+
+func (a *Auth) remember(key [32]byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.now()
+	if len(a.good) >= rememberMax {
+		var oldest [32]byte
+		for k, until := range a.good {
+			if !until.After(now) {
+				delete(a.good, k)
+			} else if t, ok := a.good[oldest]; !ok || until.Before(t) {
+				oldest = k
+			}
+		}
+		if len(a.good) >= rememberMax {
+			delete(a.good, oldest)
+		}
+	}
+	a.good[key] = now.Add(rememberFor)
+}

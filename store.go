@@ -1,0 +1,354 @@
+// The store: one SQLite file that holds everything which survives a restart.
+package main
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// What a store operation can fail with that its caller should know. Each protocol turns these into its own words
+// in one function.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrExists   = errors.New("exists already")
+	ErrQuota    = errors.New("over quota")
+	ErrTooBig   = errors.New("message too big")
+	ErrDiskFull = errors.New("disk full")
+	ErrReadOnly = errors.New("the store is read-only")
+	ErrClosed   = errors.New("the store is closed")
+)
+
+const (
+	walBytes      = 8 << 20               // zeros written into a new WAL, so that no commit has to grow it
+	batchMessages = 256                   // closures that share a commit, at most
+	batchBytes    = 4 << 20               // content that shares a commit, about (see Tx.wrote)
+	batchTime     = 20 * time.Millisecond // work that shares a commit, about: the deliveries of 64 clients fit in
+	patience      = time.Millisecond      // how long a transaction stays open for deliveries that are known to be coming, at least
+	maxPatience   = 5 * time.Millisecond  // and at most; between them, half of what the last commit took
+	maxStatements = 256                   // prepared statements kept for each connection
+	clockStep     = time.Minute           // what the system's time may run ahead without having jumped
+	clockEvery    = 10 * time.Minute      // how often a running store writes down the time
+	dataVersion   = time.Second           // how often the file is asked whether another process wrote to it
+	diskReserve   = 16 << 20              // bytes kept free on the disk, whatever the caller asks for
+)
+
+// QueueTopic is what Watch takes to hear of changes to the outgoing queue instead of a user's mail.
+const QueueTopic UserID = -1
+
+// Store is the one SQLite file, in WAL mode with synchronous=FULL.
+//
+// One goroutine owns the only connection that writes. Write hands it a closure; it runs every closure that waits or that
+// is known to be coming, each in a savepoint of its own, commits once and wakes them all (group commit): a commit costs a
+// flush of the disk, and sixteen deliveries that share one are nearly sixteen times as fast. Each runs as soon as it has
+// come, while the sessions prepare the next. A closure that fails is rolled back alone.
+//
+// Readers are a small pool of query-only connections with small page caches (the caches are not on Go's heap, so
+// GOMEMLIMIT does not see them). Each Read sees a snapshot. Never read from a client's socket or write to one inside
+// Read or Write, and never call Read, Write or Content.ReadAt inside them: the pool is small.
+//
+// The WAL is filled with zeros before first use and never truncated, because growing a file on the commit path costs
+// three to four times as much as overwriting it on an SD card. Copying it into the database takes as long as many
+// commits, so a goroutine of its own does that while the writer goes on (see checkpointer).
+type Store struct {
+	path    string
+	log     *slog.Logger
+	opt     StoreOptions
+	db      *sql.DB
+	w       *dbConn
+	ck      *dbConn // the checkpointer's
+	readers chan *dbConn
+	all     []*dbConn // readers, for Close
+
+	jobs     chan *job
+	stopped  chan struct{} // closed when the writer has ended
+	quit     chan struct{} // closed by Close
+	closing  sync.RWMutex  // held for reading while a job is handed over
+	closed   bool
+	bg       sync.WaitGroup
+	inflight atomic.Int64 // deliveries announced and not yet committed
+	flush    atomic.Int64 // what the last commit took, in nanoseconds
+	readOnly error        // why nothing may be written, nil normally
+	dirty    atomic.Bool  // the collector may find something to do
+	fresh    atomic.Bool  // content was added that the text index may not have
+	people   atomic.Int64 // counts commits that changed users, aliases or preferences
+
+	walDue     chan struct{} // the checkpointer has something to do
+	checkpoint sync.Mutex    // held while it does it
+
+	mu       sync.Mutex // watchers, views, recent, tasks, staged, known
+	watchers map[UserID]map[chan struct{}]bool
+	views    map[*View]bool
+	recent   map[MailboxID]UID
+	tasks    map[int64]bool  // that are running, see AllOrNone
+	staged   map[BlobID]bool // content that waits for its first reference
+	known    map[Addr]User   // see Known
+	knownAt  int64           // what people was when they were found
+
+	clock clock
+	built time.Time
+}
+
+// StoreOptions change a store for tests; the zero value is what the appliance uses.
+type StoreOptions struct {
+	Log         *slog.Logger
+	Now         func() time.Time     // the system clock; nil is time.Now
+	Uptime      func() time.Duration // since some moment, whatever happens to the system clock; nil is the monotonic clock
+	CommitDelay time.Duration        // an injected flush cost, added to every commit
+	Readers     int                  // reading connections; 0 is 4
+	NoIndex     bool                 // the text index is not kept; the mail itself is searched
+	Service     bool                 // this is the appliance and not a verb beside it: it checks a file that was not closed
+}
+
+// dbConn is a pinned connection with its prepared statements.
+type dbConn struct {
+	*sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+type job struct {
+	fn   func(*Tx) error
+	err  error
+	tx   *Tx
+	done chan struct{}
+}
+
+// OpenStore opens the file and creates or migrates it. A file that fails its check is opened for reading only, and
+// the reason is in Damaged.
+func OpenStore(path string, opt StoreOptions) (*Store, error) {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Readers == 0 {
+		opt.Readers = 4
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	sqlite.Fdatasync(true) // where there is none, fsync is used
+	dsn := "file:" + strings.NewReplacer("?", "%3f", "#", "%23", "%", "%25").Replace(path) +
+		"?_auto_vacuum=INCREMENTAL&_journal_mode=WAL&_synchronous=FULL&_busy_timeout=10000&_foreign_keys=1" +
+		"&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(2)&_pragma=journal_size_limit(-1)"
+	if err := prepareFiles(path, dsn); err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(opt.Readers + 3) // and one for a backup
+	db.SetMaxIdleConns(opt.Readers + 2)
+	s := &Store{
+		path: path, log: opt.Log, opt: opt, db: db,
+		readers: make(chan *dbConn, opt.Readers),
+		jobs:    make(chan *job, batchMessages), stopped: make(chan struct{}), quit: make(chan struct{}),
+		walDue:   make(chan struct{}, 1),
+		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{}, known: map[Addr]User{}, tasks: map[int64]bool{}, staged: map[BlobID]bool{},
+	}
+	if err := s.open(); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	go s.writer()
+	s.bg.Add(3)
+	go s.pollOthers()
+	go s.collector()
+	go s.checkpointer()
+	if opt.Service {
+		if err := s.takeBack(); err != nil && !errors.Is(err, ErrReadOnly) {
+			s.log.Error("store: take back", "err", err)
+		}
+		s.fresh.Store(true)
+		s.bg.Add(1)
+		go s.indexer()
+	}
+	return s, nil
+}
+
+// Tx is a transaction, given to the closure of Read or Write. One from Read must not change anything.
+type Tx struct {
+	s       *Store
+	c       *dbConn
+	changed map[UserID]account // users changed by this transaction
+	touched map[UserID]bool    // topics to wake after the commit
+	fresh   map[BlobID]bool    // content added here that no message or queue item refers to yet
+	wrote   int64              // octets of content added
+	people  bool               // users, aliases or preferences were changed
+}
+
+func (tx *Tx) stmt(query string) (*sql.Stmt, error) {
+	if st := tx.c.stmts[query]; st != nil {
+		return st, nil
+	}
+	st, err := tx.c.PrepareContext(noCancel, query)
+	if err != nil {
+		return nil, err
+	}
+	if len(tx.c.stmts) >= maxStatements {
+		for q, old := range tx.c.stmts {
+			old.Close()
+			delete(tx.c.stmts, q)
+			break
+		}
+	}
+	tx.c.stmts[query] = st
+	return st, nil
+}
+
+func (tx *Tx) exec(query string, args ...any) (int64, error) {
+	st, err := tx.stmt(query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := st.ExecContext(noCancel, args...)
+	if err != nil {
+		return 0, storeError(err)
+	}
+	return res.RowsAffected()
+}
+
+// one reads a single row; no row is ErrNotFound.
+func (tx *Tx) one(query string, args []any, dest ...any) error {
+	st, err := tx.stmt(query)
+	if err != nil {
+		return err
+	}
+	return storeError(st.QueryRowContext(noCancel, args...).Scan(dest...))
+}
+
+// each calls fn for every row, with a function that scans it.
+func (tx *Tx) each(query string, args []any, fn func(scan func(...any) error) error) error {
+	st, err := tx.stmt(query)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(noCancel, args...)
+	if err != nil {
+		return storeError(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := fn(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return storeError(rows.Err())
+}
+
+// Touch has everybody woken who watches the topic, once the transaction is committed.
+func (tx *Tx) Touch(topic UserID) { tx.touched[topic] = true }
+
+func storeError(err error) error {
+	var se *sqlite.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrNotFound
+	case errors.As(err, &se):
+		switch se.Code() & 0xff {
+		case sqlite3.SQLITE_FULL:
+			return fmt.Errorf("%w: %w", ErrDiskFull, err)
+		case sqlite3.SQLITE_READONLY:
+			return fmt.Errorf("%w: %w", ErrReadOnly, err)
+		case sqlite3.SQLITE_CONSTRAINT:
+			if code := se.Code(); code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY {
+				return fmt.Errorf("%w: %w", ErrExists, err)
+			}
+		}
+	}
+	return err
+}
+
+// reader takes a connection from the pool; its user puts it back.
+func (s *Store) reader() (*dbConn, error) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	return <-s.readers, nil
+}
+
+// Read runs fn on a snapshot of the file.
+func (s *Store) Read(fn func(*Tx) error) error {
+	c, err := s.reader()
+	if err != nil {
+		return err
+	}
+	defer func() { s.readers <- c }()
+	tx := &Tx{s: s, c: c, touched: map[UserID]bool{}}
+	if _, err := tx.exec(`BEGIN`); err != nil {
+		return err
+	}
+	err = fn(tx)
+	_, end := tx.exec(`COMMIT`)
+	return errors.Join(err, end)
+}
+
+// Write runs fn in a write transaction and returns after its commit, or after its rollback with fn's error. fn may
+// run twice: when the commit it shared with others fails, each of them is tried again alone.
+func (s *Store) Write(fn func(*Tx) error) error {
+	if s.readOnly != nil {
+		return s.readOnly
+	}
+	j := &job{fn: fn, done: make(chan struct{})}
+	s.closing.RLock()
+	if s.closed {
+		s.closing.RUnlock()
+		return ErrClosed
+	}
+	s.jobs <- j
+	s.closing.RUnlock()
+	<-j.done
+	return j.err
+}
+
+// onWriter runs fn on the writer's connection between commits, outside any transaction of ours.
+func (s *Store) onWriter(fn func(*dbConn) error) (err error) {
+	if s.readOnly != nil {
+		return s.readOnly
+	}
+	werr := s.Write(func(tx *Tx) error {
+		err = fn(tx.c)
+		return errNothing
+	})
+	if !errors.Is(werr, errNothing) {
+		return werr
+	}
+	return err
+}
+
+// errNothing rolls a transaction back that was never meant to change anything.
+var errNothing = errors.New("nothing to commit")
+
+// Setting returns a value from the settings table, or ErrNotFound.
+func (tx *Tx) Setting(key string) (v []byte, err error) {
+	err = tx.one(`SELECT value FROM settings WHERE key=?`, []any{key}, &v)
+	return v, err
+}
+
+// SetSetting stores a value; nil removes it.
+func (tx *Tx) SetSetting(key string, v []byte) error {
+	if v == nil {
+		_, err := tx.exec(`DELETE FROM settings WHERE key=?`, key)
+		return err
+	}
+	_, err := tx.exec(`INSERT OR REPLACE INTO settings(key,value) VALUES(?,?)`, key, v)
+	return err
+}
+
+// counter returns the next value of a persisted counter; the first is start+1.
+func (tx *Tx) counter(key string, start int64) (n int64, err error) {
+	err = tx.one(`INSERT INTO settings(key,value) VALUES(?,?+1) ON CONFLICT(key) DO UPDATE SET value=value+1 RETURNING value`,
+		[]any{key, start}, &n)
+	return n, err
+}

@@ -1,0 +1,450 @@
+// The web pages: routes, sessions, static files and the security headers of every answer.
+package main
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	webHeaderTimeout = 5 * time.Second  // for a browser to send the header of a request
+	webIdleTimeout   = 90 * time.Second // between requests
+	webStallTimeout  = time.Minute      // for a browser to send or take the next piece of something large
+	webMaxHeader     = 32 << 10         // octets of a request's header
+	webMaxForm       = 1 << 20          // octets of a form without files
+	webMaxConns      = 100              // connections in all
+	webMaxPerAddress = 32               // connections from one address
+	webMaxStreams    = 50               // browsers that listen for news at the same time
+	webMaxNotes      = 500              // sessions with a note on what was done last
+	webGzipFrom      = 1 << 10          // octets; shorter answers are sent as they are
+	webSeeEvery      = 12 * time.Hour   // how often it is written down that a session is in use
+	webShortSession  = 12 * time.Hour   // of a browser that is not to be remembered
+	webLongSession   = 30 * 24 * time.Hour
+)
+
+//go:embed web
+var webFiles embed.FS
+
+// webApp serves the pages. Everything in it is either set once or guarded by mu.
+type webApp struct {
+	s       *Server
+	log     *slog.Logger
+	mux     *http.ServeMux
+	cross   *http.CrossOriginProtection
+	static  map[string]*webStatic
+	version string // of the static files, a part of their addresses
+	key     []byte // signs addresses of inline pictures; new at every start
+	started time.Time
+	streams atomic.Int64
+	wake    chan struct{} // a letter was put into the queue of waiting ones
+
+	mu     sync.Mutex
+	pages  map[string]*webLang
+	notes  map[string]*webNote           // by session: what was done last, to be shown once
+	conns  []webConn                     // the oldest first
+	second map[string]webSecond          // browsers that have given a password and owe a code
+	rows   *webCache[BlobID, webSummary] // of the messages that lists showed last
+	found  *webCache[string, webResult]  // of the searches that were made last
+}
+
+// webStatic is a file that never changes while the program runs, also compressed.
+type webStatic struct {
+	kind        string
+	plain, gzip []byte
+}
+
+// webRoute is one address of the site. Methods with POST need a form token.
+type webRoute struct {
+	pattern string
+	access  webAccess
+	handle  func(*webReq) error
+}
+
+// webAccess says who may ask.
+type webAccess int
+
+const (
+	webPublic webAccess = iota
+	webUser
+	webAdmin
+)
+
+// webRoutes is the site.
+func webRoutes() []webRoute {
+	var all []webRoute
+	for _, part := range [][]webRoute{webSessionRoutes(), webMailRoutes(), webComposeRoutes(), webEventRoutes(), webSettingsRoutes(), webContactRoutes(), webAutoconfigRoutes(),
+		webAdminRoutes(), webMetricsRoutes()} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+// webReq is one request being answered.
+type webReq struct {
+	*webApp
+	w       http.ResponseWriter
+	r       *http.Request
+	lang    *webLang
+	user    User // zero without a login
+	session WebSession
+	token   string // of the session, or of the browser before login; form tokens are made from it
+	fresh   bool   // the browser has not been told its token yet
+	remote  netip.Addr
+}
+
+// webError is an answer other than the page that was asked for.
+type webError struct {
+	status int
+	text   string // English, a key of the words
+}
+
+func (e *webError) Error() string { return e.text }
+
+func webFault(status int, text string) error { return &webError{status, text} }
+
+// webHandler is the whole site. Call it once for a server: it also starts what sends letters when they are due.
+func (s *Server) webHandler() http.Handler { return s.newWeb() }
+
+func (s *Server) newWeb() *webApp {
+	a := &webApp{
+		s: s, log: s.log.With("proto", "http"), mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(),
+		key: make([]byte, 32), started: time.Now(), wake: make(chan struct{}, 1),
+		pages: map[string]*webLang{}, notes: map[string]*webNote{},
+		second: map[string]webSecond{}, rows: webNewCache[BlobID, webSummary](webMaxRows), found: webNewCache[string, webResult](webMaxSearches),
+	}
+	rand.Read(a.key)
+	a.loadStatic()
+	for _, rt := range webRoutes() {
+		a.mux.HandleFunc(rt.pattern, func(w http.ResponseWriter, r *http.Request) { a.answer(w, r, rt) })
+	}
+	a.mux.HandleFunc("GET /static/{file}", a.serveStatic)
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if allow := a.allowed(r); allow != "" {
+			w.Header().Set("Allow", allow)
+			http.Error(w, "This address takes "+allow+" only.", http.StatusMethodNotAllowed)
+			return
+		}
+		a.answer(w, r, webRoute{access: webPublic, handle: func(q *webReq) error { return ErrNotFound }})
+	})
+	s.wg.Go(a.sender)
+	return a
+}
+
+// allowed says which methods an address takes, "" if there is nothing at it.
+func (a *webApp) allowed(r *http.Request) string {
+	var all []string
+	for _, m := range []string{http.MethodGet, http.MethodPost} {
+		ask := *r
+		ask.Method = m
+		if _, pattern := a.mux.Handler(&ask); pattern != "/" {
+			all = append(all, m)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// serveHTTP serves the site on a listener until the server stops. secure is for TLS from the first octet on.
+func (s *Server) serveHTTP(h http.Handler, l net.Listener, secure bool) {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: webHeaderTimeout, IdleTimeout: webIdleTimeout, MaxHeaderBytes: webMaxHeader,
+		ErrorLog:    slog.NewLogLogger(s.log.With("proto", "http").Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return s.stop },
+	}
+	if a, ok := h.(*webApp); ok {
+		srv.ConnState = a.countConn
+	}
+	done := make(chan struct{})
+	go func() {
+		<-s.stop.Done()
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		if srv.Shutdown(ctx) != nil {
+			srv.Close()
+		}
+		close(done)
+	}()
+	var err error
+	if secure {
+		srv.TLSConfig = s.tls.Config()
+		err = srv.ServeTLS(l, "", "")
+	} else {
+		err = srv.Serve(l)
+	}
+	if !errors.Is(err, http.ErrServerClosed) && s.stop.Err() == nil {
+		s.log.Error("http listener", "addr", l.Addr(), "err", err)
+		return
+	}
+	<-done
+}
+
+// webConn is a connection and the address that it comes from.
+type webConn struct {
+	net.Conn
+	from netip.Addr
+}
+
+// countConn keeps one address, and all of them together, from taking every file descriptor. When there are too many, the
+// oldest connection of the address with the most makes room, unless the newcomer's has more.
+func (a *webApp) countConn(c net.Conn, st http.ConnState) {
+	if st != http.StateNew && st != http.StateClosed && st != http.StateHijacked {
+		return
+	}
+	from := remoteAddr(c)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if st != http.StateNew {
+		a.conns = slices.DeleteFunc(a.conns, func(x webConn) bool { return x.Conn == c })
+		return
+	}
+	count, most := map[netip.Addr]int{}, 0
+	for _, x := range a.conns {
+		count[x.from]++
+		most = max(most, count[x.from])
+	}
+	a.conns = append(a.conns, webConn{c, from})
+	switch {
+	case count[from] >= webMaxPerAddress || len(a.conns) > webMaxConns && count[from] >= most:
+		c.Close()
+	case len(a.conns) > webMaxConns:
+		i := slices.IndexFunc(a.conns, func(x webConn) bool { return count[x.from] == most })
+		a.log.Warn("connection dropped for another one", "remote", a.conns[i].from)
+		if tc, ok := a.conns[i].Conn.(*tls.Conn); ok {
+			tc.NetConn().Close() // TLS would take its time to say goodbye to somebody who doesn't listen
+		} else {
+			a.conns[i].Close()
+		}
+		a.conns = slices.Delete(a.conns, i, i+1)
+	}
+}
+
+// ServeHTTP checks what holds for every address of the site and hands over.
+func (a *webApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			a.log.Error("panic in a page", "path", r.URL.Path, "err", p, "stack", string(debug.Stack()))
+			http.Error(w, "Internal error", http.StatusInternalServerError)
+		}
+	}()
+	if !a.knownHost(r.Host) {
+		http.Error(w, "This server has another name. Use its address or the name in mail.toml.", http.StatusMisdirectedRequest)
+		return
+	}
+	ctl := http.NewResponseController(w)
+	ctl.SetWriteDeadline(time.Time{}) // of the request before; each answer sets its own when it begins
+	if r.Body != http.NoBody {
+		ctl.SetReadDeadline(time.Now().Add(webStallTimeout))
+	}
+	h := w.Header()
+	h.Set("Content-Security-Policy", webPagePolicy)
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin") // no-referrer would make browsers send Origin: null with our own forms
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	if err := a.cross.Check(r); err != nil && !strings.HasPrefix(strings.ToLower(r.URL.Path), "/autodiscover/") {
+		a.log.Warn("cross-site request refused", "path", r.URL.Path, "remote", r.RemoteAddr)
+		http.Error(w, "This request came from another site and was refused.", http.StatusForbidden)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// webPagePolicy is for our own pages: nothing but our own files, and no frame may hold them.
+const webPagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+	"frame-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// knownHost refuses names that are not ours: a name of an attacker's may be pointed at this machine while his page is
+// open (DNS rebinding), and then the browser would take his script for one of ours. Addresses can't be re-pointed.
+func (a *webApp) knownHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	own := strings.ToLower(a.s.cfg.Hostname)
+	short, _, _ := strings.Cut(own, ".")
+	if host == "localhost" || host == own || host == short || strings.HasSuffix(host, ".local") {
+		return true
+	}
+	for _, d := range a.s.cfg.Domains {
+		ascii, _ := DomainToASCII(d)
+		for _, p := range []string{"", "mail.", "autoconfig.", "autodiscover."} {
+			if host == p+ascii {
+				return true
+			}
+		}
+	}
+	return a.s.tls.hasName(host)
+}
+
+// answer runs one route: session, form token, handler, and what to say when it fails.
+func (a *webApp) answer(w http.ResponseWriter, r *http.Request, rt webRoute) {
+	q := &webReq{webApp: a, w: w, r: r, remote: webRemote(r)}
+	err := q.findSession()
+	q.lang = a.language(q.languageWanted())
+	switch {
+	case err != nil:
+	case rt.access > webPublic && q.user.ID == 0:
+		if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
+			q.redirect("/login?to=" + webEscape(r.URL.RequestURI()))
+			return
+		}
+		err = webFault(http.StatusUnauthorized, "Please log in again.")
+	case rt.access == webAdmin && !q.user.Admin:
+		err = ErrNotFound
+	case r.Method == http.MethodPost && !strings.HasPrefix(strings.ToLower(r.URL.Path), "/autodiscover/"):
+		err = q.checkForm()
+	}
+	if err == nil {
+		err = rt.handle(q)
+	}
+	if err != nil {
+		q.fail(err)
+	}
+}
+
+// checkForm reads a form and compares its token. Forms with files are read by their handlers, which find the token in
+// front of the files; other handlers never see such a form.
+func (q *webReq) checkForm() error {
+	if strings.HasPrefix(q.r.Header.Get("Content-Type"), "multipart/") {
+		if p := q.r.URL.Path; p == "/compose" || p == "/settings/import" || p == "/contacts/import" {
+			return nil
+		}
+		return q.checkToken("")
+	}
+	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, webMaxForm)
+	err := q.r.ParseForm()
+	http.NewResponseController(q.w).SetReadDeadline(time.Time{}) // the form is here; what it asks for may take its time
+	if err != nil {
+		return webFault(http.StatusRequestEntityTooLarge, "That is too much text for one form.")
+	}
+	return q.checkToken(q.r.PostForm.Get("csrf"))
+}
+
+// fail shows an error: what the person can understand, or that something is wrong here.
+func (q *webReq) fail(err error) {
+	var we *webError
+	switch {
+	case errors.As(err, &we):
+	case errors.Is(err, ErrNotFound):
+		we = &webError{http.StatusNotFound, "There is nothing at this address."}
+	case errors.Is(err, ErrQuota):
+		we = &webError{http.StatusInsufficientStorage, "There is no room left for this."}
+	case errors.Is(err, ErrDiskFull):
+		we = &webError{http.StatusInsufficientStorage, "The disk of the server is full."}
+	case errors.Is(err, ErrTooBig):
+		we = &webError{http.StatusRequestEntityTooLarge, "That is too big."}
+	case errors.Is(err, ErrReadOnly):
+		we = &webError{http.StatusServiceUnavailable, "The mail file is damaged and can only be read."}
+	case errors.Is(err, ErrMailboxName):
+		we = &webError{http.StatusBadRequest, "That name can't be used for a folder."}
+	case errors.Is(err, ErrExists):
+		we = &webError{http.StatusConflict, "That exists already."}
+	case errors.Is(err, context.Canceled), errors.Is(err, io.ErrUnexpectedEOF):
+		return // the browser has gone
+	default:
+		q.log.Error("page", "path", q.r.URL.Path, "user", q.user.Name, "err", err)
+		we = &webError{http.StatusInternalServerError, "Something went wrong here. The log of the server says what."}
+	}
+	if strings.HasPrefix(q.r.Header.Get("Accept"), "application/json") {
+		q.w.Header().Set("Content-Type", "application/json")
+		q.w.WriteHeader(we.status)
+		fmt.Fprintf(q.w, `{"error":%q}`, q.lang.T(we.text))
+		return
+	}
+	q.status(we.status, "error", we.text, we)
+}
+
+func (q *webReq) redirect(to string) error {
+	webSoon(q.w)
+	q.w.Header().Set("Location", to)
+	q.w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+func webRemote(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.IPv6Unspecified()
+	}
+	return ap.Addr().Unmap().WithZone("")
+}
+
+// webNote is said once, on the next page after something was done.
+type webNote struct {
+	Text  string // translated
+	Bad   bool
+	Undo  []webUndo
+	Sent  int64 // a letter that can still be called back
+	Until int   // seconds for which it can
+}
+
+// note keeps what the next page of this session shall say.
+func (q *webReq) note(n *webNote) {
+	key := string(q.session.Hash)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.notes) >= webMaxNotes {
+		for k := range q.notes {
+			delete(q.notes, k)
+			break
+		}
+	}
+	q.notes[key] = n
+}
+
+func (q *webReq) say(text string, args ...any) { q.note(&webNote{Text: q.lang.F(text, args...)}) }
+
+func (q *webReq) takeNote() *webNote {
+	if len(q.session.Hash) == 0 {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := q.notes[string(q.session.Hash)]
+	delete(q.notes, string(q.session.Hash))
+	return n
+}
+
+// send writes a finished answer, compressed if the browser takes that.
+func (q *webReq) send(status int, kind string, body []byte) {
+	webSoon(q.w)
+	h := q.w.Header()
+	h.Set("Content-Type", kind)
+	if len(body) >= webGzipFrom && strings.Contains(q.r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		h.Add("Vary", "Accept-Encoding")
+		q.w.WriteHeader(status)
+		z := webGzip.Get().(*gzip.Writer)
+		defer webGzip.Put(z)
+		z.Reset(q.w)
+		z.Write(body)
+		z.Close()
+		return
+	}
+	h.Set("Content-Length", fmt.Sprint(len(body)))
+	q.w.WriteHeader(status)
+	q.w.Write(body)
+}

@@ -1,0 +1,319 @@
+// Administration: how the machine is, users, aliases, shared folders, the queue, the log, backups, DNS.
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	webLogShown   = 400
+	webQueueShown = 200
+	webCertWarn   = 14 * 24 * time.Hour // before a certificate ends
+)
+
+func webAdminRoutes() []webRoute {
+	return []webRoute{
+		{"GET /admin", webAdmin, (*webReq).getAdmin},
+		{"GET /admin/users", webAdmin, (*webReq).getUsers},
+		{"POST /admin/users", webAdmin, (*webReq).postUsers},
+		{"GET /admin/users/{id}", webAdmin, (*webReq).getUser},
+		{"POST /admin/users/{id}", webAdmin, (*webReq).postUser},
+		{"GET /admin/aliases", webAdmin, (*webReq).getAliases},
+		{"POST /admin/aliases", webAdmin, (*webReq).postAliases},
+		{"GET /admin/shared", webAdmin, (*webReq).getShared},
+		{"POST /admin/shared", webAdmin, (*webReq).postShared},
+		{"GET /admin/queue", webAdmin, (*webReq).getQueue},
+		{"POST /admin/queue", webAdmin, (*webReq).postQueue},
+		{"GET /admin/log", webAdmin, (*webReq).getLog},
+		{"GET /admin/backup", webAdmin, (*webReq).getBackup},
+		{"GET /admin/devices", webAdmin, (*webReq).getAllDevices},
+		{"POST /admin/devices", webAdmin, (*webReq).postAllDevices},
+		{"GET /admin/dns", webAdmin, (*webReq).getDNS},
+	}
+}
+
+// webAdminTabs are the pages of the administration.
+var webAdminTabs = [][2]string{{"", "Overview"}, {"users", "Users"}, {"aliases", "Aliases"}, {"shared", "Shared folders"},
+	{"queue", "Queue"}, {"devices", "Devices"}, {"log", "Log"}, {"dns", "DNS"}}
+
+// webTabs shows them, with the one that is open.
+type webTabs struct{ Tab string }
+
+// Tabs lists the tabs for the template.
+func (webTabs) Tabs() [][2]string { return webAdminTabs }
+
+// webLight is one line of the overview: how something is, in words.
+type webLight struct {
+	Good bool
+	Text string
+}
+
+// webOverview is the first page.
+type webOverview struct {
+	webTabs
+	Lights    []webLight
+	Stat      StoreStat
+	Memory    int64 // resident octets
+	Written   int64 // octets written to disks since the start
+	Up        time.Duration
+	Conns     int
+	Queue     int
+	Version   string
+	Domains   []string
+	Listeners [][2]string
+	CertUntil time.Time
+	CertFrom  string
+	Token     string
+}
+
+// FileSize is what the file takes on the disk, with what is not yet written back into it.
+func (o webOverview) FileSize() int64 { return o.Stat.File + o.Stat.WAL }
+
+// UpText is the time since the start in words.
+func (o webOverview) UpText() string {
+	d := o.Up.Round(time.Minute)
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%d d %d h", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	}
+	return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+}
+
+func (q *webReq) getAdmin() error {
+	o := webOverview{Up: time.Since(q.started), Domains: q.s.cfg.Domains, Memory: webResident(), Written: webWritten(), Version: runtime.Version()}
+	var err error
+	if o.Stat, err = q.s.store.Stat(); err != nil {
+		return err
+	}
+	if err := q.s.store.Read(func(tx *Tx) (err error) { o.Queue, err = tx.QueueLength(); return err }); err != nil {
+		return err
+	}
+	q.s.mu.Lock()
+	o.Conns = len(q.s.conns)
+	q.s.mu.Unlock()
+	l := q.s.cfg.Listen
+	for _, x := range []struct {
+		name  string
+		addrs []string
+	}{{"SMTP", l.SMTP}, {"Submission", l.Submission}, {"Submissions", l.Submissions}, {"LMTP", l.LMTP}, {"IMAP", l.IMAP}, {"IMAPS", l.IMAPS},
+		{"POP3", l.POP3}, {"POP3S", l.POP3S}, {"HTTP", l.HTTP}, {"HTTPS", l.HTTPS}} {
+		if len(x.addrs) > 0 {
+			o.Listeners = append(o.Listeners, [2]string{x.name, strings.Join(x.addrs, ", ")})
+		}
+	}
+	if leaf := q.s.tls.Leaf(); leaf != nil {
+		o.CertUntil, o.CertFrom = leaf.NotAfter, leaf.Issuer.CommonName
+	}
+	if o.Token, err = q.metricsToken(); err != nil {
+		return err
+	}
+	o.Lights = q.lights(o)
+	return q.page("admin", "Administration", o)
+}
+
+// lights says in words what is well and what is not.
+func (q *webReq) lights(o webOverview) (all []webLight) {
+	say := func(good bool, yes, no string) {
+		text := yes
+		if !good {
+			text = no
+		}
+		all = append(all, webLight{good, q.lang.T(text)})
+	}
+	say(q.s.store.Damaged() == nil, "The mail file is whole.", "The mail file is damaged: it can be read and not written. Export the mail and restore a backup.")
+	say(q.s.store.Room(int64(q.s.cfg.Limits.Message)) == nil, "There is room on the disk.", "The disk is nearly full: no mail is taken in until something is deleted.")
+	say(q.s.store.ClockTrusted(), "The clock is right, as far as can be told.", "The clock is older than the mail: set it, or connect to a network with the time.")
+	say(o.CertUntil.IsZero() || o.CertUntil.Sub(q.s.store.Now()) > webCertWarn, "The certificate is valid.", "The certificate ends soon.")
+	say(q.oldest() < time.Duration(q.s.cfg.Queue.Warn), "No mail waits for long.", "Some mail waits for a long time: see the queue.")
+	return all
+}
+
+// oldest is how long the oldest message has been in the queue.
+func (q *webReq) oldest() (age time.Duration) {
+	err := q.s.store.Read(func(tx *Tx) error {
+		items, err := tx.QueuePage("", 1)
+		if len(items) > 0 {
+			age = q.s.store.Now().Sub(items[0].Created)
+		}
+		return err
+	})
+	if err != nil {
+		q.log.Error("queue", "err", err)
+	}
+	return age
+}
+
+// webResident is the memory that the process occupies, as Linux tells it; elsewhere what Go has taken.
+func webResident() int64 {
+	if b, err := os.ReadFile("/proc/self/statm"); err == nil {
+		if f := strings.Fields(string(b)); len(f) > 1 {
+			n, _ := strconv.ParseInt(f[1], 10, 64)
+			return n * int64(os.Getpagesize())
+		}
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.Sys)
+}
+
+// webWritten is how much the process has caused to be written to disks since it was started, 0 where nobody knows.
+func webWritten() int64 {
+	b, _ := os.ReadFile("/proc/self/io")
+	for _, line := range strings.Split(string(b), "\n") {
+		if v, ok := strings.CutPrefix(line, "write_bytes: "); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// webLogPage is the end of the log.
+type webLogPage struct {
+	webTabs
+	Text  string
+	Lines []LogLine
+}
+
+// Bad says whether a line is about something that went wrong.
+func (webLogPage) Bad(l LogLine) bool { return l.Level >= slog.LevelWarn }
+
+func (q *webReq) getLog() error {
+	text := webCut(q.r.URL.Query().Get("text"), 100)
+	return q.page("admin-log", "Log", webLogPage{webTabs{"log"}, text, q.s.recent.recent(text, webLogShown)})
+}
+
+// getBackup makes a consistent copy of the file beside it and sends that. Everything goes on meanwhile.
+func (q *webReq) getBackup() error {
+	st, err := q.s.store.Stat()
+	if err != nil {
+		return err
+	}
+	if err := q.s.store.Room(st.File); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(q.s.cfg.Path(q.s.cfg.Database)), ".backup-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "mail.db")
+	if err := q.s.store.Backup(file); err != nil {
+		return err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	q.log.Info("backup downloaded", "user", q.user.Name, "size", fi.Size())
+	q.attachmentHeaders("postino-"+q.s.store.Now().Format("2006-01-02-1504")+".db", "application/octet-stream")
+	q.w.Header().Set("Content-Length", fmt.Sprint(fi.Size()))
+	return q.stream(f)
+}
+
+// webAllDevices lists what sends mail or reads it with a password of its own, or without one.
+type webAllDevices struct {
+	webTabs
+	Devices  []webUserDevice
+	Networks []Network
+	Plain    []Network
+	Recent   []LogLine
+}
+
+type webUserDevice struct {
+	Device
+	User User
+}
+
+func (q *webReq) getAllDevices() error {
+	p := webAllDevices{webTabs: webTabs{"devices"}, Networks: q.s.cfg.Relay.Networks, Plain: q.s.cfg.Auth.Plaintext, Recent: q.s.recent.recent("relay=", 20)}
+	err := q.s.store.Read(func(tx *Tx) error {
+		p.Devices = nil
+		users, err := tx.Users()
+		for _, u := range users {
+			all, err := tx.Devices(u.ID)
+			if err != nil {
+				return err
+			}
+			for _, d := range all {
+				p.Devices = append(p.Devices, webUserDevice{d, u})
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return q.page("admin-devices", "Devices", p)
+}
+
+func (q *webReq) postAllDevices() error {
+	f := q.r.PostForm
+	err := q.s.store.Write(func(tx *Tx) error {
+		return tx.RemoveDevice(UserID(webMailboxID(f.Get("user"))), int64(webMailboxID(f.Get("id"))))
+	})
+	if err != nil {
+		return err
+	}
+	q.say("The password is void now.")
+	return q.redirect("/admin/devices")
+}
+
+// webDNSPage is what to put into the DNS, where there is one.
+type webDNSPage struct {
+	webTabs
+	Records []string
+}
+
+func (q *webReq) getDNS() error {
+	return q.page("admin-dns", "DNS", webDNSPage{webTabs{"dns"}, webDNSRecords(q.s.cfg)})
+}
+
+// webDNSRecords tells where the mail of our domains lives, and its services for programs that look (RFC 6186 §3.4, and
+// RFC 8314 §5.1 for the names of those under TLS, which come first).
+func webDNSRecords(cfg *Config) (all []string) {
+	host, err := DomainToASCII(cfg.Hostname)
+	if err != nil {
+		host = cfg.Hostname
+	}
+	port := func(addrs []string) string {
+		for _, a := range addrs {
+			host, p, err := net.SplitHostPort(a)
+			if ip, ierr := netip.ParseAddr(host); err == nil && host != "localhost" && (ierr != nil || !ip.IsLoopback()) {
+				return p
+			}
+		}
+		return "0"
+	}
+	l := cfg.Listen
+	for _, d := range cfg.Domains {
+		ascii, err := DomainToASCII(d)
+		if err != nil {
+			continue
+		}
+		all = append(all, ascii+". MX 10 "+host+".", ascii+`. TXT "v=spf1 mx -all"`, "autoconfig."+ascii+". CNAME "+host+".")
+		for _, s := range []struct {
+			name, first string
+			addrs       []string
+		}{{"_submissions", "0 1", l.Submissions}, {"_imaps", "0 1", l.IMAPS}, {"_pop3s", "10 1", l.POP3S}, {"_submission", "10 1", l.Submission},
+			{"_imap", "10 1", l.IMAP}, {"_pop3", "20 1", l.POP3}} {
+			if n := port(s.addrs); n != "0" {
+				all = append(all, s.name+"._tcp."+ascii+". SRV "+s.first+" "+n+" "+host+".")
+			}
+		}
+	}
+	return all
+}
