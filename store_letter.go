@@ -1,4 +1,4 @@
-// What the web pages keep: sessions, preferences, address books, letters being written, passwords for single devices.
+// Letters: what people are writing, and what waits for its time.
 package main
 
 import (
