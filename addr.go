@@ -132,13 +132,15 @@ func ParsePath(s string) (a Addr, rest string, err error) {
 	if path == "" {
 		return Addr{}, rest, nil
 	}
-	if path, err = dropRoute(path); err != nil {
+	path, err = dropRoute(path)
+	if err != nil {
 		return Addr{}, "", err
 	}
 	if strings.EqualFold(path, "postmaster") {
 		return Addr{Local: path}, rest, nil
 	}
-	if a, err = ParseAddr(path); err != nil {
+	a, err = ParseAddr(path)
+	if err != nil {
 		return Addr{}, "", err
 	}
 	return a, rest, nil
@@ -328,7 +330,7 @@ func isDotString(s string) bool {
 
 // isAtext is atext of RFC 5322 §3.2.3, with UTF-8 as RFC 6531 §3.3 and RFC 6532 §3.2 add it.
 func isAtext(c byte) bool {
-	return c >= utf8.RuneSelf || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+	return c >= utf8.RuneSelf || ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') || ('0' <= c && c <= '9') ||
 		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }
 
@@ -365,7 +367,7 @@ func parseLiteral(s string) (string, error) {
 		text, v6 = text[5:], true
 	}
 	ip, err := netip.ParseAddr(text)
-	if err != nil || ip.Zone() != "" || v6 && ip.Is4() {
+	if err != nil || ip.Zone() != "" || (v6 && ip.Is4()) {
 		return "", fmt.Errorf("bad address literal %q", clip(s))
 	}
 	if ip.Is4() {
@@ -387,7 +389,8 @@ func DomainToASCII(d string) (string, error) {
 	ascii := strings.ToLower(d)
 	if !isASCII(d) {
 		var err error
-		if ascii, err = domainProfile.ToASCII(d); err != nil {
+		ascii, err = domainProfile.ToASCII(d)
+		if err != nil {
 			return "", fmt.Errorf("%q is not a domain name", clip(d))
 		}
 	}
@@ -413,7 +416,7 @@ func isHostLabel(s string) bool {
 	}
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+		if !(('a' <= c && c <= 'z') || ('0' <= c && c <= '9') || c == '-' || c == '_') {
 			return false
 		}
 	}

@@ -142,7 +142,8 @@ func (a *Auth) user(name string, page bool) (u User, known bool, err error) {
 	if ok {
 		second := false
 		err = a.store.Read(func(tx *Tx) (err error) {
-			if u, err = tx.UserByName(key); err == nil && !page {
+			u, err = tx.UserByName(key)
+			if err == nil && !page {
 				second, err = tx.HasPreference(u.ID, PrefTOTP)
 			}
 			return err

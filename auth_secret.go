@@ -143,14 +143,16 @@ func parseSecret(text string) (s scramSecret, err error) {
 	if !strings.EqualFold(scheme, "SCRAM-SHA-256") {
 		return s, errors.New("not a SCRAM-SHA-256 secret")
 	}
-	if s.iterations, err = strconv.Atoi(count); err != nil || s.iterations < 1 {
+	s.iterations, err = strconv.Atoi(count)
+	if err != nil || s.iterations < 1 {
 		return s, errors.New("secret with a bad iteration count")
 	}
 	for _, f := range []struct {
 		to   *[]byte
 		text string
 	}{{&s.salt, salt}, {&s.stored, stored}, {&s.serverKey, server}} {
-		if *f.to, err = base64.StdEncoding.DecodeString(f.text); err != nil {
+		*f.to, err = base64.StdEncoding.DecodeString(f.text)
+		if err != nil {
 			return s, fmt.Errorf("secret: %w", err)
 		}
 	}

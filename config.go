@@ -307,18 +307,21 @@ func keyLine(text string, key toml.Key, entry int) int {
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
 		if m := header.FindStringSubmatch(line); m != nil {
-			if here = strings.Trim(m[1], `"`); here == key.String() {
+			here = strings.Trim(m[1], `"`)
+			if here == key.String() {
 				return i + 1
 			}
 			if here == table {
-				if nth++; nth-1 == entry {
+				nth++
+				if nth-1 == entry {
 					found = i + 1
 				}
 			}
 			continue
 		}
 		name, _, ok := strings.Cut(line, "=")
-		if name = strings.Trim(name, " \t\"'"); !ok || here != table || here != "" && nth-1 != entry {
+		name = strings.Trim(name, " \t\"'")
+		if !ok || here != table || (here != "" && nth-1 != entry) {
 			continue
 		}
 		if name == want || strings.HasPrefix(name, want+".") {
@@ -444,7 +447,8 @@ func (c *Config) checkRoutes() error {
 		r, d := c.Routes[name], name
 		if name != "." {
 			var err error
-			if d, err = ParseDomain(name); err != nil {
+			d, err = ParseDomain(name)
+			if err != nil {
 				return fault("this is no domain; write one such as \"lab2.arpa\", or \".\" for all the rest")
 			}
 		}

@@ -67,7 +67,8 @@ func (r *Route) UnmarshalTOML(v any) (err error) {
 		r.Hosts, err = routeHosts(v)
 	}
 	if err == nil && len(r.Hosts) == 0 && r.Caller == "" {
-		if r.Intermittent = true; r.BundleKey == "" { // with a key its mail goes by bundle
+		r.Intermittent = true
+		if r.BundleKey == "" { // with a key its mail goes by bundle
 			err = errors.New("a route needs a host, a caller or a bundle_key")
 		}
 	}
@@ -106,7 +107,8 @@ func (r *Route) table(t map[string]any) (err error) {
 			r.BundleKey, ok = v.(string)
 		case "window":
 			var s string
-			if s, ok = v.(string); ok {
+			s, ok = v.(string)
+			if ok {
 				r.Window, err = parseWindow(s)
 				r.Intermittent = true
 			}
@@ -132,7 +134,7 @@ func routeHostPort(s, port string) string {
 		return s
 	}
 	bare := strings.Trim(s, "[]")
-	if _, err := netip.ParseAddr(bare); bare == "" || err != nil && strings.ContainsAny(bare, " /:") {
+	if _, err := netip.ParseAddr(bare); bare == "" || (err != nil && strings.ContainsAny(bare, " /:")) {
 		return ""
 	}
 	return net.JoinHostPort(bare, port)

@@ -102,7 +102,8 @@ func (s *Server) prepare(m *Mail) error {
 		r := &m.To[i]
 		if r.route == nil {
 			var err error
-			if r.route, err = s.route(r.Addr); err != nil {
+			r.route, err = s.route(r.Addr)
+			if err != nil {
 				return fmt.Errorf("%s: %w", r.Addr, err)
 			}
 		}
@@ -388,7 +389,7 @@ func returnPathLen(head []byte) int64 {
 		return 0
 	}
 	for i := 0; i < len(head); i++ {
-		if head[i] == '\n' && (i+1 == len(head) || head[i+1] != ' ' && head[i+1] != '\t') {
+		if head[i] == '\n' && (i+1 == len(head) || (head[i+1] != ' ' && head[i+1] != '\t')) {
 			return int64(i + 1)
 		}
 	}

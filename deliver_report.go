@@ -37,7 +37,7 @@ func (s *Server) successReports(m *Mail) error {
 	}
 	for i := range m.To {
 		r := &m.To[i]
-		if r.Notify&NotifySuccess == 0 || len(r.route.users) == 0 && !r.route.aliased || m.Hold.After(s.store.Now()) {
+		if r.Notify&NotifySuccess == 0 || (len(r.route.users) == 0 && !r.route.aliased) || m.Hold.After(s.store.Now()) {
 			continue
 		}
 		if m.reports == nil {

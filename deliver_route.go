@@ -257,14 +257,17 @@ func (tx *Tx) lookup(a Addr) (u User, targets []string, err error) {
 		names = append(names, Addr{base, a.Domain}.Key())
 	}
 	for _, n := range names {
-		if u, err = tx.UserByName(n); !errors.Is(err, ErrNotFound) {
+		u, err = tx.UserByName(n)
+		if !errors.Is(err, ErrNotFound) {
 			return u, nil, err
 		}
-		if targets, err = tx.AliasTargets(n); err != nil || len(targets) > 0 {
+		targets, err = tx.AliasTargets(n)
+		if err != nil || len(targets) > 0 {
 			return User{}, targets, err
 		}
 	}
-	if targets, err = tx.AliasTargets("@" + a.Domain); err == nil && len(targets) == 0 {
+	targets, err = tx.AliasTargets("@" + a.Domain)
+	if err == nil && len(targets) == 0 {
 		err = ErrNotFound
 	}
 	return User{}, targets, err

@@ -116,7 +116,7 @@ func (s *Server) fetchDial(f *Fetch) (*fetchConn, error) {
 // implicitTLS goes by the port when the entry does not say (RFC 8314 §3).
 func (f *Fetch) implicitTLS() bool {
 	_, port, _ := net.SplitHostPort(f.Server)
-	return f.TLS == "tls" || f.TLS == "" && (port == "993" || port == "995" || port == "465")
+	return f.TLS == "tls" || (f.TLS == "" && (port == "993" || port == "995" || port == "465"))
 }
 
 func (c *fetchConn) startTLS() error {

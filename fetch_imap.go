@@ -15,7 +15,7 @@ func (c *fetchConn) imap() (n int, err error) {
 	if l, err := c.line(); err != nil || !strings.HasPrefix(l, "* OK") {
 		return 0, errors.Join(err, &fetchRefusal{smtpPrintable([]byte(l))})
 	}
-	if c.f.TLS == "starttls" || c.f.TLS == "" && !c.f.implicitTLS() {
+	if c.f.TLS == "starttls" || (c.f.TLS == "" && !c.f.implicitTLS()) {
 		if _, err := c.imapCommand("STARTTLS", nil); err != nil {
 			return 0, fmt.Errorf("the password is not sent without TLS (tls = \"none\" would): %w", err)
 		}
@@ -34,7 +34,8 @@ func (c *fetchConn) imap() (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if answers, err = c.imapCommand(fmt.Sprintf("UID SEARCH UID %d:*", last+1), nil); err != nil {
+	answers, err = c.imapCommand(fmt.Sprintf("UID SEARCH UID %d:*", last+1), nil)
+	if err != nil {
 		return 0, err
 	}
 	uids := imapFound(answers, last)

@@ -14,7 +14,7 @@ func (c *fetchConn) pop3() (n int, err error) {
 	if _, err := c.popReply(""); err != nil {
 		return 0, err
 	}
-	if c.f.TLS == "starttls" || c.f.TLS == "" && !c.f.implicitTLS() {
+	if c.f.TLS == "starttls" || (c.f.TLS == "" && !c.f.implicitTLS()) {
 		if _, err := c.popReply("STLS"); err != nil {
 			return 0, fmt.Errorf("the password is not sent without TLS (tls = \"none\" would): %w", err)
 		}
@@ -118,7 +118,8 @@ func (c *fetchConn) popRetr(number, uid string) (bool, error) {
 	body := textproto.NewReader(c.r).DotReader()
 	_, err := io.Copy(&crlfWriter{w: sp}, body)
 	if errors.Is(err, ErrTooBig) {
-		if _, err = io.Copy(io.Discard, body); err == nil {
+		_, err = io.Copy(io.Discard, body)
+		if err == nil {
 			err = c.tooBig(sp, uid, func(tx *Tx) error { return tx.SetFetched(c.f.Name(), fetchBig+uid) })
 		}
 		return false, err

@@ -315,7 +315,8 @@ func (c *imapConn) bye(err error) {
 	switch {
 	case err == errLineTooLong: // its end was found
 		c.putf("* BAD Line too long\r\n")
-		if c.bad++; c.bad < imapBadMax {
+		c.bad++
+		if c.bad < imapBadMax {
 			return
 		}
 		c.putf("* BYE Too many bad commands\r\n")
@@ -410,7 +411,10 @@ func (c *imapConn) answer(name string, err error) error {
 	c.putf("%s %s %s%s\r\n", c.tag, ie.status, imapCode(ie.code), ie.text)
 	if ie.status != "BAD" {
 		c.bad = 0
-	} else if c.bad++; c.bad >= imapBadMax {
+		return nil
+	}
+	c.bad++
+	if c.bad >= imapBadMax {
 		c.putf("* BYE Too many bad commands\r\n")
 		c.state = imapLogout
 	}
@@ -499,12 +503,13 @@ func (c *imapConn) checkUser() error {
 func (c *imapConn) userNow() error {
 	var now User
 	err := c.srv.store.Read(func(tx *Tx) (err error) {
-		if now, err = tx.UserByID(c.user.ID); err == nil && c.state == imapSelected {
+		now, err = tx.UserByID(c.user.ID)
+		if err == nil && c.state == imapSelected {
 			c.rights, err = tx.RightsOf(now, c.mbox)
 		}
 		return err
 	})
-	if errors.Is(err, ErrNotFound) || err == nil && (now.Disabled || now.Secret != c.user.Secret) {
+	if errors.Is(err, ErrNotFound) || (err == nil && (now.Disabled || now.Secret != c.user.Secret)) {
 		return imapErrUserGone
 	}
 	if err == nil && c.state == imapSelected && c.rights&RightRead == 0 {
@@ -518,7 +523,7 @@ func (c *imapConn) userNow() error {
 func (c *imapConn) capabilities() string {
 	var names []string
 	for _, r := range imapCapabilities {
-		if r.states&c.state == 0 || r.when != nil && !r.when(c) {
+		if r.states&c.state == 0 || (r.when != nil && !r.when(c)) {
 			continue
 		}
 		if r.value != nil {
@@ -615,7 +620,8 @@ func (c *imapConn) enable(name string) bool {
 			break // NOTIFY says what it wants
 		}
 		n := &imapNotify{passive: true, groups: []imapGroup{{events: imapMetadata | imapServerMetadata}}}
-		if c.setNotify(n); name == "METADATA-SERVER" {
+		c.setNotify(n)
+		if name == "METADATA-SERVER" {
 			n.groups[0].events = imapServerMetadata
 		}
 		if _, err := n.look(c); err != nil {

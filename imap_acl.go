@@ -123,7 +123,8 @@ func (c *imapConn) cmdGetACL(p *imapParser) error {
 		if err != nil {
 			return err
 		}
-		if list, err = tx.ACL(m.ID); err != nil {
+		list, err = tx.ACL(m.ID)
+		if err != nil {
 			return err
 		}
 		if owner, err := tx.UserByID(m.Owner); err == nil {

@@ -114,7 +114,8 @@ func (p *imapParser) appendMessage() (a imapAppend) {
 	case p.take("CATENATE "): // RFC 4469 §4
 		parts := 0
 		p.list(func() {
-			if parts++; parts > imapCatMax {
+			parts++
+			if parts > imapCatMax {
 				p.refuse(imapNo("LIMIT", "Too many parts"))
 			}
 			p.catenate(a.spool)

@@ -27,7 +27,7 @@ const (
 func (p *imapParser) section() (s imapSection) {
 	s.path = p.sectionPath()
 	if !p.next("]") && (len(s.path) == 0 || p.take(".")) {
-		s.text = strings.ToUpper(p.span("a section", func(b byte) bool { return b == '.' || 'A' <= b&^0x20 && b&^0x20 <= 'Z' }))
+		s.text = strings.ToUpper(p.span("a section", func(b byte) bool { return b == '.' || ('A' <= b&^0x20 && b&^0x20 <= 'Z') }))
 	}
 	switch s.text {
 	case "", "HEADER", "TEXT":
@@ -53,7 +53,8 @@ func (p *imapParser) section() (s imapSection) {
 func (p *imapParser) sectionPath() (path []int) {
 	for p.next("123456789") {
 		n := p.number()
-		if path = append(path, int(min(n, 1<<30))); len(path) > imapPathMax {
+		path = append(path, int(min(n, 1<<30)))
+		if len(path) > imapPathMax {
 			p.fail("The part number is too long")
 		}
 		if len(p.rest) < 2 || p.rest[0] != '.' || p.rest[1] < '0' || p.rest[1] > '9' {

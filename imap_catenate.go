@@ -88,7 +88,8 @@ func imapParseURL(c *imapConn, s string) (u imapURL, err error) {
 	}
 	name, rest := path[:at], path[at:]
 	if i := strings.Index(strings.ToUpper(name), ";UIDVALIDITY="); i >= 0 {
-		if u.validity, err = strconv.ParseInt(name[i+len(";UIDVALIDITY="):], 10, 64); err != nil {
+		u.validity, err = strconv.ParseInt(name[i+len(";UIDVALIDITY="):], 10, 64)
+		if err != nil {
 			return u, bad
 		}
 		name = name[:i]
@@ -114,10 +115,12 @@ func imapParseURL(c *imapConn, s string) (u imapURL, err error) {
 			return u, bad
 		}
 	}
-	if name, err = neturl.PathUnescape(name); err != nil || !utf8.ValidString(name) {
+	name, err = neturl.PathUnescape(name)
+	if err != nil || !utf8.ValidString(name) {
 		return u, bad
 	}
-	if section, err = neturl.PathUnescape(section); err != nil {
+	section, err = neturl.PathUnescape(section)
+	if err != nil {
 		return u, bad
 	}
 	if partial != "" {

@@ -42,7 +42,8 @@ func (c *imapConn) cmdMove(p *imapParser) error {
 	before := c.highest
 	var src, dst []UID
 	err = c.srv.store.InSteps(c.limit(uids), func(tx *Tx, step []UID) (err error) {
-		if src, dst, err = tx.Move(c.mbox, step, to); err != nil {
+		src, dst, err = tx.Move(c.mbox, step, to)
+		if err != nil {
 			return err
 		}
 		c.note(tx)

@@ -56,7 +56,8 @@ func (p *imapParser) scope() *imapScope {
 func (s *imapScope) readTrees(p *imapParser, levels int) {
 	p.space()
 	add := func() {
-		if s.trees = append(s.trees, imapScopeTree{p.mailboxName(), levels}); len(s.trees) > imapScopeMax {
+		s.trees = append(s.trees, imapScopeTree{p.mailboxName(), levels})
+		if len(s.trees) > imapScopeMax {
 			p.fail("Too many mailboxes")
 		}
 	}
@@ -85,7 +86,7 @@ func (s *imapScope) has(e *imapEntry, c *imapConn) bool {
 			return true
 		}
 		below, ok := strings.CutPrefix(e.name, t.name+"/")
-		return ok && (t.levels < 0 || t.levels == 1 && !strings.Contains(below, "/"))
+		return ok && (t.levels < 0 || (t.levels == 1 && !strings.Contains(below, "/")))
 	})
 }
 

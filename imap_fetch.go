@@ -143,7 +143,8 @@ func (c *imapConn) cmdFetch(p *imapParser) error {
 // readItems reads a macro, an item, or a list of items.
 func (f *imapFetch) readItems(p *imapParser) {
 	if p.next("(") {
-		if p.list(func() { f.readItem(p, f.itemName(p)) }); len(f.items) == 0 {
+		p.list(func() { f.readItem(p, f.itemName(p)) })
+		if len(f.items) == 0 {
 			p.fail("The list of FETCH items is empty")
 		}
 		return
@@ -162,7 +163,7 @@ func (f *imapFetch) readItems(p *imapParser) {
 // itemName reads an item's name in capitals, with the bracket that follows it.
 func (f *imapFetch) itemName(p *imapParser) string {
 	name := p.span("a FETCH item", func(b byte) bool {
-		return b == '.' || '0' <= b && b <= '9' || 'A' <= b&^0x20 && b&^0x20 <= 'Z'
+		return b == '.' || ('0' <= b && b <= '9') || ('A' <= b&^0x20 && b&^0x20 <= 'Z')
 	})
 	if p.take("[") {
 		name += "["
@@ -250,7 +251,7 @@ func (f *imapFetch) arrange() {
 	if c.condstore {
 		f.told = imapWishFirst(f.told, "MODSEQ")
 	}
-	if c.uid && !c.uidonly || c.qresync {
+	if (c.uid && !c.uidonly) || c.qresync {
 		f.told = imapWishFirst(slices.DeleteFunc(slices.Clone(f.told), func(w imapWish) bool { return w.name == "UID" }), "UID")
 	}
 }
@@ -277,7 +278,8 @@ func (f *imapFetch) narrow() error {
 			left, rest = f.uids[:0:0], f.uids
 			_, err := tx.Changes(c.mbox.ID, f.since, 0, func(m *Message) error {
 				i, ok := slices.BinarySearch(rest, m.UID)
-				if rest = rest[i:]; ok {
+				rest = rest[i:]
+				if ok {
 					left = append(left, m.UID)
 				}
 				return nil
@@ -324,7 +326,8 @@ func (f *imapFetch) run() error {
 		if err != nil {
 			return err
 		}
-		if f.changed = 0; len(fresh) > 0 {
+		f.changed = 0
+		if len(fresh) > 0 {
 			if err := f.markSeen(fresh); err != nil {
 				return err
 			}
@@ -378,7 +381,8 @@ func (f *imapFetch) markSeen(uids []UID) (err error) {
 		res, err = tx.SetFlags(f.c.mbox, step, FlagChange{Op: '+', Flags: Flags{Bits: FlagSeen}, Unchanged: -1, Known: f.c.seen})
 		return err
 	})
-	if f.changed = res.ModSeq; err == nil && f.changed != 0 {
+	f.changed = res.ModSeq
+	if err == nil && f.changed != 0 {
 		f.c.shown = append(f.c.shown, f.changed)
 	}
 	return err

@@ -179,10 +179,12 @@ func (l *imapList) entries() (all []imapEntry, err error) {
 	var shared []SharedMailbox
 	var subs []string
 	err = c.srv.store.Read(func(tx *Tx) (err error) {
-		if own, err = tx.Mailboxes(c.user.ID); err != nil {
+		own, err = tx.Mailboxes(c.user.ID)
+		if err != nil {
 			return err
 		}
-		if shared, err = tx.SharedMailboxes(c.user); err != nil {
+		shared, err = tx.SharedMailboxes(c.user)
+		if err != nil {
 			return err
 		}
 		subs, err = tx.Subscriptions(c.user.ID)

@@ -28,7 +28,8 @@ func (c *imapConn) cmdCreate(p *imapParser) error {
 	}
 	var m Mailbox
 	err := c.writeName(func(tx *Tx) (err error) {
-		if m, err = c.create(tx, name); err == nil && special != "" {
+		m, err = c.create(tx, name)
+		if err == nil && special != "" {
 			err = c.setSpecial(tx, m, special)
 		}
 		return err
@@ -105,7 +106,7 @@ func (c *imapConn) create(tx *Tx, name string) (m Mailbox, err error) {
 // mayCreate asks for the right to make children of the nearest mailbox above. At the top of Shared/ only administrators
 // have it.
 func (c *imapConn) mayCreate(tx *Tx, at imapPlace) error {
-	if at.owner == c.user.ID || at.owner == SharedOwner && c.user.Admin {
+	if at.owner == c.user.ID || (at.owner == SharedOwner && c.user.Admin) {
 		return nil
 	}
 	for name := parentName(at.local); name != ""; name = parentName(name) {
@@ -160,7 +161,8 @@ func (c *imapConn) cmdDelete(p *imapParser) error {
 	}
 	var m Mailbox
 	err := c.writeName(func(tx *Tx) (err error) {
-		if m, err = c.mailboxAs(tx, name, RightDelete); err != nil {
+		m, err = c.mailboxAs(tx, name, RightDelete)
+		if err != nil {
 			return err
 		}
 		if m.Name == "INBOX" {
@@ -272,10 +274,12 @@ func (c *imapConn) renameInbox(to string) error {
 	var inbox, dst Mailbox
 	var uids []UID
 	err := c.writeName(func(tx *Tx) (err error) {
-		if inbox, err = tx.MailboxByName(c.user.ID, "INBOX"); err != nil {
+		inbox, err = tx.MailboxByName(c.user.ID, "INBOX")
+		if err != nil {
 			return err
 		}
-		if dst, err = c.create(tx, to); err != nil {
+		dst, err = c.create(tx, to)
+		if err != nil {
 			return err
 		}
 		uids, _, err = tx.UIDs(inbox.ID, nil)

@@ -46,7 +46,7 @@ func (p *imapParser) metaMailbox() string {
 func (p *imapParser) metaEntry() string {
 	name := strings.ToLower(p.astring())
 	bad := strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == '*' || r == '%' })
-	if p.err == nil && (bad || !strings.HasPrefix(name, "/private") && !strings.HasPrefix(name, "/shared") ||
+	if p.err == nil && (bad || (!strings.HasPrefix(name, "/private") && !strings.HasPrefix(name, "/shared")) ||
 		strings.HasSuffix(name, "/") || strings.Contains(name, "//")) {
 		p.fail("Bad entry name %.50q", name)
 	}
@@ -177,7 +177,7 @@ func (g *imapGetMeta) wants(entry string) bool {
 		if entry == e {
 			return true
 		}
-		if below, ok := strings.CutPrefix(entry, e+"/"); ok && (g.depth < 0 || g.depth == 1 && !strings.Contains(below, "/")) {
+		if below, ok := strings.CutPrefix(entry, e+"/"); ok && (g.depth < 0 || (g.depth == 1 && !strings.Contains(below, "/"))) {
 			return true
 		}
 	}

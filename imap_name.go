@@ -23,7 +23,8 @@ func (p *imapParser) mailboxName() string {
 func (c *imapConn) decodeName(s string) (string, error) {
 	if !c.utf8 && strings.Contains(s, "&") {
 		var ok bool
-		if s, ok = imapDecodeName(s); !ok {
+		s, ok = imapDecodeName(s)
+		if !ok {
 			return "", imapNo("CANNOT", "The mailbox name is not valid modified UTF-7")
 		}
 	}

@@ -179,7 +179,8 @@ func (n *imapNotify) readGroup(c *imapConn, p *imapParser) {
 		names += len(old.names)
 	}
 	one := func() {
-		if names++; names > imapNotifyNames {
+		names++
+		if names > imapNotifyNames {
 			p.refuse(imapNo("NOTIFICATIONOVERFLOW", "Too many mailboxes"))
 		}
 		g.names = append(g.names, p.mailboxName())
@@ -195,7 +196,8 @@ func (n *imapNotify) readGroup(c *imapConn, p *imapParser) {
 		g.kind = "PERSONAL"
 	case "PERSONAL", "SUBSCRIBED":
 	case "SUBTREE", "MAILBOXES":
-		if p.space(); p.next("(") {
+		p.space()
+		if p.next("(") {
 			p.list(one)
 		} else {
 			one()
@@ -353,7 +355,8 @@ func (n *imapNotify) modseqs(c *imapConn) (all map[UserID]ModSeq, err error) {
 	err = c.srv.store.Read(func(tx *Tx) (err error) {
 		all = map[UserID]ModSeq{}
 		for _, u := range n.watch {
-			if all[u], err = tx.ModSeq(u); err != nil {
+			all[u], err = tx.ModSeq(u)
+			if err != nil {
 				return err
 			}
 		}
@@ -456,7 +459,7 @@ func (n *imapNotify) tellName(c *imapConn, entries []imapEntry, name, old string
 		if x.name == name {
 			e = x
 		}
-		below = below || x.box != nil && x.name != name && imapUnder(x.name, name)
+		below = below || (x.box != nil && x.name != name && imapUnder(x.name, name))
 	}
 	c.putf("* LIST (%s) \"/\" ", l.attributes(e, below))
 	c.putMailbox(name)
@@ -485,7 +488,7 @@ func (n *imapNotify) tellStatus(c *imapConn, e *imapEntry) error {
 	switch {
 	case old.exists != e.box.Exists || old.uidNext != e.box.UIDNext:
 		items = []string{"UIDNEXT", "MESSAGES"}
-	case wants&imapFlags == 0 || old.unseen == e.box.Unseen && !c.condstore:
+	case wants&imapFlags == 0 || (old.unseen == e.box.Unseen && !c.condstore):
 		return nil
 	default:
 		items = []string{"UIDVALIDITY"}
@@ -557,7 +560,7 @@ func (n *imapNotify) tellMeta(c *imapConn, entries []imapEntry) error {
 	}
 	for i := range entries {
 		e := &entries[i]
-		if e.box == nil || e.name != "" && n.wants(c, e)&imapMetadata == 0 || now[e.box.Owner] == n.meta[e.box.Owner] && now[c.user.ID] == n.meta[c.user.ID] {
+		if e.box == nil || (e.name != "" && n.wants(c, e)&imapMetadata == 0) || (now[e.box.Owner] == n.meta[e.box.Owner] && now[c.user.ID] == n.meta[c.user.ID]) {
 			continue
 		}
 		var changed []Annotation

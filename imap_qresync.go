@@ -60,7 +60,8 @@ func (c *imapConn) resync(q *imapResync) error {
 	known := imapSorted(q.known)
 	for after, full := UID(0), true; full; {
 		var changed []imapChange
-		if _, full, err = c.changes(q.modseq, after, &changed); err != nil {
+		_, full, err = c.changes(q.modseq, after, &changed)
+		if err != nil {
 			return err
 		}
 		for _, m := range changed {
@@ -88,10 +89,12 @@ func (c *imapConn) matched(q *imapResync) (u uint32) {
 			break
 		}
 		u = v
-		if seqs[0].lo++; seqs[0].lo > seqs[0].hi {
+		seqs[0].lo++
+		if seqs[0].lo > seqs[0].hi {
 			seqs = seqs[1:]
 		}
-		if uids[0].lo++; uids[0].lo > uids[0].hi {
+		uids[0].lo++
+		if uids[0].lo > uids[0].hi {
 			uids = uids[1:]
 		}
 	}
@@ -110,7 +113,8 @@ func (c *imapConn) vanishedSince(since ModSeq, known []imapRange, matched uint32
 		if err != nil {
 			return err
 		}
-		if pruned = m.Pruned; since < pruned {
+		pruned = m.Pruned
+		if since < pruned {
 			return nil
 		}
 		_, err = tx.Changes(c.mbox.ID, since, 0, func(m *Message) error {

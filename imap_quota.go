@@ -37,7 +37,7 @@ func (c *imapConn) cmdGetQuotaRoot(p *imapParser) error {
 	}
 	c.putf("* QUOTAROOT ")
 	c.putMailbox(name)
-	if m.Owner != c.user.ID || c.user.Quota == 0 && c.user.Messages == 0 {
+	if m.Owner != c.user.ID || (c.user.Quota == 0 && c.user.Messages == 0) {
 		c.putf("\r\n")
 		return nil
 	}
@@ -50,7 +50,8 @@ func (c *imapConn) putQuota() error {
 	var bytes, messages int64
 	var u User
 	err := c.srv.store.Read(func(tx *Tx) (err error) {
-		if u, err = tx.UserByID(c.user.ID); err != nil {
+		u, err = tx.UserByID(c.user.ID)
+		if err != nil {
 			return err
 		}
 		bytes, messages, err = tx.Used(u.ID)

@@ -300,7 +300,8 @@ func (s *imapSearch) keys(p *imapParser) *Query {
 //	search-key = … / "NOT" SP search-key / "OR" SP search-key SP search-key / sequence-set /
 //	             "(" search-key *(SP search-key) ")"
 func (s *imapSearch) key(p *imapParser) *Query {
-	if p.depth++; p.depth > imapNesting {
+	p.depth++
+	if p.depth > imapNesting {
 		p.fail("The search is nested too deeply")
 	}
 	defer func() { p.depth-- }()
@@ -342,7 +343,8 @@ const imapCharsets = "(UTF-8 US-ASCII ISO-8859-1 WINDOWS-1252 KOI8-R GBK GB18030
 //	search-program = ["CHARSET" SP charset SP] search-key *(SP search-key)
 func (s *imapSearch) readProgram(p *imapParser, charset bool) {
 	if charset || p.take("CHARSET ") {
-		if s.charset = p.astring(); p.err == nil && !KnownCharset(s.charset) {
+		s.charset = p.astring()
+		if p.err == nil && !KnownCharset(s.charset) {
 			p.refuse(imapNo("BADCHARSET "+imapCharsets, "That charset is not known"))
 		}
 		p.space()
@@ -425,7 +427,8 @@ func (s *imapSearch) answer(order func([]UID) error) error {
 		err = order(found)
 	}
 	if s.returns.save {
-		if c.saved = nil; err == nil { // nothing after a failure (RFC 5182 §2.1)
+		c.saved = nil
+		if err == nil { // nothing after a failure (RFC 5182 §2.1)
 			c.saved = s.returns.kept(found)
 		}
 	}
@@ -497,7 +500,7 @@ func (s *imapSearch) tell(found []UID, highest ModSeq) {
 // 5182 §2.4, RFC 9394).
 func (r *imapReturn) kept(found []UID) []UID {
 	var kept []UID
-	if r.all || r.count || !r.min && !r.max && r.partial == nil || len(found) == 0 {
+	if r.all || r.count || (!r.min && !r.max && r.partial == nil) || len(found) == 0 {
 		kept = slices.Clone(found)
 		slices.Sort(kept)
 		return kept

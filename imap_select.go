@@ -86,13 +86,16 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 	v := imapView{view: view}
 	var unseen UID
 	err = c.srv.store.Read(func(tx *Tx) (err error) {
-		if v.mbox, err = tx.MailboxByID(m.ID); err != nil {
+		v.mbox, err = tx.MailboxByID(m.ID)
+		if err != nil {
 			return err
 		}
-		if v.rights, err = tx.RightsOf(c.user, v.mbox); err != nil {
+		v.rights, err = tx.RightsOf(c.user, v.mbox)
+		if err != nil {
 			return err
 		}
-		if v.uids, v.seen, err = tx.UIDs(m.ID, nil); err != nil || v.mbox.Unseen == 0 {
+		v.uids, v.seen, err = tx.UIDs(m.ID, nil)
+		if err != nil || v.mbox.Unseen == 0 {
 			return err
 		}
 		unseen, err = tx.FirstUnseen(m.ID)
@@ -185,7 +188,8 @@ func (c *imapConn) countRecent() (n int) {
 	for _, r := range c.recent {
 		lo, _ := slices.BinarySearch(c.uids, UID(r.lo))
 		hi, found := slices.BinarySearch(c.uids, UID(r.hi))
-		if n += hi - lo; found {
+		n += hi - lo
+		if found {
 			n++
 		}
 	}

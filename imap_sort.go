@@ -138,7 +138,8 @@ type imapBits []uint64
 func (b imapBits) has(i int) bool { return i/64 < len(b) && b[i/64]>>(i%64)&1 != 0 }
 
 func (b imapBits) put(i int, on bool) {
-	if b[i/64] &^= 1 << (i % 64); on {
+	b[i/64] &^= 1 << (i % 64)
+	if on {
 		b[i/64] |= 1 << (i % 64)
 	}
 }
@@ -188,7 +189,8 @@ func (s *imapSorter) read(uids []UID, fn func(UID, []byte)) error {
 		}
 		s.longest = max(s.longest, len(s.key))
 		fn(m.UID, s.key)
-		if s.done++; s.done%imapSortStep == 0 {
+		s.done++
+		if s.done%imapSortStep == 0 {
 			return s.progress.step(imapSortStep, time.Now())
 		}
 		return nil
@@ -374,7 +376,7 @@ func (g *imapSortGroup) Len() int { return len(g.heads) }
 
 func (g *imapSortGroup) Less(i, j int) bool {
 	d := bytes.Compare(g.slot(i), g.slot(j))
-	return d < 0 || d == 0 && g.uids[g.heads[i]] < g.uids[g.heads[j]]
+	return d < 0 || (d == 0 && g.uids[g.heads[i]] < g.uids[g.heads[j]])
 }
 
 func (g *imapSortGroup) Swap(i, j int) {

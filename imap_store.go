@@ -66,7 +66,7 @@ func (c *imapConn) mayStore(change *FlagChange) error {
 	if change.Op == '=' && asked == (Flags{}) {
 		asked.Bits = ^FlagBits(0)
 	}
-	if change.May == 0 || asked != (Flags{}) && change.May.touch(Flags{}, asked) == (Flags{}) {
+	if change.May == 0 || (asked != (Flags{}) && change.May.touch(Flags{}, asked) == (Flags{})) {
 		return imapNo("NOPERM", "You may not change these flags")
 	}
 	return nil
@@ -88,7 +88,7 @@ func (c *imapConn) store(uids []UID, change FlagChange, silent bool) error {
 		} else {
 			c.echo, c.stored = res.Same, imapWithout(step, res.Missing)
 		}
-		if c.notify.frozen() || c.notify.quiet() && !silent {
+		if c.notify.frozen() || (c.notify.quiet() && !silent) {
 			c.echo = step
 		}
 		modified, missing = append(modified, res.Modified...), missing || len(res.Missing) > 0

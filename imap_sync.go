@@ -53,7 +53,8 @@ func (c *imapConn) sync(mayExpunge bool) error {
 		if err := c.contextsFollow(changed); err != nil {
 			return err
 		}
-		if more = full; more {
+		more = full
+		if more {
 			after = changed[len(changed)-1].uid
 		}
 	}
@@ -100,7 +101,8 @@ func (c *imapConn) changes(since ModSeq, after UID, changed *[]imapChange) (now 
 			*changed = append(*changed, imapChange{m.UID, m.ModSeq, m.Flags, m.Gone})
 			return nil
 		}
-		if now, err = tx.Changes(c.mbox.ID, since, after, add); err != nil {
+		now, err = tx.Changes(c.mbox.ID, since, after, add)
+		if err != nil {
 			return err
 		}
 		for _, u := range c.echo {
@@ -133,7 +135,8 @@ func (c *imapConn) tellGone(changed []imapChange) {
 		}
 		i, ok := slices.BinarySearch(c.uids[from:], m.uid)
 		kept += copy(c.uids[kept:], c.uids[from:from+i])
-		if from += i; ok {
+		from += i
+		if ok {
 			from++
 			recent = recent || c.isRecent(m.uid)
 			if c.qresync || c.uidonly {
@@ -266,7 +269,7 @@ func (c *imapConn) tellFlags(changed []imapChange, quiet []UID) error {
 	for _, m := range changed {
 		echo := slices.Contains(c.echo, m.uid)
 		n, ok := c.seq(m.uid)
-		if !ok || m.modseq <= c.seen && !echo {
+		if !ok || (m.modseq <= c.seen && !echo) {
 			continue
 		}
 		if _, stored := slices.BinarySearch(c.stored, m.uid); m.gone && !stored {
@@ -275,7 +278,7 @@ func (c *imapConn) tellFlags(changed []imapChange, quiet []UID) error {
 		c.highest = max(c.highest, m.modseq)
 		_, isQuiet := slices.BinarySearch(quiet, m.uid)
 		_, isShown := slices.BinarySearch(c.shown, m.modseq)
-		if isQuiet || isShown || c.notify.quiet() && !echo && m.modseq != c.silent {
+		if isQuiet || isShown || (c.notify.quiet() && !echo && m.modseq != c.silent) {
 			continue
 		}
 		if err := c.tellWords(m.flags.Words); err != nil {

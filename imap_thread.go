@@ -115,7 +115,8 @@ func (t *imapThread) add(m *Message, k *MailKeys) error {
 	for t.uids[t.at] != m.UID { // the content of those that are passed over is gone
 		t.at++
 	}
-	if t.dates[t.at] = imapSent(m, k); t.how.arrival {
+	t.dates[t.at] = imapSent(m, k)
+	if t.how.arrival {
 		t.dates[t.at] = m.Internal.Unix()
 	}
 	if t.how.subjects {
@@ -197,7 +198,8 @@ func (t *imapThread) find(id uint64) *int32 {
 	}
 	at, _ := bits.Mul64(id*t.odd, uint64(len(t.ids)))
 	for t.ids[at] != 0 && t.id(t.ids[at]) != id {
-		if at++; at == uint64(len(t.ids)) {
+		at++
+		if at == uint64(len(t.ids)) {
 			at = 0
 		}
 	}
@@ -241,7 +243,8 @@ func (t *imapThread) link(parent, kid int32) {
 	if t.node(kid).msg&1 != 0 || parent == kid {
 		steps := 0
 		for n := parent; n != 0; n = t.node(n).parent {
-			if steps++; n == kid || steps > imapThreadDepth {
+			steps++
+			if n == kid || steps > imapThreadDepth {
 				return
 			}
 		}
@@ -355,7 +358,7 @@ func (t *imapThread) prune() {
 	for _, r := range t.roots {
 		first := t.node(r).first
 		switch {
-		case t.node(r).msg >= 0 || first != 0 && t.node(first).next != 0:
+		case t.node(r).msg >= 0 || (first != 0 && t.node(first).next != 0):
 			roots = append(roots, r)
 		case first != 0: // an only child takes the place
 			t.node(first).parent = 0
@@ -407,7 +410,7 @@ func (t *imapThread) joinSubjects() {
 		// the oldest (step 5 B).
 		first := same[0]
 		for _, r := range same[1:] {
-			if f := t.node(first).msg; f >= 0 && (t.node(r).msg < 0 || t.isReply(f) && !t.isReply(t.node(r).msg)) {
+			if f := t.node(first).msg; f >= 0 && (t.node(r).msg < 0 || (t.isReply(f) && !t.isReply(t.node(r).msg))) {
 				first = r
 			}
 		}
@@ -431,7 +434,7 @@ func (t *imapThread) join(top, r int32) int32 {
 			k = next
 		}
 		b.parent = top // it is gone
-	case a.msg < 0 || t.isReply(t.message(r)) && !t.isReply(a.msg):
+	case a.msg < 0 || (t.isReply(t.message(r)) && !t.isReply(a.msg)):
 		t.adopt(top, r)
 	default: // neither is the other's answer: both get a place above them
 		above := t.newNode(-1, 0)

@@ -234,7 +234,8 @@ func (p *imapParser) readLiteral(w io.Writer, n int64, sync bool) {
 			p.refuse(cmp.Or(p.c.lost(err), imapErrLost))
 			return
 		}
-		if left -= int64(k); failed == nil {
+		left -= int64(k)
+		if failed == nil {
 			_, failed = w.Write(buf[:k])
 		}
 	}
@@ -338,7 +339,8 @@ func (p *imapParser) list(item func()) {
 // from depth.
 func (p *imapParser) enter() {
 	p.need("(")
-	if p.depth++; p.depth > imapNesting {
+	p.depth++
+	if p.depth > imapNesting {
 		p.fail("Too many parentheses")
 	}
 }

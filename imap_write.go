@@ -47,7 +47,7 @@ func (c *imapConn) quotable(s string) bool {
 		}
 		ascii = ascii && s[i] < 0x80
 	}
-	return ascii || c.utf8 && utf8.ValidString(s)
+	return ascii || (c.utf8 && utf8.ValidString(s))
 }
 
 // putNString writes a string, or NIL for "".

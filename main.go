@@ -197,10 +197,12 @@ func openDatabase(cfg *Config, opt StoreOptions) (*Store, error) {
 
 // openFor opens what a verb for one address works on.
 func (c *command) openFor(arg string) (cfg *Config, st *Store, addr Addr, err error) {
-	if cfg, st, err = c.open(); err != nil {
+	cfg, st, err = c.open()
+	if err != nil {
 		return nil, nil, Addr{}, err
 	}
-	if addr, err = address(cfg, arg); err != nil {
+	addr, err = address(cfg, arg)
+	if err != nil {
 		st.Close()
 	}
 	return cfg, st, addr, err

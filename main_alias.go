@@ -8,7 +8,7 @@ import (
 )
 
 func (c *command) alias(args []string) error {
-	if len(args) == 0 || (args[0] == "list") != (len(args) == 1) || args[0] == "add" && len(args) < 3 {
+	if len(args) == 0 || (args[0] == "list") != (len(args) == 1) || (args[0] == "add" && len(args) < 3) {
 		return usageError{}
 	}
 	cfg, st, err := c.open()

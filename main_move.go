@@ -54,7 +54,8 @@ func (im *importer) openBox(addr Addr, name string) error {
 		}
 		im.box, err = tx.MailboxByName(u.ID, name)
 		if errors.Is(err, ErrNotFound) {
-			if im.box, err = tx.CreateMailbox(u.ID, name, ""); err == nil {
+			im.box, err = tx.CreateMailbox(u.ID, name, "")
+			if err == nil {
 				err = tx.Subscribe(u.ID, name, true)
 			}
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 func (c *command) queue(args []string) error {
-	if len(args) < 1 || len(args) > 2 && args[0] != "export" {
+	if len(args) < 1 || (len(args) > 2 && args[0] != "export") {
 		return usageError{}
 	}
 	match := ""

@@ -28,7 +28,8 @@ func parseSendmail(args []string) (a sendmailArgs, err error) {
 			if len(arg) > 2 {
 				return arg[2:]
 			}
-			if i++; i < len(args) {
+			i++
+			if i < len(args) {
 				return args[i]
 			}
 			err = usageError{arg + " needs a value"}
@@ -75,7 +76,8 @@ func (c *command) sendmail(args []string) error {
 	defer st.Close()
 	m := &Mail{Submitted: true, Body: st.NewSpool(int64(cfg.Limits.Message))}
 	defer m.Body.Close()
-	if m.From, err = sendmailFrom(cfg, a.from); err != nil {
+	m.From, err = sendmailFrom(cfg, a.from)
+	if err != nil {
 		return err
 	}
 	to, err := readSendmail(c.lines, m.Body, a)

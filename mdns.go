@@ -120,12 +120,13 @@ func mdnsShared() bool {
 // mdnsLabel makes one label of a name.
 func mdnsLabel(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' {
+		if r == '-' || (r >= '0' && r <= '9') || (r >= 'a' && r <= 'z') {
 			return r
 		}
 		return -1
 	}, strings.ToLower(s))
-	if s = strings.Trim(s, "-"); s == "" {
+	s = strings.Trim(s, "-")
+	if s == "" {
 		return "postino"
 	}
 	return s[:min(len(s), 60)]
@@ -147,7 +148,7 @@ func mdnsServices(cfg *Config) (all []mdnsService) {
 		for _, a := range x.addrs {
 			host, port, err := net.SplitHostPort(a)
 			n, perr := strconv.ParseUint(port, 10, 16)
-			if ip, ierr := netip.ParseAddr(host); err != nil || perr != nil || ierr == nil && ip.IsLoopback() || host == "localhost" {
+			if ip, ierr := netip.ParseAddr(host); err != nil || perr != nil || (ierr == nil && ip.IsLoopback()) || host == "localhost" {
 				continue
 			}
 			all = append(all, mdnsService{x.kind, uint16(n), x.txt})
@@ -215,7 +216,8 @@ func (m *mdns) run() {
 		case <-m.stop:
 			done = true
 		case <-m.again: // somebody else says that the name is theirs (RFC 6762 §9)
-			if again++; again <= mdnsMaxNames && m.claim() {
+			again++
+			if again <= mdnsMaxNames && m.claim() {
 				m.announce(false)
 			}
 		case <-tick.C:
@@ -295,12 +297,14 @@ func (m *mdns) read(c *mdnsConn) {
 		var err error
 		if c.v6 {
 			var cm *ipv6.ControlMessage
-			if n, cm, from, err = c.p6.ReadFrom(buf); cm != nil {
+			n, cm, from, err = c.p6.ReadFrom(buf)
+			if cm != nil {
 				link = cm.IfIndex
 			}
 		} else {
 			var cm *ipv4.ControlMessage
-			if n, cm, from, err = c.p4.ReadFrom(buf); cm != nil {
+			n, cm, from, err = c.p4.ReadFrom(buf)
+			if cm != nil {
 				link = cm.IfIndex
 			}
 		}

@@ -189,12 +189,12 @@ func (m *mdns) respond(l *mdnsLink, port uint16, packet []byte) (reply []byte, u
 
 // answers adds what answers one question and the asker does not know. While we are probing for the name we don't have it.
 func (m *mdns) answers(b *mdnsReply, all []mdnsRecord, q dnsmessage.Question, known []dnsmessage.Resource) (any bool) {
-	if c := q.Class &^ mdnsUnicast; m.probing || c != dnsmessage.ClassINET && c != dnsmessage.ClassANY {
+	if c := q.Class &^ mdnsUnicast; m.probing || (c != dnsmessage.ClassINET && c != dnsmessage.ClassANY) {
 		return false
 	}
 	name := q.Name.String()
 	for _, r := range all {
-		if !strings.EqualFold(r.name, name) || q.Type != dnsmessage.TypeALL && q.Type != r.kind || mdnsKnown(known, r) {
+		if !strings.EqualFold(r.name, name) || (q.Type != dnsmessage.TypeALL && q.Type != r.kind) || mdnsKnown(known, r) {
 			continue
 		}
 		b.add(r)
@@ -264,7 +264,7 @@ func (m *mdns) tie(p *dnsmessage.Parser, questions []dnsmessage.Question, l *mdn
 	}
 	slices.Sort(theirs)
 	slices.Sort(ours)
-	m.lost = m.lost || len(theirs) > 0 && slices.Compare(ours, theirs) < 0
+	m.lost = m.lost || (len(theirs) > 0 && slices.Compare(ours, theirs) < 0)
 }
 
 // mdnsOrder is a record's type and data as octets to be compared.
@@ -295,7 +295,8 @@ func (m *mdns) hear(p *dnsmessage.Parser, l *mdnsLink) {
 			continue
 		}
 		if !mdnsHas(own, mdnsRecord{name: host, kind: a.Header.Type, body: a.Body}) && !m.elsewhere(a.Body) {
-			if m.conflict = true; !m.probing {
+			m.conflict = true
+			if !m.probing {
 				select {
 				case m.again <- struct{}{}:
 				default:

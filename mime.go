@@ -181,7 +181,7 @@ func (m *MIMEReader) piece(p []byte, ended bool) {
 	m.eol = 0
 	if ended {
 		m.eol = 1
-		if n := len(p); n > 1 && p[n-2] == '\r' || n == 1 && m.lastCR {
+		if n := len(p); (n > 1 && p[n-2] == '\r') || (n == 1 && m.lastCR) {
 			m.eol = 2
 		}
 	}
@@ -215,7 +215,7 @@ func (m *MIMEReader) room(before int64, p []byte) int {
 // scan notes what p holds.
 func (m *MIMEReader) scan(p []byte, ended bool) {
 	f := &m.seen
-	f.cr = f.cr || m.lastCR && p[0] != '\n'
+	f.cr = f.cr || (m.lastCR && p[0] != '\n')
 	f.lf = f.lf || m.eol == 1
 	text := p[:len(p)-min(m.eol, len(p))]
 	length := m.off + int64(len(p)-m.eol) - m.lineOff
@@ -273,7 +273,7 @@ func (m *MIMEReader) boundaryLine(line []byte) bool {
 			continue
 		}
 		last := len(token) == len(f.boundary)+2 && bytes.HasSuffix(token, []byte("--"))
-		if !bytes.HasPrefix(token, f.boundary) || !last && len(token) != len(f.boundary) {
+		if !bytes.HasPrefix(token, f.boundary) || (!last && len(token) != len(f.boundary)) {
 			continue
 		}
 		if !last && m.parts >= maxMIMEParts {
@@ -371,7 +371,7 @@ func (m *MIMEReader) endHeader(end int64, complete bool) {
 		}
 	}
 	boundary := m.describe(p, h, digest)
-	p.Opaque = p.Opaque || p.nests() && (len(m.stack) >= maxMIMEDepth || m.full)
+	p.Opaque = p.Opaque || (p.nests() && (len(m.stack) >= maxMIMEDepth || m.full))
 	switch {
 	case p.Opaque:
 	case p.Type == "multipart":
@@ -401,7 +401,7 @@ func (m *MIMEReader) bodyInHeader(f *mimeFrame, h Header, digest bool) Header {
 		if _, _, ok := splitField(raw); !ok && !(off == 0 && strings.HasPrefix(raw, "From ")) { // mbox
 			fields := ParseHeader(m.head[:off])
 			typ, _, _, _ := parseMediaType(fields.Get("Content-Type"))
-			if typ == "message" || digest && typ == "" {
+			if typ == "message" || (digest && typ == "") {
 				return h
 			}
 			f.part.HeaderLen = int64(off)
@@ -440,7 +440,8 @@ func (m *MIMEReader) describe(p *Part, h Header, digest bool) (boundary string) 
 		p.Type, p.Subtype = "text", "plain"
 	}
 	p.Encoding, _ = cutToken(skipCFWS(strings.ToLower(h.Get("Content-Transfer-Encoding"))), ";")
-	if p.Encoding = strings.Clone(p.Encoding); !isMIMEToken(p.Encoding) || len(p.Encoding) > 40 {
+	p.Encoding = strings.Clone(p.Encoding)
+	if !isMIMEToken(p.Encoding) || len(p.Encoding) > 40 {
 		p.Encoding = "7bit"
 	}
 	p.ID = m.keepField(h, "Content-ID")
@@ -454,7 +455,8 @@ func (m *MIMEReader) describe(p *Part, h Header, digest bool) (boundary string) 
 		p.DispParams = m.keepParams(params)
 	}
 	for _, lang := range strings.Split(h.Get("Content-Language"), ",") {
-		if lang = strings.Trim(lang, " \t"); lang != "" && isPrintableASCII(lang) && len(p.Lang) < maxParams {
+		lang = strings.Trim(lang, " \t")
+		if lang != "" && isPrintableASCII(lang) && len(p.Lang) < maxParams {
 			p.Lang = append(p.Lang, m.keepText(lang))
 		}
 	}

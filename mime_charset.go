@@ -43,7 +43,7 @@ func KnownCharset(charset string) bool {
 
 // decodeBytes is CharsetReader for a few octets at hand.
 func decodeBytes(charset string, b []byte) string {
-	if utf8.Valid(b) && (isASCIIBytes(b) && !isStateful(charset) || strings.EqualFold(charset, "utf-8")) {
+	if utf8.Valid(b) && ((isASCIIBytes(b) && !isStateful(charset)) || strings.EqualFold(charset, "utf-8")) {
 		return string(b)
 	}
 	out, _, err := transform.Bytes(charsetDecoder(charset), b)
@@ -179,7 +179,8 @@ func (guessDecoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err 
 			if !atEOF && !utf8.FullRune(src[nSrc:]) {
 				return nDst, nSrc, transform.ErrShortSrc
 			}
-			if r, n = utf8.DecodeRune(src[nSrc:]); r == utf8.RuneError && n == 1 {
+			r, n = utf8.DecodeRune(src[nSrc:])
+			if r == utf8.RuneError && n == 1 {
 				r = charmap.Windows1252.DecodeByte(src[nSrc])
 			}
 		}

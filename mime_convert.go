@@ -26,7 +26,7 @@ type NextHop struct {
 // Takes says whether the message can go to the next hop as it is. That goes by the octets
 // that are in it, not by its labels.
 func (n NextHop) Takes(p *Part) bool {
-	return n.takesHeaders(p) && !p.HeaderUgly && (n.Binary || n.takesBody(p) && !p.BareLF)
+	return n.takesHeaders(p) && !p.HeaderUgly && (n.Binary || (n.takesBody(p) && !p.BareLF))
 }
 
 // takesHeaders looks for raw text in the header blocks, those of parts and of messages
@@ -48,7 +48,7 @@ func (n NextHop) takesHeaders(p *Part) bool {
 
 // takesBody looks at all but the form of the line ends.
 func (n NextHop) takesBody(p *Part) bool {
-	return n.Binary || (n.EightBit || !p.Has8bit) && !p.HasNUL && !p.LongLine && !p.BareCR
+	return n.Binary || ((n.EightBit || !p.Has8bit) && !p.HasNUL && !p.LongLine && !p.BareCR)
 }
 
 // Needs7Bit says whether To7Bit would change the message.
@@ -225,7 +225,7 @@ type leafPlan struct {
 
 // plan decides, reading the leaf once if it has to be encoded.
 func (c *converter) plan(p *Part) (leafPlan, error) {
-	exact := p.Encoding == "binary" || p.Type == "text" && isWide(p.Param("charset"))
+	exact := p.Encoding == "binary" || (p.Type == "text" && isWide(p.Param("charset")))
 	if c.hop.takesBody(p) && (!p.BareLF || !exact || c.hop.Binary) {
 		return leafPlan{encoding: c.label(p)}, nil
 	}
@@ -340,7 +340,8 @@ func (c *converter) header(p *Part, plan leafPlan, root bool) error {
 	}
 	for s != "" {
 		var raw string
-		if raw, s = cutField(s); isBlankLine(raw) {
+		raw, s = cutField(s)
+		if isBlankLine(raw) {
 			hc.missing()
 			c.w.str("\r\n")
 			return c.w.err
@@ -471,7 +472,7 @@ func (hc *headerConverter) isFine(raw string) bool {
 	}
 	lines := strings.Split(raw, "\r\n")
 	for i, line := range lines {
-		if len(line) > maxLine || strings.ContainsAny(line, "\r\n\x00") || line == "" && i < len(lines)-1 {
+		if len(line) > maxLine || strings.ContainsAny(line, "\r\n\x00") || (line == "" && i < len(lines)-1) {
 			return false
 		}
 	}
@@ -481,7 +482,7 @@ func (hc *headerConverter) isFine(raw string) bool {
 // convert writes a field anew.
 func (hc *headerConverter) convert(name, value string) string {
 	v := unfold(value)
-	onlyLines := isASCII(v) || hc.hop.UTF8 && utf8.ValidString(v)
+	onlyLines := isASCII(v) || (hc.hop.UTF8 && utf8.ValidString(v))
 	switch key := strings.ToLower(name); key {
 	case "subject", "comments", "content-description": // a word too long for a line can be encoded
 	default:
@@ -539,7 +540,7 @@ func foldAddresses7Bit(name string, list []Address) string {
 	for _, a := range list {
 		mark := a.IsGroupStart() || a.IsGroupEnd()
 		if mark || isASCII(a.String()) {
-			inGroup = mark && a.IsGroupStart() || !mark && inGroup
+			inGroup = (mark && a.IsGroupStart()) || (!mark && inGroup)
 			ascii = append(ascii, a)
 			continue
 		}

@@ -79,7 +79,7 @@ func (d *dateParts) part(t string) {
 // number is a day, a month (only in ISO 8601, where the year comes first) or a year.
 func (d *dateParts) number(n, digits int) {
 	switch {
-	case digits >= 3 && d.year == 0 || digits == 2 && d.year == 0 && d.day > 0 && d.month > 0:
+	case (digits >= 3 && d.year == 0) || (digits == 2 && d.year == 0 && d.day > 0 && d.month > 0):
 		d.year = fullYear(n, digits)
 	case digits > 2:
 	case d.month == 0 && d.year > 0 && d.day == 0:
@@ -111,7 +111,7 @@ func (d *dateParts) time8601(t string) {
 		t = clock
 	}
 	i := 0
-	for i < len(t) && (t[i] >= '0' && t[i] <= '9' || t[i] == ':' || t[i] == '.') {
+	for i < len(t) && ((t[i] >= '0' && t[i] <= '9') || t[i] == ':' || t[i] == '.') {
 		i++
 	}
 	if d.clock == "" {

@@ -135,7 +135,7 @@ func (q *qpWriter) octet(in []byte) int {
 
 // startsOddly says whether a line that begins so needs its first octet encoded.
 func startsOddly(in []byte) bool {
-	return in[0] == '.' || in[0] == '-' && len(in) > 1 && in[1] == '-' || in[0] == 'F' && strings.HasPrefix(string(in[:min(5, len(in))]), "From ")
+	return in[0] == '.' || (in[0] == '-' && len(in) > 1 && in[1] == '-') || (in[0] == 'F' && strings.HasPrefix(string(in[:min(5, len(in))]), "From "))
 }
 
 // put writes the first octet of in, on a new line when this one is full.
@@ -148,7 +148,7 @@ func (q *qpWriter) put(in []byte, encoded bool) {
 		q.breakLine("=\r\n")
 	}
 	c := in[0]
-	if encoded || len(q.line) == q.start && startsOddly(in) {
+	if encoded || (len(q.line) == q.start && startsOddly(in)) {
 		q.line = append(q.line, '=', hexDigits[c>>4], hexDigits[c&15])
 		return
 	}

@@ -24,7 +24,8 @@ func ParseHeader(b []byte) Header {
 	h := make(Header, 0, min(bytes.Count(b, []byte("\n"))+1, 64))
 	for s != "" && len(h) < maxHeaderFields {
 		var raw string
-		if raw, s = cutField(s); isBlankLine(raw) {
+		raw, s = cutField(s)
+		if isBlankLine(raw) {
 			break
 		}
 		if name, value, ok := splitField(raw); ok {
@@ -44,7 +45,7 @@ func cutField(s string) (raw, rest string) {
 		}
 		first := end == 0
 		end += i + 1
-		if first && isBlankLine(s[:end]) || end == len(s) || s[end] != ' ' && s[end] != '\t' {
+		if (first && isBlankLine(s[:end])) || end == len(s) || (s[end] != ' ' && s[end] != '\t') {
 			return s[:end], s[end:]
 		}
 	}

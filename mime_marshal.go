@@ -259,8 +259,8 @@ func (r *treeReader) children(p *Part, depth int) {
 	n := r.count(1)
 	r.partsLeft--
 	message := p.Is("message", "rfc822") || p.Is("message", "global")
-	if n > r.partsLeft || n > 0 && depth > maxMIMEDepth || (n > 0) != p.nests() ||
-		(p.Envelope != nil) != message || message && n != 1 {
+	if n > r.partsLeft || (n > 0 && depth > maxMIMEDepth) || (n > 0) != p.nests() ||
+		(p.Envelope != nil) != message || (message && n != 1) {
 		r.bad, r.b = true, nil
 		return
 	}

@@ -49,7 +49,8 @@ func parseMediaType(s string) (typ, subtype string, params []Param, ok bool) {
 // parseDisposition reads a Content-Disposition value (RFC 2183 §2).
 func parseDisposition(s string) (disp string, params []Param) {
 	disp, s = cutToken(skipCFWS(s), ";")
-	if disp = strings.ToLower(disp); !isMIMEToken(disp) {
+	disp = strings.ToLower(disp)
+	if !isMIMEToken(disp) {
 		disp = ""
 	}
 	return disp, parseParams(s)
@@ -99,7 +100,8 @@ func commentLen(s string) int {
 		case '(':
 			depth++
 		case ')':
-			if depth--; depth == 0 {
+			depth--
+			if depth == 0 {
 				return i + 1
 			}
 		}

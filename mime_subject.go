@@ -18,7 +18,8 @@ func BaseSubject(s string) (base string, reply bool) {
 		reply = reply || cut
 		s, cut = cutSubjectLeaders(s) // (3) to (5)
 		reply = reply || cut
-		if s, fwd = cutForwarded(s); !fwd { // (6)
+		s, fwd = cutForwarded(s)
+		if !fwd { // (6)
 			return s, reply
 		}
 		reply = true

@@ -124,7 +124,7 @@ func (h *htmlReader) entity() {
 }
 
 func isAlnum(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+	return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') || ('0' <= c && c <= '9')
 }
 
 // markup takes what begins with "<": a tag, a comment, a declaration, or plain text.
@@ -135,9 +135,9 @@ func (h *htmlReader) markup() {
 	case string(ahead) == "!--":
 		h.src.Discard(1) // "<!-->" is a whole comment
 		h.skipPast("-->")
-	case len(ahead) > 0 && (ahead[0] == '!' || ahead[0] == '?' || ahead[0] == '/' && !closing):
+	case len(ahead) > 0 && (ahead[0] == '!' || ahead[0] == '?' || (ahead[0] == '/' && !closing)):
 		h.skipPast(">")
-	case closing || len(ahead) > 0 && isAlnum(ahead[0]) && ahead[0] > '9':
+	case closing || (len(ahead) > 0 && isAlnum(ahead[0]) && ahead[0] > '9'):
 		h.tag(closing)
 	default:
 		h.text('<')

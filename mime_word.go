@@ -63,7 +63,7 @@ func decodeWords(s, fallback string) string {
 // line of whatever shows it.
 func cleanText(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7F && r < 0xA0 || r == 0x2028 || r == 0x2029 {
+		if r < ' ' || (r >= 0x7F && r < 0xA0) || r == 0x2028 || r == 0x2029 {
 			return ' '
 		}
 		return r
@@ -245,7 +245,7 @@ func wordCut(s string, room int, useB bool) int {
 	n := 0
 	for n < len(s) {
 		_, size := utf8.DecodeRuneInString(s[n:])
-		if useB && base64.StdEncoding.EncodedLen(n+size) > room || !useB && qWordLen(s[:n+size]) > room {
+		if (useB && base64.StdEncoding.EncodedLen(n+size) > room) || (!useB && qWordLen(s[:n+size]) > room) {
 			break
 		}
 		n += size
@@ -256,7 +256,8 @@ func wordCut(s string, room int, useB bool) int {
 func qWordLen(s string) int {
 	n := 0
 	for i := 0; i < len(s); i++ {
-		if n++; s[i] != ' ' && !isQSafe(s[i]) {
+		n++
+		if s[i] != ' ' && !isQSafe(s[i]) {
 			n += 2
 		}
 	}
@@ -266,7 +267,7 @@ func qWordLen(s string) int {
 // isQSafe says which octets stand for themselves in the Q encoding, the phrase's rule for
 // all contexts (RFC 2047 §5 (3)).
 func isQSafe(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!*+-/", c) >= 0
+	return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') || ('0' <= c && c <= '9') || strings.IndexByte("!*+-/", c) >= 0
 }
 
 const hexDigits = "0123456789ABCDEF"
@@ -285,7 +286,7 @@ func writeQ(b *strings.Builder, c byte) {
 }
 
 func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+	return ('0' <= c && c <= '9') || ('a' <= c && c <= 'f') || ('A' <= c && c <= 'F')
 }
 
 func unhex(c byte) byte {

@@ -307,9 +307,10 @@ func (a *Attachment) part(report bool) (*draftPart, error) {
 	}
 	p := &draftPart{}
 	encoding := "base64"
-	if typ == "message" || report && typ == "text" {
+	if typ == "message" || (report && typ == "text") {
 		var err error
-		if encoding, err = a.plainEncoding(typ == "message"); err != nil {
+		encoding, err = a.plainEncoding(typ == "message")
+		if err != nil {
 			return nil, err
 		}
 		if encoding == "base64" && typ == "message" {
@@ -320,7 +321,7 @@ func (a *Attachment) part(report bool) (*draftPart, error) {
 		params = append(params, Param{"name", a.Name})
 	}
 	p.fields = contentType(typ+"/"+subtype, params) + foldField("Content-Transfer-Encoding", encoding)
-	if a.Name != "" || a.Inline || typ != "message" && !report {
+	if a.Name != "" || a.Inline || (typ != "message" && !report) {
 		p.fields += a.disposition()
 	}
 	if a.ContentID != "" {
@@ -479,7 +480,8 @@ func flowLine(b *strings.Builder, quote, text string) {
 		room := max(flowColumn-len(quote), 20)
 		cut := 0
 		if len(text) > room {
-			if cut = strings.LastIndexByte(text[:room], ' ') + 1; cut == 0 {
+			cut = strings.LastIndexByte(text[:room], ' ') + 1
+			if cut == 0 {
 				cut = strings.IndexByte(text, ' ') + 1
 			}
 			if strings.TrimRight(text[cut:], " ") == "" {

@@ -229,7 +229,8 @@ func (c *popConn) command(line string) error {
 
 // badCommand counts, and ends the session of a client that speaks something else.
 func (c *popConn) badCommand() {
-	if c.bad++; c.bad >= popBadMax {
+	c.bad++
+	if c.bad >= popBadMax {
 		c.no("", "Too many bad commands")
 		c.state = popOver
 	}

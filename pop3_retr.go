@@ -51,7 +51,7 @@ func (c *popConn) cmdTop(arg string) error {
 
 // needsWork says whether a message can't be sent octet for octet as it is stored.
 func (c *popConn) needsWork(m *Message) bool {
-	return m.Form&FormLines != 0 || m.Form&FormHeader8Bit != 0 && !c.utf8
+	return m.Form&FormLines != 0 || (m.Form&FormHeader8Bit != 0 && !c.utf8)
 }
 
 // content opens a message. What was expunged since login is still there.

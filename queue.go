@@ -75,7 +75,8 @@ func (q *queueRunner) turn(nc net.Conn, host string, domains []string) bool {
 	}()
 	c, err := q.s.smtpTurned(nc, host)
 	if err == nil {
-		if _, err = newQueueJob(q.s, w, domains).carry(c, nil); err == nil {
+		_, err = newQueueJob(q.s, w, domains).carry(c, nil)
+		if err == nil {
 			c.quit()
 			err = q.s.store.Write(func(tx *Tx) error { return tx.DestinationWorked(domains) })
 		}
@@ -133,7 +134,7 @@ func (q *queueRunner) pass() (wait time.Duration, any bool) {
 	if err != nil {
 		q.s.log.Error("queue", "err", err)
 	}
-	if next.IsZero() || !turn.IsZero() && turn.Before(next) {
+	if next.IsZero() || (!turn.IsZero() && turn.Before(next)) {
 		next = turn
 	}
 	if next.IsZero() {
@@ -154,7 +155,8 @@ func (q *queueRunner) followClock() error {
 	if err != nil {
 		return err
 	}
-	if q.jumped = jumped; messages > 0 { // at a first start it has always jumped, and nobody minds
+	q.jumped = jumped
+	if messages > 0 { // at a first start it has always jumped, and nobody minds
 		q.s.log.Info("the clock has jumped, and what waits is no older for it", "by", by, "messages", messages)
 	}
 	return nil
@@ -208,7 +210,8 @@ func (q *queueRunner) age(now time.Time) (next time.Time, err error) {
 		}
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if q.aging = false; all && err == nil {
+		q.aging = false
+		if all && err == nil {
 			q.aged = now
 		}
 		q.wakeUp()
@@ -334,7 +337,7 @@ func (q *queueRunner) full(struggling bool) bool {
 			n++
 		}
 	}
-	return len(q.busy) >= queueParallel || struggling && n >= queueStruggling
+	return len(q.busy) >= queueParallel || (struggling && n >= queueStruggling)
 }
 
 // retryAfter is the time before the next try after so many that failed: [queue] retry, growing by half up to retry_max.
@@ -511,7 +514,8 @@ func (s *Server) deliverQueued(q *QueueItem, r QueueRcpt) error {
 	m := &Mail{From: q.From, Flags: q.Flags, Ret: q.Ret, EnvID: q.EnvID, EachAlone: true, ID: q.Name,
 		To: []Rcpt{{Addr: r.Addr, ORcpt: r.ORcpt, Notify: r.Notify}}}
 	var err error
-	if m.To[0].route, err = s.route(r.Addr); err != nil {
+	m.To[0].route, err = s.route(r.Addr)
+	if err != nil {
 		return err
 	}
 	report, err := s.report(q, ActionDelivered, []outcome{{rcpt: r, status: "2.1.5"}})
@@ -743,7 +747,7 @@ func (s *Server) report(q *QueueItem, action ReportAction, out []outcome) (*Mail
 		if action == ActionFailed || action == ActionDelayed {
 			s.log.Info("undelivered", "msg", q.Name, "from", q.From, "rcpt", o.rcpt.Addr, "action", string(action), "err", o.said)
 		}
-		if !wantsReport(o.rcpt.Notify, action) || action == ActionRelayed && o.dsn {
+		if !wantsReport(o.rcpt.Notify, action) || (action == ActionRelayed && o.dsn) {
 			continue
 		}
 		rc := ReportRcpt{Final: o.rcpt.Addr, Original: originalRecipient(o.rcpt.ORcpt), Status: o.status, Remote: o.remote, Said: o.said, Last: s.store.Now()}
@@ -762,6 +766,6 @@ func (s *Server) report(q *QueueItem, action ReportAction, out []outcome) (*Mail
 	skip := returnPathLen(content.Head)
 	r.Message = io.NewSectionReader(content, skip, content.Size-skip)
 	r.Header = content.Head[skip:]
-	r.Whole = action == ActionFailed && (q.Ret == "FULL" || q.Ret == "" && content.Size <= queueReportSize)
+	r.Whole = action == ActionFailed && (q.Ret == "FULL" || (q.Ret == "" && content.Size <= queueReportSize))
 	return s.makeReport(r, q.Name)
 }

@@ -180,7 +180,8 @@ func (s *Server) exportOne(out *bufio.Writer, q *QueueItem) error {
 		return d.end()
 	}
 	data := "DATA"
-	if q.Flags &^= MailBinary; binary {
+	q.Flags &^= MailBinary
+	if binary {
 		q.Flags |= MailBinary
 		data = fmt.Sprintf("BDAT %d LAST", content.Size-skip)
 	}
@@ -305,7 +306,8 @@ func (b *bundleReader) command(line string) (end bool, err error) {
 	case "MAIL":
 		b.lines = []string{line}
 	case "RCPT":
-		if b.lines = append(b.lines, line); len(b.lines) > bundleRcpts {
+		b.lines = append(b.lines, line)
+		if len(b.lines) > bundleRcpts {
 			return false, fmt.Errorf("%w: too many recipients", errBundle)
 		}
 	case "DATA":
@@ -316,7 +318,8 @@ func (b *bundleReader) command(line string) (end bool, err error) {
 		if made, ok := strings.CutPrefix(line, bundleMade); ok {
 			b.made, _ = time.Parse(time.RFC3339, made)
 		} else if bundleProof(line) {
-			if b.key, err = b.sum.check(arg); err == nil {
+			b.key, err = b.sum.check(arg)
+			if err == nil {
 				_, err = b.line() // QUIT
 			}
 			return true, err
@@ -519,7 +522,8 @@ func (s *Server) importOne(m *Mail, key string) (known bool, err error) {
 	rep := &Report{Action: ActionFailed, To: m.From, EnvID: envID(m.EnvID), Arrived: s.store.Now(), UTF8: m.Flags&MailUTF8 != 0, Eight: m.Flags&Mail8Bit != 0}
 	good, late := m.To[:0], m.ByMode == "R" && !m.Due.After(s.store.Now())
 	for _, r := range m.To {
-		if r.route, err = s.route(r.Addr); err == nil && late {
+		r.route, err = s.route(r.Addr)
+		if err == nil && late {
 			err = errLate
 		}
 		if err == nil {
@@ -537,10 +541,12 @@ func (s *Server) importOne(m *Mail, key string) (known bool, err error) {
 	m.To = good
 	var report *Mail
 	if len(rep.Rcpts) > 0 && !m.From.IsZero() {
-		if rep.Header, err = m.Body.Head(); err != nil {
+		rep.Header, err = m.Body.Head()
+		if err != nil {
 			return false, err
 		}
-		if report, err = s.makeReport(rep, key); err != nil {
+		report, err = s.makeReport(rep, key)
+		if err != nil {
 			return false, err
 		}
 	}

@@ -34,7 +34,8 @@ func (j *queueJob) next() (*QueueItem, error) {
 		var q QueueItem
 		err := j.s.store.Read(func(tx *Tx) (err error) {
 			if len(j.ids) == 0 {
-				if j.ids, err = tx.QueueDue(j.domains, j.s.store.Now(), j.after, queueBatch); err != nil || len(j.ids) == 0 {
+				j.ids, err = tx.QueueDue(j.domains, j.s.store.Now(), j.after, queueBatch)
+				if err != nil || len(j.ids) == 0 {
 					return err
 				}
 			}
@@ -84,7 +85,8 @@ func (j *queueJob) remote() error {
 	}
 	for _, h := range hops {
 		err = j.handOver(h)
-		if j.more.Wait(); err == nil {
+		j.more.Wait()
+		if err == nil {
 			return nil
 		}
 		if j.s.stop.Err() != nil {
@@ -117,7 +119,8 @@ func (j *queueJob) handOver(h hop) error {
 			return err
 		}
 		c.close()
-		if cuts++; n > 0 {
+		cuts++
+		if n > 0 {
 			cuts = 1
 		}
 		if cuts >= queueCuts || j.s.stop.Err() != nil {
@@ -138,7 +141,8 @@ func (j *queueJob) another(h hop) {
 	j.more.Go(func() {
 		c, err := j.s.smtpDial(h)
 		if err == nil {
-			if _, err = j.carry(c, nil); err == nil || errors.Is(err, errQueueEnough) {
+			_, err = j.carry(c, nil)
+			if err == nil || errors.Is(err, errQueueEnough) {
 				c.quit()
 			} else {
 				c.close()
@@ -161,7 +165,8 @@ func (j *queueJob) carry(c *smtpClient, more func()) (n int, err error) {
 		if err != nil {
 			return err
 		}
-		if n++; n%queueMore == 0 && more != nil {
+		n++
+		if n%queueMore == 0 && more != nil {
 			more()
 		}
 		return nil
@@ -212,7 +217,8 @@ func (k *queueCarrier) settled() error {
 		return nil
 	}
 	err := <-k.stored
-	if k.stored = nil; err != nil {
+	k.stored = nil
+	if err != nil {
 		k.j.mu.Lock()
 		defer k.j.mu.Unlock()
 		k.j.fault = errors.Join(k.j.fault, err)
@@ -231,7 +237,8 @@ func queueShare(c *smtpClient, rcpts []QueueRcpt) int {
 	}
 	most, domains := c.limit("RCPTDOMAINMAX"), map[string]bool{}
 	for i := 0; most > 0 && i < n; i++ {
-		if domains[rcpts[i].Addr.Domain] = true; len(domains) > most {
+		domains[rcpts[i].Addr.Domain] = true
+		if len(domains) > most {
 			return i
 		}
 	}

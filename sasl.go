@@ -49,12 +49,14 @@ func (a *Auth) Login(from loginFrom, mech, initial string, ask func(challenge st
 	line, have := initial, initial != ""
 	for done := false; !done && err == nil; have = false {
 		if !have {
-			if line, err = ask(base64.StdEncoding.EncodeToString(challenge)); err != nil {
+			line, err = ask(base64.StdEncoding.EncodeToString(challenge))
+			if err != nil {
 				return User{}, err
 			}
 		}
 		var response []byte
-		if response, err = saslDecode(line); err == nil {
+		response, err = saslDecode(line)
+		if err == nil {
 			challenge, done, err = x.next(response)
 		}
 	}

@@ -38,10 +38,12 @@ func (x *saslExchange) scramFirst(response []byte) ([]byte, bool, error) {
 		return nil, false, authError(name, ErrAuthRate)
 	}
 	var err error
-	if x.user, x.known, err = x.a.user(name, false); err != nil {
+	x.user, x.known, err = x.a.user(name, false)
+	if err != nil {
 		return nil, false, err
 	}
-	if x.secret, err = parseSecret(x.user.Secret); err != nil {
+	x.secret, err = parseSecret(x.user.Secret)
+	if err != nil {
 		return nil, false, fmt.Errorf("secret of user %d: %w", x.user.ID, err)
 	}
 	if x.serverNonce == "" {

@@ -169,7 +169,7 @@ func (s *Server) admit(nc net.Conn, svc *service) {
 	c.secure = svc.tls || nc.LocalAddr().Network() == "unix"
 	s.mu.Lock()
 	stopping := s.stop.Err() != nil
-	full := s.waiting[c.remote] >= s.cfg.Limits.PerAddress || !stopping && !s.makeRoom(c.remote)
+	full := s.waiting[c.remote] >= s.cfg.Limits.PerAddress || (!stopping && !s.makeRoom(c.remote))
 	if !full && !stopping {
 		s.conns[c] = true
 		s.waiting[c.remote]++
@@ -262,7 +262,8 @@ func (c *conn) loggedIn() {
 		return
 	}
 	c.counted = false
-	if c.srv.waiting[c.remote]--; c.srv.waiting[c.remote] <= 0 {
+	c.srv.waiting[c.remote]--
+	if c.srv.waiting[c.remote] <= 0 {
 		delete(c.srv.waiting, c.remote)
 	}
 }

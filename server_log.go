@@ -93,7 +93,8 @@ func (m *logMemory) recent(text string, n int) (all []LogLine) {
 	for i := range m.lines {
 		l := m.lines[(m.at+len(m.lines)-1-i)%len(m.lines)]
 		if text == "" || strings.Contains(strings.ToLower(l.Text), text) {
-			if all = append(all, l); len(all) == n {
+			all = append(all, l)
+			if len(all) == n {
 				break
 			}
 		}

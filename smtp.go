@@ -215,7 +215,7 @@ func (c *smtpConn) dispatch(line string) smtpReply {
 		if cmd.name != verb {
 			continue
 		}
-		if c.r.Buffered() > 0 && (cmd.last && verb != "STARTTLS" || !c.esmtp && verb != "QUIT") {
+		if c.r.Buffered() > 0 && ((cmd.last && verb != "STARTTLS") || (!c.esmtp && verb != "QUIT")) {
 			c.quit = true
 			c.log.Info("pipelining without leave", "remote", c.remote, "command", verb)
 			return smtpReply{554, "5.5.0 You spoke before it was your turn"}
@@ -238,10 +238,11 @@ func (c *smtpConn) isHTTP(verb string) bool {
 // judge counts what went wrong and ends the connection when it is too much.
 func (c *smtpConn) judge(r smtpReply) smtpReply {
 	switch {
-	case r.code >= 500 && r.code <= 504 || r.code == 555:
+	case (r.code >= 500 && r.code <= 504) || r.code == 555:
 		return c.nonsense(r)
 	case r.code >= 550 && r.code <= 553:
-		if c.refused++; c.refused >= smtpMaxRefused {
+		c.refused++
+		if c.refused >= smtpMaxRefused {
 			return c.enough()
 		}
 	}
@@ -249,7 +250,8 @@ func (c *smtpConn) judge(r smtpReply) smtpReply {
 }
 
 func (c *smtpConn) nonsense(r smtpReply) smtpReply {
-	if c.bad++; c.bad >= smtpMaxBad {
+	c.bad++
+	if c.bad >= smtpMaxBad {
 		return c.enough()
 	}
 	return r

@@ -46,7 +46,8 @@ func (c *smtpConn) cmdAuth(arg string) smtpReply {
 		return smtpReply{235, "2.7.0 Welcome"}
 	case errors.Is(err, ErrAuth):
 		c.log.Info("login failed", "remote", c.remote, "err", err)
-		if c.failures++; c.failures >= smtpMaxAuth {
+		c.failures++
+		if c.failures >= smtpMaxAuth {
 			return c.enough()
 		}
 		return smtpReply{535, "5.7.8 Wrong name or password"}

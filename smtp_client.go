@@ -241,7 +241,8 @@ func (c *smtpClient) hello() error {
 		return err
 	}
 	if r.code >= 500 {
-		if r, err = c.command(smtpCommandTime, "HELO "+c.name); err != nil {
+		r, err = c.command(smtpCommandTime, "HELO "+c.name)
+		if err != nil {
 			return err
 		}
 		if r.code != 250 {
@@ -279,7 +280,7 @@ func (c *smtpClient) limit(name string) int {
 
 // login proves who we are to a smarthost. PLAIN and LOGIN show the password, so they need TLS.
 func (c *smtpClient) login(h hop) error {
-	if !c.secure || h.verify && !c.verified {
+	if !c.secure || (h.verify && !c.verified) {
 		return smtpErrPassword
 	}
 	offered := strings.Fields(strings.ToUpper(c.ext["AUTH"]))
@@ -385,7 +386,7 @@ func smtpParseLine(line []byte) (code int, text []byte, more bool, err error) {
 		return 0, nil, false, fmt.Errorf("%w: %q", smtpErrReply, line)
 	}
 	code, err = strconv.Atoi(string(line[:3]))
-	if err != nil || code < 200 || code > 599 || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
+	if err != nil || code < 200 || code > 599 || (len(line) > 3 && line[3] != ' ' && line[3] != '-') {
 		return 0, nil, false, fmt.Errorf("%w: %q", smtpErrReply, line[:min(len(line), 80)])
 	}
 	if len(line) == 3 {
@@ -413,7 +414,7 @@ func (r smtpReply) enhanced() string {
 // smtpPrintable makes a peer's words fit for a log and a report.
 func smtpPrintable(b []byte) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {
+		if (r != '\n' && r < ' ') || (r >= 0x7f && r < 0xa0) || r == utf8.RuneError {
 			return '?'
 		}
 		return r
@@ -445,7 +446,7 @@ func (c *smtpClient) send(m *smtpOut) ([]smtpReply, error) {
 		if _, err := c.read(smtpEndTime); err != nil {
 			return replies, err
 		}
-	case data.code == 354 || m.bdat >= 0 && accepted > 0:
+	case data.code == 354 || (m.bdat >= 0 && accepted > 0):
 		if m.ready != nil {
 			err = m.ready()
 		}
@@ -525,13 +526,14 @@ func (c *smtpClient) envelope(m *smtpOut, replies []smtpReply) (data smtpReply, 
 		if err != nil {
 			return smtpReply{}, err
 		}
-		if replies[i] = r; mail.code/100 != 2 {
+		replies[i] = r
+		if mail.code/100 != 2 {
 			replies[i] = mail
 		} else if r.code/100 == 2 {
 			accepted++
 		}
 	}
-	if accepted == 0 && !pipelining || m.bdat >= 0 {
+	if (accepted == 0 && !pipelining) || m.bdat >= 0 {
 		return smtpReply{}, nil
 	}
 	return next(smtpDataTime, "DATA")

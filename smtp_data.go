@@ -187,7 +187,7 @@ func (d *smtpDots) feed(p []byte) (n int, end smtpEnd) {
 //	bdat = "BDAT" SP chunk-size [ SP "LAST" ] CRLF
 func (c *smtpConn) cmdBdat(arg string) smtpReply {
 	f := strings.Fields(arg)
-	if len(f) == 0 || len(f) > 2 || len(f) == 2 && !strings.EqualFold(f[1], "LAST") {
+	if len(f) == 0 || len(f) > 2 || (len(f) == 2 && !strings.EqualFold(f[1], "LAST")) {
 		c.quit = true // there is no telling how much follows
 		return smtpReply{501, "5.5.4 Write it as BDAT octets, or BDAT octets LAST"}
 	}

@@ -130,7 +130,8 @@ func (c *smtpConn) mailParam(m *Mail, p string, size *int64) smtpReply {
 		}
 		m.Flags |= MailUTF8
 	case "RET":
-		if m.Ret = strings.ToUpper(value); m.Ret != "FULL" && m.Ret != "HDRS" {
+		m.Ret = strings.ToUpper(value)
+		if m.Ret != "FULL" && m.Ret != "HDRS" {
 			return smtpReply{501, "5.5.4 RET is FULL or HDRS"}
 		}
 	case "ENVID":
@@ -159,7 +160,7 @@ func (c *smtpConn) mailParam(m *Mail, p string, size *int64) smtpReply {
 // the sender; T asks for a trace, which delivery reports give anyhow.
 func (c *smtpConn) deliverBy(m *Mail, value string) smtpReply {
 	due, mode, ok := smtpBy(value)
-	if !ok || mode == "R" && due <= 0 {
+	if !ok || (mode == "R" && due <= 0) {
 		return smtpReply{501, "5.5.4 Write it as BY=seconds;R or BY=seconds;N"}
 	}
 	m.Due, m.ByMode = c.srv.store.Now().Add(due), mode
@@ -291,7 +292,8 @@ func smtpRcptParam(rcpt *Rcpt, p string) smtpReply {
 	switch strings.ToUpper(key) {
 	case "NOTIFY":
 		var ok bool
-		if rcpt.Notify, ok = parseNotify(value); !ok {
+		rcpt.Notify, ok = parseNotify(value)
+		if !ok {
 			return smtpReply{501, "5.5.4 NOTIFY is NEVER, or a list of SUCCESS, FAILURE and DELAY"}
 		}
 	case "ORCPT":

@@ -46,7 +46,7 @@ func (c *smtpConn) cmdEtrn(arg string) smtpReply {
 			return err
 		}
 		for _, d := range domains {
-			if d.Domain != domain && !(below && strings.HasSuffix(d.Domain, "."+domain)) || !c.mayAsk(d.Domain) {
+			if (d.Domain != domain && !(below && strings.HasSuffix(d.Domain, "."+domain))) || !c.mayAsk(d.Domain) {
 				continue
 			}
 			k, err := tx.QueueAsk(d.Domain)

@@ -129,7 +129,7 @@ func (tx *Tx) SetACL(m Mailbox, e ACLEntry) error {
 // RightsOf returns what a user may do with a mailbox. An owner may do all; so may administrators with the mailboxes that
 // belong to nobody, or else nobody could share them out.
 func (tx *Tx) RightsOf(u User, m Mailbox) (Rights, error) {
-	if m.Owner == u.ID || m.Owner == SharedOwner && u.Admin {
+	if m.Owner == u.ID || (m.Owner == SharedOwner && u.Admin) {
 		return RightsAll, nil
 	}
 	var all Rights
@@ -164,7 +164,8 @@ func (tx *Tx) SharedMailboxes(u User) (all []SharedMailbox, err error) {
 	}
 	seen := all[:0]
 	for _, m := range all {
-		if m.Rights, err = tx.RightsOf(u, m.Mailbox); err != nil {
+		m.Rights, err = tx.RightsOf(u, m.Mailbox)
+		if err != nil {
 			return nil, err
 		}
 		if m.Rights&RightLookup != 0 {

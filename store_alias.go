@@ -16,7 +16,8 @@ const maxKnown = 1_000
 func (s *Store) Known(a Addr) (u User, now int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now = s.people.Load(); now == s.knownAt {
+	now = s.people.Load()
+	if now == s.knownAt {
 		u, ok = s.known[a]
 	}
 	return u, now, ok

@@ -91,7 +91,8 @@ func (tx *Tx) addChunks(sp *Spool, b Blob, at, end int64) (int64, error) {
 	var buf []byte
 	for at < end {
 		var err error
-		if buf, err = sp.piece(buf, at, min(chunkSize, b.Size-at)); err != nil {
+		buf, err = sp.piece(buf, at, min(chunkSize, b.Size-at))
+		if err != nil {
 			return at, fmt.Errorf("read spool: %w", err)
 		}
 		if _, err := tx.exec(`INSERT INTO chunks(id,data) VALUES(?,?)`, int64(b.ID)<<chunkBits|(at-head)/chunkSize, buf); err != nil {

@@ -15,7 +15,8 @@ func (tx *Tx) BundleNext(domain string, now time.Time, after int64) (q QueueItem
 	if err != nil {
 		return q, err
 	}
-	if q, err = tx.queueItem(id); err == nil {
+	q, err = tx.queueItem(id)
+	if err == nil {
 		q.Rcpts, err = tx.queueRcpts(id, ` AND r.domain=? AND (r.hold=0 OR r.bundle<>'')`, domain)
 	}
 	return q, err
@@ -41,7 +42,8 @@ func (tx *Tx) Bundled(key string) (q QueueItem, err error) {
 	if err = tx.one(`SELECT item FROM recipients WHERE bundle=? AND bundle<>'' LIMIT 1`, []any{key}, &id); err != nil {
 		return q, err
 	}
-	if q, err = tx.queueItem(id); err == nil {
+	q, err = tx.queueItem(id)
+	if err == nil {
 		q.Rcpts, err = tx.queueRcpts(id, ` AND r.bundle=?`, key)
 	}
 	return q, err

@@ -135,7 +135,8 @@ func (tx *Tx) pruneTombstones(act bool) (n int, err error) {
 			full = append(full, box)
 		}
 	}
-	if boxes = full; !act {
+	boxes = full
+	if !act {
 		return len(boxes), nil
 	}
 	for _, box := range boxes {
@@ -203,7 +204,8 @@ func (tx *Tx) clearBlobs(act bool) (n int, err error) {
 	}
 	var bytes int64
 	for i, id := range ids {
-		if bytes += sizes[i]; i > 0 && bytes > collectBytes {
+		bytes += sizes[i]
+		if i > 0 && bytes > collectBytes {
 			break
 		}
 		if _, err := tx.exec(`DELETE FROM chunks WHERE id BETWEEN ? AND ?`, id<<chunkBits, id<<chunkBits|(1<<chunkBits-1)); err != nil {

@@ -76,7 +76,7 @@ func (j *blankJoiner) join(b []byte, end bool) []byte {
 	wide := func(lead byte) bool { return lead >= 0xe3 && lead <= 0xe9 } // U+3000 to U+9FFF
 	n := 0
 	for _, c := range b[1:] {
-		if c <= ' ' && (c == ' ' || c >= '\t' && c <= '\r') {
+		if c <= ' ' && (c == ' ' || (c >= '\t' && c <= '\r')) {
 			j.blank = true
 			if c == '\n' {
 				j.lines++

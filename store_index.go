@@ -305,10 +305,12 @@ func (s *Store) indexBlocks(upto BlobID) (blocks []block, err error) {
 			if err := w.add(m); err != nil {
 				return nil, err
 			}
-			if upto = m.ID; !w.full() {
+			upto = m.ID
+			if !w.full() {
 				continue
 			}
-			if blocks = append(blocks, w.block()); len(blocks) == indexStep {
+			blocks = append(blocks, w.block())
+			if len(blocks) == indexStep {
 				return blocks, nil
 			}
 			w.entries, w.heads, w.text = nil, nil, nil
@@ -329,7 +331,8 @@ func (tx *Tx) contentsAfter(upto BlobID) (all []*Content, err error) {
 			c.at = 0
 		}
 		all = append(all, c)
-		if size += len(c.Head) + len(c.tree) + len(c.chunk); size >= listBytes {
+		size += len(c.Head) + len(c.tree) + len(c.chunk)
+		if size >= listBytes {
 			return errListFull
 		}
 		return nil
@@ -510,7 +513,8 @@ func (tx *Tx) byBlock(ids []BlobID, filter bool, fn func(b *block, lo, hi int) e
 			for hi < len(ids) && ids[hi] <= b.last {
 				hi++
 			}
-			if empty++; hi > lo {
+			empty++
+			if hi > lo {
 				if err := fn(&b, lo, hi); err != nil {
 					return err
 				}

@@ -67,7 +67,7 @@ func CheckMailboxName(name string) error {
 		return fmt.Errorf("%w: * and %% are wildcards", ErrMailboxName)
 	}
 	for _, r := range name {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufffd' {
+		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) || r == '\u2028' || r == '\u2029' || r == '\ufffd' {
 			return fmt.Errorf("%w: control or invalid characters", ErrMailboxName)
 		}
 	}
@@ -208,7 +208,7 @@ func (tx *Tx) Used(owner UserID) (bytes, messages int64, err error) {
 func (tx *Tx) Room(owner UserID, bytes, messages int64) error {
 	var maxBytes, maxMessages int64
 	err := tx.one(`SELECT quota,quota_messages FROM users WHERE id=?`, []any{owner}, &maxBytes, &maxMessages)
-	if err != nil || maxBytes == 0 && maxMessages == 0 {
+	if err != nil || (maxBytes == 0 && maxMessages == 0) {
 		return err
 	}
 	usedBytes, used, err := tx.Used(owner)

@@ -177,7 +177,8 @@ func (im *importer) add(item importItem) error {
 		if err != nil {
 			return err
 		}
-		if item.date, err = ParseDate(ParseHeader(head).Get("Date")); err != nil {
+		item.date, err = ParseDate(ParseHeader(head).Get("Date"))
+		if err != nil {
 			item.date = im.st.Now()
 		}
 	}
@@ -283,7 +284,8 @@ func exportMessage(st *Store, w *bufio.Writer, m Message) error {
 			w.WriteByte('>')
 		}
 		if k := len(line); k > 0 {
-			if start = line[k-1] == '\n'; start {
+			start = line[k-1] == '\n'
+			if start {
 				line = append(bytes.TrimRight(line, "\r\n"), '\n')
 			}
 			w.Write(line)

@@ -131,7 +131,8 @@ func (tx *Tx) insert(m Mailbox, rows []Message) error {
 	var unseen, deleted, bytes int64
 	for i := range rows {
 		r := &rows[i]
-		if r.Flags.Words, err = tx.addKeywords(m, r.Flags.Words); err != nil {
+		r.Flags.Words, err = tx.addKeywords(m, r.Flags.Words)
+		if err != nil {
 			return err
 		}
 		u, d := counts(r.Flags)
@@ -209,7 +210,8 @@ func (s *Store) noteRecent(id MailboxID, uid UID) {
 
 // UIDs lists the messages of a mailbox in order, appended to buf, and the modseq the answer is current to.
 func (tx *Tx) UIDs(id MailboxID, buf []UID) (uids []UID, now ModSeq, err error) {
-	if now, err = tx.modseqOf(id); err != nil {
+	now, err = tx.modseqOf(id)
+	if err != nil {
 		return nil, 0, err
 	}
 	uids = buf[:0]
@@ -303,7 +305,8 @@ type FlagResult struct {
 // SetFlags changes flags of the given messages. Hand it at most some thousand UIDs at a time: others wait meanwhile.
 func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err error) {
 	if c.Op != '-' {
-		if c.Flags.Words, err = tx.addKeywords(m, c.Flags.Words); err != nil {
+		c.Flags.Words, err = tx.addKeywords(m, c.Flags.Words)
+		if err != nil {
 			return res, err
 		}
 	}
@@ -327,8 +330,10 @@ func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err
 			res.Same = append(res.Same, u)
 			continue
 		}
-		if changed++; changed == 1 {
-			if res.ModSeq, err = tx.bump(m.Owner); err != nil {
+		changed++
+		if changed == 1 {
+			res.ModSeq, err = tx.bump(m.Owner)
+			if err != nil {
 				return res, err
 			}
 		}
@@ -435,7 +440,8 @@ func (tx *Tx) Move(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err er
 			return nil, nil, err
 		}
 	}
-	if src, dst, err = tx.copyRows(rows, to); err != nil {
+	src, dst, err = tx.copyRows(rows, to)
+	if err != nil {
 		return nil, nil, err
 	}
 	return src, dst, tx.bury(from, rows)
@@ -449,7 +455,8 @@ func (tx *Tx) rows(m Mailbox, uids []UID) (rows []Message, missing []UID, err er
 	l := listing{want: WantRow}
 	rows = make([]Message, 0, len(uids))
 	for left := uids; len(left) > 0; {
-		if left, err = l.read(tx, m.ID, left); err != nil {
+		left, err = l.read(tx, m.ID, left)
+		if err != nil {
 			return nil, nil, err
 		}
 		for i := range l.batch {

@@ -41,7 +41,8 @@ func prepareFiles(path, dsn string) error {
 		return err
 	}
 	defer os.Remove(tmp.Name())
-	if _, err = tmp.Write(make([]byte, walBytes)); err == nil {
+	_, err = tmp.Write(make([]byte, walBytes))
+	if err == nil {
 		err = tmp.Sync()
 	}
 	if err = errors.Join(err, tmp.Close()); err != nil {
@@ -61,10 +62,12 @@ func prepareFiles(path, dsn string) error {
 // open makes the connections, migrates, checks a file that was not closed cleanly, and starts the clock.
 func (s *Store) open() error {
 	var err error
-	if s.w, err = s.connect("PRAGMA cache_size=-4000"); err != nil {
+	s.w, err = s.connect("PRAGMA cache_size=-4000")
+	if err != nil {
 		return err
 	}
-	if s.ck, err = s.connect("PRAGMA cache_size=-64"); err != nil {
+	s.ck, err = s.connect("PRAGMA cache_size=-64")
+	if err != nil {
 		return err
 	}
 	if err := s.migrate(); err != nil {

@@ -38,7 +38,8 @@ func (tx *Tx) Conversation(m Mailbox, thread int64, around time.Time, limit int)
 		if err != nil {
 			return nil, err
 		}
-		if from = mid - min(mid, threadWindow/2); from < m.UIDNext-threadWindow {
+		from = mid - min(mid, threadWindow/2)
+		if from < m.UIDNext-threadWindow {
 			to = from + threadWindow
 		} else {
 			from = m.UIDNext - threadWindow

@@ -249,7 +249,8 @@ func (tx *Tx) QueueNow(id int64, domains []string, now time.Time) (q QueueItem, 
 	if err != nil {
 		return q, err
 	}
-	if q, err = tx.queueItem(id); errors.Is(err, ErrNotFound) {
+	q, err = tx.queueItem(id)
+	if errors.Is(err, ErrNotFound) {
 		return q, nil
 	}
 	if err == nil {
@@ -303,7 +304,8 @@ func (tx *Tx) QueueTurned(column QueueMoment, from, to time.Time, after int64) (
 	ids, err := tx.ints(`SELECT id FROM queue WHERE `+string(column)+`>? AND `+string(column)+`<=? AND id>? ORDER BY id LIMIT ?`, from.Unix(), to.Unix(), after, queueOldBatch)
 	for _, id := range ids {
 		var q QueueItem
-		if q, err = tx.queueItem(id); err == nil {
+		q, err = tx.queueItem(id)
+		if err == nil {
 			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0`)
 		}
 		if err != nil {
@@ -479,7 +481,8 @@ func (tx *Tx) QueuePage(sender string, limit int) (items []QueueItem, err error)
 			break
 		}
 		var q QueueItem
-		if q, err = tx.queueItem(id); err == nil {
+		q, err = tx.queueItem(id)
+		if err == nil {
 			q.Rcpts, err = tx.queueRcpts(id, ``)
 			items = append(items, q)
 		}
@@ -502,7 +505,8 @@ func (tx *Tx) QueueRetry(match string) (n int, err error) {
 
 // QueueAsk has everything that waits for a domain tried at once, whatever its route says, and counts the messages.
 func (tx *Tx) QueueAsk(domain string) (n int, err error) {
-	if n, err = tx.QueueReady(domain); err != nil || n == 0 {
+	n, err = tx.QueueReady(domain)
+	if err != nil || n == 0 {
 		return 0, err
 	}
 	tx.Touch(QueueTopic)

@@ -217,7 +217,8 @@ func (x *search) stages(uids []UID) error {
 	for i := range open {
 		open[i].facts = facts[i*len(x.leafs) : (i+1)*len(x.leafs)]
 	}
-	if open, err = x.indexStage(open); err != nil || len(open) == 0 {
+	open, err = x.indexStage(open)
+	if err != nil || len(open) == 0 {
 		return err
 	}
 	for _, stage := range []struct {
@@ -231,7 +232,8 @@ func (x *search) stages(uids []UID) error {
 		if !x.hasOp(stage.ops...) {
 			continue
 		}
-		if open, err = x.stage(open, stage.want, stage.learn); err != nil || len(open) == 0 {
+		open, err = x.stage(open, stage.want, stage.learn)
+		if err != nil || len(open) == 0 {
 			return err
 		}
 	}
@@ -278,16 +280,17 @@ func (x *search) searchBlock(tx *Tx, b *block, open []candidate) error {
 	}
 	// Most searches are for subjects and senders; the header text decides many of the others, too.
 	for _, body := range []bool{false, true} {
-		if !undecided || body && !x.hasOp(QueryBody, QueryText) || !body && !x.hasOp(QueryHeader, QueryText) {
+		if !undecided || (body && !x.hasOp(QueryBody, QueryText)) || (!body && !x.hasOp(QueryHeader, QueryText)) {
 			continue
 		}
 		undecided = false
 		err := tx.blockText(b, body, func(heads, text []byte) {
 			eachInBlock(b, open, func(c *candidate, r *indexReader) {
-				if r.headEnd > len(heads) || body && r.bodyEnd > len(text) || x.eval(x.query, &c.Message, c.facts) != isOpen {
+				if r.headEnd > len(heads) || (body && r.bodyEnd > len(text)) || x.eval(x.query, &c.Message, c.facts) != isOpen {
 					return
 				}
-				if x.learnHeads(c, r, heads[r.headEnd-r.head:r.headEnd]); body {
+				x.learnHeads(c, r, heads[r.headEnd-r.head:r.headEnd])
+				if body {
 					x.learnText(c, r, text[r.bodyEnd-r.body:r.bodyEnd])
 				}
 				undecided = undecided || x.eval(x.query, &c.Message, c.facts) == isOpen

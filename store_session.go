@@ -65,7 +65,8 @@ func (tx *Tx) WebSession(hash []byte) (w WebSession, u User, err error) {
 	if tx.s.Now().Sub(w.Seen) > w.Lasts {
 		return w, u, ErrNotFound
 	}
-	if u, err = tx.UserByID(w.User); err == nil && u.Disabled {
+	u, err = tx.UserByID(w.User)
+	if err == nil && u.Disabled {
 		err = ErrNotFound
 	}
 	return w, u, err

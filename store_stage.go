@@ -34,7 +34,8 @@ func (s *Store) stage(sp *Spool) error {
 	var at int64
 	err := s.Write(func(tx *Tx) (err error) {
 		s.setStaged(b.ID, false) // of an attempt that had to be repeated
-		if b, at, err = tx.addHead(sp); err == nil {
+		b, at, err = tx.addHead(sp)
+		if err == nil {
 			s.setStaged(b.ID, true) // before the commit: then the collector may see it
 		}
 		return err

@@ -57,7 +57,8 @@ func (s *Store) CopyAll(from Mailbox, uids []UID, to Mailbox, also func(tx *Tx, 
 	src, dst = make([]UID, 0, len(uids)), make([]UID, 0, len(uids))
 	var a, b []UID
 	err = s.AllOrNone(uids, to, func(tx *Tx, step []UID) ([]UID, error) {
-		if a, b, err = tx.Copy(from, step, to); err != nil {
+		a, b, err = tx.Copy(from, step, to)
+		if err != nil {
 			return nil, err
 		}
 		return b, also(tx, b)
@@ -167,7 +168,8 @@ func (s *Store) takeBackPart(p unfinishedPart) error {
 	removed := false
 	err := s.InSteps(uids, func(tx *Tx, step []UID) error {
 		left, err := tx.ints(`SELECT 1 FROM unfinished WHERE task=? AND mailbox=? AND lo=?`, p.task, p.box, p.lo)
-		if removed = err == nil && len(left) > 0 && !s.isRunning(p.task); !removed {
+		removed = err == nil && len(left) > 0 && !s.isRunning(p.task)
+		if !removed {
 			return err
 		}
 		if step[len(step)-1] == p.hi {

@@ -134,7 +134,8 @@ func (s *Store) runJob(j *job, savepoint bool) {
 	j.tx = &Tx{s: s, c: s.w, changed: map[UserID]account{}, touched: map[UserID]bool{}, fresh: map[BlobID]bool{}}
 	j.err = nil
 	if savepoint {
-		if _, j.err = j.tx.exec(`SAVEPOINT job`); j.err != nil {
+		_, j.err = j.tx.exec(`SAVEPOINT job`)
+		if j.err != nil {
 			return
 		}
 	}
@@ -145,7 +146,8 @@ func (s *Store) runJob(j *job, savepoint bool) {
 				j.err = fmt.Errorf("panic in a store transaction: %v", p)
 			}
 		}()
-		if j.err = j.fn(j.tx); j.err == nil {
+		j.err = j.fn(j.tx)
+		if j.err == nil {
 			j.err = j.tx.finish()
 		}
 	}()

@@ -128,7 +128,8 @@ func (t *TLS) makeOld() (*tls.Certificate, error) {
 	names := t.names()
 	template := &x509.Certificate{Subject: pkix.Name{CommonName: names[0]}, NotBefore: caFrom, NotAfter: caFrom.AddDate(caYears, 0, 0), DNSNames: names,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment}
-	if text, err = signPair(template, template, key, key); err != nil {
+	text, err = signPair(template, template, key, key)
+	if err != nil {
 		return nil, err
 	}
 	err = t.store.Write(func(tx *Tx) error { return tx.SetSetting(settingOld, text) })

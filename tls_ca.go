@@ -21,7 +21,8 @@ import (
 func (t *TLS) loadPrivate() error {
 	var ca, leaf []byte
 	load := func(tx *Tx) (err error) {
-		if ca, err = tx.Setting(settingCA); err == nil || errors.Is(err, ErrNotFound) {
+		ca, err = tx.Setting(settingCA)
+		if err == nil || errors.Is(err, ErrNotFound) {
 			leaf, err = tx.Setting(settingLeaf)
 		}
 		if errors.Is(err, ErrNotFound) {
@@ -51,11 +52,13 @@ func (t *TLS) loadPrivate() error {
 		}
 	}
 	var err error
-	if t.ca, err = parsePair(ca); err != nil {
+	t.ca, err = parsePair(ca)
+	if err != nil {
 		return fmt.Errorf("setting %s: %w", settingCA, err)
 	}
 	if leaf != nil {
-		if t.cert, err = parsePair(leaf); err != nil {
+		t.cert, err = parsePair(leaf)
+		if err != nil {
 			t.log.Error("stored certificate", "err", err)
 		}
 	}
@@ -89,7 +92,8 @@ func makeCA(hostname string, now time.Time) ([]byte, error) {
 // signPair signs a certificate and returns it with its key in PEM form.
 func signPair(template, parent *x509.Certificate, key, parentKey crypto.Signer) ([]byte, error) {
 	var err error
-	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
+	template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
 		return nil, err
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
@@ -116,7 +120,8 @@ func (t *TLS) issue() error {
 	}
 	if key == nil {
 		var err error
-		if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
 			return err
 		}
 	}
@@ -135,7 +140,8 @@ func (t *TLS) issue() error {
 	if err != nil {
 		return err
 	}
-	if t.cert, err = parsePair(text); err != nil {
+	t.cert, err = parsePair(text)
+	if err != nil {
 		return err
 	}
 	err = t.store.Write(func(tx *Tx) error { return tx.SetSetting(settingLeaf, text) })

@@ -219,7 +219,7 @@ func (a *webApp) countConn(c net.Conn, st http.ConnState) {
 	}
 	a.conns = append(a.conns, webConn{c, from})
 	switch {
-	case count[from] >= webMaxPerAddress || len(a.conns) > webMaxConns && count[from] >= most:
+	case count[from] >= webMaxPerAddress || (len(a.conns) > webMaxConns && count[from] >= most):
 		c.Close()
 	case len(a.conns) > webMaxConns:
 		i := slices.IndexFunc(a.conns, func(x webConn) bool { return count[x.from] == most })

@@ -153,7 +153,8 @@ func (q *webReq) setFlags(c webChosen, change FlagChange) error {
 func (q *webReq) moveTo(c webChosen, to Mailbox) (undo []webUndo, moved int64, err error) {
 	var dst []UID // of the last step
 	err = q.inBatches(c, RightRead|RightTrash|RightExpunge, func(tx *Tx, m Mailbox, uids []UID) error {
-		if dst = nil; m.ID == to.ID {
+		dst = nil
+		if m.ID == to.ID {
 			return nil
 		}
 		_, _, err := q.access(tx, to.ID, RightInsert)
@@ -162,7 +163,8 @@ func (q *webReq) moveTo(c webChosen, to Mailbox) (undo []webUndo, moved int64, e
 		}
 		return err
 	}, func(from MailboxID) {
-		if moved += int64(len(dst)); moved > webMaxUndo || len(dst) == 0 {
+		moved += int64(len(dst))
+		if moved > webMaxUndo || len(dst) == 0 {
 			return
 		}
 		if n := len(undo); n > 0 && undo[n-1].Before == from {
@@ -195,10 +197,12 @@ func webSpecialFolder(tx *Tx, user UserID, special string) (Mailbox, error) {
 		return m, err
 	}
 	name := strings.TrimPrefix(special, `\`)
-	if m, err = tx.MailboxByName(user, name); err == nil {
+	m, err = tx.MailboxByName(user, name)
+	if err == nil {
 		return m, tx.SetSpecial(m, special)
 	}
-	if m, err = tx.CreateMailbox(user, name, special); err == nil {
+	m, err = tx.CreateMailbox(user, name, special)
+	if err == nil {
 		err = tx.Subscribe(user, name, true)
 	}
 	return m, err

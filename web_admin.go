@@ -90,7 +90,8 @@ func (o webOverview) UpText() string {
 func (q *webReq) getAdmin() error {
 	o := webOverview{Up: time.Since(q.started), Domains: q.s.cfg.Domains, Memory: webResident(), Written: webWritten(), Version: runtime.Version()}
 	var err error
-	if o.Stat, err = q.s.store.Stat(); err != nil {
+	o.Stat, err = q.s.store.Stat()
+	if err != nil {
 		return err
 	}
 	if err := q.s.store.Read(func(tx *Tx) (err error) { o.Queue, err = tx.QueueLength(); return err }); err != nil {
@@ -112,7 +113,8 @@ func (q *webReq) getAdmin() error {
 	if leaf := q.s.tls.Leaf(); leaf != nil {
 		o.CertUntil, o.CertFrom = leaf.NotAfter, leaf.Issuer.CommonName
 	}
-	if o.Token, err = q.metricsToken(); err != nil {
+	o.Token, err = q.metricsToken()
+	if err != nil {
 		return err
 	}
 	o.Lights = q.lights(o)

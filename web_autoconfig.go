@@ -59,7 +59,7 @@ func (a *webApp) servers() (all []webServer) {
 	} {
 		for _, addr := range x.addrs {
 			host, port, err := net.SplitHostPort(addr)
-			if ip := net.ParseIP(host); err != nil || ip != nil && ip.IsLoopback() {
+			if ip := net.ParseIP(host); err != nil || (ip != nil && ip.IsLoopback()) {
 				continue
 			}
 			all = append(all, webServer{x.what, x.proto, a.s.asciiHost(), x.security, port, x.socket})

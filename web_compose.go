@@ -106,7 +106,8 @@ func (q *webReq) getCompose() error {
 	v := q.r.URL.Query()
 	c := webCompose{Title: "New message"}
 	var err error
-	if c.From, err = q.identities(); err != nil {
+	c.From, err = q.identities()
+	if err != nil {
 		return err
 	}
 	c.webLetter.From = c.From[0].Address
@@ -253,7 +254,8 @@ func (q *webReq) postCompose() error {
 	if err := c.take(*l); err != nil {
 		return err
 	}
-	if c.From, err = q.identities(); err != nil {
+	c.From, err = q.identities()
+	if err != nil {
 		return err
 	}
 	c.Title = "New message"

@@ -32,7 +32,8 @@ func (q *webReq) getContacts() error {
 	var p webContacts
 	edit := q.r.URL.Query().Get("edit")
 	err := q.s.store.Read(func(tx *Tx) (err error) {
-		if p.All, err = tx.Contacts(q.user.ID); err != nil || edit == "" {
+		p.All, err = tx.Contacts(q.user.ID)
+		if err != nil || edit == "" {
 			return err
 		}
 		p.Edit, err = tx.Contact(q.user.ID, edit)
@@ -164,7 +165,8 @@ func webCards(r io.Reader) (all []Contact, err error) {
 func (q *webReq) postCards() error {
 	var all []Contact
 	err := q.readParts(url.Values{}, webMaxCards, func(p *multipart.Part) (err error) {
-		if all, err = webCards(p); err != nil {
+		all, err = webCards(p)
+		if err != nil {
 			err = webFault(http.StatusUnprocessableEntity, "This file can't be read.")
 		}
 		return err

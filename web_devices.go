@@ -42,7 +42,8 @@ func (q *webReq) guide() (g webGuide, err error) {
 	g.Profile = "/apple.mobileconfig"
 	if q.user.ID != 0 {
 		g.Profile += "?address=" + webEscape(q.user.Name)
-		if g.QR, err = webQRCode(q.site() + g.Profile); err != nil {
+		g.QR, err = webQRCode(q.site() + g.Profile)
+		if err != nil {
 			return g, err
 		}
 	}
@@ -59,7 +60,8 @@ func (q *webReq) guide() (g webGuide, err error) {
 
 func (q *webReq) guidePage(kind, title string, p webDevices) error {
 	var err error
-	if p.Guide, err = q.guide(); err != nil {
+	p.Guide, err = q.guide()
+	if err != nil {
 		return err
 	}
 	return q.page(kind, title, p)

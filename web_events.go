@@ -87,7 +87,8 @@ func (q *webReq) getEvents() error {
 			if err != nil || !q.stillIn() {
 				return nil // the browser comes back, and hears then what is wrong
 			}
-			if next = n; event != last && !write(event) {
+			next = n
+			if event != last && !write(event) {
 				return nil
 			}
 			last = event

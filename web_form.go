@@ -68,7 +68,8 @@ func (q *webReq) readParts(f url.Values, limit int64, keep func(p *multipart.Par
 			}
 		default:
 			var b []byte
-			if b, err = io.ReadAll(io.LimitReader(p, int64(min(webMaxField, room)+1))); len(b) > min(webMaxField, room) {
+			b, err = io.ReadAll(io.LimitReader(p, int64(min(webMaxField, room)+1)))
+			if len(b) > min(webMaxField, room) {
 				err = ErrTooBig
 			}
 			room -= len(b)
@@ -145,7 +146,8 @@ func webUploadName(name string) string {
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
 		name = name[i+1:]
 	}
-	if name = strings.Trim(webCut(name, 200), " ."); name == "" {
+	name = strings.Trim(webCut(name, 200), " .")
+	if name == "" {
 		name = "file"
 	}
 	return name

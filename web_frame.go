@@ -71,7 +71,8 @@ func (q *webReq) safeHTML(m *webMessage) (body string, pictures bool, err error)
 		return "", false, err
 	}
 	m.From = webPeople(ParseEnvelope(m.header).From)
-	if pictures, err = q.picturesWanted(m); err != nil {
+	pictures, err = q.picturesWanted(m)
+	if err != nil {
 		return "", false, err
 	}
 	cids := q.inlinePictures(m)

@@ -102,7 +102,8 @@ func webBounded(body string) string {
 	n := 0
 	for i := 0; i < len(body); i++ {
 		if body[i] == '<' {
-			if n++; n > webMaxNodes {
+			n++
+			if n > webMaxNodes {
 				return body[:i]
 			}
 		}
@@ -246,13 +247,15 @@ func (m *webMeasure) text(s []byte) {
 	space := true
 	for _, r := range string(s) {
 		if was := space; r == ' ' || r == '\n' || r == '\t' || r == '\r' || r == '\u00a0' {
-			if space = true; !was {
+			space = true
+			if !was {
 				m.units++
 			}
 			continue
 		}
 		space = false
-		if m.units++; r >= wideFrom {
+		m.units++
+		if r >= wideFrom {
 			m.units++
 		}
 	}

@@ -32,13 +32,15 @@ func (q *webReq) keepLetter(f *webForm) (*Letter, error) {
 	}
 	w.fill(f)
 	var err error
-	if l.Fields, err = json.Marshal(w); err != nil {
+	l.Fields, err = json.Marshal(w)
+	if err != nil {
 		return nil, err
 	}
 	var adds []LetterFile
 	var spools []*Spool
 	if id == 0 {
-		if adds, spools, err = q.bring(l, &w, f); err != nil {
+		adds, spools, err = q.bring(l, &w, f)
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -138,7 +138,8 @@ func (q *webReq) boxList(id MailboxID, v url.Values) (webList, error) {
 	var msgs []Message
 	after := webUID(v.Get("after"))
 	err := q.s.store.Read(func(tx *Tx) (err error) {
-		if l.Mailbox, err = q.mailbox(tx, id); err != nil {
+		l.Mailbox, err = q.mailbox(tx, id)
+		if err != nil {
 			return err
 		}
 		if after > 0 {
@@ -179,7 +180,7 @@ func (l *webList) pages(n int64, more, back bool) {
 	}
 	l.Last = min(l.First+int64(len(l.Rows))-1, l.Total)
 	top, bottom := l.Rows[0].M.UID, l.Rows[len(l.Rows)-1].M.UID
-	if l.First > 1 || back && more {
+	if l.First > 1 || (back && more) {
 		l.Newer = fmt.Sprintf("%s?after=%d&n=%d", base, top, max(l.First-1-webPageSize, 0))
 	}
 	if back || more {
@@ -242,7 +243,8 @@ func (q *webReq) foundRows(tx *Tx, hits []webHit, l *webList) error {
 		m, ok := boxes[h.box]
 		if !ok {
 			var err error
-			if m, err = q.mailbox(tx, h.box); err != nil {
+			m, err = q.mailbox(tx, h.box)
+			if err != nil {
 				return err
 			}
 			boxes[h.box] = m

@@ -29,7 +29,8 @@ func (q *webReq) metricsToken() (string, error) {
 	}
 	fresh := webToken()
 	err = q.s.store.Write(func(tx *Tx) (err error) {
-		if v, err = tx.Setting(webSettingMetrics); errors.Is(err, ErrNotFound) {
+		v, err = tx.Setting(webSettingMetrics)
+		if errors.Is(err, ErrNotFound) {
 			v = []byte(fresh)
 			err = tx.SetSetting(webSettingMetrics, v)
 		}
@@ -57,7 +58,8 @@ func (q *webReq) getMetrics() error {
 	}
 	queued, waiting := 0, 0
 	err = q.s.store.Read(func(tx *Tx) (err error) {
-		if queued, err = tx.QueueLength(); err != nil {
+		queued, err = tx.QueueLength()
+		if err != nil {
 			return err
 		}
 		ways, err := tx.Destinations()

@@ -109,7 +109,8 @@ type webListing struct {
 
 func (l *webListing) ReadAt(p []byte, off int64) (int, error) {
 	if !l.all {
-		if l.left -= len(p); l.left < 0 {
+		l.left -= len(p)
+		if l.left < 0 {
 			return 0, ErrTooBig
 		}
 	}

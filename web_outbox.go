@@ -86,7 +86,8 @@ func (q *webReq) deliveries(m *webMessage) (all []webDelivery, err error) {
 	var sent []Sent
 	waiting := map[string]QueueRcpt{}
 	err = q.s.store.Read(func(tx *Tx) error {
-		if sent, err = tx.SentOf(q.user.ID, m.M.Blob); err != nil || len(sent) == 0 {
+		sent, err = tx.SentOf(q.user.ID, m.M.Blob)
+		if err != nil || len(sent) == 0 {
 			return err
 		}
 		items, err := tx.Queue(sent[0].Mail)

@@ -15,7 +15,8 @@ func (q *webReq) getPeople() error {
 		var found []Contact
 		var users []webIdentity
 		err := q.s.store.Read(func(tx *Tx) (err error) {
-			if found, err = tx.FindContacts(q.user.ID, part, webMaxOffered); err != nil {
+			found, err = tx.FindContacts(q.user.ID, part, webMaxOffered)
+			if err != nil {
 				return err
 			}
 			users, err = webHouse(tx)

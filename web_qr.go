@@ -192,7 +192,7 @@ func (q *webQR) patterns() {
 	at := q.alignments()
 	for i, y := range at {
 		for j, x := range at {
-			if !(i == 0 && j == 0 || i == 0 && j == len(at)-1 || i == len(at)-1 && j == 0) {
+			if !((i == 0 && j == 0) || (i == 0 && j == len(at)-1) || (i == len(at)-1 && j == 0)) {
 				q.square(y, x, 2)
 			}
 		}
@@ -221,7 +221,7 @@ func (q *webQR) square(cy, cx, r int) {
 				continue
 			}
 			d := max(dy, -dy, dx, -dx)
-			q.set(y, x, d != 4 && (r == 4 && d != 2 || r == 2 && d != 1))
+			q.set(y, x, d != 4 && ((r == 4 && d != 2) || (r == 2 && d != 1)))
 		}
 	}
 }
@@ -351,7 +351,8 @@ func webQRRun(p *int, run int, same bool) int {
 	if !same {
 		return 1
 	}
-	if run++; run == 5 {
+	run++
+	if run == 5 {
 		*p += 3
 	} else if run > 5 {
 		*p++

@@ -17,10 +17,12 @@ func (q *webReq) getQueue() error {
 	p := webQueuePage{webTabs: webTabs{"queue"}}
 	var items []QueueItem
 	err := q.s.store.Read(func(tx *Tx) (err error) {
-		if p.Ways, err = tx.Destinations(); err != nil {
+		p.Ways, err = tx.Destinations()
+		if err != nil {
 			return err
 		}
-		if p.Total, err = tx.QueueLength(); err != nil {
+		p.Total, err = tx.QueueLength()
+		if err != nil {
 			return err
 		}
 		items, err = tx.QueuePage("", webQueueShown)

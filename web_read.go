@@ -84,10 +84,12 @@ func (q *webReq) open() (*webMessage, error) {
 func (q *webReq) openMessage(box MailboxID, uid UID, at string) (*webMessage, error) {
 	m := &webMessage{At: at}
 	err := q.s.store.Read(func(tx *Tx) (err error) {
-		if m.Box, err = q.mailbox(tx, box); err != nil {
+		m.Box, err = q.mailbox(tx, box)
+		if err != nil {
 			return err
 		}
-		if m.M, err = tx.Message(box, uid); err != nil {
+		m.M, err = tx.Message(box, uid)
+		if err != nil {
 			return err
 		}
 		m.content, err = tx.Content(m.M.Blob)
@@ -145,7 +147,8 @@ func (q *webReq) describe(m *webMessage) {
 	}
 	m.Cc, m.Bcc = webPeople(e.Cc), webPeople(e.Bcc)
 	var err error
-	if m.Date, err = ParseDate(e.Date); err != nil {
+	m.Date, err = ParseDate(e.Date)
+	if err != nil {
 		m.Date, m.DateText = m.M.Internal, webCut(webClean(e.Date), 100)
 	}
 	f := m.M.Flags.Bits
@@ -337,7 +340,8 @@ func (q *webReq) around(p *webReading) error {
 	}
 	var newer, older []Message
 	err := q.s.store.Read(func(tx *Tx) (err error) {
-		if newer, err = tx.After(p.Box.ID, p.M.UID, webBeside/3); err != nil {
+		newer, err = tx.After(p.Box.ID, p.M.UID, webBeside/3)
+		if err != nil {
 			return err
 		}
 		older, err = tx.Newest(p.Box.ID, p.M.UID, webBeside)
@@ -364,7 +368,8 @@ func (q *webReq) around(p *webReading) error {
 	for _, r := range p.List.Rows {
 		r.Unread = r.Unread && !r.Open
 	}
-	if p.Talk, err = q.conversation(p.webMessage); err != nil {
+	p.Talk, err = q.conversation(p.webMessage)
+	if err != nil {
 		return err
 	}
 	p.Report, err = q.deliveries(p.webMessage)
@@ -386,7 +391,7 @@ func (q *webReq) conversation(m *webMessage) ([]*webMessage, error) {
 		hits = hits[:0]
 		folders, err := q.folders(tx)
 		for _, f := range folders {
-			if err != nil || f.ID != m.Box.ID && (f.Special == `\Junk` || f.Special == `\Trash`) {
+			if err != nil || (f.ID != m.Box.ID && (f.Special == `\Junk` || f.Special == `\Trash`)) {
 				continue
 			}
 			var msgs []Message
@@ -457,7 +462,8 @@ func (q *webReq) getPrint() error {
 	pictures := false
 	if m.HTML {
 		var body string
-		if body, pictures, err = q.safeHTML(m); err != nil {
+		body, pictures, err = q.safeHTML(m)
+		if err != nil {
 			return err
 		}
 		p.Body = template.HTML(body)

@@ -104,7 +104,8 @@ func (q *webReq) summaries(rows []*webRow) error {
 	err := q.s.store.Read(func(tx *Tx) error {
 		open, todo = open[:0], todo[:0]
 		for _, r := range rows {
-			if r.webSummary = q.rows.get(r.M.Blob); r.webSummary != nil {
+			r.webSummary = q.rows.get(r.M.Blob)
+			if r.webSummary != nil {
 				continue
 			}
 			c, err := tx.Content(r.M.Blob)

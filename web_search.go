@@ -33,7 +33,8 @@ func (q *webReq) searchPage(id MailboxID, text string) error {
 	err = q.s.store.Read(func(tx *Tx) (err error) {
 		l.Rows = nil
 		if id != 0 {
-			if l.Mailbox, err = q.mailbox(tx, id); err != nil {
+			l.Mailbox, err = q.mailbox(tx, id)
+			if err != nil {
 				return err
 			}
 		}
@@ -145,7 +146,7 @@ func (w *webQuery) condition(word string, not bool, now time.Time) *Query {
 	case "is":
 		k := webIs(strings.ToLower(value))
 		w.flags = w.flags || k != nil
-		w.unread = w.unread || k != nil && k.Op == QueryNot && !not
+		w.unread = w.unread || (k != nil && k.Op == QueryNot && !not)
 		return k
 	case "before", "after", "since", "on":
 		return webDay(strings.ToLower(name), value, now)
@@ -363,7 +364,7 @@ func (q *webReq) searchSome(m Mailbox, uids []UID, w *webQuery) (hits []webHit, 
 		want = WantTree
 	}
 	err = q.s.store.List(m.ID, found, want, func(x *Listed) error {
-		if !x.Gone && (want == WantRow || x.Content != nil && (len(x.Content.Tree().Attachments()) > 0) == w.clip) {
+		if !x.Gone && (want == WantRow || (x.Content != nil && (len(x.Content.Tree().Attachments()) > 0) == w.clip)) {
 			hits = append(hits, webHit{m.ID, x.UID, x.Internal.Unix()})
 		}
 		return nil

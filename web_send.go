@@ -176,7 +176,8 @@ func (q *webReq) sendLetter(l *Letter, c *webCompose, f *webForm) error {
 	case len(rcpts) > q.s.cfg.Limits.Recipients:
 		return again("That are too many recipients; %d are allowed.", q.s.cfg.Limits.Recipients)
 	}
-	if _, c.Error = q.reachable(rcpts); c.Error != "" {
+	_, c.Error = q.reachable(rcpts)
+	if c.Error != "" {
 		return q.composePage(http.StatusUnprocessableEntity, c)
 	}
 	due := q.s.store.Now().Add(webRecallTime)
@@ -249,7 +250,8 @@ func (q *webReq) postRecall() error {
 	id, _ := strconv.ParseInt(q.r.PostForm.Get("id"), 10, 64)
 	var l Letter
 	err := q.s.store.Write(func(tx *Tx) (err error) {
-		if l, err = tx.Letter(q.user.ID, id); err != nil {
+		l, err = tx.Letter(q.user.ID, id)
+		if err != nil {
 			return err
 		}
 		l.Due = time.Time{}
@@ -335,7 +337,8 @@ func (a *webApp) dispatch(l Letter) {
 func (a *webApp) transmit(l Letter) error {
 	var u User
 	err := a.s.store.Read(func(tx *Tx) (err error) {
-		if u, err = tx.UserByID(l.User); err != nil {
+		u, err = tx.UserByID(l.User)
+		if err != nil {
 			return err
 		}
 		l, err = tx.Letter(l.User, l.ID)
@@ -354,7 +357,8 @@ func (a *webApp) transmit(l Letter) error {
 	}
 	d.MessageID = NewMessageID(d.From.Domain)
 	m := &Mail{Trace: "by " + a.s.cfg.Hostname + " with HTTP", Submitted: true, Login: &u, ID: newMailID()}
-	if m.From, err = d.From.Addr(); err != nil {
+	m.From, err = d.From.Addr()
+	if err != nil {
 		return err
 	}
 	people := slices.Concat(d.To, d.Cc, d.Bcc)
@@ -369,7 +373,8 @@ func (a *webApp) transmit(l Letter) error {
 			m.To = append(m.To, Rcpt{Addr: addr})
 		}
 	}
-	if m.Body, err = a.written(d); err != nil {
+	m.Body, err = a.written(d)
+	if err != nil {
 		return err
 	}
 	defer m.Body.Close()
@@ -425,7 +430,8 @@ func (a *webApp) filed(tx *Tx, x webSending) error {
 	}
 	b := x.blob
 	if x.own != nil {
-		if b, err = tx.AddBlob(x.own); err != nil {
+		b, err = tx.AddBlob(x.own)
+		if err != nil {
 			return err
 		}
 	}
@@ -520,7 +526,8 @@ func (q *webReq) postRedirect() error {
 	if _, err := io.Copy(mail.Body, m.content.Reader()); err != nil {
 		return err
 	}
-	if mail.From, err = ParseAddr(q.user.Name); err != nil {
+	mail.From, err = ParseAddr(q.user.Name)
+	if err != nil {
 		return err
 	}
 	for _, a := range to {

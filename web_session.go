@@ -94,7 +94,8 @@ func (q *webReq) findSession() error {
 		}
 		q.session, q.user = WebSession{}, User{}
 	}
-	if q.token = q.cookie("visit"); q.token == "" {
+	q.token = q.cookie("visit")
+	if q.token == "" {
 		q.token, q.fresh = webToken(), true
 	}
 	return nil

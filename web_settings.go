@@ -85,7 +85,8 @@ func (q *webReq) settings(status int, part, fault string) error {
 	}
 	p := webSettings{Part: part, Error: fault, Current: q.session.Name(), Min: webMinPassword}
 	var err error
-	if p.Identities, err = q.identities(); err != nil {
+	p.Identities, err = q.identities()
+	if err != nil {
 		return err
 	}
 	err = q.s.store.Read(func(tx *Tx) error { return q.loadSettings(tx, &p) })
@@ -100,7 +101,8 @@ func (q *webReq) loadSettings(tx *Tx, p *webSettings) error {
 	if err != nil {
 		return err
 	}
-	if p.Targets, err = q.folders(tx); err != nil {
+	p.Targets, err = q.folders(tx)
+	if err != nil {
 		return err
 	}
 	p.Vacation, p.Filters = Vacation{}, nil
@@ -116,7 +118,8 @@ func (q *webReq) loadSettings(tx *Tx, p *webSettings) error {
 			p.Filters = append(p.Filters, x)
 		}
 	}
-	if p.TOTP, err = tx.HasPreference(q.user.ID, PrefTOTP); err != nil {
+	p.TOTP, err = tx.HasPreference(q.user.ID, PrefTOTP)
+	if err != nil {
 		return err
 	}
 	p.Pictures = nil

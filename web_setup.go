@@ -64,7 +64,8 @@ func webSiteAddresses(cfg *Config, own []netip.Addr) []string {
 				}
 			}
 			for i, name := range names {
-				if names[i] = try.scheme + "://" + net.JoinHostPort(name, port); port == try.usual && !strings.Contains(name, ":") {
+				names[i] = try.scheme + "://" + net.JoinHostPort(name, port)
+				if port == try.usual && !strings.Contains(name, ":") {
 					names[i] = try.scheme + "://" + name
 				}
 			}
@@ -88,7 +89,8 @@ func (q *webReq) setupPage() (webSetupPage, error) {
 	p := webSetupPage{Domain: q.s.cfg.Domains[0], Domains: q.s.cfg.Domains}
 	err := q.s.store.Read(func(tx *Tx) error {
 		users, err := tx.Users()
-		if p.Others = len(users) > 0; err == nil {
+		p.Others = len(users) > 0
+		if err == nil {
 			_, err = tx.Setting(webSettingSetup)
 		}
 		return err
@@ -170,7 +172,7 @@ func (q *webReq) postSetup() error {
 // address is a user's already, somebody with access to the machine has asked for a new link to get in again.
 func (q *webReq) claim(p *webSetupPage, addr Addr, password string) (u User, err error) {
 	code := strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' || r >= '2' && r <= '7' {
+		if (r >= 'A' && r <= 'Z') || (r >= '2' && r <= '7') {
 			return r
 		}
 		return -1
@@ -181,7 +183,7 @@ func (q *webReq) claim(p *webSetupPage, addr Addr, password string) (u User, err
 	sum := webHash(code[:4] + "-" + code[4:8] + "-" + code[8:12] + "-" + code[12:])
 	check := func(tx *Tx) error {
 		have, err := tx.Setting(webSettingSetup)
-		if errors.Is(err, ErrNotFound) || err == nil && !hmac.Equal(have, sum) {
+		if errors.Is(err, ErrNotFound) || (err == nil && !hmac.Equal(have, sum)) {
 			return ErrAuth
 		}
 		return err
@@ -202,7 +204,8 @@ func (q *webReq) claim(p *webSetupPage, addr Addr, password string) (u User, err
 		}
 		u, err = tx.UserByName(addr.Key())
 		if errors.Is(err, ErrNotFound) {
-			if u, err = tx.AddUser(addr, secret, true); err != nil {
+			u, err = tx.AddUser(addr, secret, true)
+			if err != nil {
 				return err
 			}
 			return webNameUser(tx, u, p.Shown)

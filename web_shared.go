@@ -47,7 +47,8 @@ func (q *webReq) getShared() error {
 	}
 	err := q.s.store.Read(func(tx *Tx) (err error) {
 		p.Folders = nil
-		if p.Users, err = tx.Users(); err != nil {
+		p.Users, err = tx.Users()
+		if err != nil {
 			return err
 		}
 		boxes, err := tx.Mailboxes(SharedOwner)

@@ -39,7 +39,8 @@ func (a *webApp) loadStatic() {
 		zw, _ := gzip.NewWriterLevel(&z, gzip.BestCompression)
 		zw.Write(b)
 		zw.Close()
-		if st.gzip = z.Bytes(); len(st.gzip) >= len(b) {
+		st.gzip = z.Bytes()
+		if len(st.gzip) >= len(b) {
 			st.gzip = nil
 		}
 		sum.Write(b)

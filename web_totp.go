@@ -49,7 +49,7 @@ func webSpareHash(code string) string {
 // useSpare takes a code off the list, if it is on it.
 func (t *webTOTP) useSpare(code string) bool {
 	code = strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '2' && r <= '7' {
+		if (r >= 'a' && r <= 'z') || (r >= '2' && r <= '7') {
 			return r
 		}
 		return -1

@@ -125,13 +125,16 @@ func (q *webReq) userPage(status int, fault string) error {
 	p := webUserPage{webTabs: webTabs{"users"}, Min: webMinPassword, Error: fault}
 	id := UserID(webMailboxID(q.r.PathValue("id")))
 	err := q.s.store.Read(func(tx *Tx) (err error) {
-		if p.User, err = tx.UserByID(id); err != nil {
+		p.User, err = tx.UserByID(id)
+		if err != nil {
 			return err
 		}
-		if p.Used, p.Messages, err = tx.Used(id); err != nil {
+		p.Used, p.Messages, err = tx.Used(id)
+		if err != nil {
 			return err
 		}
-		if p.Second, err = tx.HasPreference(id, PrefTOTP); err != nil {
+		p.Second, err = tx.HasPreference(id, PrefTOTP)
+		if err != nil {
 			return err
 		}
 		devices, err := tx.Devices(id)
@@ -152,7 +155,7 @@ func (q *webReq) postUser() error {
 	f := q.r.PostForm
 	id := UserID(webMailboxID(q.r.PathValue("id")))
 	do := f.Get("do")
-	if id == q.user.ID && (do == "remove" || do == "save" && (f.Get("admin") == "" || f.Get("disabled") != "")) {
+	if id == q.user.ID && (do == "remove" || (do == "save" && (f.Get("admin") == "" || f.Get("disabled") != ""))) {
 		return q.userPage(http.StatusUnprocessableEntity, q.lang.T("You can't do this to yourself: nobody would be left to undo it."))
 	}
 	secret := ""
@@ -161,7 +164,8 @@ func (q *webReq) postUser() error {
 			return q.userPage(http.StatusUnprocessableEntity, q.lang.T("The password needs at least 8 characters."))
 		}
 		var err error
-		if secret, err = q.s.auth.Secret(f.Get("password")); err != nil {
+		secret, err = q.s.auth.Secret(f.Get("password"))
+		if err != nil {
 			return err
 		}
 	}
@@ -171,7 +175,8 @@ func (q *webReq) postUser() error {
 	}
 	var u User
 	err := q.s.store.Write(func(tx *Tx) (err error) {
-		if u, err = tx.UserByID(id); err != nil {
+		u, err = tx.UserByID(id)
+		if err != nil {
 			return err
 		}
 		return q.changeUser(tx, u, do, secret)
