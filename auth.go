@@ -99,7 +99,7 @@ func (a *Auth) login(from netip.Addr, name, password string, page bool) (User, e
 		return User{}, err
 	}
 	if known && !page {
-		if ok, err := a.devicePassword(u, password); ok || err != nil {
+		if ok, err := a.appPassword(u, password); ok || err != nil {
 			return u, err
 		}
 	}
@@ -132,7 +132,7 @@ func authError(name string, err error) error {
 
 // user finds who may log in under a name. For everybody else it returns a user with a secret that nothing matches and
 // that costs as much to check, and so it does for users with a second factor unless page is true: mail programs can't
-// show a code, so theirs are the device passwords.
+// show a code, so theirs are the app passwords.
 func (a *Auth) user(name string, page bool) (u User, known bool, err error) {
 	p, err := a.parameters()
 	if err != nil {

@@ -65,8 +65,8 @@ type Config struct {
 
 	Routes map[string]Route `toml:"routes"`
 
-	Devices []OldDevice `toml:"device"`
-	Fetch   []Fetch     `toml:"fetch"`
+	SendingDevices []SendingDevice `toml:"device"`
+	Fetch          []Fetch         `toml:"fetch"`
 
 	Queue struct {
 		Retry    Duration `toml:"retry"`

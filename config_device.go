@@ -5,8 +5,8 @@ import (
 	"net/netip"
 )
 
-// OldDevice is a printer, a camera or another program that can't log in or can't do today's TLS.
-type OldDevice struct {
+// SendingDevice is a printer, a camera or another program that can't log in or can't do today's TLS.
+type SendingDevice struct {
 	Name    string  `toml:"name"`    // for the log and `postino check`
 	Network Network `toml:"network"` // where it is: an address, or a network of many like it
 	Sender  string  `toml:"sender"`  // all its mail is from here; "" leaves what it says
@@ -17,19 +17,19 @@ type OldDevice struct {
 // deviceRate is how many messages a device may send in an hour when its entry does not say.
 const deviceRate = 300
 
-// device is the entry for an address, or nil.
-func (c *Config) device(a netip.Addr) *OldDevice {
-	for i := range c.Devices {
-		if contains([]Network{c.Devices[i].Network}, a) {
-			return &c.Devices[i]
+// sendingDevice is the entry for an address, or nil.
+func (c *Config) sendingDevice(a netip.Addr) *SendingDevice {
+	for i := range c.SendingDevices {
+		if contains([]Network{c.SendingDevices[i].Network}, a) {
+			return &c.SendingDevices[i]
 		}
 	}
 	return nil
 }
 
 func (c *Config) checkDevices() error {
-	for i := range c.Devices {
-		if err := c.Devices[i].check(); err != nil {
+	for i := range c.SendingDevices {
+		if err := c.SendingDevices[i].check(); err != nil {
 			return ofEntry(i, err)
 		}
 	}
@@ -42,7 +42,7 @@ func (c *Config) checkDevices() error {
 }
 
 // check fills in what an entry of [[device]] does not say.
-func (d *OldDevice) check() error {
+func (d *SendingDevice) check() error {
 	switch {
 	case !d.Network.IsValid():
 		return keyFault("device.network", "a device needs an address, such as \"192.168.1.20\"")

@@ -62,7 +62,7 @@ type Rcpt struct {
 
 	Err error // after accept: why this recipient did not get it, while others did
 
-	route *route
+	resolved *resolved
 }
 
 // newMailID makes a name for a message: ten letters and digits, different from all others.
@@ -100,9 +100,9 @@ func (s *Server) prepare(m *Mail) error {
 	}
 	for i := range m.To {
 		r := &m.To[i]
-		if r.route == nil {
+		if r.resolved == nil {
 			var err error
-			r.route, err = s.route(r.Addr)
+			r.resolved, err = s.resolve(r.Addr)
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.Addr, err)
 			}
@@ -166,10 +166,10 @@ func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 		p.stored++
 		return nil
 	}
-	for _, u := range r.route.users {
+	for _, u := range r.resolved.users {
 		err, seen := p.full[u.ID]
 		if !seen {
-			if err = p.store(tx, u, r.route.rules[u.ID]); err != nil && !errors.Is(err, ErrQuota) {
+			if err = p.store(tx, u, r.resolved.rules[u.ID]); err != nil && !errors.Is(err, ErrQuota) {
 				return err
 			}
 			p.full[u.ID] = err
@@ -187,7 +187,7 @@ func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 			p.queue = append(p.queue, QueueRcpt{Addr: a, ORcpt: r.ORcpt, Notify: r.Notify, Error: err.Error()})
 		}
 	}
-	for _, a := range r.route.remote {
+	for _, a := range r.resolved.remote {
 		p.queue = append(p.queue, QueueRcpt{Addr: a, ORcpt: r.ORcpt, Notify: r.Notify})
 		p.stored++
 	}

@@ -11,27 +11,27 @@ import (
 	"time"
 )
 
-// wayKind is how a domain is reached.
-type wayKind int
+// nextHopKind is how a domain is reached.
+type nextHopKind int
 
 const (
-	wayLocal  wayKind = iota // its mail lives here
-	wayRoute                 // [routes] names hosts
-	waySmart                 // the smarthost takes it
-	wayDirect                // the DNS or the address literal says it
-	wayNone                  // no way leads there
+	nextHopLocal  nextHopKind = iota // its mail lives here
+	nextHopRoute                     // [routes] names hosts
+	nextHopSmart                     // the smarthost takes it
+	nextHopDirect                    // the DNS or the address literal says it
+	nextHopNone                      // no way leads there
 )
 
-// way is how the mail of one or many domains leaves; domains with equal keys share connections.
-type way struct {
-	kind  wayKind
+// nextHop is how the mail of one or many domains leaves; domains with equal keys share connections.
+type nextHop struct {
+	kind  nextHopKind
 	key   string
 	hosts []string // of a route, host:port
 	route Route
 }
 
 // waits says whether a way is one that nobody is tried on just now, and until when; zero is until somebody asks.
-func (w way) waits(now time.Time) (until time.Time, yes bool) {
+func (w nextHop) waits(now time.Time) (until time.Time, yes bool) {
 	if !w.route.Intermittent {
 		return time.Time{}, false
 	}
@@ -49,8 +49,8 @@ const (
 	hopPlain                  // none
 )
 
-// hop is one address of a host to try.
-type hop struct {
+// hopAddr is one address of a host to try.
+type hopAddr struct {
 	host           string // its name, for TLS, reports and the log
 	addr           string // what to dial
 	tls            hopTLS
@@ -58,10 +58,10 @@ type hop struct {
 	user, password string
 }
 
-// wayTo says how mail for a domain leaves, without asking the DNS.
-func (s *Server) wayTo(domain string) way {
+// nextHop says how mail for a domain leaves, without asking the DNS.
+func (s *Server) nextHop(domain string) nextHop {
 	if s.isLocal(domain) {
-		return way{kind: wayLocal, key: "local"}
+		return nextHop{kind: nextHopLocal, key: "local"}
 	}
 	r, ok := s.cfg.Routes[domain]
 	if !ok {
@@ -69,20 +69,20 @@ func (s *Server) wayTo(domain string) way {
 	}
 	switch {
 	case ok:
-		return way{kind: wayRoute, key: "route " + r.String(), hosts: r.Hosts, route: r}
+		return nextHop{kind: nextHopRoute, key: "route " + r.String(), hosts: r.Hosts, route: r}
 	case s.cfg.Outbound.Mode == OutboundSmarthost:
-		return way{kind: waySmart, key: "smarthost", hosts: []string{s.cfg.Outbound.Smarthost}}
+		return nextHop{kind: nextHopSmart, key: "smarthost", hosts: []string{s.cfg.Outbound.Smarthost}}
 	case s.cfg.Outbound.Mode == OutboundDirect:
-		return way{kind: wayDirect, key: "domain " + domain}
+		return nextHop{kind: nextHopDirect, key: "domain " + domain}
 	}
-	return way{kind: wayNone, key: "none"}
+	return nextHop{kind: nextHopNone, key: "none"}
 }
 
 // hops lists the addresses to try for a way, in order. domain is one of its domains. dnsPermanent tells errors that
 // will not pass.
-func (s *Server) hops(ctx context.Context, w way, domain string) (all []hop, err error) {
+func (s *Server) hops(ctx context.Context, w nextHop, domain string) (all []hopAddr, err error) {
 	switch w.kind {
-	case wayRoute:
+	case nextHopRoute:
 		for _, h := range w.hosts {
 			all = append(all, s.routeHops(ctx, h)...)
 		}
@@ -90,21 +90,21 @@ func (s *Server) hops(ctx context.Context, w way, domain string) (all []hop, err
 			return nil, errCaller
 		}
 		return all, nil
-	case waySmart:
+	case nextHopSmart:
 		h, err := s.smartHop(w.hosts[0])
-		return []hop{h}, err
-	case wayNone:
+		return []hopAddr{h}, err
+	case nextHopNone:
 		return nil, errForeign
 	}
 	if ip, ok := LiteralIP(domain); ok {
-		return []hop{{host: domain, addr: net.JoinHostPort(ip.String(), "25")}}, nil
+		return []hopAddr{{host: domain, addr: net.JoinHostPort(ip.String(), "25")}}, nil
 	}
 	return s.directHops(ctx, domain)
 }
 
 // routeHops are the addresses of a route's host. A name that ends in .local is asked for on the network, which the machine's
 // own resolver may not do; who does not answer is left to it.
-func (s *Server) routeHops(ctx context.Context, hostport string) (all []hop) {
+func (s *Server) routeHops(ctx context.Context, hostport string) (all []hopAddr) {
 	h := routeHop(hostport)
 	host, port, _ := net.SplitHostPort(h.addr)
 	if strings.HasSuffix(host, ".local") {
@@ -117,16 +117,16 @@ func (s *Server) routeHops(ctx context.Context, hostport string) (all []hop) {
 			return all
 		}
 	}
-	return []hop{h}
+	return []hopAddr{h}
 }
 
 // routeHop makes a hop of "host:port"; on port 465 TLS comes first (RFC 8314 §3.3).
-func routeHop(hostport string) hop {
+func routeHop(hostport string) hopAddr {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
 		host, port, hostport = hostport, "25", net.JoinHostPort(hostport, "25")
 	}
-	h := hop{host: host, addr: hostport}
+	h := hopAddr{host: host, addr: hostport}
 	if port == "465" {
 		h.tls = hopTLSFirst
 	}
@@ -134,7 +134,7 @@ func routeHop(hostport string) hop {
 }
 
 // smartHop is the smarthost. A password is only sent over TLS, and only to a host whose certificate is good.
-func (s *Server) smartHop(hostport string) (hop, error) {
+func (s *Server) smartHop(hostport string) (hopAddr, error) {
 	o := s.cfg.Outbound
 	if !strings.Contains(hostport, ":") {
 		hostport += ":587"
@@ -156,7 +156,7 @@ func (s *Server) smartHop(hostport string) (hop, error) {
 }
 
 // directHops asks the DNS. A host that can't be found does not matter while another one can.
-func (s *Server) directHops(ctx context.Context, domain string) (all []hop, err error) {
+func (s *Server) directHops(ctx context.Context, domain string) (all []hopAddr, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dnsBudget)
 	defer cancel()
 	hosts, err := mailHosts(ctx, s.dns, domain, s.asciiHost())
@@ -170,7 +170,7 @@ func (s *Server) directHops(ctx context.Context, domain string) (all []hop, err 
 			fault = err
 		}
 		for _, a := range addrs {
-			all = append(all, hop{host: host, addr: net.JoinHostPort(a, "25")})
+			all = append(all, hopAddr{host: host, addr: net.JoinHostPort(a, "25")})
 		}
 	}
 	if len(all) == 0 {

@@ -37,7 +37,7 @@ func (s *Server) successReports(m *Mail) error {
 	}
 	for i := range m.To {
 		r := &m.To[i]
-		if r.Notify&NotifySuccess == 0 || (len(r.route.users) == 0 && !r.route.aliased) || m.Hold.After(s.store.Now()) {
+		if r.Notify&NotifySuccess == 0 || (len(r.resolved.users) == 0 && !r.resolved.aliased) || m.Hold.After(s.store.Now()) {
 			continue
 		}
 		if m.reports == nil {
@@ -45,10 +45,10 @@ func (s *Server) successReports(m *Mail) error {
 		}
 		action := ActionDelivered
 		switch {
-		case len(r.route.users)+len(r.route.remote) > 1:
+		case len(r.resolved.users)+len(r.resolved.remote) > 1:
 			action = ActionExpanded
 			r.Notify &^= NotifySuccess
-		case len(r.route.remote) > 0:
+		case len(r.resolved.remote) > 0:
 			continue // one alias for one address elsewhere: the next server tells
 		}
 		head, err := m.Body.Head()

@@ -14,8 +14,8 @@ const (
 	maxAliasTargets = 1000 // different recipients that one address may stand for
 )
 
-// route is what became of an address: people here, and addresses elsewhere.
-type route struct {
+// resolved is what became of an address: people here, and addresses elsewhere.
+type resolved struct {
 	local   bool // the address itself is one of ours
 	users   []User
 	rules   map[UserID]*Rules // of those users who have any
@@ -23,9 +23,9 @@ type route struct {
 	aliased bool
 }
 
-// route finds out where an address leads. Its errors are errNoUser and its neighbours; all others are the store's.
-func (s *Server) route(a Addr) (*route, error) {
-	r := &route{local: s.isLocal(a.Domain)}
+// resolve finds out where an address leads. Its errors are errNoUser and its neighbours; all others are the store's.
+func (s *Server) resolve(a Addr) (*resolved, error) {
+	r := &resolved{local: s.isLocal(a.Domain)}
 	if !r.local {
 		r.remote = []Addr{a}
 		return r, s.reachable(a)
@@ -90,7 +90,7 @@ func (s *Server) reachable(a Addr) error {
 // aliasWalk follows an address through the aliases, each address once.
 type aliasWalk struct {
 	s    *Server
-	r    *route
+	r    *resolved
 	seen map[string]bool
 	err  error // why the last address led nowhere
 }
@@ -225,7 +225,7 @@ func (w *aliasWalk) count() error {
 
 // roomFor says whether the one person that an address stands for can take a message of so many octets. Where there are
 // more of them, each is seen to when the message is there.
-func (s *Server) roomFor(r *route, size int64) error {
+func (s *Server) roomFor(r *resolved, size int64) error {
 	if len(r.users) != 1 || len(r.remote) > 0 {
 		return nil
 	}

@@ -186,7 +186,7 @@ func (c *fetchConn) take(sp *Spool, remember func(tx *Tx) error) error {
 // fetchCall asks a server for the mail of our domains: over its route to us (ETRN, RFC 1985), or on this connection
 // (ATRN, RFC 2645), on which we are the server from then on.
 func (s *Server) fetchCall(f *Fetch) error {
-	h := hop{host: f.Server, addr: f.Server, user: f.User, verify: f.User != "" && !f.AnyCert}
+	h := hopAddr{host: f.Server, addr: f.Server, user: f.User, verify: f.User != "" && !f.AnyCert}
 	if host, _, err := net.SplitHostPort(f.Server); err == nil {
 		h.host = host
 	}

@@ -18,7 +18,7 @@ import (
 const checkDNS = 3 * time.Second // for the DNS to answer at all
 
 func checkDevice(st *Store, name string) (n int64, last time.Time, err error) {
-	err = st.Read(func(tx *Tx) (err error) { n, last, err = tx.DeviceUse(name); return err })
+	err = st.Read(func(tx *Tx) (err error) { n, last, err = tx.SendingUse(name); return err })
 	return n, last, err
 }
 
@@ -77,7 +77,7 @@ func (c *command) check(args []string) error {
 		if cfg.Outbound.Mode == OutboundSmarthost {
 			say("smarthost", checkPassword(cfg, cfg.Outbound.PasswordFile), cfg.Outbound.Smarthost)
 		}
-		for _, d := range cfg.Devices {
+		for _, d := range cfg.SendingDevices {
 			n, last, err := checkDevice(st, d.Name)
 			say("device", err, fmt.Sprintf("%s: %d messages, the last at %s", d.Name, n, last.Format(time.DateTime)))
 		}

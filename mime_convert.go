@@ -16,8 +16,8 @@ import (
 // report that says so.
 var ErrNotConvertible = errors.New("message cannot be converted to 7 bits without breaking it")
 
-// NextHop says what the server that a message goes to can take.
-type NextHop struct {
+// PeerCan says what the server that a message goes to can take.
+type PeerCan struct {
 	EightBit bool // 8BITMIME (RFC 6152)
 	Binary   bool // BINARYMIME (RFC 3030)
 	UTF8     bool // SMTPUTF8 (RFC 6531)
@@ -25,13 +25,13 @@ type NextHop struct {
 
 // Takes says whether the message can go to the next hop as it is. That goes by the octets
 // that are in it, not by its labels.
-func (n NextHop) Takes(p *Part) bool {
+func (n PeerCan) Takes(p *Part) bool {
 	return n.takesHeaders(p) && !p.HeaderUgly && (n.Binary || (n.takesBody(p) && !p.BareLF))
 }
 
 // takesHeaders looks for raw text in the header blocks, those of parts and of messages
 // inside too. What is signed or encrypted is passed over: it cannot be changed anyway.
-func (n NextHop) takesHeaders(p *Part) bool {
+func (n PeerCan) takesHeaders(p *Part) bool {
 	if n.UTF8 {
 		return true
 	}
@@ -47,16 +47,16 @@ func (n NextHop) takesHeaders(p *Part) bool {
 }
 
 // takesBody looks at all but the form of the line ends.
-func (n NextHop) takesBody(p *Part) bool {
+func (n PeerCan) takesBody(p *Part) bool {
 	return n.Binary || ((n.EightBit || !p.Has8bit) && !p.HasNUL && !p.LongLine && !p.BareCR)
 }
 
 // Needs7Bit says whether To7Bit would change the message.
-func Needs7Bit(p *Part) bool { return !NextHop{}.Takes(p) }
+func Needs7Bit(p *Part) bool { return !PeerCan{}.Takes(p) }
 
 // To7Bit writes the message with every 8-bit or binary leaf, long line and raw header made 7-bit (RFC 6152 §3).
 // A message that needs nothing is written octet for octet.
-func To7Bit(w io.Writer, p *Part, r io.ReaderAt) error { return NextHop{}.Convert(w, p, r) }
+func To7Bit(w io.Writer, p *Part, r io.ReaderAt) error { return PeerCan{}.Convert(w, p, r) }
 
 // Convert writes the message so that the next hop takes it.
 //
@@ -66,7 +66,7 @@ func To7Bit(w io.Writer, p *Part, r io.ReaderAt) error { return NextHop{}.Conver
 // encoded words and RFC 2231 parameters, domains become A-labels. Line ends become CRLF.
 // It reads each leaf twice and keeps one header block and a few KiB in memory. p must be
 // the tree of the message in r. ErrNotConvertible comes before the first octet is written.
-func (n NextHop) Convert(w io.Writer, p *Part, r io.ReaderAt) error {
+func (n PeerCan) Convert(w io.Writer, p *Part, r io.ReaderAt) error {
 	if n.Takes(p) {
 		_, err := io.Copy(w, io.NewSectionReader(r, p.HeaderOff, p.HeaderLen+p.BodyLen))
 		return err
@@ -86,7 +86,7 @@ func (n NextHop) Convert(w io.Writer, p *Part, r io.ReaderAt) error {
 }
 
 // check finds what must not be converted but would have to be.
-func (n NextHop) check(p *Part) error {
+func (n PeerCan) check(p *Part) error {
 	if p.HeaderLen > maxPartHeader {
 		return fmt.Errorf("%w: header of %d octets", ErrNotConvertible, p.HeaderLen)
 	}
@@ -113,7 +113,7 @@ func (p *Part) isSealed() bool {
 }
 
 type converter struct {
-	hop NextHop
+	hop PeerCan
 	w   *lineWriter
 	r   io.ReaderAt
 }
@@ -427,7 +427,7 @@ func Header7Bit(block []byte) []byte {
 
 // headerConverter writes the fields of one block.
 type headerConverter struct {
-	hop     NextHop
+	hop     PeerCan
 	w       *lineWriter
 	charset string // of the body, and so perhaps of raw text in the header
 	labels  []newLabel

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-func convert(t *testing.T, hop NextHop, msg []byte) []byte {
+func convert(t *testing.T, hop PeerCan, msg []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := hop.Convert(&b, parseMIME(msg), bytes.NewReader(msg)); err != nil {
@@ -21,7 +21,7 @@ func convert(t *testing.T, hop NextHop, msg []byte) []byte {
 }
 
 // checkHop says what in the message the hop would not take, by looking at each octet.
-func checkHop(hop NextHop, msg []byte) error {
+func checkHop(hop PeerCan, msg []byte) error {
 	lines := strings.Split(string(msg), "\r\n")
 	inHeader := true
 	for _, line := range lines {
@@ -166,7 +166,7 @@ func firstDiff(got, want string) string {
 
 func TestTo7Bit(t *testing.T) {
 	for name, msg := range corpus() {
-		for _, hop := range []NextHop{{}, {EightBit: true}, {UTF8: true, EightBit: true}, {UTF8: true, EightBit: true, Binary: true}} {
+		for _, hop := range []PeerCan{{}, {EightBit: true}, {UTF8: true, EightBit: true}, {UTF8: true, EightBit: true, Binary: true}} {
 			p := parseMIME(msg)
 			got := convert(t, hop, msg)
 			if hop.Takes(p) {
@@ -197,8 +197,8 @@ func TestTo7Bit(t *testing.T) {
 func TestTo7BitNestedHeader(t *testing.T) {
 	msg := crlf("Content-Type: message/rfc822\n\nSubject: é\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Description: é\n\nbody é\n--b--\n")
 	p := parseMIME(msg)
-	old := NextHop{EightBit: true, Binary: true}
-	if old.Takes(p) || !p.Any8bitHeader() || !(NextHop{EightBit: true, UTF8: true}).Takes(p) {
+	old := PeerCan{EightBit: true, Binary: true}
+	if old.Takes(p) || !p.Any8bitHeader() || !(PeerCan{EightBit: true, UTF8: true}).Takes(p) {
 		t.Error("the inner headers were not seen")
 	}
 	got := string(convert(t, old, msg))
@@ -223,7 +223,7 @@ func TestTo7BitLabels(t *testing.T) {
 		"no parts":     {"Content-Type: text/plain; charset=utf-8\r\n"},
 		"group":        {"a@b, =?utf-8?b?55So5oi3?= <c@xn--fsqu00a.xn--0zwm56d> ;, d@e"},
 	} {
-		got := string(convert(t, NextHop{}, all[name]))
+		got := string(convert(t, PeerCan{}, all[name]))
 		flat := strings.ReplaceAll(got, "\r\n ", " ")
 		for _, s := range want {
 			if !strings.Contains(got, s) && !strings.Contains(flat, s) {
@@ -231,7 +231,7 @@ func TestTo7BitLabels(t *testing.T) {
 			}
 		}
 	}
-	got := string(convert(t, NextHop{}, crlf("To: 用户@例子.测试, x: 李@y.z;\nBcc: a\n\n")))
+	got := string(convert(t, PeerCan{}, crlf("To: 用户@例子.测试, x: 李@y.z;\nBcc: a\n\n")))
 	if back := ParseAddressList(ParseHeader([]byte(got)).Get("To")); !isASCII(got) || len(back) != 5 || DecodeWords(back[0].Local) != "用户@例子.测试" ||
 		back[3].DisplayName() != "李@y.z" {
 		t.Errorf("%q\n%s", back, got)
@@ -264,10 +264,10 @@ func TestNotConvertible(t *testing.T) {
 	// What is signed and 7-bit stays as it is, while the rest is converted.
 	inner := "Content-Type: text/plain\nContent-Transfer-Encoding: 8bit\n\n7-bit  \nFrom me"
 	msg := signed(inner)
-	if got := convert(t, NextHop{}, msg); !bytes.Contains(got, crlf("\n--s\n"+inner+"\n--s\n")) || !isASCIIBytes(got) {
+	if got := convert(t, PeerCan{}, msg); !bytes.Contains(got, crlf("\n--s\n"+inner+"\n--s\n")) || !isASCIIBytes(got) {
 		t.Errorf("%s", got)
 	}
-	if err := (NextHop{EightBit: true}).Convert(io.Discard, parseMIME(signed("\né")), bytes.NewReader(signed("\né"))); err != nil {
+	if err := (PeerCan{EightBit: true}).Convert(io.Discard, parseMIME(signed("\né")), bytes.NewReader(signed("\né"))); err != nil {
 		t.Errorf("an 8-bit signature to an 8-bit hop: %v", err)
 	}
 }
@@ -277,8 +277,8 @@ func TestTo7BitRandom(t *testing.T) {
 	for seed := range int64(300) {
 		r := rand.New(rand.NewSource(seed))
 		msg := crlf(randomMessage(r, 0))
-		got := convert(t, NextHop{}, msg)
-		if err := checkHop(NextHop{}, got); err != nil {
+		got := convert(t, PeerCan{}, msg)
+		if err := checkHop(PeerCan{}, got); err != nil {
 			t.Errorf("seed %d: %v", seed, err)
 		}
 		if before, after := content(msg), content(got); before != after {

@@ -83,7 +83,7 @@ func fuzzConvert(t *testing.T, msg []byte, p *Part) {
 		})
 		return s
 	}
-	for _, hop := range []NextHop{{}, {EightBit: true}, {EightBit: true, Binary: true}, {EightBit: true, UTF8: true}} {
+	for _, hop := range []PeerCan{{}, {EightBit: true}, {EightBit: true, Binary: true}, {EightBit: true, UTF8: true}} {
 		var b bytes.Buffer
 		err := hop.Convert(&b, p, bytes.NewReader(msg))
 		if errors.Is(err, ErrNotConvertible) && b.Len() == 0 {
@@ -92,7 +92,7 @@ func fuzzConvert(t *testing.T, msg []byte, p *Part) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := checkHop(hop, b.Bytes()); err != nil && hop == (NextHop{}) {
+		if err := checkHop(hop, b.Bytes()); err != nil && hop == (PeerCan{}) {
 			t.Fatalf("%v\n%q", err, b.Bytes())
 		}
 		q := parseMIME(b.Bytes())
@@ -221,7 +221,7 @@ func FuzzDraft(f *testing.F) {
 			}
 			return
 		}
-		if err := checkHop(NextHop{}, b.Bytes()); err != nil {
+		if err := checkHop(PeerCan{}, b.Bytes()); err != nil {
 			t.Fatal(err)
 		}
 		p, h := parseMIME(b.Bytes()), ParseHeader(b.Bytes())

@@ -130,7 +130,7 @@ func (c *popConn) send(content *Content, top int64) error {
 func (c *popConn) render(to *popLines, content *Content) error {
 	err := ErrNotConvertible
 	if tree := content.Tree(); !c.utf8 && tree.Any8bitHeader() {
-		err = NextHop{EightBit: true, Binary: true}.Convert(to, tree, content)
+		err = PeerCan{EightBit: true, Binary: true}.Convert(to, tree, content)
 	}
 	if errors.Is(err, ErrNotConvertible) {
 		_, err = io.Copy(to, content.Reader())

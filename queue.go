@@ -64,7 +64,7 @@ func (s *Server) runQueue() {
 
 // turn hands a caller's mail over on its own connection (RFC 2645). false when it is on its way by another one.
 func (q *queueRunner) turn(nc net.Conn, host string, domains []string) bool {
-	w := q.s.wayTo(domains[0])
+	w := q.s.nextHop(domains[0])
 	if !q.take(w) {
 		return false
 	}
@@ -119,9 +119,9 @@ func (q *queueRunner) pass() (wait time.Duration, any bool) {
 		q.s.log.Error("queue", "err", err)
 		return q.s.retryAfter(1), true
 	}
-	groups, order := map[string][]Destination{}, []way(nil)
+	groups, order := map[string][]Destination{}, []nextHop(nil)
 	for _, d := range due {
-		w := q.s.wayTo(d.Domain)
+		w := q.s.nextHop(d.Domain)
 		if groups[w.key] == nil {
 			order = append(order, w)
 		}
@@ -249,9 +249,9 @@ func (q *queueRunner) comeOfAge(from, now time.Time) (all bool, err error) {
 
 // oneOfAge does it for one message, for the recipients of one way after the other.
 func (q *queueRunner) oneOfAge(m *QueueItem, do func(*queueJob, *QueueItem) error) (all bool, err error) {
-	parts, order := map[string]*QueueItem{}, []way(nil)
+	parts, order := map[string]*QueueItem{}, []nextHop(nil)
 	for _, r := range m.Rcpts {
-		w := q.s.wayTo(r.Addr.Domain)
+		w := q.s.nextHop(r.Addr.Domain)
 		if parts[w.key] == nil {
 			part := *m
 			part.Rcpts = nil
@@ -291,7 +291,7 @@ func (q *queueRunner) wakeUp() {
 }
 
 // start serves a way unless it is served already, or all places are taken; then a later pass will find it.
-func (q *queueRunner) start(w way, group []Destination) {
+func (q *queueRunner) start(w nextHop, group []Destination) {
 	var domains []string
 	struggling, fresh, asked := false, true, false
 	for _, d := range group {
@@ -370,7 +370,7 @@ func (j *queueJob) triesIn(age time.Duration) int {
 }
 
 // take marks a way as served, for turn; it waits a moment for a pass that only looks at it.
-func (q *queueRunner) take(w way) bool {
+func (q *queueRunner) take(w nextHop) bool {
 	for range queueTakeTries {
 		q.mu.Lock()
 		_, busy := q.busy[w.key]
@@ -396,11 +396,11 @@ func (q *queueRunner) postpone(domains []string, next time.Time) {
 }
 
 // serve tries a way once: it goes through its hosts until one takes the mail.
-func (q *queueRunner) serve(w way, domains []string) {
+func (q *queueRunner) serve(w nextHop, domains []string) {
 	s := q.s
 	j := newQueueJob(s, w, domains)
 	var err error
-	if w.kind == wayLocal {
+	if w.kind == nextHopLocal {
 		err = j.each(j.local)
 	} else {
 		err = j.remote()
@@ -514,7 +514,7 @@ func (s *Server) deliverQueued(q *QueueItem, r QueueRcpt) error {
 	m := &Mail{From: q.From, Flags: q.Flags, Ret: q.Ret, EnvID: q.EnvID, EachAlone: true, ID: q.Name,
 		To: []Rcpt{{Addr: r.Addr, ORcpt: r.ORcpt, Notify: r.Notify}}}
 	var err error
-	m.To[0].route, err = s.route(r.Addr)
+	m.To[0].resolved, err = s.resolve(r.Addr)
 	if err != nil {
 		return err
 	}

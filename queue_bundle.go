@@ -165,7 +165,7 @@ func (s *Server) exportOne(out *bufio.Writer, q *QueueItem) error {
 	skip := returnPathLen(content.Head)
 	tree := content.Tree()
 	tree.Shift(-skip)
-	binary := !(NextHop{EightBit: true, UTF8: true}).Takes(tree)
+	binary := !(PeerCan{EightBit: true, UTF8: true}).Takes(tree)
 	tree.Shift(skip)
 	body := func(w *bufio.Writer) error {
 		src := io.NewSectionReader(content, skip, content.Size-skip)
@@ -522,7 +522,7 @@ func (s *Server) importOne(m *Mail, key string) (known bool, err error) {
 	rep := &Report{Action: ActionFailed, To: m.From, EnvID: envID(m.EnvID), Arrived: s.store.Now(), UTF8: m.Flags&MailUTF8 != 0, Eight: m.Flags&Mail8Bit != 0}
 	good, late := m.To[:0], m.ByMode == "R" && !m.Due.After(s.store.Now())
 	for _, r := range m.To {
-		r.route, err = s.route(r.Addr)
+		r.resolved, err = s.resolve(r.Addr)
 		if err == nil && late {
 			err = errLate
 		}

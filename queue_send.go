@@ -10,7 +10,7 @@ import (
 // queueJob is one try of one way.
 type queueJob struct {
 	s       *Server
-	way     way
+	way     nextHop
 	domains []string
 
 	mu    sync.Mutex
@@ -21,7 +21,7 @@ type queueJob struct {
 	conns int            // how many those are
 }
 
-func newQueueJob(s *Server, w way, domains []string) *queueJob {
+func newQueueJob(s *Server, w nextHop, domains []string) *queueJob {
 	return &queueJob{s: s, way: w, domains: domains}
 }
 
@@ -99,7 +99,7 @@ func (j *queueJob) remote() error {
 
 // handOver hands everything that is due to one host. A connection that is cut costs the message that it was cut in a try,
 // and the rest goes on in a new one.
-func (j *queueJob) handOver(h hop) error {
+func (j *queueJob) handOver(h hopAddr) error {
 	for cuts := 0; ; {
 		c, err := j.s.smtpDial(h)
 		if err != nil {
@@ -131,7 +131,7 @@ func (j *queueJob) handOver(h hop) error {
 
 // another opens one more connection to a host that has taken much and has much to take, so that a flush of the disk
 // serves several messages. When it fails, the first one goes on alone.
-func (j *queueJob) another(h hop) {
+func (j *queueJob) another(h hopAddr) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.conns >= queueConns-1 {

@@ -48,7 +48,7 @@ type Server struct {
 	busy    map[UserID]bool    // maildrops that a POP3 session has locked
 	sent    map[int64]int64    // sizes that POP3 had to find out, see popConn.size
 
-	devices map[string]*deviceUse // how much each [[device]] may send just now; guarded by mu
+	devices map[string]*sendingUse // how much each [[device]] may send just now; guarded by mu
 
 	// turn has the queue hand over what waits for the domains on a connection that the other side opened (ATRN); false
 	// when it is on its way already. nil until the queue runs. Guarded by mu.
@@ -57,23 +57,23 @@ type Server struct {
 	recent *logMemory // the last lines of log
 }
 
-// deviceUse is a bucket that fills with the device's rate and holds a tenth of an hour's messages at least.
-type deviceUse struct {
+// sendingUse is a bucket that fills with the device's rate and holds a tenth of an hour's messages at least.
+type sendingUse struct {
 	left float64
 	at   time.Time
 }
 
 // deviceMay counts a message of a device and says whether it is within its rate.
-func (s *Server) deviceMay(d *OldDevice) bool {
+func (s *Server) deviceMay(d *SendingDevice) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	most, now := max(float64(d.Rate)/10, 1), time.Now()
 	if s.devices == nil {
-		s.devices = map[string]*deviceUse{}
+		s.devices = map[string]*sendingUse{}
 	}
 	u := s.devices[d.Name]
 	if u == nil {
-		u = &deviceUse{left: most, at: now}
+		u = &sendingUse{left: most, at: now}
 		s.devices[d.Name] = u
 	}
 	u.left, u.at = min(most, u.left+now.Sub(u.at).Hours()*float64(d.Rate)), now
@@ -344,7 +344,7 @@ func (c *conn) skipLine(max int) error {
 
 func (c *conn) handshake() error {
 	cfg := c.srv.tls.MailConfig(c.svc.name)
-	if d := c.srv.cfg.device(c.remote); d != nil && d.OldTLS {
+	if d := c.srv.cfg.sendingDevice(c.remote); d != nil && d.OldTLS {
 		cfg = c.srv.tls.OldConfig(cfg)
 	}
 	tc := tls.Server(c.net, cfg)
@@ -375,7 +375,7 @@ func (c *conn) startTLS() error {
 
 // mayLogIn says whether passwords may cross this connection: under TLS, from a [auth] plaintext network, or from a device.
 func (c *conn) mayLogIn() bool {
-	return c.secure || contains(c.srv.cfg.Auth.Plaintext, c.remote) || c.srv.cfg.device(c.remote) != nil
+	return c.secure || contains(c.srv.cfg.Auth.Plaintext, c.remote) || c.srv.cfg.sendingDevice(c.remote) != nil
 }
 
 // binding is the channel binding tls-exporter (RFC 9266 §2), nil without TLS 1.3.

@@ -46,14 +46,14 @@ const (
 type smtpConn struct {
 	*conn
 	role     smtpRole
-	helo     string      // the client's name, "" before HELO
-	esmtp    bool        // it said EHLO or LHLO
-	user     *User       // who logged in
-	device   *OldDevice  // which of [[device]] it is, nil none
-	mail     *Mail       // the transaction, from MAIL to the end of the content
-	coming   func()      // takes back the announcement of the write that the transaction ends with
-	lull     *time.Timer // does so when no other transaction follows at once
-	size     int64       // what MAIL said of it, 1 if nothing
+	helo     string         // the client's name, "" before HELO
+	esmtp    bool           // it said EHLO or LHLO
+	user     *User          // who logged in
+	device   *SendingDevice // which of [[device]] it is, nil none
+	mail     *Mail          // the transaction, from MAIL to the end of the content
+	coming   func()         // takes back the announcement of the write that the transaction ends with
+	lull     *time.Timer    // does so when no other transaction follows at once
+	size     int64          // what MAIL said of it, 1 if nothing
 	bdat     *smtpIncoming
 	brought  time.Time // when content came last
 	bad      int
@@ -131,7 +131,7 @@ func (s *Server) serveSMTP(nc *conn) {
 		c.role = smtpLMTP
 	}
 	if c.role != smtpLMTP {
-		c.device = s.cfg.device(nc.remote)
+		c.device = s.cfg.sendingDevice(nc.remote)
 	}
 	defer c.reset()
 	proto := "ESMTP"

@@ -68,7 +68,7 @@ type smtpClient struct {
 
 // smtpDial connects to a host, greets it, begins TLS as far as the hop asks for it, and logs in if it needs to. When
 // opportunistic TLS fails, it goes on without in a new connection, as RFC 7435 §3 has it.
-func (s *Server) smtpDial(h hop) (*smtpClient, error) {
+func (s *Server) smtpDial(h hopAddr) (*smtpClient, error) {
 	c, err := s.smtpSession(h, h.tls != hopPlain)
 	if errors.Is(err, smtpErrTLS) && h.tls == hopTLSMaybe {
 		s.log.Info("tls failed, going on without", "host", h.host, "err", err)
@@ -77,7 +77,7 @@ func (s *Server) smtpDial(h hop) (*smtpClient, error) {
 	return c, err
 }
 
-func (s *Server) smtpSession(h hop, useTLS bool) (*smtpClient, error) {
+func (s *Server) smtpSession(h hopAddr, useTLS bool) (*smtpClient, error) {
 	nc, err := s.dial(s.stop, "tcp", h.addr)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (s *Server) smtpTurned(nc net.Conn, host string) (*smtpClient, error) {
 	return c, nil
 }
 
-func (c *smtpClient) open(h hop, useTLS bool) error {
+func (c *smtpClient) open(h hopAddr, useTLS bool) error {
 	c.buffers()
 	if useTLS && h.tls == hopTLSFirst {
 		if err := c.startTLS(h); err != nil {
@@ -137,7 +137,7 @@ func (c *smtpClient) open(h hop, useTLS bool) error {
 }
 
 // upgrade begins TLS by STARTTLS when it is offered (RFC 3207), and forgets what the peer said before.
-func (c *smtpClient) upgrade(h hop, useTLS bool) error {
+func (c *smtpClient) upgrade(h hopAddr, useTLS bool) error {
 	_, offered := c.ext["STARTTLS"]
 	switch {
 	case !useTLS || c.secure:
@@ -165,7 +165,7 @@ func (c *smtpClient) upgrade(h hop, useTLS bool) error {
 
 // startTLS shakes hands. A certificate is only looked at where it matters: mail between servers is encrypted with
 // whoever answers, because the alternative is plain text (RFC 7435). Old versions are better than none, too.
-func (c *smtpClient) startTLS(h hop) error {
+func (c *smtpClient) startTLS(h hopAddr) error {
 	name, _, _ := net.SplitHostPort(h.addr)
 	if net.ParseIP(h.host) == nil {
 		name = strings.TrimSuffix(h.host, ".")
@@ -279,7 +279,7 @@ func (c *smtpClient) limit(name string) int {
 }
 
 // login proves who we are to a smarthost. PLAIN and LOGIN show the password, so they need TLS.
-func (c *smtpClient) login(h hop) error {
+func (c *smtpClient) login(h hopAddr) error {
 	if !c.secure || (h.verify && !c.verified) {
 		return smtpErrPassword
 	}

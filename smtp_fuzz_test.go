@@ -112,7 +112,7 @@ func FuzzSMTPClient(f *testing.F) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			c, err := s.smtpSession(hop{host: "peer.example", addr: "192.0.2.1:25"}, false)
+			c, err := s.smtpSession(hopAddr{host: "peer.example", addr: "192.0.2.1:25"}, false)
 			if err != nil {
 				return
 			}

@@ -70,7 +70,7 @@ func (c *smtpConn) fromDevice(m *Mail) {
 		m.From, m.Login = a, nil
 	}
 	m.Also = func(tx *Tx, _ Blob) error {
-		n, _, err := tx.DeviceUse(d.Name)
+		n, _, err := tx.SendingUse(d.Name)
 		if err != nil {
 			return err
 		}
@@ -269,16 +269,16 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 		}
 	}
 	var err error
-	rcpt.route, err = c.srv.route(to)
+	rcpt.resolved, err = c.srv.resolve(to)
 	if err != nil {
 		c.log.Info("recipient refused", "from", c.mail.From, "rcpt", to, "remote", c.remote, "err", err)
 		return c.fault(err)
 	}
-	if !rcpt.route.local && !c.trusted() {
+	if !rcpt.resolved.local && !c.trusted() {
 		c.log.Info("relaying refused", "from", c.mail.From, "rcpt", to, "remote", c.remote)
 		return smtpReply{550, "5.7.1 Mail for other domains is only taken from those who log in"}
 	}
-	if err := c.srv.roomFor(rcpt.route, c.size); err != nil {
+	if err := c.srv.roomFor(rcpt.resolved, c.size); err != nil {
 		c.log.Info("recipient refused", "from", c.mail.From, "rcpt", to, "remote", c.remote, "err", err)
 		return c.fault(err)
 	}

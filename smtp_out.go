@@ -92,8 +92,8 @@ func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool)
 	if q.Flags&MailRequireTLS != 0 && (!c.verify() || !c.offers("REQUIRETLS")) {
 		return "", fmt.Errorf("%w, which %s does not offer", smtpErrRequireTLS, c.host)
 	}
-	utf8 = utf8 || (q.Flags&MailUTF8 != 0 && !(NextHop{EightBit: true, Binary: true}).Takes(tree))
-	hop := NextHop{EightBit: c.offers("8BITMIME"), UTF8: utf8 && c.offers("SMTPUTF8")}
+	utf8 = utf8 || (q.Flags&MailUTF8 != 0 && !(PeerCan{EightBit: true, Binary: true}).Takes(tree))
+	hop := PeerCan{EightBit: c.offers("8BITMIME"), UTF8: utf8 && c.offers("SMTPUTF8")}
 	binary := hop
 	binary.Binary = c.offers("BINARYMIME") && c.offers("CHUNKING")
 	if hop.UTF8 {
@@ -101,7 +101,7 @@ func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool)
 	}
 	switch {
 	case hop.Takes(tree):
-		if !(NextHop{UTF8: true}).Takes(tree) || (hop.UTF8 && hop.EightBit) {
+		if !(PeerCan{UTF8: true}).Takes(tree) || (hop.UTF8 && hop.EightBit) {
 			params += " BODY=8BITMIME"
 		}
 		if c.offers("CHUNKING") {

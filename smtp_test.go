@@ -232,7 +232,7 @@ func TestRouteAliases(t *testing.T) {
 		{"many@home.arpa", errAliasMany.Error()},
 		{"off@home.arpa", errDisabled.Error()},
 	} {
-		r, err := s.route(mustAddr(t, c.addr))
+		r, err := s.resolve(mustAddr(t, c.addr))
 		var got []string
 		if err != nil {
 			got = append(got, err.Error())
@@ -255,7 +255,7 @@ func TestRouteAliases(t *testing.T) {
 func TestRouteFollows(t *testing.T) {
 	s := startServer(t)
 	leads := func(addr string) string {
-		r, err := s.route(mustAddr(t, addr))
+		r, err := s.resolve(mustAddr(t, addr))
 		if err != nil {
 			return err.Error()
 		}

@@ -68,18 +68,18 @@ type Store struct {
 	readers chan *dbConn
 	all     []*dbConn // readers, for Close
 
-	jobs     chan *job
-	stopped  chan struct{} // closed when the writer has ended
-	quit     chan struct{} // closed by Close
-	closing  sync.RWMutex  // held for reading while a job is handed over
-	closed   bool
-	bg       sync.WaitGroup
-	inflight atomic.Int64 // deliveries announced and not yet committed
-	flush    atomic.Int64 // what the last commit took, in nanoseconds
-	readOnly error        // why nothing may be written, nil normally
-	dirty    atomic.Bool  // the collector may find something to do
-	fresh    atomic.Bool  // content was added that the text index may not have
-	people   atomic.Int64 // counts commits that changed users, aliases or preferences
+	jobs         chan *job
+	stopped      chan struct{} // closed when the writer has ended
+	quit         chan struct{} // closed by Close
+	closing      sync.RWMutex  // held for reading while a job is handed over
+	closed       bool
+	bg           sync.WaitGroup
+	inflight     atomic.Int64 // deliveries announced and not yet committed
+	flush        atomic.Int64 // what the last commit took, in nanoseconds
+	readOnly     error        // why nothing may be written, nil normally
+	dirty        atomic.Bool  // the collector may find something to do
+	fresh        atomic.Bool  // content was added that the text index may not have
+	usersChanged atomic.Int64 // counts commits that changed users, aliases or preferences
 
 	walDue     chan struct{} // the checkpointer has something to do
 	checkpoint sync.Mutex    // held while it does it

@@ -16,7 +16,7 @@ const maxKnown = 1_000
 func (s *Store) Known(a Addr) (u User, now int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now = s.people.Load()
+	now = s.usersChanged.Load()
 	if now == s.knownAt {
 		u, ok = s.known[a]
 	}

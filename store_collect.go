@@ -42,7 +42,7 @@ func (s *Store) Collect() error {
 			var n int
 			err := s.Read(func(tx *Tx) (err error) { n, err = step(tx, false); return err })
 			if err == nil && n > 0 {
-				s.checkpointed()
+				s.waitForCheckpoint()
 				err = s.Write(func(tx *Tx) (err error) { n, err = step(tx, true); return err })
 			}
 			if err != nil {

@@ -57,7 +57,7 @@ const (
 	maxSessions     = 100    // of one user; beyond, the one that was not used for longest ends
 	maxContacts     = 10_000 // of one user; beyond, the oldest that are not in the address book go
 	maxPreference   = 256 << 10
-	maxDevices      = 20  // device passwords of one user: a wrong password is compared with each
+	maxDevices      = 20  // app passwords of one user: a wrong password is compared with each
 	maxLetters      = 500 // letters of one user being written or waiting
 	maxLetterFiles  = 100 // attachments of one letter
 	maxLetterFields = 4 << 20

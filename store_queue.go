@@ -548,8 +548,8 @@ func (tx *Tx) ForgetFetched(account, uid string) error {
 	return err
 }
 
-// DeviceUse says how many messages a device has sent, and when the last one; nothing for one that has sent none.
-func (tx *Tx) DeviceUse(name string) (n int64, last time.Time, err error) {
+// SendingUse says how many messages a device has sent, and when the last one; nothing for one that has sent none.
+func (tx *Tx) SendingUse(name string) (n int64, last time.Time, err error) {
 	v, err := tx.Setting("device " + name)
 	if errors.Is(err, ErrNotFound) {
 		return 0, last, nil

@@ -41,7 +41,7 @@ func (s *Store) stage(sp *Spool) error {
 		return err
 	})
 	for at < b.Size && err == nil {
-		s.checkpointed()
+		s.waitForCheckpoint()
 		var next int64
 		err = s.Write(func(tx *Tx) (err error) {
 			next, err = tx.addChunks(sp, b, at, min(at+stageStep, b.Size))

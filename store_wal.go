@@ -50,9 +50,9 @@ func (s *Store) checkpointer() {
 	}
 }
 
-// checkpointed waits until the WAL is not being copied. Whoever writes a lot waits here, so that little more comes in
+// waitForCheckpoint waits until the WAL is not being copied. Whoever writes a lot waits here, so that little more comes in
 // meanwhile and others, who do not, are not held up by the rest.
-func (s *Store) checkpointed() {
+func (s *Store) waitForCheckpoint() {
 	s.checkpoint.Lock()
 	defer s.checkpoint.Unlock()
 }

@@ -72,7 +72,7 @@ func (s *Store) pollOthers() {
 		if err == nil && last != 0 && v != last {
 			s.dirty.Store(true)
 			s.fresh.Store(true)
-			s.people.Add(1)
+			s.usersChanged.Add(1)
 			s.mu.Lock()
 			for _, chans := range s.watchers {
 				wakeAll(chans)

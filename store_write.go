@@ -69,7 +69,7 @@ func (s *Store) commit(j *job, join func(*batch) *job) {
 	for _, j := range b.jobs {
 		if j.err == nil {
 			if j.tx.people {
-				s.people.Add(1)
+				s.usersChanged.Add(1)
 			}
 			s.wake(j.tx.touched)
 		}

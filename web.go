@@ -81,7 +81,7 @@ type webAccess int
 
 const (
 	webPublic webAccess = iota
-	webUser
+	webLoggedIn
 	webAdmin
 )
 

@@ -236,7 +236,7 @@ type webAllDevices struct {
 }
 
 type webUserDevice struct {
-	Device
+	AppPassword
 	User User
 }
 
@@ -246,7 +246,7 @@ func (q *webReq) getAllDevices() error {
 		p.Devices = nil
 		users, err := tx.Users()
 		for _, u := range users {
-			all, err := tx.Devices(u.ID)
+			all, err := tx.AppPasswords(u.ID)
 			if err != nil {
 				return err
 			}
@@ -265,7 +265,7 @@ func (q *webReq) getAllDevices() error {
 func (q *webReq) postAllDevices() error {
 	f := q.r.PostForm
 	err := q.s.store.Write(func(tx *Tx) error {
-		return tx.RemoveDevice(UserID(webMailboxID(f.Get("user"))), int64(webMailboxID(f.Get("id"))))
+		return tx.RemoveAppPassword(UserID(webMailboxID(f.Get("user"))), int64(webMailboxID(f.Get("id"))))
 	})
 	if err != nil {
 		return err

@@ -17,9 +17,9 @@ import (
 
 func webAutoconfigRoutes() []webRoute {
 	all := []webRoute{
-		{"GET /devices", webUser, (*webReq).getDevices},
-		{"POST /devices", webUser, (*webReq).postDevices},
-		{"GET /welcome", webUser, (*webReq).getWelcome},
+		{"GET /devices", webLoggedIn, (*webReq).getDevices},
+		{"POST /devices", webLoggedIn, (*webReq).postDevices},
+		{"GET /welcome", webLoggedIn, (*webReq).getWelcome},
 		{"GET /help", webPublic, (*webReq).getHelp},
 		{"GET /help/keys", webPublic, (*webReq).getHelp},
 		{"GET /root.crt", webPublic, (*webReq).getRoot},

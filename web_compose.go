@@ -27,12 +27,12 @@ const (
 
 func webComposeRoutes() []webRoute {
 	return []webRoute{
-		{"GET /compose", webUser, (*webReq).getCompose},
-		{"POST /compose", webUser, (*webReq).postCompose},
-		{"POST /compose/recall", webUser, (*webReq).postRecall},
-		{"POST /redirect", webUser, (*webReq).postRedirect},
-		{"GET /outbox", webUser, (*webReq).getOutbox},
-		{"POST /outbox", webUser, (*webReq).postOutbox},
+		{"GET /compose", webLoggedIn, (*webReq).getCompose},
+		{"POST /compose", webLoggedIn, (*webReq).postCompose},
+		{"POST /compose/recall", webLoggedIn, (*webReq).postRecall},
+		{"POST /redirect", webLoggedIn, (*webReq).postRedirect},
+		{"GET /outbox", webLoggedIn, (*webReq).getOutbox},
+		{"POST /outbox", webLoggedIn, (*webReq).postOutbox},
 	}
 }
 

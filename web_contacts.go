@@ -15,10 +15,10 @@ const webMaxCards = 4 << 20 // octets of an imported vCard file
 
 func webContactRoutes() []webRoute {
 	return []webRoute{
-		{"GET /contacts", webUser, (*webReq).getContacts},
-		{"POST /contacts", webUser, (*webReq).postContacts},
-		{"GET /contacts/export", webUser, (*webReq).getCards},
-		{"POST /contacts/import", webUser, (*webReq).postCards},
+		{"GET /contacts", webLoggedIn, (*webReq).getContacts},
+		{"POST /contacts", webLoggedIn, (*webReq).postContacts},
+		{"GET /contacts/export", webLoggedIn, (*webReq).getCards},
+		{"POST /contacts/import", webLoggedIn, (*webReq).postCards},
 	}
 }
 

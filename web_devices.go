@@ -24,7 +24,7 @@ type webGuide struct {
 // webDevices is a page with the guide on it.
 type webDevices struct {
 	Guide   webGuide
-	Devices []Device
+	Devices []AppPassword
 	New     string // a password that was just made
 }
 
@@ -74,19 +74,19 @@ func (q *webReq) getDevices() error { return q.devices("") }
 
 func (q *webReq) devices(fresh string) error {
 	p := webDevices{New: fresh}
-	err := q.s.store.Read(func(tx *Tx) (err error) { p.Devices, err = tx.Devices(q.user.ID); return err })
+	err := q.s.store.Read(func(tx *Tx) (err error) { p.Devices, err = tx.AppPasswords(q.user.ID); return err })
 	if err != nil {
 		return err
 	}
 	return q.guidePage("devices", "Phones and programs", p)
 }
 
-// postDevices makes a device password, which is shown this once, or takes one back.
+// postDevices makes a app password, which is shown this once, or takes one back.
 func (q *webReq) postDevices() error {
 	f := q.r.PostForm
 	if f.Get("do") == "drop" {
 		id := int64(webMailboxID(f.Get("id")))
-		if err := q.s.store.Write(func(tx *Tx) error { return tx.RemoveDevice(q.user.ID, id) }); err != nil {
+		if err := q.s.store.Write(func(tx *Tx) error { return tx.RemoveAppPassword(q.user.ID, id) }); err != nil {
 			return err
 		}
 		q.say("The password is void now.")
@@ -96,11 +96,11 @@ func (q *webReq) postDevices() error {
 	if name == "" {
 		return webFault(http.StatusUnprocessableEntity, "The device needs a name.")
 	}
-	password, secret := NewDevicePassword()
-	if err := q.s.store.Write(func(tx *Tx) error { return tx.AddDevice(q.user.ID, name, secret) }); err != nil {
+	password, secret := NewAppPassword()
+	if err := q.s.store.Write(func(tx *Tx) error { return tx.AddAppPassword(q.user.ID, name, secret) }); err != nil {
 		return err
 	}
-	q.log.Info("device password made", "user", q.user.Name, "device", name)
+	q.log.Info("app password made", "user", q.user.Name, "device", name)
 	return q.devices(password)
 }
 

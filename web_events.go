@@ -17,8 +17,8 @@ const (
 
 func webEventRoutes() []webRoute {
 	return []webRoute{
-		{"GET /events", webUser, (*webReq).getEvents},
-		{"GET /people", webUser, (*webReq).getPeople},
+		{"GET /events", webLoggedIn, (*webReq).getEvents},
+		{"GET /people", webLoggedIn, (*webReq).getPeople},
 	}
 }
 

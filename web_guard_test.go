@@ -177,16 +177,16 @@ func TestWebDevicePassword(t *testing.T) {
 	services := []string{"imap", "pop3", "submission"}
 	for _, x := range services {
 		if !s.tryLogin(t, x, "ann", password) {
-			t.Errorf("%s refuses a device password", x)
+			t.Errorf("%s refuses a app password", x)
 		}
 		if s.tryLogin(t, x, "bob", password) {
-			t.Errorf("%s takes ann's device password for bob", x)
+			t.Errorf("%s takes ann's app password for bob", x)
 		}
 	}
 	c := newWebClient(t, s)
 	c.get("/login")
 	if c.post("/login", "name", "ann", "password", password); c.code != 401 {
-		t.Errorf("the pages took a device password: %d at %s", c.code, c.at)
+		t.Errorf("the pages took a app password: %d at %s", c.code, c.at)
 	}
 	id := ann.find(`name="id" value="(\d+)"`)
 	bob := newWebClient(t, s).login("bob")
@@ -198,7 +198,7 @@ func TestWebDevicePassword(t *testing.T) {
 	ann.want("The password is void now.")
 	for _, x := range services {
 		if s.tryLogin(t, x, "ann", password) {
-			t.Errorf("%s takes a device password that was taken back", x)
+			t.Errorf("%s takes a app password that was taken back", x)
 		}
 		if !s.tryLogin(t, x, "ann", "secret") {
 			t.Errorf("%s refuses the user's own password", x)

@@ -206,7 +206,7 @@ func (q *webReq) reachable(list []Address) (all []Addr, fault string) {
 	for _, x := range list {
 		a, err := x.Addr()
 		if err == nil {
-			_, err = q.s.route(a)
+			_, err = q.s.resolve(a)
 		}
 		if err != nil {
 			return nil, q.lang.F("%s: %s", webCut(x.Local+"@"+x.Domain, 100), q.lang.T(webReason(err)))
@@ -466,14 +466,14 @@ func (a *webApp) filed(tx *Tx, x webSending) error {
 
 // webSentAs is what is known of a recipient right after accept: who lives here has it, the others wait.
 func webSentAs(mail string, r Rcpt) (all []Sent) {
-	if len(r.route.users) > 0 {
+	if len(r.resolved.users) > 0 {
 		x := Sent{Mail: mail, Rcpt: r.Addr.String(), State: SentDelivered}
 		if r.Err != nil {
 			x.State = SentWaiting
 		}
 		all = append(all, x)
 	}
-	for _, a := range r.route.remote {
+	for _, a := range r.resolved.remote {
 		all = append(all, Sent{Mail: mail, Rcpt: a.String(), State: SentWaiting})
 	}
 	return all

@@ -31,7 +31,7 @@ func webSessionRoutes() []webRoute {
 		{"GET /login", webPublic, (*webReq).getLogin},
 		{"POST /login", webPublic, (*webReq).postLogin},
 		{"POST /login/code", webPublic, (*webReq).postCode},
-		{"POST /logout", webUser, (*webReq).postLogout},
+		{"POST /logout", webLoggedIn, (*webReq).postLogout},
 		{"POST /look", webPublic, (*webReq).postLook},
 		{"GET /setup", webPublic, (*webReq).getSetup},
 		{"POST /setup", webPublic, (*webReq).postSetup},

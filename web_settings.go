@@ -23,18 +23,18 @@ const (
 
 func webSettingsRoutes() []webRoute {
 	return []webRoute{
-		{"GET /settings", webUser, (*webReq).getSettings},
-		{"GET /settings/{part}", webUser, (*webReq).getSettings},
-		{"POST /settings/identities", webUser, (*webReq).postIdentities},
-		{"POST /settings/forward", webUser, (*webReq).postForward},
-		{"POST /settings/vacation", webUser, (*webReq).postVacation},
-		{"POST /settings/filters", webUser, (*webReq).postFilters},
-		{"POST /settings/password", webUser, (*webReq).postPassword},
-		{"POST /settings/totp", webUser, (*webReq).postTOTP},
-		{"POST /settings/sessions", webUser, (*webReq).postSessions},
-		{"POST /settings/pictures", webUser, (*webReq).postForgetPictures},
-		{"GET /settings/export", webUser, (*webReq).getExport},
-		{"POST /settings/import", webUser, (*webReq).postImport},
+		{"GET /settings", webLoggedIn, (*webReq).getSettings},
+		{"GET /settings/{part}", webLoggedIn, (*webReq).getSettings},
+		{"POST /settings/identities", webLoggedIn, (*webReq).postIdentities},
+		{"POST /settings/forward", webLoggedIn, (*webReq).postForward},
+		{"POST /settings/vacation", webLoggedIn, (*webReq).postVacation},
+		{"POST /settings/filters", webLoggedIn, (*webReq).postFilters},
+		{"POST /settings/password", webLoggedIn, (*webReq).postPassword},
+		{"POST /settings/totp", webLoggedIn, (*webReq).postTOTP},
+		{"POST /settings/sessions", webLoggedIn, (*webReq).postSessions},
+		{"POST /settings/pictures", webLoggedIn, (*webReq).postForgetPictures},
+		{"GET /settings/export", webLoggedIn, (*webReq).getExport},
+		{"POST /settings/import", webLoggedIn, (*webReq).postImport},
 	}
 }
 

@@ -678,7 +678,7 @@ func webTextsOf(t *testing.T, file string, used map[string]string) {
 			if name == "status" {
 				from, ok = 2, true
 			}
-			if name == "again" && len(n.Args) == 2 && file == "web_session.go" {
+			if name == "again" && len(n.Args) == 2 && file == "web_setup.go" {
 				from = 1
 			}
 			if name == "say" && len(n.Args) == 3 { // the lights of the overview

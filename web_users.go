@@ -137,7 +137,7 @@ func (q *webReq) userPage(status int, fault string) error {
 		if err != nil {
 			return err
 		}
-		devices, err := tx.Devices(id)
+		devices, err := tx.AppPasswords(id)
 		p.Devices = len(devices)
 		return err
 	})
