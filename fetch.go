@@ -31,7 +31,7 @@ func (e *fetchRefusal) Error() string { return "the server says: " + e.text }
 func (s *Server) runFetch() {
 	for i := range s.cfg.Fetch {
 		f := &s.cfg.Fetch[i]
-		s.wg.Go(func() { s.fetchAgain(f) })
+		s.crew.Keep(&s.wg, "fetch", s.stop.Done(), func() { s.fetchAgain(f) })
 	}
 }
 

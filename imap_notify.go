@@ -596,12 +596,11 @@ func (c *imapConn) await(d time.Duration, tell func() error) error {
 	if c.r.Buffered() > 0 {
 		return nil // the news come at the end of the next command
 	}
-	ready := make(chan error, 1)
 	c.wait(d)
-	go func() {
+	ready := c.srv.crew.Result("imap waits", func() error {
 		_, err := c.r.Peek(1)
-		ready <- err
-	}()
+		return err
+	})
 	selected, stop := c.watchMailbox()
 	defer stop()
 	for {

@@ -56,7 +56,7 @@ func (c *command) serve(args []string) error {
 	}
 	s.runQueue()
 	s.runFetch()
-	s.wg.Go(s.runMDNS)
+	s.crew.Keep(&s.wg, "mdns", s.stop.Done(), s.runMDNS)
 	if err := c.welcome(s); err != nil {
 		s.Shutdown()
 		return err
@@ -67,10 +67,10 @@ func (c *command) serve(args []string) error {
 	sig := <-stop
 	log.Info("stopping", "signal", sig.String())
 	notifySystemd("STOPPING=1")
-	go func() { // a second one does not wait
+	s.crew.Go(nil, "second signal", func() { // it does not wait
 		<-stop
 		os.Exit(1)
-	}()
+	})
 	s.Shutdown()
 	return st.Close()
 }
@@ -134,8 +134,8 @@ func (c *command) listen(s *Server) error {
 	}
 	for i, f := range start {
 		l := open[i]
-		s.wg.Go(f)
-		s.wg.Go(func() { <-s.stop.Done(); l.Close() })
+		s.crew.Keep(&s.wg, "listener", s.stop.Done(), f)
+		s.crew.Go(&s.wg, "listener's end", func() { <-s.stop.Done(); l.Close() })
 	}
 	return nil
 }

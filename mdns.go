@@ -56,6 +56,7 @@ type mdnsService struct {
 // leave that name to it and announce our services only.
 type mdns struct {
 	log      *slog.Logger
+	crew     *Crew
 	services []mdnsService
 	hostOurs bool // we answer for the addresses of the name
 	conns    []*mdnsConn
@@ -94,7 +95,7 @@ func (s *Server) runMDNS() {
 		return
 	}
 	host, _, _ := strings.Cut(s.cfg.Hostname, ".")
-	m := &mdns{log: s.log.With("proto", "mdns"), host: mdnsLabel(host), services: mdnsServices(s.cfg), hostOurs: true, port: mdnsPort,
+	m := &mdns{log: s.log.With("proto", "mdns"), crew: s.crew, host: mdnsLabel(host), services: mdnsServices(s.cfg), hostOurs: true, port: mdnsPort,
 		stop: s.stop.Done(), again: make(chan struct{}, 1), links: map[int]*mdnsLink{}}
 	if mdnsShared() {
 		own, err := os.Hostname()
@@ -200,7 +201,7 @@ func (m *mdns) run() {
 	var wg sync.WaitGroup
 	m.scan()
 	for _, c := range m.conns {
-		wg.Go(func() { m.read(c) })
+		m.crew.Keep(&wg, "mdns reader", m.stop, func() { m.read(c) })
 	}
 	if m.hostOurs && !m.claim() {
 		m.log.Warn("all names are taken on this network", "host", m.host)

@@ -20,7 +20,7 @@ func mdnsTest(t *testing.T) (*mdns, *mdnsLink) {
 	cfg.Hostname = "Post Box.local" // as a machine may be called that nobody gave a proper name
 	host, _, _ := strings.Cut(cfg.Hostname, ".")
 	l := &mdnsLink{name: "test", addrs: []netip.Prefix{netip.MustParsePrefix("192.168.7.5/24"), netip.MustParsePrefix("fe80::5/64")}}
-	return &mdns{log: slog.New(slog.DiscardHandler), host: mdnsLabel(host), services: mdnsServices(cfg), hostOurs: true, port: mdnsPort, again: make(chan struct{}, 1),
+	return &mdns{log: slog.New(slog.DiscardHandler), host: mdnsLabel(host), services: mdnsServices(cfg), hostOurs: true, crew: NewCrew(slog.New(slog.DiscardHandler), nil), port: mdnsPort, again: make(chan struct{}, 1),
 		links: map[int]*mdnsLink{1: l}}, l
 }
 

@@ -59,7 +59,7 @@ func (s *Server) runQueue() {
 	s.mu.Lock()
 	s.turn = q.turn
 	s.mu.Unlock()
-	s.wg.Go(q.run)
+	s.crew.Keep(&s.wg, "queue", s.stop.Done(), q.run)
 }
 
 // turn hands a caller's mail over on its own connection (RFC 2645). false when it is on its way by another one.
@@ -203,7 +203,7 @@ func (q *queueRunner) age(now time.Time) (next time.Time, err error) {
 	}
 	q.aging, q.looked = true, now
 	from := q.aged
-	q.wg.Go(func() {
+	q.s.crew.Go(&q.wg, "queue deadlines", func() {
 		all, err := q.comeOfAge(from, now)
 		if err != nil {
 			q.s.log.Error("queue", "err", err)
@@ -310,9 +310,7 @@ func (q *queueRunner) start(w nextHop, group []Destination) {
 		delete(q.dead, w.key)
 	}
 	q.busy[w.key] = struggling
-	q.wg.Add(1)
-	go func() {
-		defer q.wg.Done()
+	q.s.crew.Go(&q.wg, "destination", func() {
 		until, closed := w.waits(q.s.store.Now())
 		switch wait := time.Until(dead); {
 		case closed && (!asked || len(w.hosts) == 0):
@@ -326,7 +324,7 @@ func (q *queueRunner) start(w nextHop, group []Destination) {
 		delete(q.busy, w.key)
 		q.mu.Unlock()
 		q.wakeUp()
-	}()
+	})
 }
 
 // full says whether there is no place for another destination.

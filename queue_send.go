@@ -138,7 +138,7 @@ func (j *queueJob) another(h hopAddr) {
 		return
 	}
 	j.conns++
-	j.more.Go(func() {
+	j.s.crew.Go(&j.more, "another connection", func() {
 		c, err := j.s.smtpDial(h)
 		if err == nil {
 			_, err = j.carry(c, nil)
@@ -181,8 +181,8 @@ func (j *queueJob) carry(c *smtpClient, more func()) (n int, err error) {
 type queueCarrier struct {
 	j      *queueJob
 	c      *smtpClient
-	stored chan error // what came of storing the last outcome; nil when there is none
-	coming func()     // takes back the announcement of the next outcome
+	stored <-chan error // what came of storing the last outcome; nil when there is none
+	coming func()       // takes back the announcement of the next outcome
 }
 
 // ready waits until the content of the next message may go.
@@ -200,14 +200,14 @@ func (k *queueCarrier) settle(q *QueueItem, out []outcome) error {
 	if err := k.settled(); err != nil {
 		return err
 	}
-	stored, coming := make(chan error, 1), k.coming
-	k.stored, k.coming = stored, nil
-	go func() {
-		stored <- k.j.settle(q, out)
+	coming := k.coming
+	k.coming = nil
+	k.stored = k.j.s.crew.Result("outcome", func() error {
 		if coming != nil {
-			coming()
+			defer coming()
 		}
-	}()
+		return k.j.settle(q, out)
+	})
 	return nil
 }
 

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +32,7 @@ type Server struct {
 	cfg   *Config
 	store *Store
 	log   *slog.Logger
+	crew  *Crew
 	auth  *Auth
 	tls   *TLS
 	dial  func(ctx context.Context, network, addr string) (net.Conn, error) // how the queue reaches other servers
@@ -105,7 +105,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, store: store, log: log, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(),
+		cfg: cfg, store: store, log: log, crew: store.crew, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(),
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 		conns: map[*conn]bool{}, waiting: map[netip.Addr]int{}, busy: map[UserID]bool{}, sent: map[int64]int64{},
 		recent: ring.mem,
@@ -185,10 +185,9 @@ func (s *Server) admit(nc net.Conn, svc *service) {
 		nc.Close()
 		return
 	}
-	go func() {
+	s.crew.Go(nil, "connection", func() {
 		defer s.wg.Done()
 		defer c.close()
-		defer s.guard(c.log)
 		if svc.tls {
 			if err := c.handshake(); err != nil {
 				c.log.Info("tls", "remote", c.remote, "err", err)
@@ -198,7 +197,7 @@ func (s *Server) admit(nc net.Conn, svc *service) {
 		c.r, c.w = bufio.NewReader(c), bufio.NewWriter(c)
 		svc.handle(s, c)
 		c.w.Flush()
-	}()
+	})
 }
 
 // makeRoom says whether there is a place for one more connection. When all are taken, the address with the most
@@ -230,13 +229,6 @@ func (s *Server) makeRoom(from netip.Addr) bool {
 	out.dropped = true
 	out.raw.Close()
 	return true
-}
-
-// guard keeps a fault in our code to the connection or destination whose goroutine defers it: the others go on.
-func (s *Server) guard(log *slog.Logger) {
-	if p := recover(); p != nil {
-		log.Error("panic", "err", p, "stack", string(debug.Stack()))
-	}
 }
 
 func remoteAddr(nc net.Conn) netip.Addr {
@@ -408,8 +400,7 @@ func (s *Server) Shutdown() {
 		c.raw.SetReadDeadline(time.Now())
 	}
 	s.mu.Unlock()
-	done := make(chan struct{})
-	go func() { s.wg.Wait(); close(done) }()
+	done := s.crew.Result("shutdown", func() error { s.wg.Wait(); return nil })
 	select {
 	case <-done:
 		return

@@ -61,6 +61,7 @@ const QueueTopic UserID = -1
 type Store struct {
 	path    string
 	log     *slog.Logger
+	crew    *Crew
 	opt     StoreOptions
 	db      *sql.DB
 	w       *dbConn
@@ -105,6 +106,7 @@ type StoreOptions struct {
 	CommitDelay time.Duration        // an injected flush cost, added to every commit
 	Readers     int                  // reading connections; 0 is 4
 	NoIndex     bool                 // the text index is not kept; the mail itself is searched
+	Inject      func(name string)    // panics where the crew runs something under this name
 	Service     bool                 // this is the appliance and not a verb beside it: it checks a file that was not closed
 }
 
@@ -147,7 +149,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	db.SetMaxOpenConns(opt.Readers + 3) // and one for a backup
 	db.SetMaxIdleConns(opt.Readers + 2)
 	s := &Store{
-		path: path, log: opt.Log, opt: opt, db: db,
+		path: path, log: opt.Log, crew: NewCrew(opt.Log, opt.Inject), opt: opt, db: db,
 		readers: make(chan *dbConn, opt.Readers),
 		jobs:    make(chan *job, batchMessages), stopped: make(chan struct{}), quit: make(chan struct{}),
 		walDue:   make(chan struct{}, 1),
@@ -157,18 +159,16 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 		db.Close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	go s.writer()
-	s.bg.Add(3)
-	go s.pollOthers()
-	go s.collector()
-	go s.checkpointer()
+	s.crew.Keep(nil, "store writer", s.stopped, s.writer)
+	s.crew.Keep(&s.bg, "store news of others", s.quit, s.pollOthers)
+	s.crew.Keep(&s.bg, "store collector", s.quit, s.collector)
+	s.crew.Keep(&s.bg, "store checkpointer", s.quit, s.checkpointer)
 	if opt.Service {
 		if err := s.takeBack(); err != nil && !errors.Is(err, ErrReadOnly) {
 			s.log.Error("store: take back", "err", err)
 		}
 		s.fresh.Store(true)
-		s.bg.Add(1)
-		go s.indexer()
+		s.crew.Keep(&s.bg, "store indexer", s.quit, s.indexer)
 	}
 	return s, nil
 }
@@ -243,6 +243,20 @@ func (tx *Tx) each(query string, args []any, fn func(scan func(...any) error) er
 	return storeError(rows.Err())
 }
 
+// rows reads all rows of a query. dest gives the places that a row's columns go to.
+func rows[T any](tx *Tx, query string, args []any, dest func(*T) []any) ([]T, error) {
+	var all []T
+	err := tx.each(query, args, func(scan func(...any) error) error {
+		var v T
+		if err := scan(dest(&v)...); err != nil {
+			return err
+		}
+		all = append(all, v)
+		return nil
+	})
+	return all, err
+}
+
 // Touch has everybody woken who watches the topic, once the transaction is committed.
 func (tx *Tx) Touch(topic UserID) { tx.touched[topic] = true }
 
@@ -278,24 +292,58 @@ func (s *Store) reader() (*dbConn, error) {
 	return <-s.readers, nil
 }
 
-// Read runs fn on a snapshot of the file.
+// Read runs fn on a snapshot of the file. fn must not write, must not call Read, Write or ReadAt of content, and must not
+// wait for anybody: there are few readers. It gets the Tx for as long as it runs.
 func (s *Store) Read(fn func(*Tx) error) error {
 	c, err := s.reader()
 	if err != nil {
 		return err
 	}
-	defer func() { s.readers <- c }()
 	tx := &Tx{s: s, c: c, touched: map[UserID]bool{}}
+	ended := false
+	defer func() {
+		if !ended { // fn has panicked: the next reader shall not find its snapshot open
+			c.ExecContext(noCancel, `ROLLBACK`)
+		}
+		s.readers <- c
+	}()
 	if _, err := tx.exec(`BEGIN`); err != nil {
+		ended = true
 		return err
 	}
 	err = fn(tx)
 	_, end := tx.exec(`COMMIT`)
+	ended = true
 	return errors.Join(err, end)
 }
 
-// Write runs fn in a write transaction and returns after its commit, or after its rollback with fn's error. fn may
-// run twice: when the commit it shared with others fails, each of them is tried again alone.
+// read is Read for a question with one answer. f may run only on the snapshot, as Read says.
+func read[T any](s *Store, f func(*Tx) (T, error)) (T, error) {
+	var v T
+	err := s.Read(func(tx *Tx) error {
+		var err error
+		v, err = f(tx)
+		return err
+	})
+	return v, err
+}
+
+// write is Write for a change with a result. f may run twice, as Write says; the result is that of the run that was
+// committed.
+func write[T any](s *Store, f func(*Tx) (T, error)) (T, error) {
+	var v T
+	err := s.Write(func(tx *Tx) error {
+		var err error
+		v, err = f(tx)
+		return err
+	})
+	return v, err
+}
+
+// Write runs fn in a write transaction and returns after its commit, or after its rollback with fn's error. fn must not call
+// Read, Write or ReadAt of content, and must not wait for anybody: everybody's mail waits for it. It may run twice, when the
+// commit that it shared with others fails and each is tried again alone: what it sets outside must be set anew by each run,
+// never appended to or counted up.
 func (s *Store) Write(fn func(*Tx) error) error {
 	if s.readOnly != nil {
 		return s.readOnly

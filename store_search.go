@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // QueryOp is what a Query asks.
@@ -140,15 +139,21 @@ func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) err
 		workers = min(searchWorkers, runtime.GOMAXPROCS(0))
 	}
 	found := make([][]Found, workers)
-	errs := make([]error, workers)
+	done := make([]<-chan error, workers)
 	for len(uids) > 0 {
-		var wg sync.WaitGroup
 		for i := range found {
 			slice := uids[:min(len(uids), searchSlice)]
 			uids = uids[len(slice):]
-			wg.Go(func() { found[i], errs[i] = x.slice(slice) })
+			done[i] = s.crew.Result("search", func() error {
+				var err error
+				found[i], err = x.slice(slice)
+				return err
+			})
 		}
-		wg.Wait()
+		errs := make([]error, workers)
+		for i := range done { // all of them, so that none is at work when this returns
+			errs[i] = <-done[i]
+		}
 		for i := range found {
 			if errs[i] != nil {
 				return errs[i]

@@ -33,7 +33,6 @@ func (s *Store) tendWAL() {
 
 // checkpointer copies the WAL into the database while the writer goes on writing to its end.
 func (s *Store) checkpointer() {
-	defer s.bg.Done()
 	for {
 		select {
 		case <-s.quit:

@@ -48,7 +48,6 @@ func wakeAll(chans map[chan struct{}]bool) {
 
 // every calls fn each time the interval has passed, until the store is closed.
 func (s *Store) every(interval time.Duration, fn func()) {
-	defer s.bg.Done()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {

@@ -2,8 +2,6 @@
 package main
 
 import (
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -16,11 +14,30 @@ func (s *Store) Announce() (done func()) {
 	return sync.OnceFunc(func() { s.inflight.Add(-1) })
 }
 
-// writer is the only goroutine that writes to the file.
+// writer is the only goroutine that writes to the file. It ends when jobs is closed.
 func (s *Store) writer() {
-	defer close(s.stopped)
 	for j := range s.jobs {
-		s.commit(j, s.join)
+		b := batch{began: time.Now()}
+		if err := s.crew.Guard("store commit", func() error { s.commit(&b, j, s.join); return nil }); err != nil {
+			s.abandon(&b, j, err)
+		}
+	}
+	close(s.stopped)
+}
+
+// abandon answers those whose transaction ended in a panic outside of their own closures.
+func (s *Store) abandon(b *batch, j *job, err error) {
+	s.w.ExecContext(noCancel, `ROLLBACK`)
+	if len(b.jobs) == 0 {
+		b.jobs = append(b.jobs, j)
+	}
+	for _, j := range b.jobs {
+		select {
+		case <-j.done: // it had its answer before
+		default:
+			j.err = err
+			close(j.done)
+		}
 	}
 }
 
@@ -34,14 +51,13 @@ type batch struct {
 
 // commit runs a closure and those that join gives it in one transaction. Their callers hear of it when all of that is on
 // the disk.
-func (s *Store) commit(j *job, join func(*batch) *job) {
-	b := batch{began: time.Now()}
+func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
 	if _, err := s.w.ExecContext(noCancel, `BEGIN IMMEDIATE`); err != nil {
 		j.err = storeError(err)
 		close(j.done)
 		return
 	}
-	for ; j != nil; j = join(&b) {
+	for ; j != nil; j = join(b) {
 		s.runJob(j, len(b.jobs) > 0)
 		b.jobs = append(b.jobs, j)
 		b.wrote += j.tx.wrote
@@ -125,7 +141,7 @@ func (s *Store) alone(jobs []*job, err error) {
 	s.log.Warn("store commit failed, trying one by one", "err", err, "batch", len(jobs))
 	for _, j := range jobs {
 		j.err = nil
-		s.commit(j, func(*batch) *job { return nil })
+		s.commit(&batch{began: time.Now()}, j, func(*batch) *job { return nil })
 	}
 }
 
@@ -139,18 +155,12 @@ func (s *Store) runJob(j *job, savepoint bool) {
 			return
 		}
 	}
-	func() {
-		defer func() {
-			if p := recover(); p != nil {
-				s.log.Error("panic in a store transaction", "err", p, "stack", string(debug.Stack()))
-				j.err = fmt.Errorf("panic in a store transaction: %v", p)
-			}
-		}()
-		j.err = j.fn(j.tx)
-		if j.err == nil {
-			j.err = j.tx.finish()
+	j.err = s.crew.Guard("store transaction", func() error {
+		if err := j.fn(j.tx); err != nil {
+			return err
 		}
-	}()
+		return j.tx.finish()
+	})
 	if !savepoint {
 		return
 	}

@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -142,7 +141,7 @@ func (s *Server) newWeb() *webApp {
 		}
 		a.answer(w, r, webRoute{access: webPublic, handle: func(q *webReq) error { return ErrNotFound }})
 	})
-	s.wg.Go(a.sender)
+	s.crew.Keep(&s.wg, "letters", s.stop.Done(), a.sender)
 	return a
 }
 
@@ -169,16 +168,15 @@ func (s *Server) serveHTTP(h http.Handler, l net.Listener, secure bool) {
 	if a, ok := h.(*webApp); ok {
 		srv.ConnState = a.countConn
 	}
-	done := make(chan struct{})
-	go func() {
+	done := s.crew.Result("http shutdown", func() error {
 		<-s.stop.Done()
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
 		if srv.Shutdown(ctx) != nil {
 			srv.Close()
 		}
-		close(done)
-	}()
+		return nil
+	})
 	var err error
 	if secure {
 		srv.TLSConfig = s.tls.Config()
@@ -240,7 +238,8 @@ func (a *webApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if p == http.ErrAbortHandler {
 				panic(p)
 			}
-			a.log.Error("panic in a page", "path", r.URL.Path, "err", p, "stack", string(debug.Stack()))
+			a.s.crew.Caught("page", p)
+			a.log.Error("page", "path", r.URL.Path, "err", p)
 			http.Error(w, "Internal error", http.StatusInternalServerError)
 		}
 	}()

@@ -23,23 +23,19 @@ func (q *webReq) getExport() error {
 	if err != nil {
 		return err
 	}
-	pr, pw := io.Pipe()
-	defer pr.Close()
 	if v != "" {
 		i := slices.IndexFunc(boxes, func(f webFolder) bool { return f.ID == webMailboxID(v) })
 		if i < 0 {
 			return ErrNotFound
 		}
 		q.attachmentHeaders(exportName(i, boxes[i].Name), "application/mbox")
-		go func() {
-			_, err := exportBox(q.s.store, boxes[i].Mailbox, pw)
-			pw.CloseWithError(err)
-		}()
-		return q.stream(pr)
+		return q.pipe("export", func(w io.Writer) error {
+			_, err := exportBox(q.s.store, boxes[i].Mailbox, w)
+			return err
+		})
 	}
 	q.attachmentHeaders(strings.ReplaceAll(q.user.Name, "@", "-at-")+".zip", "application/zip")
-	go func() { pw.CloseWithError(webExport(pw, q.s.store, boxes)) }()
-	return q.stream(pr)
+	return q.pipe("export", func(w io.Writer) error { return webExport(w, q.s.store, boxes) })
 }
 
 func webExport(w io.Writer, st *Store, boxes []webFolder) error {

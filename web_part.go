@@ -133,9 +133,17 @@ func (q *webReq) getZip() error {
 		name = "attachments"
 	}
 	q.attachmentHeaders(name+".zip", "application/zip")
+	return q.pipe("attachments", func(w io.Writer) error { return webZip(w, m) })
+}
+
+// pipe sends what write makes while it is made. A browser that goes away ends write with an error at its next piece.
+func (q *webReq) pipe(name string, write func(io.Writer) error) error {
 	pr, pw := io.Pipe()
-	go func() { pw.CloseWithError(webZip(pw, m)) }()
 	defer pr.Close()
+	q.s.crew.Go(nil, name, func() {
+		err := q.s.crew.Guard(name, func() error { return write(pw) })
+		pw.CloseWithError(err)
+	})
 	return q.stream(pr)
 }
 
