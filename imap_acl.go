@@ -1,4 +1,4 @@
-// ACL: what others may do with a mailbox (RFC 4314).
+// ACL: what others may do with a mailbox, and what this client may (RFC 4314).
 package main
 
 import (
@@ -204,4 +204,29 @@ func (c *imapConn) putMyRights(name string, have Rights) {
 	c.putf("* MYRIGHTS ")
 	c.putMailbox(name)
 	c.putf(" %s\r\n", imapRightsText(have))
+}
+
+// mayWrite refuses changes in a mailbox that was opened with EXAMINE.
+func (c *imapConn) mayWrite() error {
+	if c.readonly {
+		return imapNo("READ-ONLY", "The mailbox was opened with EXAMINE")
+	}
+	return nil
+}
+
+// mayExpunge refuses what needs the right to expunge.
+func (c *imapConn) mayExpunge() error {
+	if c.rights&RightExpunge == 0 {
+		return imapNo("NOPERM", "You lack the right \"e\" on this mailbox")
+	}
+	return c.mayWrite()
+}
+
+// dropFlags takes away from new messages the flags that the client may not set there (RFC 4314 §4).
+func (c *imapConn) dropFlags(tx *Tx, to Mailbox, uids []UID) error {
+	have, err := tx.RightsOf(c.user, to)
+	if not := ^have & (RightSeen | RightTrash | RightWrite); err == nil && not != 0 {
+		_, err = tx.SetFlags(to, uids, FlagChange{Op: '=', Unchanged: -1, May: not})
+	}
+	return err
 }

@@ -1,4 +1,4 @@
-// What FETCH shows of a message's content: ENVELOPE, BODYSTRUCTURE, and the octets of a section.
+// BODY[…]: which octets of a message a section of FETCH means, and sending them.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// COPY and MOVE.
+// COPY and MOVE: messages that go to another mailbox.
 package main
 
 import (

@@ -101,12 +101,9 @@ func (c *imapConn) cmdMultiSearch(p *imapParser) error {
 		s.scope = p.scope()
 		p.need(") ")
 	}
-	s.returns.extended = true
-	if p.take("RETURN ") {
-		s.returns.read(p)
-		p.space()
-	} else {
-		s.returns.all = true
+	s.returns.read(p)
+	if !s.returns.extended {
+		s.returns = imapReturn{extended: true, all: true}
 	}
 	s.readProgram(p, false)
 	switch {

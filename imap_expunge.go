@@ -1,4 +1,4 @@
-// EXPUNGE, and flags that a client may not keep.
+// EXPUNGE: messages marked \Deleted go for good.
 package main
 
 // cmdExpunge is EXPUNGE (RFC 9051 §6.4.3) and UID EXPUNGE (§6.4.9). The client hears of its expunges before the tagged OK;

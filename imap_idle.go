@@ -1,8 +1,9 @@
-// IDLE: news as it happens (RFC 2177).
+// IDLE and the wait for news: whichever comes first, something to tell or the client's next word (RFC 2177).
 package main
 
 import (
 	"strings"
+	"time"
 )
 
 // cmdIdle is IDLE (RFC 9051 §6.3.13). A client may send its next commands in the same packet as DONE (iOS does); they
@@ -38,4 +39,42 @@ func (c *imapConn) watchMailbox() (wake <-chan struct{}, stop func()) {
 		return nil, func() {}
 	}
 	return c.srv.store.Watch(c.mbox.Owner)
+}
+
+// await waits until the client has sent something, and tells the news that come in between.
+func (c *imapConn) await(d time.Duration, tell func() error) error {
+	if c.r.Buffered() > 0 {
+		return nil // the news come at the end of the next command
+	}
+	c.wait(d)
+	ready := c.srv.crew.Result("imap waits", func() error {
+		_, err := c.r.Peek(1)
+		return err
+	})
+	selected, stop := c.watchMailbox()
+	defer stop()
+	for {
+		err := tell()
+		if err == nil {
+			err = c.w.Flush()
+		}
+		if err != nil {
+			return err
+		}
+		var notified <-chan struct{}
+		if c.notify != nil {
+			notified = c.notify.wake
+		}
+		select {
+		case <-selected:
+		case <-notified:
+			c.notify.woken = true
+		case <-c.wake:
+			if err := c.userNow(); err != nil {
+				return err
+			}
+		case err := <-ready:
+			return err
+		}
+	}
 }

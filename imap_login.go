@@ -1,4 +1,4 @@
-// STARTTLS, LOGIN, AUTHENTICATE and UNAUTHENTICATE.
+// Who the client is: STARTTLS, LOGIN, AUTHENTICATE and UNAUTHENTICATE.
 package main
 
 import (

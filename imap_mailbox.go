@@ -1,4 +1,4 @@
-// The tree of mailboxes: CREATE, DELETE, RENAME, subscriptions, STATUS. LIST is in imap_list.go.
+// The tree of mailboxes: CREATE, DELETE, RENAME, SUBSCRIBE and UNSUBSCRIBE.
 package main
 
 import (

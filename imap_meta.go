@@ -1,4 +1,4 @@
-// Annotations (RFC 5464) and quota (RFC 9208).
+// METADATA: annotations of mailboxes and of the server (RFC 5464).
 package main
 
 import (

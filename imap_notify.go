@@ -1,11 +1,9 @@
-// NOTIFY (RFC 5465): news of all mailboxes, told at any time; waiting for news or for the client, whichever comes first; and
-// searches that live on.
+// NOTIFY: news of all mailboxes, as far as the client has asked for them (RFC 5465).
 package main
 
 import (
 	"slices"
 	"strings"
-	"time"
 )
 
 // imapEvents are what a client can ask to be notified of (RFC 5465 §5).
@@ -589,42 +587,4 @@ func (n *imapNotify) tellMeta(c *imapConn, entries []imapEntry) error {
 	}
 	n.meta = now
 	return nil
-}
-
-// await waits until the client has sent something, and tells the news that come in between.
-func (c *imapConn) await(d time.Duration, tell func() error) error {
-	if c.r.Buffered() > 0 {
-		return nil // the news come at the end of the next command
-	}
-	c.wait(d)
-	ready := c.srv.crew.Result("imap waits", func() error {
-		_, err := c.r.Peek(1)
-		return err
-	})
-	selected, stop := c.watchMailbox()
-	defer stop()
-	for {
-		err := tell()
-		if err == nil {
-			err = c.w.Flush()
-		}
-		if err != nil {
-			return err
-		}
-		var notified <-chan struct{}
-		if c.notify != nil {
-			notified = c.notify.wake
-		}
-		select {
-		case <-selected:
-		case <-notified:
-			c.notify.woken = true
-		case <-c.wake:
-			if err := c.userNow(); err != nil {
-				return err
-			}
-		case err := <-ready:
-			return err
-		}
-	}
 }

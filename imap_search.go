@@ -1,8 +1,7 @@
-// SEARCH: the table of keys, what is searched, and how the result is told.
+// SEARCH: the table of keys, and the search itself.
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -88,14 +87,6 @@ type imapSearch struct {
 	uids    []UID      // and the messages in it
 	perBox  []func()   // what is to be done when they have changed
 	mailbox *Mailbox   // is named in the answer
-}
-
-// imapReturn is what RETURN asks for (RFC 4731 §3.1). Without RETURN the answer is the old one.
-type imapReturn struct {
-	extended                   bool
-	min, max, all, count, save bool
-	update                     bool         // RFC 5267 §4.3
-	partial                    *imapPartial // RFC 9394
 }
 
 func imapNot(q *Query) *Query { return &Query{Op: QueryNot, Kids: []*Query{q}} }
@@ -358,51 +349,13 @@ func (s *imapSearch) readProgram(p *imapParser, charset bool) {
 	}
 }
 
-// readReturn reads "RETURN (" [search-return-opt *(SP search-return-opt)] ")"; an empty list means ALL (RFC 4731 §3.1).
-func (r *imapReturn) read(p *imapParser) {
-	r.extended = true
-	empty, pages := true, 0
-	p.list(func() {
-		empty = false
-		switch name := strings.ToUpper(p.atom()); name {
-		case "MIN":
-			r.min = true
-		case "MAX":
-			r.max = true
-		case "ALL":
-			pages++
-			r.all = true
-		case "COUNT":
-			r.count = true
-		case "SAVE":
-			r.save = true
-		case "UPDATE":
-			r.update = true
-		case "CONTEXT": // a hint that the client will ask again; nothing has to be prepared for that
-		case "PARTIAL":
-			pages++
-			p.space()
-			r.partial = p.partial()
-		default:
-			p.fail("Unknown RETURN option %.30q", name)
-		}
-	})
-	r.all = r.all || empty
-	if pages > 1 {
-		p.fail("Only one PARTIAL or ALL") // RFC 9394 §3.1
-	}
-}
-
 // cmdSearch is SEARCH and UID SEARCH (RFC 9051 §6.4.4).
 //
 //	search = "SEARCH" [search-return-opts] SP search-program
 func (c *imapConn) cmdSearch(p *imapParser) error {
 	s := &imapSearch{c: c, name: "SEARCH"}
 	p.space()
-	if p.take("RETURN ") {
-		s.returns.read(p)
-		p.space()
-	}
+	s.returns.read(p)
 	s.readProgram(p, false)
 	if err := p.end(); err != nil {
 		return err
@@ -441,20 +394,6 @@ func (s *imapSearch) answer(order func([]UID) error) error {
 	return err
 }
 
-// ends says whether nothing is told but MIN, MAX or both: then MODSEQ is that of these messages only (RFC 4731 §3.2).
-func (r *imapReturn) ends() bool { return (r.min || r.max) && !r.all && !r.count && r.partial == nil }
-
-// modseqOf is the highest modseq of a few messages.
-func (s *imapSearch) modseqOf(uids []UID) (highest ModSeq, err error) {
-	err = s.c.srv.store.Search(s.box.ID, uids, &Query{}, func(f []Found) error {
-		for _, m := range f {
-			highest = max(highest, m.ModSeq)
-		}
-		return nil
-	})
-	return highest, err
-}
-
 // run searches the selected mailbox, and returns the highest modseq of what was found, too.
 func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
 	if s.scope == nil {
@@ -475,145 +414,13 @@ func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
 	return found, highest, err
 }
 
-// tell writes the result: ESEARCH if the client asked with RETURN or has enabled IMAP4rev2, else SEARCH.
-func (s *imapSearch) tell(found []UID, highest ModSeq) {
-	c := s.c
-	if c.rev2 && s.name == "SEARCH" && !s.returns.extended {
-		s.returns.extended, s.returns.all = true, true
-	}
-	if s.returns.extended {
-		s.tellExtended(found, highest)
-		return
-	}
-	c.w.WriteString("* " + s.name)
-	for _, n := range s.numbers(found) {
-		c.w.WriteByte(' ')
-		c.putInt(int64(n))
-	}
-	if s.modseq && len(found) > 0 {
-		c.putf(" (MODSEQ %d)", highest)
-	}
-	c.w.WriteString("\r\n")
-}
-
-// kept is what SAVE keeps of a result: with MIN, MAX or PARTIAL and nothing that needs them all, only those messages (RFC
-// 5182 §2.4, RFC 9394).
-func (r *imapReturn) kept(found []UID) []UID {
-	var kept []UID
-	if r.all || r.count || (!r.min && !r.max && r.partial == nil) || len(found) == 0 {
-		kept = slices.Clone(found)
-		slices.Sort(kept)
-		return kept
-	}
-	if r.min {
-		kept = append(kept, found[0])
-	}
-	if r.partial != nil {
-		kept = append(kept, r.partial.of(found)...)
-	}
-	if r.max {
-		kept = append(kept, found[len(found)-1])
-	}
-	slices.Sort(kept)
-	return slices.Compact(kept)
-}
-
-// numbers turns UIDs into what the command counts in.
-func (s *imapSearch) numbers(uids []UID) []UID {
-	if s.c.uid {
-		return uids
-	}
-	return s.c.seqs(uids)
-}
-
-// seqs turns UIDs that the client knows into sequence numbers.
-func (c *imapConn) seqs(uids []UID) []UID {
-	nums := make([]UID, len(uids))
-	for i, u := range uids {
-		n, _ := c.seq(u)
-		nums[i] = UID(n)
-	}
-	return nums
-}
-
-// tellExtended writes the ESEARCH response (RFC 4731 §3.1, RFC 9051 §7.3.4). The tag is a quoted string even where an
-// atom would do: Outlook understands nothing else.
-//
-//	esearch-response = "ESEARCH" [search-correlator] [SP "UID"] *(SP search-return-data)
-func (s *imapSearch) tellExtended(found []UID, highest ModSeq) {
-	c, r := s.c, s.returns
-	if r.save && !r.min && !r.max && !r.all && !r.count && r.partial == nil {
-		return // SAVE alone has nothing to tell (RFC 5182 §2.1)
-	}
-	nums := s.numbers(found)
-	c.putf("* ESEARCH (TAG %q", c.tag)
-	if s.mailbox != nil {
-		c.w.WriteString(" MAILBOX ")
-		c.putMailbox(s.mailbox.Name)
-		c.putf(" UIDVALIDITY %d", s.mailbox.UIDValidity)
-	}
-	c.w.WriteByte(')')
-	if c.uid {
-		c.w.WriteString(" UID")
-	}
-	if n := len(nums); n > 0 {
-		if r.min {
-			c.putf(" MIN %d", nums[0])
+// modseqOf is the highest modseq of a few messages.
+func (s *imapSearch) modseqOf(uids []UID) (highest ModSeq, err error) {
+	err = s.c.srv.store.Search(s.box.ID, uids, &Query{}, func(f []Found) error {
+		for _, m := range f {
+			highest = max(highest, m.ModSeq)
 		}
-		if r.max {
-			c.putf(" MAX %d", nums[n-1])
-		}
-		if r.all {
-			c.putf(" ALL %s", imapSet(nums))
-		}
-	}
-	if r.partial != nil {
-		c.putf(" PARTIAL (%s %s)", r.partial, cmp.Or(imapSet(r.partial.of(nums)), "NIL"))
-	}
-	if r.count {
-		c.putf(" COUNT %d", len(nums))
-	}
-	if s.modseq && len(nums) > 0 {
-		c.putf(" MODSEQ %d", highest)
-	}
-	c.w.WriteString("\r\n")
-}
-
-// imapPartial is a window on a result (RFC 9394): positions counted from 1, or negative ones from the end.
-type imapPartial struct{ first, last int64 }
-
-// partial reads partial-range = nz-number ":" nz-number / "-" nz-number ":" "-" nz-number.
-func (p *imapParser) partial() *imapPartial {
-	negative := p.take("-")
-	a := p.number()
-	p.need(":")
-	if negative {
-		p.need("-")
-	}
-	b := p.number()
-	if (a == 0 || b == 0) && p.err == nil {
-		p.fail("0 in a PARTIAL range")
-	}
-	if negative {
-		return &imapPartial{-int64(min(a, b)), -int64(max(a, b))}
-	}
-	return &imapPartial{int64(min(a, b)), int64(max(a, b))}
-}
-
-// String is the range as it is repeated in the answer, the number nearer to its end of the result first: 4:2 is 2:4 there
-// (RFC 9394 §4), which imaptest expects.
-func (r *imapPartial) String() string { return fmt.Sprintf("%d:%d", r.first, r.last) }
-
-// of cuts the window out of a result.
-func (r *imapPartial) of(uids []UID) []UID {
-	n := int64(len(uids))
-	first, last := r.first-1, r.last
-	if r.first < 0 {
-		first, last = n+r.last, n+r.first+1
-	}
-	first, last = max(first, 0), min(last, n)
-	if first >= last {
 		return nil
-	}
-	return uids[first:last]
+	})
+	return highest, err
 }

@@ -1,4 +1,4 @@
-// The selected mailbox as one client knows it: SELECT, sync, IDLE, CLOSE.
+// The selected mailbox: what the client knows of it, SELECT, EXAMINE, CLOSE and UNSELECT.
 package main
 
 import (
@@ -157,63 +157,6 @@ func (c *imapConn) putFlags() {
 	default:
 		c.putf("* OK [PERMANENTFLAGS %s] Limited\r\n", may)
 	}
-}
-
-// takeRecent makes new messages \Recent for this session and no other (RFC 3501 §2.3.2). EXAMINE takes none away.
-func (c *imapConn) takeRecent() {
-	if len(c.uids) == 0 || c.rev2 {
-		return
-	}
-	next := c.uids[len(c.uids)-1] + 1
-	first := next
-	if c.readonly {
-		first = c.srv.store.FirstRecent(c.mbox.ID, next)
-	} else {
-		first = c.srv.store.TakeRecent(c.mbox.ID, next)
-	}
-	if first >= next {
-		return
-	}
-	if n := len(c.recent); n > 0 && c.recent[n-1].hi+1 >= uint32(first) {
-		c.recent[n-1].hi = uint32(next - 1)
-	} else {
-		c.recent = append(c.recent, imapRange{uint32(first), uint32(next - 1)})
-	}
-	if len(c.recent) > imapRecentMax {
-		c.recent = slices.Delete(c.recent, 0, 1)
-	}
-}
-
-func (c *imapConn) countRecent() (n int) {
-	for _, r := range c.recent {
-		lo, _ := slices.BinarySearch(c.uids, UID(r.lo))
-		hi, found := slices.BinarySearch(c.uids, UID(r.hi))
-		n += hi - lo
-		if found {
-			n++
-		}
-	}
-	return n
-}
-
-// isRecent says whether the message is \Recent in this session.
-func (c *imapConn) isRecent(u UID) bool {
-	return slices.ContainsFunc(c.recent, func(r imapRange) bool { return r.lo <= uint32(u) && uint32(u) <= r.hi })
-}
-
-// flagList is a message's flags as FETCH shows them.
-func (c *imapConn) flagList(u UID, f Flags) string {
-	s := f.String()
-	if c.rev2 || !c.isRecent(u) {
-		return s
-	}
-	return strings.Replace(strings.Replace(s, ")", ` \Recent)`, 1), "( ", "(", 1)
-}
-
-// seq is the sequence number of a message that the client knows.
-func (c *imapConn) seq(u UID) (n int, ok bool) {
-	i, ok := slices.BinarySearch(c.uids, u)
-	return i + 1, ok
 }
 
 // unselect forgets the selected mailbox without a word.

@@ -100,3 +100,19 @@ func (c *imapConn) known(uids []UID) []UID {
 	}
 	return left
 }
+
+// seqs turns UIDs that the client knows into sequence numbers.
+func (c *imapConn) seqs(uids []UID) []UID {
+	nums := make([]UID, len(uids))
+	for i, u := range uids {
+		n, _ := c.seq(u)
+		nums[i] = UID(n)
+	}
+	return nums
+}
+
+// seq is the sequence number of a message that the client knows.
+func (c *imapConn) seq(u UID) (n int, ok bool) {
+	i, ok := slices.BinarySearch(c.uids, u)
+	return i + 1, ok
+}

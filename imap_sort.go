@@ -86,10 +86,7 @@ func (p *imapParser) sortCriteria() (all []imapCriterion) {
 func (c *imapConn) cmdSort(p *imapParser) error {
 	s := &imapSearch{c: c, name: "SORT"}
 	p.space()
-	if p.take("RETURN ") {
-		s.returns.read(p)
-		p.space()
-	}
+	s.returns.read(p)
 	criteria := p.sortCriteria()
 	p.space()
 	s.readProgram(p, true)

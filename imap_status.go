@@ -1,4 +1,4 @@
-// STATUS: the counts of a mailbox that is not selected.
+// STATUS: the counts of a mailbox, selected or not.
 package main
 
 import (

@@ -1,25 +1,9 @@
-// STORE, EXPUNGE, COPY, MOVE: what changes messages of the selected mailbox.
+// STORE: flags of messages in the selected mailbox.
 package main
 
 import (
 	"slices"
 )
-
-// mayWrite refuses changes in a mailbox that was opened with EXAMINE.
-func (c *imapConn) mayWrite() error {
-	if c.readonly {
-		return imapNo("READ-ONLY", "The mailbox was opened with EXAMINE")
-	}
-	return nil
-}
-
-// mayExpunge refuses what needs the right to expunge.
-func (c *imapConn) mayExpunge() error {
-	if c.rights&RightExpunge == 0 {
-		return imapNo("NOPERM", "You lack the right \"e\" on this mailbox")
-	}
-	return c.mayWrite()
-}
 
 // cmdStore is STORE and UID STORE (RFC 9051 §6.4.6), with UNCHANGEDSINCE (RFC 7162 §3.1.3).
 //
@@ -127,13 +111,4 @@ func (c *imapConn) modifiedSet(uids []UID) string {
 		}
 	}
 	return imapSet(nums)
-}
-
-// dropFlags takes away from new messages the flags that the client may not set there (RFC 4314 §4).
-func (c *imapConn) dropFlags(tx *Tx, to Mailbox, uids []UID) error {
-	have, err := tx.RightsOf(c.user, to)
-	if not := ^have & (RightSeen | RightTrash | RightWrite); err == nil && not != 0 {
-		_, err = tx.SetFlags(to, uids, FlagChange{Op: '=', Unchanged: -1, May: not})
-	}
-	return err
 }

@@ -1,4 +1,4 @@
-// What a session tells its client of others' changes: EXISTS, EXPUNGE or VANISHED, FETCH with flags.
+// Sync: all that a client is told of the selected mailbox, by EXISTS, EXPUNGE or VANISHED, and FETCH with flags.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// IMAP's grammar, both directions: a parser for one command's arguments, writers for strings, and mailbox names.
+// IMAP's grammar as a client writes it: the parser of one command's arguments.
 package main
 
 import (

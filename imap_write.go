@@ -1,4 +1,4 @@
-// Responses: strings, literals, names and sets as a client reads them.
+// IMAP's grammar as a client reads it: strings, literals, names and sets.
 package main
 
 import (

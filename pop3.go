@@ -1,4 +1,4 @@
-// POP3: all of it, from the greeting to the deletions after QUIT.
+// POP3: the connection, the tables of commands and capabilities, and the maildrop from its list to the deletions after QUIT.
 package main
 
 import (

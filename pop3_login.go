@@ -1,4 +1,4 @@
-// The authorization phase: STLS, USER, PASS and AUTH.
+// The way into a maildrop: STLS, USER, PASS and AUTH, and its lock.
 package main
 
 import (
