@@ -1,4 +1,4 @@
-// Names and passwords: what they are checked against, and what a check costs.
+// Checking a name and a password: against what, and what a check costs.
 package main
 
 import (
@@ -99,7 +99,7 @@ func (a *Auth) login(from netip.Addr, name, password string, page bool) (User, e
 		return User{}, err
 	}
 	if known && !page {
-		if ok, err := a.appPassword(u, password); ok || err != nil {
+		if app, err := a.appPassword(u, password); app != 0 || err != nil {
 			return u, err
 		}
 	}
@@ -133,32 +133,35 @@ func authError(name string, err error) error {
 // user finds who may log in under a name. For everybody else it returns a user with a secret that nothing matches and
 // that costs as much to check, and so it does for users with a second factor unless page is true: mail programs can't
 // show a code, so theirs are the app passwords.
-func (a *Auth) user(name string, page bool) (u User, known bool, err error) {
+func (a *Auth) user(name string, page bool) (User, bool, error) {
 	p, err := a.parameters()
 	if err != nil {
 		return User{}, false, err
 	}
 	key, ok := a.loginKey(name)
-	if ok {
-		second := false
-		err = a.store.Read(func(tx *Tx) (err error) {
-			u, err = tx.UserByName(key)
-			if err == nil && !page {
-				second, err = tx.HasPreference(u.ID, PrefTOTP)
-			}
-			return err
-		})
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return User{}, false, fmt.Errorf("look up user: %w", err)
-		}
-		if err == nil && !u.Disabled && u.Secret != "" {
-			if second {
-				u.Secret = p.fake(key)
-			}
-			return u, true, nil
-		}
+	nobody := User{Name: key, Secret: p.fake(key)}
+	if !ok {
+		return nobody, false, nil
 	}
-	return User{Name: key, Secret: p.fake(key)}, false, nil
+	second := false
+	u, err := read(a.store, func(tx *Tx) (User, error) {
+		u, err := tx.UserByName(key)
+		if err == nil && !page {
+			second, err = tx.HasPreference(u.ID, PrefTOTP)
+		}
+		return u, err
+	})
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nobody, false, nil
+	case err != nil:
+		return User{}, false, fmt.Errorf("look up user: %w", err)
+	case u.Disabled || u.Secret == "":
+		return nobody, false, nil
+	case second:
+		u.Secret = nobody.Secret
+	}
+	return u, true, nil
 }
 
 // loginKey is the address that a login name stands for, as Addr.Key.
@@ -205,11 +208,10 @@ func (a *Auth) check(network netip.Prefix, u User, password string, guess [32]by
 }
 
 // mac names a guess in memory, bound to the user and to the secret that is stored now.
-func (a *Auth) mac(u User, password string) (sum [32]byte) {
+func (a *Auth) mac(u User, password string) [32]byte {
 	h := hmac.New(sha256.New, a.key)
 	fmt.Fprintf(h, "%d %q %q %q", u.ID, u.Name, u.Secret, password)
-	h.Sum(sum[:0])
-	return sum
+	return [32]byte(h.Sum(nil))
 }
 
 func (a *Auth) remembered(key [32]byte) bool {

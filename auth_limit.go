@@ -86,7 +86,7 @@ func (a *Auth) Guess(from netip.Addr, name string, try func() (bool, error)) err
 	return err
 }
 
-func (a *Auth) guess(network netip.Prefix, name string, try func() (bool, error)) (delay time.Duration, err error) {
+func (a *Auth) guess(network netip.Prefix, name string, try func() (bool, error)) (time.Duration, error) {
 	turn := &a.turns[sha256.Sum256([]byte(name))[0]%byte(len(a.turns))]
 	turn.Lock()
 	defer turn.Unlock()
@@ -95,9 +95,9 @@ func (a *Auth) guess(network netip.Prefix, name string, try func() (bool, error)
 	}
 	ok, err := try()
 	if err == nil && !ok {
-		delay, err = a.count(network, name, 0), authError(name, ErrAuth)
+		return a.count(network, name, 0), authError(name, ErrAuth)
 	}
-	return delay, err
+	return 0, err
 }
 
 // count notes a failure and returns how long its answer has to wait.

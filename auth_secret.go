@@ -1,4 +1,4 @@
-// Secrets: what is stored instead of a password (RFC 5803), and how names and passwords are prepared.
+// Secrets: what is stored instead of a password (RFC 5803), what making one costs, and how passwords are prepared.
 package main
 
 import (
@@ -6,10 +6,7 @@ import (
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base32"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -41,19 +38,19 @@ func (a *Auth) parameters() (*scramParams, error) {
 	if a.params != nil {
 		return a.params, nil
 	}
-	var p *scramParams
-	load := func(tx *Tx) (err error) { p, err = loadParams(tx); return err }
-	if err := a.store.Read(load); err != nil {
+	p, err := read(a.store, loadParams)
+	if err != nil {
 		return nil, err
 	}
 	if p.iterations == 0 || p.key == nil {
 		measured, key := calibrate(), make([]byte, 32)
 		rand.Read(key)
-		err := a.store.Write(func(tx *Tx) error {
-			if err := load(tx); err != nil {
-				return err
+		p, err = write(a.store, func(tx *Tx) (*scramParams, error) {
+			p, err := loadParams(tx)
+			if err == nil {
+				err = p.complete(tx, measured, key)
 			}
-			return p.complete(tx, measured, key)
+			return p, err
 		})
 		if errors.Is(err, ErrReadOnly) || errors.Is(err, ErrDiskFull) { // people shall get at their mail all the same
 			p, err = &scramParams{measured, key}, nil
@@ -135,7 +132,8 @@ func (s scramSecret) String() string {
 	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", s.iterations, b64(s.salt), b64(s.stored), b64(s.serverKey))
 }
 
-func parseSecret(text string) (s scramSecret, err error) {
+func parseSecret(text string) (scramSecret, error) {
+	var s scramSecret
 	scheme, rest, _ := strings.Cut(text, "$")
 	params, keys, _ := strings.Cut(rest, "$")
 	count, salt, _ := strings.Cut(params, ":")
@@ -143,6 +141,7 @@ func parseSecret(text string) (s scramSecret, err error) {
 	if !strings.EqualFold(scheme, "SCRAM-SHA-256") {
 		return s, errors.New("not a SCRAM-SHA-256 secret")
 	}
+	var err error
 	s.iterations, err = strconv.Atoi(count)
 	if err != nil || s.iterations < 1 {
 		return s, errors.New("secret with a bad iteration count")
@@ -208,38 +207,4 @@ func saslPrep(s string) string {
 		return r
 	}, s)
 	return norm.NFKC.String(mapped)
-}
-
-// App passwords, one for each device or program: random, so that a quick check is enough, and each can be taken back alone.
-
-// NewAppPassword makes a password of 80 random bits, in groups that can be typed into a phone, and what is stored of
-// it. Guessing is hopeless at any speed, so it needs no slow derivation: a printer logs in for each page it scans.
-func NewAppPassword() (password, secret string) {
-	b := make([]byte, 10)
-	rand.Read(b)
-	s := strings.ToLower(base32.StdEncoding.EncodeToString(b))
-	password = s[:4] + "-" + s[4:8] + "-" + s[8:12] + "-" + s[12:]
-	return password, appSecret(password)
-}
-
-// appSecret is what is stored of a app password. Dashes, spaces and capitals do not matter.
-func appSecret(password string) string {
-	plain := strings.NewReplacer("-", "", " ", "").Replace(strings.ToLower(password))
-	sum := sha256.Sum256([]byte(plain))
-	return hex.EncodeToString(sum[:])
-}
-
-// appPassword says whether the password is that of one of the user's devices.
-func (a *Auth) appPassword(u User, password string) (ok bool, err error) {
-	var all []AppPassword
-	if err := a.store.Read(func(tx *Tx) error { all, err = tx.AppPasswords(u.ID); return err }); err != nil {
-		return false, err
-	}
-	guess := []byte(appSecret(password))
-	for _, d := range all {
-		if subtle.ConstantTimeCompare(guess, []byte(d.Secret)) == 1 {
-			ok = true
-		}
-	}
-	return ok, nil
 }

@@ -84,7 +84,7 @@ type Config struct {
 	dir string // of the file; relative paths in it start here
 }
 
-// Limits are the [limits] keys; DESIGN's other limits are constants beside what they limit.
+// Limits are the [limits] keys; other limits are constants beside what they limit.
 type Limits struct {
 	Message       Size `toml:"message"`        // octets of one message
 	Recipients    int  `toml:"recipients"`     // of one message
@@ -333,6 +333,16 @@ func keyLine(text string, key toml.Key, entry int) int {
 
 // check fills in what depends on the machine and refuses what can't work.
 func (c *Config) check() error {
+	for _, part := range []func() error{c.checkNames, c.checkListen, c.checkLimits, c.checkNetworks, c.checkDevices, c.checkOutbound} {
+		if err := part(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkNames fills in the host's name and brings the domains into the form that addresses have.
+func (c *Config) checkNames() error {
 	if c.Hostname == "" {
 		h, err := os.Hostname()
 		if err != nil || h == "" {
@@ -358,9 +368,14 @@ func (c *Config) check() error {
 	if c.Database == "" {
 		return keyFault("database", "name the file that everything is kept in, such as \"mail.db\"")
 	}
-	if err := c.checkListen(); err != nil {
-		return err
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		return keyFault("tls.cert", "cert and key go together: name both or neither")
 	}
+	return nil
+}
+
+// checkLimits refuses times and limits with which nothing would get through.
+func (c *Config) checkLimits() error {
 	if c.Queue.Warn <= 0 || c.Queue.GiveUp <= 0 {
 		return keyFault("queue.give_up", "warn and give_up must be above zero")
 	}
@@ -380,18 +395,17 @@ func (c *Config) check() error {
 			return keyFault("limits."+l.key, "must be at least 1")
 		}
 	}
-	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		return keyFault("tls.cert", "cert and key go together: name both or neither")
-	}
+	return nil
+}
+
+// checkNetworks refuses to trust everybody.
+func (c *Config) checkNetworks() error {
 	for _, n := range c.Relay.Networks {
 		if n.Bits() == 0 {
 			return keyFault("relay.networks", "%s would let the whole world send through this machine", n)
 		}
 	}
-	if err := c.checkDevices(); err != nil {
-		return err
-	}
-	return c.checkOutbound()
+	return nil
 }
 
 // checkListen refuses addresses that nobody could listen on, and one that is named twice.

@@ -68,10 +68,6 @@ func (c *imapConn) cmdAuthenticate(p *imapParser) error {
 	return c.login(u, err)
 }
 
-func (c *imapConn) loginFrom() loginFrom {
-	return loginFrom{addr: c.remote, plain: c.mayLogIn(), binding: c.binding()}
-}
-
 // login is what every mechanism ends with.
 func (c *imapConn) login(u User, err error) error {
 	if err != nil {

@@ -142,8 +142,8 @@ func (c *command) listen(s *Server) error {
 
 // welcome prints the set-up link while there is nobody who could log in.
 func (c *command) welcome(s *Server) error {
-	var users []User
-	if err := s.store.Read(func(tx *Tx) (err error) { users, err = tx.Users(); return err }); err != nil || len(users) > 0 {
+	users, err := read(s.store, (*Tx).Users)
+	if err != nil || len(users) > 0 {
 		return err
 	}
 	links, err := webSetupLinks(s.cfg, s.store)

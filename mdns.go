@@ -134,7 +134,8 @@ func mdnsLabel(s string) string {
 }
 
 // mdnsServices lists what the configuration lets others reach.
-func mdnsServices(cfg *Config) (all []mdnsService) {
+func mdnsServices(cfg *Config) []mdnsService {
+	var all []mdnsService
 	for _, x := range []struct {
 		kind  string
 		addrs []string
@@ -242,7 +243,8 @@ func (m *mdns) name() string {
 
 // scan looks at the interfaces, joins the group on new ones, and says whether anything has changed: boards get their
 // addresses long after they have started.
-func (m *mdns) scan() (changed bool) {
+func (m *mdns) scan() bool {
+	changed := false
 	ifs, err := net.Interfaces()
 	if err != nil {
 		m.log.Warn("interfaces", "err", err)
@@ -470,11 +472,11 @@ func (m *mdns) announce(bye bool) {
 }
 
 // each sends a packet of its own on every link.
-func (m *mdns) each(make func(*mdnsLink) []byte) {
+func (m *mdns) each(packet func(*mdnsLink) []byte) {
 	m.mu.Lock()
 	packets := map[int][]byte{}
 	for i, l := range m.links {
-		packets[i] = make(l)
+		packets[i] = packet(l)
 	}
 	m.mu.Unlock()
 	for i, p := range packets {

@@ -26,7 +26,8 @@ const mdnsAll = "_services._dns-sd._udp.local."
 func (m *mdns) instance(kind string) string { return "Mail on " + m.host + "." + kind + ".local." }
 
 // records are all that we say on a link: its own addresses, and the services. m.mu is held.
-func (m *mdns) records(l *mdnsLink) (all []mdnsRecord) {
+func (m *mdns) records(l *mdnsLink) []mdnsRecord {
+	var all []mdnsRecord
 	host := m.host + ".local."
 	if m.hostOurs {
 		for _, p := range l.addrs {
@@ -162,7 +163,7 @@ func (m *mdns) respond(l *mdnsLink, port uint16, packet []byte) (reply []byte, u
 	}
 	known, _ := p.AllAnswers() // what the asker has already (RFC 6762 §7.1)
 	if m.probing {
-		m.tie(&p, questions, l)
+		m.breakTie(&p, questions, l)
 	}
 	b := mdnsReply{}
 	legacy := port != mdnsPort
@@ -187,20 +188,21 @@ func (m *mdns) respond(l *mdnsLink, port uint16, packet []byte) (reply []byte, u
 	return b.pack(), unicast || legacy, shared
 }
 
-// answers adds what answers one question and the asker does not know. While we are probing for the name we don't have it.
-func (m *mdns) answers(b *mdnsReply, all []mdnsRecord, q dnsmessage.Question, known []dnsmessage.Resource) (any bool) {
+// answers adds those of all that answer a question and that the asker does not know, and says whether there were any. While
+// the name is probed for there are none: it is not ours yet.
+func (m *mdns) answers(b *mdnsReply, all []mdnsRecord, q dnsmessage.Question, known []dnsmessage.Resource) bool {
 	if c := q.Class &^ mdnsUnicast; m.probing || (c != dnsmessage.ClassINET && c != dnsmessage.ClassANY) {
 		return false
 	}
-	name := q.Name.String()
+	name, found := q.Name.String(), false
 	for _, r := range all {
 		if !strings.EqualFold(r.name, name) || (q.Type != dnsmessage.TypeALL && q.Type != r.kind) || mdnsKnown(known, r) {
 			continue
 		}
 		b.add(r)
-		any = true
+		found = true
 	}
-	return any
+	return found
 }
 
 // mdnsKnown says whether the asker has the record, with at least half of its life left.
@@ -237,9 +239,9 @@ func (b *mdnsReply) help(all []mdnsRecord) {
 	}
 }
 
-// tie decides between two that probe for one name at the same time: the records that come later in the order of their
-// octets win (RFC 6762 §8.2). Our own probe comes back to us, too, and is a draw.
-func (m *mdns) tie(p *dnsmessage.Parser, questions []dnsmessage.Question, l *mdnsLink) {
+// breakTie sets m.lost if a packet is somebody else's probe for our name and their records win against ours: those that are
+// later in the order of their octets do (RFC 6762 §8.2). Our own probe, which comes back to us, is a draw. m.mu is held.
+func (m *mdns) breakTie(p *dnsmessage.Parser, questions []dnsmessage.Question, l *mdnsLink) {
 	host := m.host + ".local."
 	if !slices.ContainsFunc(questions, func(q dnsmessage.Question) bool { return strings.EqualFold(q.Name.String(), host) }) {
 		return

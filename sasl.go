@@ -1,5 +1,4 @@
-// Names and passwords: what they are checked against, what a check costs, what failures lead to; and the mechanisms with which
-// every protocol asks for them.
+// SASL (RFC 4422): the exchange in which every mail protocol asks for a name and a password, and its mechanisms.
 package main
 
 import (
@@ -26,7 +25,8 @@ type loginFrom struct {
 }
 
 // Mechanisms lists what a connection may use, in the order in which it is announced.
-func (from loginFrom) Mechanisms() (list []string) {
+func (from loginFrom) Mechanisms() []string {
+	var list []string
 	if from.binding != nil {
 		list = append(list, mechScramPlus)
 	}
@@ -40,11 +40,11 @@ func (from loginFrom) Mechanisms() (list []string) {
 	return list
 }
 
-// Login runs a whole authentication exchange (RFC 4422): mech and initial are as the client sent them, initial "" is no
-// initial response and "=" an empty one (RFC 4954 §4). ask sends a challenge, which is base64 already and may be "", and
-// reads the client's next line; its errors end the exchange and are returned. The other errors are those above
-// and the store's. A cancelling "*" and bad base64 are understood here.
-func (a *Auth) Login(from loginFrom, mech, initial string, ask func(challenge string) (line string, err error)) (User, error) {
+// Login runs a whole exchange and returns who has logged in. mech and initial are as the client sent them: initial "" is no
+// initial response and "=" an empty one (RFC 4954 §4). ask must send a challenge, which is base64 already and may be "", and
+// return the client's next line; its errors end the exchange and are returned as they are. A cancelling "*" and bad base64
+// are understood here. Other errors: ErrMechanism, ErrAuthPrivacy, ErrAuthSyntax, ErrAuthCancelled, those of Auth.Password.
+func (a *Auth) Login(from loginFrom, mech, initial string, ask func(challenge string) (string, error)) (User, error) {
 	x, challenge, err := a.begin(from, mech)
 	line, have := initial, initial != ""
 	for done := false; !done && err == nil; have = false {
@@ -79,8 +79,8 @@ func saslDecode(line string) ([]byte, error) {
 	return b, nil
 }
 
-// saslExchange is one exchange under way. next takes the client's response and returns the next challenge, or that the
-// user is known.
+// saslExchange is one exchange under way. next takes the client's response and returns the next challenge, or true when the
+// exchange is over and user is set; it is replaced by each step with the one that follows.
 type saslExchange struct {
 	a    *Auth
 	from loginFrom
@@ -97,8 +97,8 @@ type saslExchange struct {
 }
 
 // begin looks the mechanism up, and returns the first challenge for a client that sent no initial response.
-func (a *Auth) begin(from loginFrom, mech string) (x *saslExchange, challenge []byte, err error) {
-	x = &saslExchange{a: a, from: from}
+func (a *Auth) begin(from loginFrom, mech string) (*saslExchange, []byte, error) {
+	x, challenge := &saslExchange{a: a, from: from}, []byte(nil)
 	switch mech = strings.ToUpper(mech); mech {
 	case mechPlain:
 		x.next = x.plain
@@ -133,10 +133,11 @@ func (x *saslExchange) plain(response []byte) ([]byte, bool, error) {
 
 // password ends the mechanisms that send a password as it is. Nobody may act for another: an authorization identity must
 // be the user's own (which answers like a wrong password, and costs as much).
-func (x *saslExchange) password(authzid, name, password string) (_ []byte, done bool, err error) {
+func (x *saslExchange) password(authzid, name, password string) ([]byte, bool, error) {
 	if !x.a.sameName(authzid, name) {
 		password = ""
 	}
+	var err error
 	x.user, err = x.a.Password(x.from.addr, name, password)
 	return nil, err == nil, err
 }

@@ -50,8 +50,8 @@ type Server struct {
 
 	devices map[string]*sendingUse // how much each [[device]] may send just now; guarded by mu
 
-	// turn has the queue hand over what waits for the domains on a connection that the other side opened (ATRN); false
-	// when it is on its way already. nil until the queue runs. Guarded by mu.
+	// turn sends what waits for the domains over nc, which the other side opened (ATRN), and returns when that is done. It
+	// returns false and sends nothing if another connection is carrying that mail. nil until the queue runs; guarded by mu.
 	turn func(nc net.Conn, host string, domains []string) bool
 
 	recent *logMemory // the last lines of log
@@ -290,15 +290,15 @@ func (c *conn) wait(d time.Duration) {
 	c.net.SetReadDeadline(until)
 }
 
-// line reads a line of at most max octets without its line end, and takes a bare LF for one. The whole line must come
+// line reads a line of at most that many octets without its line end, and takes a bare LF for one. The whole line must come
 // within d. After errLineTooLong the line has been read to its end, as long as it ends within 64 times the maximum.
-func (c *conn) line(max int, d time.Duration) (string, error) {
+func (c *conn) line(most int, d time.Duration) (string, error) {
 	c.wait(d)
 	var long []byte
 	for {
 		part, err := c.r.ReadSlice('\n')
 		if err == nil && long == nil {
-			if len(part) > max+2 {
+			if len(part) > most+2 {
 				return "", errLineTooLong
 			}
 			return strings.TrimSuffix(strings.TrimSuffix(string(part), "\n"), "\r"), nil
@@ -307,11 +307,11 @@ func (c *conn) line(max int, d time.Duration) (string, error) {
 			return "", err
 		}
 		long = append(long, part...)
-		if len(long) > max+2 {
+		if len(long) > most+2 {
 			if err == nil {
 				return "", errLineTooLong
 			}
-			return "", c.skipLine(64 * max)
+			return "", c.skipLine(64 * most)
 		}
 		if err == nil {
 			return strings.TrimSuffix(strings.TrimSuffix(string(long), "\n"), "\r"), nil
@@ -319,9 +319,9 @@ func (c *conn) line(max int, d time.Duration) (string, error) {
 	}
 }
 
-// skipLine drops the rest of a line that is too long, up to max octets.
-func (c *conn) skipLine(max int) error {
-	for n := 0; n < max; {
+// skipLine drops the rest of a line that is too long, up to that many octets.
+func (c *conn) skipLine(most int) error {
+	for n := 0; n < most; {
 		part, err := c.r.ReadSlice('\n')
 		if err == nil {
 			return errLineTooLong

@@ -12,7 +12,7 @@ import (
 
 const (
 	smtpIdle       = 5 * time.Minute      // between commands, and for each 64 KB of content (RFC 5321 §4.5.3.2)
-	smtpBarren     = 30 * time.Minute     // in which a stranger brings no content
+	smtpBarren     = 30 * time.Minute     // a stranger who sends no content for so long is hung up on, whatever else they say
 	smtpLine       = 8 << 10              // octets of a command before login
 	smtpLineUser   = 64 << 10             // and after
 	smtpMaxBad     = 10                   // commands that make no sense before we hang up
@@ -167,8 +167,9 @@ func (c *smtpConn) maxLine() int {
 	return smtpLine
 }
 
-// patience is how long to wait for a command. Who must log in here has one time for all that comes before it, and a stranger
-// who brings no mail may not stay for ever, whatever else they say.
+// patience returns how long to wait for the next command: smtpIdle for those who may send anywhere and for LMTP; before a
+// login on a submission port what is left of loginTimeout; for a stranger no more than what is left of smtpBarren since the
+// connection began or content came.
 func (c *smtpConn) patience() time.Duration {
 	switch {
 	case c.trusted() || c.role == smtpLMTP:

@@ -81,7 +81,8 @@ func (c *smtpConn) offerAtrn() string {
 	return "ATRN"
 }
 
-func (s *Server) routes() (all []Route) {
+func (s *Server) routes() []Route {
+	var all []Route
 	for _, r := range s.cfg.Routes {
 		all = append(all, r)
 	}

@@ -113,8 +113,7 @@ func (t *TLS) OldConfig(cfg *tls.Config) *tls.Config {
 
 // makeOld makes the certificate for such devices, which takes a board some seconds, and keeps it.
 func (t *TLS) makeOld() (*tls.Certificate, error) {
-	var text []byte
-	err := t.store.Read(func(tx *Tx) (err error) { text, err = tx.Setting(settingOld); return err })
+	text, err := read(t.store, func(tx *Tx) ([]byte, error) { return tx.Setting(settingOld) })
 	if !errors.Is(err, ErrNotFound) {
 		if err != nil {
 			return nil, err
@@ -216,7 +215,8 @@ func (t *TLS) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 }
 
 // fileStamp changes when one of the files does.
-func (t *TLS) fileStamp() (stamp string) {
+func (t *TLS) fileStamp() string {
+	stamp := ""
 	for _, f := range []string{t.cfg.TLS.Cert, t.cfg.TLS.Key} {
 		if st, err := os.Stat(t.cfg.Path(f)); err == nil {
 			stamp += fmt.Sprint(st.ModTime().UnixNano(), " ", st.Size(), ";")
@@ -281,7 +281,8 @@ func (t *TLS) leafFault(leaf *x509.Certificate) string {
 }
 
 // names are what clients may call this machine, as A-labels; the host name comes first.
-func (t *TLS) names() (names []string) {
+func (t *TLS) names() []string {
+	var names []string
 	short, _, _ := strings.Cut(t.cfg.Hostname, ".")
 	all := []string{t.cfg.Hostname, short + ".local", short}
 	for _, d := range t.cfg.Domains {

@@ -20,7 +20,8 @@ import (
 // written gets them in memory, so that people can still read their mail.
 func (t *TLS) loadPrivate() error {
 	var ca, leaf []byte
-	load := func(tx *Tx) (err error) {
+	load := func(tx *Tx) error {
+		var err error
 		ca, err = tx.Setting(settingCA)
 		if err == nil || errors.Is(err, ErrNotFound) {
 			leaf, err = tx.Setting(settingLeaf)

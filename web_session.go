@@ -85,7 +85,11 @@ func (q *webReq) setCookie(name, value string, life time.Duration) {
 func (q *webReq) findSession() error {
 	q.token = q.cookie("session")
 	if q.token != "" {
-		err := q.s.store.Read(func(tx *Tx) (err error) { q.session, q.user, err = tx.WebSession(webHash(q.token)); return err })
+		err := q.s.store.Read(func(tx *Tx) error {
+			var err error
+			q.session, q.user, err = tx.WebSession(webHash(q.token))
+			return err
+		})
 		if err == nil {
 			return q.keepSession()
 		}
@@ -134,8 +138,8 @@ func (q *webReq) getHome() error {
 	if q.user.ID != 0 {
 		return q.redirect("/mail")
 	}
-	var users []User
-	if err := q.s.store.Read(func(tx *Tx) (err error) { users, err = tx.Users(); return err }); err != nil {
+	users, err := read(q.s.store, (*Tx).Users)
+	if err != nil {
 		return err
 	}
 	if len(users) == 0 {
@@ -262,9 +266,8 @@ func (q *webReq) postCode() error {
 	if !ok {
 		return q.page("login", "Log in", webLoginPage{Error: "That took too long or too many tries. Start again."})
 	}
-	err := q.s.auth.Guess(q.remote, w.user.Name, func() (good bool, err error) {
-		err = q.s.store.Write(func(tx *Tx) (err error) { good, err = webUseCode(tx, w.user.ID, q.r.PostForm.Get("code")); return err })
-		return good, err
+	err := q.s.auth.Guess(q.remote, w.user.Name, func() (bool, error) {
+		return write(q.s.store, func(tx *Tx) (bool, error) { return webUseCode(tx, w.user.ID, q.r.PostForm.Get("code")) })
 	})
 	switch {
 	case errors.Is(err, ErrAuthRate):

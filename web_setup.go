@@ -16,13 +16,14 @@ import (
 // webSetupLinks makes a fresh one-time link to the set-up page and voids the one before: by the machine's name, and by its
 // addresses for networks where the name is not known. Its token is in the fragment, which browsers never send to a server
 // or write into a log.
-func webSetupLinks(cfg *Config, st *Store) (links []string, err error) {
+func webSetupLinks(cfg *Config, st *Store) ([]string, error) {
+	var links []string
 	raw := make([]byte, 10)
 	rand.Read(raw)
 	code := base32.StdEncoding.EncodeToString(raw)
 	code = code[:4] + "-" + code[4:8] + "-" + code[8:12] + "-" + code[12:]
 	sum := webHash(code)
-	if err = st.Write(func(tx *Tx) error { return tx.SetSetting(webSettingSetup, sum) }); err != nil {
+	if err := st.Write(func(tx *Tx) error { return tx.SetSetting(webSettingSetup, sum) }); err != nil {
 		return nil, err
 	}
 	for _, site := range webSiteAddresses(cfg, webOwnAddresses()) {
@@ -32,7 +33,8 @@ func webSetupLinks(cfg *Config, st *Store) (links []string, err error) {
 }
 
 // webOwnAddresses are the addresses by which others in the house reach this machine, a few at most.
-func webOwnAddresses() (all []netip.Addr) {
+func webOwnAddresses() []netip.Addr {
+	var all []netip.Addr
 	list, _ := net.InterfaceAddrs() // without them there is the name
 	for _, x := range list {
 		p, err := netip.ParsePrefix(x.String())
@@ -170,7 +172,8 @@ func (q *webReq) postSetup() error {
 
 // claim makes the administrator, if the code is right. Only one of several that come at the same time finds it. If the
 // address is a user's already, somebody with access to the machine has asked for a new link to get in again.
-func (q *webReq) claim(p *webSetupPage, addr Addr, password string) (u User, err error) {
+func (q *webReq) claim(p *webSetupPage, addr Addr, password string) (User, error) {
+	var u User
 	code := strings.Map(func(r rune) rune {
 		if (r >= 'A' && r <= 'Z') || (r >= '2' && r <= '7') {
 			return r

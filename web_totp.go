@@ -31,7 +31,8 @@ type webTOTP struct {
 }
 
 // spareCodes makes new codes to be kept on paper, of 50 bits each, and returns them.
-func (t *webTOTP) spareCodes() (codes []string) {
+func (t *webTOTP) spareCodes() []string {
+	var codes []string
 	t.Spare = nil
 	for range webSpareCodes {
 		b := make([]byte, 7)
