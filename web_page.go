@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"html/template"
+	"io/fs"
 	"net/http"
 	"path"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -24,9 +26,30 @@ func (a *webApp) language(code string) *webLang {
 	if code == "zh" {
 		l.words = webChinese
 	}
-	l.tmpl = template.Must(template.New("").Funcs(a.functions(l)).ParseFS(webFiles, "web/*.html"))
+	l.tmpl = template.Must(a.templates(l))
 	a.pages[code] = l
 	return l
+}
+
+// webIndent is what makes templates readable. Browsers need none of it.
+var webIndent = regexp.MustCompile(`(?m)^[ \t]+`)
+
+// templates parses web/*.html for a language, without the indentation: a page of fifty rows has several KB of it.
+func (a *webApp) templates(l *webLang) (*template.Template, error) {
+	all := template.New("").Funcs(a.functions(l))
+	names, err := fs.Glob(webFiles, "web/*.html")
+	for _, name := range names {
+		var text []byte
+		text, err = webFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		_, err = all.New(path.Base(name)).Parse(webIndent.ReplaceAllString(string(text), ""))
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, err
 }
 
 // functions are what templates can call.
