@@ -209,7 +209,7 @@ func (c *imapConn) appendAll(m Mailbox, all []imapAppend, old UID) (uids []UID, 
 			return nil, imapNo("TRYCREATE", "The mailbox is gone")
 		}
 		if old != 0 {
-			if gone, err := tx.Expunge(c.mbox, []UID{old}, true); err != nil || len(gone) == 0 {
+			if gone, err := tx.Expunge(c.mbox, []UID{old}); err != nil || len(gone) == 0 {
 				return nil, cmp.Or(err, imapNo("NONEXISTENT", "The message is gone"))
 			}
 		}

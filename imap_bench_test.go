@@ -79,7 +79,7 @@ func benchFill(path string) error {
 		})
 	}
 	if err == nil {
-		err = st.Index(false)
+		err = st.Index()
 	}
 	if err != nil {
 		return err
@@ -459,7 +459,7 @@ func TestIMAPMemory(t *testing.T) {
 			return sortMail(i%28, who, who, fmt.Sprintf("Re: what person %d says of number %d", i%97, i), fmt.Sprint(i), fmt.Sprint(i/2), fmt.Sprint(i-i%7))
 		}).UIDValidity
 	}
-	if err := s.store.Index(false); err != nil {
+	if err := s.store.Index(); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {

@@ -35,7 +35,7 @@ func (c *imapConn) expunge(m Mailbox, uids []UID, tell bool) error {
 	}
 	var gone []UID
 	return c.srv.store.InSteps(uids, func(tx *Tx, step []UID) (err error) {
-		gone, err = tx.Expunge(m, step, false)
+		gone, err = tx.ExpungeDeleted(m, step)
 		c.note(tx)
 		return err
 	}, func([]UID) error {

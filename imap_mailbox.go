@@ -142,7 +142,7 @@ func (c *imapConn) createOne(tx *Tx, at imapPlace, local string) (Mailbox, error
 		err = tx.SetACL(m, ACLEntry{c.user.Name, RightsAll})
 	}
 	if err == nil {
-		err = c.subscribe(tx, at.prefix+local, true)
+		err = c.subscribe(tx, at.prefix+local)
 	}
 	return m, err
 }
@@ -250,10 +250,10 @@ func (c *imapConn) renameOne(tx *Tx, m Mailbox, src, dst imapPlace) error {
 	if err != nil || !slices.Contains(names, src.prefix+m.Name) {
 		return err
 	}
-	if err := tx.Subscribe(c.user.ID, src.prefix+m.Name, false); err != nil {
+	if err := tx.Unsubscribe(c.user.ID, src.prefix+m.Name); err != nil {
 		return err
 	}
-	return c.subscribe(tx, dst.prefix+dst.local, true)
+	return c.subscribe(tx, dst.prefix+dst.local)
 }
 
 // createParents makes the mailboxes above at that do not exist.
@@ -298,24 +298,26 @@ func (c *imapConn) renameInbox(to string) error {
 // cmdSubscribe is SUBSCRIBE (RFC 9051 §6.3.7). The mailbox need not exist.
 //
 //	subscribe = "SUBSCRIBE" SP mailbox
-func (c *imapConn) cmdSubscribe(p *imapParser) error { return c.changeSubscription(p, true) }
+func (c *imapConn) cmdSubscribe(p *imapParser) error { return c.changeSubscription(p, c.subscribe) }
 
 // cmdUnsubscribe is UNSUBSCRIBE (RFC 9051 §6.3.8).
 //
 //	unsubscribe = "UNSUBSCRIBE" SP mailbox
-func (c *imapConn) cmdUnsubscribe(p *imapParser) error { return c.changeSubscription(p, false) }
+func (c *imapConn) cmdUnsubscribe(p *imapParser) error {
+	return c.changeSubscription(p, func(tx *Tx, name string) error { return tx.Unsubscribe(c.user.ID, name) })
+}
 
-func (c *imapConn) changeSubscription(p *imapParser, on bool) error {
+func (c *imapConn) changeSubscription(p *imapParser, change func(tx *Tx, name string) error) error {
 	p.space()
 	name := strings.TrimSuffix(p.mailboxName(), "/")
 	if err := p.end(); err != nil {
 		return err
 	}
-	return c.writeName(func(tx *Tx) error { return c.subscribe(tx, name, on) }, name)
+	return c.writeName(func(tx *Tx) error { return change(tx, name) }, name)
 }
 
-func (c *imapConn) subscribe(tx *Tx, name string, on bool) error {
-	err := tx.Subscribe(c.user.ID, name, on)
+func (c *imapConn) subscribe(tx *Tx, name string) error {
+	err := tx.Subscribe(c.user.ID, name)
 	if errors.Is(err, ErrQuota) {
 		return imapNo("LIMIT", "There are too many subscriptions")
 	}

@@ -230,7 +230,7 @@ func TestSortVanishing(t *testing.T) {
 			third = append(third, u)
 		}
 		err := s.store.Write(func(tx *Tx) error {
-			_, err := tx.Expunge(inbox, third, true)
+			_, err := tx.Expunge(inbox, third)
 			if err == nil && !viewed {
 				_, err = tx.exec(`DELETE FROM messages WHERE gone`)
 			}
@@ -256,7 +256,7 @@ func TestSortVanishing(t *testing.T) {
 func fillIndex(t *testing.T, s *testServer) {
 	t.Helper()
 	putMail(t, s, "bob", "INBOX", "Subject: long\n\n"+strings.Repeat("padding ", 10_000))
-	if err := s.store.Index(false); err != nil {
+	if err := s.store.Index(); err != nil {
 		t.Fatal(err)
 	}
 	var last, content int64

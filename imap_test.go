@@ -514,7 +514,7 @@ func TestImapAppendMany(t *testing.T) {
 				return
 			case <-time.After(time.Millisecond):
 			}
-			if err := errors.Join(s.store.Collect(), s.store.Index(false)); err != nil {
+			if err := errors.Join(s.store.Collect(), s.store.Index()); err != nil {
 				t.Error(err)
 			}
 		}

@@ -56,7 +56,7 @@ func (im *importer) openBox(addr Addr, name string) error {
 		if errors.Is(err, ErrNotFound) {
 			im.box, err = tx.CreateMailbox(u.ID, name, "")
 			if err == nil {
-				err = tx.Subscribe(u.ID, name, true)
+				err = tx.Subscribe(u.ID, name)
 			}
 		}
 		return err

@@ -401,7 +401,7 @@ func (c *popConn) update() (deleted int, err error) {
 		}
 	}
 	err = c.srv.store.InSteps(marked, func(tx *Tx, step []UID) error {
-		_, err := tx.Expunge(c.box, step, true)
+		_, err := tx.Expunge(c.box, step)
 		return err
 	}, func(step []UID) error {
 		deleted += len(step)

@@ -79,7 +79,7 @@ type Store struct {
 	flush        atomic.Int64 // what the last commit took, in nanoseconds
 	readOnly     error        // why nothing may be written, nil normally
 	dirty        atomic.Bool  // the collector may find something to do
-	fresh        atomic.Bool  // content was added that the text index may not have
+	contentAdded atomic.Bool  // the text index may not have all content
 	usersChanged atomic.Int64 // counts commits that changed users, aliases or preferences
 
 	walDue     chan struct{} // the checkpointer has something to do
@@ -92,7 +92,7 @@ type Store struct {
 	tasks    map[int64]bool  // that are running, see AllOrNone
 	staged   map[BlobID]bool // content that waits for its first reference
 	known    map[Addr]User   // see Known
-	knownAt  int64           // what people was when they were found
+	knownAt  int64           // what usersChanged was when they were found
 
 	clock clock
 	built time.Time
@@ -167,7 +167,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 		if err := s.takeBack(); err != nil && !errors.Is(err, ErrReadOnly) {
 			s.log.Error("store: take back", "err", err)
 		}
-		s.fresh.Store(true)
+		s.contentAdded.Store(true)
 		s.crew.Keep(&s.bg, "store indexer", s.quit, s.indexer)
 	}
 	return s, nil
@@ -175,13 +175,13 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 
 // Tx is a transaction, given to the closure of Read or Write. One from Read must not change anything.
 type Tx struct {
-	s       *Store
-	c       *dbConn
-	changed map[UserID]account // users changed by this transaction
-	touched map[UserID]bool    // topics to wake after the commit
-	fresh   map[BlobID]bool    // content added here that no message or queue item refers to yet
-	wrote   int64              // octets of content added
-	people  bool               // users, aliases or preferences were changed
+	s            *Store
+	c            *dbConn
+	changed      map[UserID]account // users changed by this transaction
+	touched      map[UserID]bool    // topics to wake after the commit
+	unreferenced map[BlobID]bool    // content added here that no message or queue item refers to yet
+	wrote        int64              // octets of content added
+	usersChanged bool               // users, aliases or preferences were changed
 }
 
 func (tx *Tx) stmt(query string) (*sql.Stmt, error) {
@@ -241,20 +241,6 @@ func (tx *Tx) each(query string, args []any, fn func(scan func(...any) error) er
 		}
 	}
 	return storeError(rows.Err())
-}
-
-// rows reads all rows of a query. dest gives the places that a row's columns go to.
-func rows[T any](tx *Tx, query string, args []any, dest func(*T) []any) ([]T, error) {
-	var all []T
-	err := tx.each(query, args, func(scan func(...any) error) error {
-		var v T
-		if err := scan(dest(&v)...); err != nil {
-			return err
-		}
-		all = append(all, v)
-		return nil
-	})
-	return all, err
 }
 
 // Touch has everybody woken who watches the topic, once the transaction is committed.
@@ -361,26 +347,28 @@ func (s *Store) Write(fn func(*Tx) error) error {
 }
 
 // onWriter runs fn on the writer's connection between commits, outside any transaction of ours.
-func (s *Store) onWriter(fn func(*dbConn) error) (err error) {
+func (s *Store) onWriter(fn func(*dbConn) error) error {
 	if s.readOnly != nil {
 		return s.readOnly
 	}
-	werr := s.Write(func(tx *Tx) error {
-		err = fn(tx.c)
+	var ferr error
+	err := s.Write(func(tx *Tx) error {
+		ferr = fn(tx.c)
 		return errNothing
 	})
-	if !errors.Is(werr, errNothing) {
-		return werr
+	if !errors.Is(err, errNothing) {
+		return err
 	}
-	return err
+	return ferr
 }
 
 // errNothing rolls a transaction back that was never meant to change anything.
 var errNothing = errors.New("nothing to commit")
 
 // Setting returns a value from the settings table, or ErrNotFound.
-func (tx *Tx) Setting(key string) (v []byte, err error) {
-	err = tx.one(`SELECT value FROM settings WHERE key=?`, []any{key}, &v)
+func (tx *Tx) Setting(key string) ([]byte, error) {
+	var v []byte
+	err := tx.one(`SELECT value FROM settings WHERE key=?`, []any{key}, &v)
 	return v, err
 }
 
@@ -395,8 +383,9 @@ func (tx *Tx) SetSetting(key string, v []byte) error {
 }
 
 // counter returns the next value of a persisted counter; the first is start+1.
-func (tx *Tx) counter(key string, start int64) (n int64, err error) {
-	err = tx.one(`INSERT INTO settings(key,value) VALUES(?,?+1) ON CONFLICT(key) DO UPDATE SET value=value+1 RETURNING value`,
+func (tx *Tx) counter(key string, start int64) (int64, error) {
+	var n int64
+	err := tx.one(`INSERT INTO settings(key,value) VALUES(?,?+1) ON CONFLICT(key) DO UPDATE SET value=value+1 RETURNING value`,
 		[]any{key, start}, &n)
 	return n, err
 }

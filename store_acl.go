@@ -61,10 +61,10 @@ func (r Rights) String() string {
 	return sb.String()
 }
 
-// touch changes flags from old to new as far as the rights go (RFC 4314 §4); none at all is all of them.
-func (r Rights) touch(old, new Flags) Flags {
+// touch changes flags from old to want as far as the rights go (RFC 4314 §4); none at all is all of them.
+func (r Rights) touch(old, want Flags) Flags {
 	if r == 0 || r == RightsAll {
-		return new
+		return want
 	}
 	keep := FlagBits(0)
 	if r&RightSeen == 0 {
@@ -75,10 +75,10 @@ func (r Rights) touch(old, new Flags) Flags {
 	}
 	if r&RightWrite == 0 {
 		keep |= ^(FlagSeen | FlagDeleted)
-		new.Words = old.Words
+		want.Words = old.Words
 	}
-	new.Bits = new.Bits&^keep | old.Bits&keep
-	return new
+	want.Bits = want.Bits&^keep | old.Bits&keep
+	return want
 }
 
 // ACLEntry is the rights of one user (an address as Addr.Key) or of anyone.
@@ -88,14 +88,8 @@ type ACLEntry struct {
 }
 
 // ACL lists who but its owner has rights on a mailbox.
-func (tx *Tx) ACL(id MailboxID) (all []ACLEntry, err error) {
-	err = tx.each(`SELECT who,rights FROM acl WHERE mailbox=? ORDER BY who`, []any{id}, func(scan func(...any) error) error {
-		var e ACLEntry
-		err := scan(&e.Who, &e.Rights)
-		all = append(all, e)
-		return err
-	})
-	return all, err
+func (tx *Tx) ACL(id MailboxID) ([]ACLEntry, error) {
+	return rows(tx, `SELECT who,rights FROM acl WHERE mailbox=? ORDER BY who`, []any{id}, func(e *ACLEntry) []any { return []any{&e.Who, &e.Rights} })
 }
 
 // SetACL gives somebody exactly these rights; none removes the entry. ErrNotFound for an unknown user, ErrQuota when there
@@ -132,14 +126,12 @@ func (tx *Tx) RightsOf(u User, m Mailbox) (Rights, error) {
 	if m.Owner == u.ID || (m.Owner == SharedOwner && u.Admin) {
 		return RightsAll, nil
 	}
-	var all Rights
-	err := tx.each(`SELECT rights FROM acl WHERE mailbox=? AND who IN (?,?)`, []any{m.ID, u.Name, anyone}, func(scan func(...any) error) error {
-		var r Rights
-		err := scan(&r)
-		all |= r
-		return err
-	})
-	return all, err
+	given, err := column[Rights](tx, `SELECT rights FROM acl WHERE mailbox=? AND who IN (?,?)`, m.ID, u.Name, anyone)
+	var have Rights
+	for _, r := range given {
+		have |= r
+	}
+	return have, err
 }
 
 // SharedMailbox is somebody else's mailbox that a user can see.
@@ -150,29 +142,25 @@ type SharedMailbox struct {
 }
 
 // SharedMailboxes lists the mailboxes of others on which the user has the right to look them up.
-func (tx *Tx) SharedMailboxes(u User) (all []SharedMailbox, err error) {
-	err = tx.each(`SELECT `+mailboxColumns+`,(SELECT u.name FROM users u WHERE u.id=owner) FROM mailboxes
+func (tx *Tx) SharedMailboxes(u User) ([]SharedMailbox, error) {
+	all, err := rows(tx, `SELECT id,`+mailboxColumns+`,(SELECT u.name FROM users u WHERE u.id=owner) FROM mailboxes
 		WHERE owner<>? AND (id IN (SELECT mailbox FROM acl WHERE who IN (?,?)) OR ? AND owner=?) ORDER BY owner,name LIMIT ?`,
-		[]any{u.ID, u.Name, anyone, u.Admin, SharedOwner, maxShared}, func(scan func(...any) error) error {
-			var m SharedMailbox
-			err := scan(append(mailboxDest(&m.Mailbox), &m.OwnerName)...)
-			all = append(all, m)
-			return err
-		})
+		[]any{u.ID, u.Name, anyone, u.Admin, SharedOwner, maxShared},
+		func(m *SharedMailbox) []any { return append(mailboxDest(&m.Mailbox), &m.OwnerName) })
 	if err != nil {
 		return nil, err
 	}
-	seen := all[:0]
+	visible := all[:0]
 	for _, m := range all {
 		m.Rights, err = tx.RightsOf(u, m.Mailbox)
 		if err != nil {
 			return nil, err
 		}
 		if m.Rights&RightLookup != 0 {
-			seen = append(seen, m)
+			visible = append(visible, m)
 		}
 	}
-	return seen, nil
+	return visible, nil
 }
 
 // InheritACL gives a new mailbox the entries of the nearest mailbox above it.

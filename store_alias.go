@@ -43,19 +43,14 @@ type Alias struct {
 }
 
 // AliasTargets returns what the address stands for; none if it is no alias.
-func (tx *Tx) AliasTargets(address string) (targets []string, err error) {
-	err = tx.each(`SELECT target FROM aliases WHERE address=? ORDER BY target`, []any{address}, func(scan func(...any) error) error {
-		var t string
-		err := scan(&t)
-		targets = append(targets, t)
-		return err
-	})
-	return targets, err
+func (tx *Tx) AliasTargets(address string) ([]string, error) {
+	return column[string](tx, `SELECT target FROM aliases WHERE address=? ORDER BY target`, address)
 }
 
 // Aliases lists all aliases, by address.
-func (tx *Tx) Aliases() (all []Alias, err error) {
-	err = tx.each(`SELECT address,target FROM aliases ORDER BY address,target`, nil, func(scan func(...any) error) error {
+func (tx *Tx) Aliases() ([]Alias, error) {
+	var all []Alias
+	err := tx.each(`SELECT address,target FROM aliases ORDER BY address,target`, nil, func(scan func(...any) error) error {
 		var a, t string
 		if err := scan(&a, &t); err != nil {
 			return err
@@ -77,7 +72,7 @@ func (tx *Tx) AddAlias(address string, targets ...string) error {
 			return errors.Join(err, fmt.Errorf("%s is a user: %w", address, ErrExists))
 		}
 	}
-	tx.people = true
+	tx.usersChanged = true
 	for _, t := range targets {
 		if _, err := tx.exec(`INSERT OR IGNORE INTO aliases(address,target) VALUES(?,?)`, address, t); err != nil {
 			return err
@@ -86,19 +81,23 @@ func (tx *Tx) AddAlias(address string, targets ...string) error {
 	return nil
 }
 
-// RemoveAlias removes the given targets from an alias, or the whole alias when none are given.
-func (tx *Tx) RemoveAlias(address string, targets ...string) (err error) {
-	tx.people = true
-	var n int64
+// RemoveAlias removes the given targets from an alias, or the whole alias when none are given. ErrNotFound if there is
+// none of them.
+func (tx *Tx) RemoveAlias(address string, targets ...string) error {
+	tx.usersChanged = true
 	if len(targets) == 0 {
-		n, err = tx.exec(`DELETE FROM aliases WHERE address=?`, address)
+		return tx.changeOne(`DELETE FROM aliases WHERE address=?`, address)
 	}
+	var removed int64
 	for _, t := range targets {
-		k, e := tx.exec(`DELETE FROM aliases WHERE address=? AND target=?`, address, t)
-		n, err = n+k, errors.Join(err, e)
+		n, err := tx.exec(`DELETE FROM aliases WHERE address=? AND target=?`, address, t)
+		if err != nil {
+			return err
+		}
+		removed += n
 	}
-	if err == nil && n == 0 {
-		err = ErrNotFound
+	if removed == 0 {
+		return ErrNotFound
 	}
-	return err
+	return nil
 }

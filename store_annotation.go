@@ -25,21 +25,21 @@ const (
 // ErrTooMany is for more of something than there may be.
 var ErrTooMany = errors.New("too many")
 
+// annotationColumns are all but the value, which is written with them and read alone.
+const annotationColumns = `mailbox,user,entry,modseq`
+
+func annotationRow(a *Annotation) []any { return []any{&a.Mailbox, &a.User, &a.Entry, &a.ModSeq} }
+
 // Annotations lists those of a mailbox that are shared or the user's own and changed after since, by name.
-func (tx *Tx) Annotations(id MailboxID, user UserID, since ModSeq) (all []Annotation, err error) {
-	err = tx.each(`SELECT user,entry,modseq,value IS NULL FROM metadata WHERE mailbox=? AND user IN (0,?) AND modseq>? ORDER BY entry`,
-		[]any{id, user, since}, func(scan func(...any) error) error {
-			a := Annotation{Mailbox: id}
-			err := scan(&a.User, &a.Entry, &a.ModSeq, &a.Gone)
-			all = append(all, a)
-			return err
-		})
-	return all, err
+func (tx *Tx) Annotations(id MailboxID, user UserID, since ModSeq) ([]Annotation, error) {
+	return rows(tx, `SELECT `+annotationColumns+`,value IS NULL FROM metadata WHERE mailbox=? AND user IN (0,?) AND modseq>? ORDER BY entry`,
+		[]any{id, user, since}, func(a *Annotation) []any { return append(annotationRow(a), &a.Gone) })
 }
 
 // AnnotationValue reads a value. ErrNotFound.
-func (tx *Tx) AnnotationValue(a Annotation) (value []byte, err error) {
-	err = tx.one(`SELECT value FROM metadata WHERE mailbox=? AND user=? AND entry=? AND value IS NOT NULL`, []any{a.Mailbox, a.User, a.Entry}, &value)
+func (tx *Tx) AnnotationValue(a Annotation) ([]byte, error) {
+	var value []byte
+	err := tx.one(`SELECT value FROM metadata WHERE mailbox=? AND user=? AND entry=? AND value IS NOT NULL`, []any{a.Mailbox, a.User, a.Entry}, &value)
 	return value, err
 }
 
@@ -48,7 +48,8 @@ func (tx *Tx) SetAnnotation(owner UserID, a Annotation, value []byte) error {
 	if len(value) > maxAnnotation || len(a.Entry) > maxAnnotationName {
 		return fmt.Errorf("annotation %s: %w", a.Entry, ErrTooBig)
 	}
-	mod, err := tx.bump(owner)
+	var err error
+	a.ModSeq, err = tx.bump(owner)
 	if err != nil {
 		return err
 	}
@@ -69,6 +70,7 @@ func (tx *Tx) SetAnnotation(owner UserID, a Annotation, value []byte) error {
 	if value != nil {
 		v = value
 	}
-	_, err = tx.exec(`INSERT OR REPLACE INTO metadata(mailbox,user,entry,value,modseq) VALUES(?,?,?,?,?)`, a.Mailbox, a.User, a.Entry, v, mod)
+	_, err = tx.exec(insertInto("metadata", annotationColumns+`,value`)+
+		` ON CONFLICT DO UPDATE SET modseq=excluded.modseq, value=excluded.value`, append(annotationRow(&a), v)...)
 	return err
 }

@@ -10,11 +10,15 @@ import (
 type AppPassword struct {
 	ID      int64
 	Name    string
-	Secret  string // of a app password, as sasl makes it
+	Secret  string // as sasl makes it
 	Created time.Time
 }
 
-// AddAppPassword stores a app password.
+const appPasswordColumns = `name,secret,created`
+
+func appPasswordRow(p *AppPassword) []any { return []any{&p.Name, &p.Secret, (*unixTime)(&p.Created)} }
+
+// AddAppPassword stores an app password. ErrQuota when the user has too many.
 func (tx *Tx) AddAppPassword(user UserID, name, secret string) error {
 	var n int
 	if err := tx.one(`SELECT count(*) FROM device_passwords WHERE user=?`, []any{user}, &n); err != nil {
@@ -23,28 +27,20 @@ func (tx *Tx) AddAppPassword(user UserID, name, secret string) error {
 	if n >= maxDevices {
 		return fmt.Errorf("%d app passwords: %w", n, ErrQuota)
 	}
-	_, err := tx.exec(`INSERT INTO device_passwords(user,name,secret,created) VALUES(?,?,?,?)`, user, name, secret, tx.s.Now().Unix())
+	p := AppPassword{Name: name, Secret: secret, Created: tx.s.Now()}
+	_, err := tx.exec(insertInto("device_passwords", `user,`+appPasswordColumns), append([]any{user}, appPasswordRow(&p)...)...)
 	tx.Touch(user)
 	return err
 }
 
 // AppPasswords lists a user's app passwords.
-func (tx *Tx) AppPasswords(user UserID) (all []AppPassword, err error) {
-	err = tx.each(`SELECT id,name,secret,created FROM device_passwords WHERE user=? ORDER BY id`, []any{user}, func(scan func(...any) error) error {
-		var d AppPassword
-		err := scan(&d.ID, &d.Name, &d.Secret, (*unixTime)(&d.Created))
-		all = append(all, d)
-		return err
-	})
-	return all, err
+func (tx *Tx) AppPasswords(user UserID) ([]AppPassword, error) {
+	return rows(tx, `SELECT id,`+appPasswordColumns+` FROM device_passwords WHERE user=? ORDER BY id`, []any{user},
+		func(p *AppPassword) []any { return append([]any{&p.ID}, appPasswordRow(p)...) })
 }
 
-// RemoveAppPassword makes a app password void.
+// RemoveAppPassword makes an app password void. ErrNotFound.
 func (tx *Tx) RemoveAppPassword(user UserID, id int64) error {
-	n, err := tx.exec(`DELETE FROM device_passwords WHERE user=? AND id=?`, user, id)
-	if err == nil && n == 0 {
-		err = ErrNotFound
-	}
 	tx.Touch(user)
-	return err
+	return tx.changeOne(`DELETE FROM device_passwords WHERE user=? AND id=?`, user, id)
 }

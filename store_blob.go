@@ -30,7 +30,7 @@ func (tx *Tx) AddBlob(sp *Spool) (Blob, error) {
 	if sp.staged.ID != 0 {
 		n, err := tx.exec(`DELETE FROM refs WHERE blob=? AND n=0`, sp.staged.ID)
 		if err == nil && n > 0 {
-			tx.fresh[sp.staged.ID] = true
+			tx.unreferenced[sp.staged.ID] = true
 		}
 		return sp.staged, err
 	}
@@ -81,7 +81,7 @@ func (tx *Tx) addHead(sp *Spool) (b Blob, stored int64, err error) {
 	if err != nil {
 		return b, 0, fmt.Errorf("add content: %w", err)
 	}
-	tx.fresh[b.ID] = true
+	tx.unreferenced[b.ID] = true
 	return b, int64(len(row.head)), nil
 }
 
@@ -106,8 +106,8 @@ func (tx *Tx) addChunks(sp *Spool, b Blob, at, end int64) (int64, error) {
 
 // refer takes a reference to content. The first one to fresh content is the one it was stored with.
 func (tx *Tx) refer(id BlobID) error {
-	if tx.fresh[id] {
-		delete(tx.fresh, id)
+	if tx.unreferenced[id] {
+		delete(tx.unreferenced, id)
 		return nil
 	}
 	var here int

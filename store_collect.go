@@ -3,6 +3,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -13,9 +14,10 @@ const (
 	collectEvery = 10 * time.Second // between looks for something to clear away
 )
 
-// collectSteps are done in this order. Each returns how much it found to do; with act it does it, for at most
-// collectStep or collectRows items, so that others can write in between.
-var collectSteps = []func(tx *Tx, act bool) (int, error){
+// collectSteps are done in this order. Each only reads, and returns what there is to do, nil if there is nothing. Called in the
+// same transaction, if that may write, what it returned does it, for at most collectStep or collectRows items, so that others
+// can write in between.
+var collectSteps = []func(tx *Tx) (func() error, error){
 	(*Tx).emptyTombstones, (*Tx).pruneTombstones, (*Tx).clearMailboxes, (*Tx).clearBlobs, (*Tx).packIndex,
 }
 
@@ -38,18 +40,11 @@ func (s *Store) Collect() error {
 		}
 	}
 	for _, step := range collectSteps {
-		for {
-			var n int
-			err := s.Read(func(tx *Tx) (err error) { n, err = step(tx, false); return err })
-			if err == nil && n > 0 {
-				s.waitForCheckpoint()
-				err = s.Write(func(tx *Tx) (err error) { n, err = step(tx, true); return err })
-			}
+		for more := true; more; {
+			var err error
+			more, err = s.collectStep(step)
 			if err != nil {
 				return err
-			}
-			if n == 0 {
-				break
 			}
 			select {
 			case <-s.quit:
@@ -61,21 +56,30 @@ func (s *Store) Collect() error {
 	return nil
 }
 
-// ints reads a column of integers.
-func (tx *Tx) ints(query string, args ...any) (all []int64, err error) {
-	err = tx.each(query, args, func(scan func(...any) error) error {
-		var n int64
-		err := scan(&n)
-		all = append(all, n)
-		return err
+// collectStep does a step once, and says whether there was something to do.
+func (s *Store) collectStep(step func(tx *Tx) (func() error, error)) (bool, error) {
+	found, err := read(s, func(tx *Tx) (bool, error) {
+		work, err := step(tx)
+		return work != nil, err
 	})
-	return all, err
+	if err != nil || !found {
+		return false, err
+	}
+	s.waitForCheckpoint()
+	return write(s, func(tx *Tx) (bool, error) {
+		work, err := step(tx)
+		if err != nil || work == nil {
+			return false, err
+		}
+		return true, work()
+	})
 }
 
 // boxesOf lists the mailboxes that a query finds which looks for the first one after the one it is given. With an index
 // that costs a look-up for each mailbox, and not a pass over all their tombstones.
-func (tx *Tx) boxesOf(query string) (boxes []int64, err error) {
-	for last := int64(0); ; boxes = append(boxes, last) {
+func (tx *Tx) boxesOf(query string) ([]MailboxID, error) {
+	var boxes []MailboxID
+	for last := MailboxID(0); ; boxes = append(boxes, last) {
 		switch err := tx.one(query, []any{last}, &last); {
 		case errors.Is(err, ErrNotFound):
 			return boxes, nil
@@ -86,139 +90,158 @@ func (tx *Tx) boxesOf(query string) (boxes []int64, err error) {
 }
 
 // emptyTombstones gives up the content of tombstones that every session has told its client of.
-func (tx *Tx) emptyTombstones(act bool) (n int, err error) {
+func (tx *Tx) emptyTombstones() (func() error, error) {
 	boxes, err := tx.boxesOf(`SELECT mailbox FROM messages INDEXED BY messages_full WHERE gone=1 AND blob<>0 AND mailbox>? ORDER BY mailbox LIMIT 1`)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
+	type tombstone struct {
+		box  MailboxID
+		uid  UID
+		blob BlobID
+	}
+	var full []tombstone
 	for _, box := range boxes {
-		var uids, blobs []int64
-		err := tx.each(`SELECT uid,blob FROM messages INDEXED BY messages_full WHERE gone=1 AND mailbox=? AND modseq<=? AND blob<>0 LIMIT ?`,
-			[]any{box, tx.s.toldAll(MailboxID(box)), collectRows - n}, func(scan func(...any) error) error {
-				var u, b int64
-				err := scan(&u, &b)
-				uids, blobs = append(uids, u), append(blobs, b)
-				return err
-			})
+		some, err := rows(tx, `SELECT mailbox,uid,blob FROM messages INDEXED BY messages_full WHERE gone=1 AND mailbox=? AND modseq<=? AND blob<>0 LIMIT ?`,
+			[]any{box, tx.s.toldAll(box), collectRows - len(full)}, func(t *tombstone) []any { return []any{&t.box, &t.uid, &t.blob} })
 		if err != nil {
-			return n, err
+			return nil, err
 		}
-		n += len(uids)
-		for i := 0; act && i < len(uids); i++ {
-			if err := tx.release(BlobID(blobs[i])); err != nil {
-				return n, err
-			}
-			if _, err := tx.exec(`UPDATE messages SET blob=0 WHERE mailbox=? AND uid=?`, box, uids[i]); err != nil {
-				return n, err
-			}
-		}
-		if n >= collectRows {
+		full = append(full, some...)
+		if len(full) >= collectRows {
 			break
 		}
 	}
-	return n, nil
+	if len(full) == 0 {
+		return nil, nil
+	}
+	return func() error {
+		for _, t := range full {
+			if err := tx.release(t.blob); err != nil {
+				return err
+			}
+			if _, err := tx.exec(`UPDATE messages SET blob=0 WHERE mailbox=? AND uid=?`, t.box, t.uid); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
 }
 
-// pruneTombstones forgets the oldest tombstones of a mailbox that has too many.
-func (tx *Tx) pruneTombstones(act bool) (n int, err error) {
+// pruneTombstones forgets the oldest tombstones of mailboxes that have too many.
+func (tx *Tx) pruneTombstones() (func() error, error) {
 	boxes, err := tx.boxesOf(`SELECT mailbox FROM messages INDEXED BY messages_gone WHERE gone=1 AND blob=0 AND mailbox>? ORDER BY mailbox LIMIT 1`)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	full := boxes[:0]
+	var crowded []MailboxID
 	for _, box := range boxes {
 		more, err := tx.ints(`SELECT modseq FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND blob=0 ORDER BY modseq LIMIT 1 OFFSET ?`, box, maxTombstones)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if len(more) > 0 {
-			full = append(full, box)
+			crowded = append(crowded, box)
 		}
 	}
-	boxes = full
-	if !act {
-		return len(boxes), nil
+	if len(crowded) == 0 {
+		return nil, nil
 	}
-	for _, box := range boxes {
-		mods, err := tx.ints(`SELECT modseq FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND blob=0 ORDER BY modseq LIMIT ?`, box, collectRows)
-		if err != nil || len(mods) == 0 {
-			return len(boxes), err
+	return func() error {
+		for _, box := range crowded {
+			if err := tx.pruneMailbox(box); err != nil {
+				return err
+			}
 		}
-		last := mods[len(mods)-1]
-		if _, err := tx.exec(`DELETE FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND blob=0 AND modseq<=?`, box, last); err != nil {
-			return 0, err
-		}
-		if _, err := tx.exec(`UPDATE mailboxes SET pruned=max(pruned,?) WHERE id=?`, last, box); err != nil {
-			return 0, err
-		}
+		return nil
+	}, nil
+}
+
+// pruneMailbox forgets the oldest collectRows tombstones of a mailbox.
+func (tx *Tx) pruneMailbox(box MailboxID) error {
+	mods, err := tx.ints(`SELECT modseq FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND blob=0 ORDER BY modseq LIMIT ?`, box, collectRows)
+	if err != nil || len(mods) == 0 {
+		return err
 	}
-	return len(boxes), nil
+	last := mods[len(mods)-1]
+	if _, err := tx.exec(`DELETE FROM messages INDEXED BY messages_gone WHERE gone=1 AND mailbox=? AND blob=0 AND modseq<=?`, box, last); err != nil {
+		return err
+	}
+	_, err = tx.exec(`UPDATE mailboxes SET pruned=max(pruned,?) WHERE id=?`, last, box)
+	return err
 }
 
 // clearMailboxes removes the messages of deleted mailboxes, and then the mailboxes.
-func (tx *Tx) clearMailboxes(act bool) (n int, err error) {
-	boxes, err := tx.ints(`SELECT id FROM mailboxes WHERE owner IS NULL LIMIT 1`)
-	if err != nil || !act || len(boxes) == 0 {
-		return len(boxes), err
+func (tx *Tx) clearMailboxes() (func() error, error) {
+	boxes, err := column[MailboxID](tx, `SELECT id FROM mailboxes WHERE owner IS NULL LIMIT 1`)
+	if err != nil || len(boxes) == 0 {
+		return nil, err
 	}
-	box := boxes[0]
-	var rows []Message
-	err = tx.each(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? LIMIT ?`, []any{box, collectStep}, func(scan func(...any) error) error {
-		var m Message
-		err := scanMessage(&m, scan)
-		rows = append(rows, m)
+	return func() error { return tx.clearMailbox(boxes[0]) }, nil
+}
+
+func (tx *Tx) clearMailbox(box MailboxID) error {
+	some, err := tx.list(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? LIMIT ?`, box, collectStep)
+	if err != nil {
 		return err
-	})
-	for _, r := range rows {
-		if err == nil && r.Blob != 0 {
-			err = tx.release(r.Blob)
-		}
-		if err == nil {
-			_, err = tx.exec(`DELETE FROM messages WHERE mailbox=? AND uid=?`, box, r.UID)
-		}
 	}
-	if err == nil && len(rows) == 0 {
-		for _, q := range []string{`DELETE FROM acl WHERE mailbox=?`, `DELETE FROM metadata WHERE mailbox=?`, `DELETE FROM mailboxes WHERE id=?`} {
-			if err == nil {
-				_, err = tx.exec(q, box)
+	for _, m := range some {
+		if m.Blob != 0 {
+			if err := tx.release(m.Blob); err != nil {
+				return err
 			}
 		}
+		if _, err := tx.exec(`DELETE FROM messages WHERE mailbox=? AND uid=?`, box, m.UID); err != nil {
+			return err
+		}
 	}
-	return 1, err
+	if len(some) > 0 {
+		return nil
+	}
+	for _, q := range []string{`DELETE FROM acl WHERE mailbox=?`, `DELETE FROM metadata WHERE mailbox=?`, `DELETE FROM mailboxes WHERE id=?`} {
+		if _, err := tx.exec(q, box); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // clearBlobs removes content without references. The newest row always stays, so that IDs are never reused.
-func (tx *Tx) clearBlobs(act bool) (n int, err error) {
-	var ids, sizes []int64
-	err = tx.each(`SELECT b.id,b.size FROM refs r JOIN blobs b ON b.id=r.blob
-		WHERE r.n=0 AND r.blob<(SELECT max(id) FROM blobs) LIMIT ?`, []any{collectStep}, func(scan func(...any) error) error {
-		var id, size int64
-		err := scan(&id, &size)
-		if !tx.s.isStaged(BlobID(id)) {
-			ids, sizes = append(ids, id), append(sizes, size)
-		}
-		return err
-	})
-	if err != nil || !act {
-		return len(ids), err
+func (tx *Tx) clearBlobs() (func() error, error) {
+	type content struct {
+		id   BlobID
+		size int64
 	}
-	var bytes int64
-	for i, id := range ids {
-		bytes += sizes[i]
-		if i > 0 && bytes > collectBytes {
-			break
-		}
-		if _, err := tx.exec(`DELETE FROM chunks WHERE id BETWEEN ? AND ?`, id<<chunkBits, id<<chunkBits|(1<<chunkBits-1)); err != nil {
-			return n, err
-		}
-		for _, q := range []string{`DELETE FROM blobs WHERE id=?`, `DELETE FROM refs WHERE blob=?`} {
-			if _, err := tx.exec(q, id); err != nil {
-				return n, err
+	all, err := rows(tx, `SELECT b.id,b.size FROM refs r JOIN blobs b ON b.id=r.blob
+		WHERE r.n=0 AND r.blob<(SELECT max(id) FROM blobs) LIMIT ?`, []any{collectStep}, func(c *content) []any { return []any{&c.id, &c.size} })
+	all = slices.DeleteFunc(all, func(c content) bool { return tx.s.isStaged(c.id) })
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return func() error {
+		var bytes int64
+		for i, c := range all {
+			bytes += c.size
+			if i > 0 && bytes > collectBytes {
+				break
+			}
+			if err := tx.clearBlob(c.id); err != nil {
+				return err
 			}
 		}
-		if err := tx.unindex(BlobID(id)); err != nil {
-			return n, err
+		return nil
+	}, nil
+}
+
+func (tx *Tx) clearBlob(id BlobID) error {
+	first := int64(id) << chunkBits
+	if _, err := tx.exec(`DELETE FROM chunks WHERE id BETWEEN ? AND ?`, first, first|(1<<chunkBits-1)); err != nil {
+		return err
+	}
+	for _, q := range []string{`DELETE FROM blobs WHERE id=?`, `DELETE FROM refs WHERE blob=?`} {
+		if _, err := tx.exec(q, id); err != nil {
+			return err
 		}
 	}
-	return len(ids), nil
+	return tx.unindex(id)
 }

@@ -19,50 +19,43 @@ type Contact struct {
 
 const contactColumns = `address,name,kept,used,times,phone,note`
 
-func contactDest(c *Contact) []any {
+func contactRow(c *Contact) []any {
 	return []any{&c.Address, &c.Name, &c.Kept, (*unixTime)(&c.Used), &c.Times, &c.Phone, &c.Note}
 }
 
 // Contacts lists a user's address book by name.
-func (tx *Tx) Contacts(user UserID) (all []Contact, err error) {
-	err = tx.each(`SELECT `+contactColumns+` FROM contacts WHERE user=? AND kept ORDER BY name COLLATE NOCASE, address`, []any{user},
-		func(scan func(...any) error) error {
-			var c Contact
-			err := scan(contactDest(&c)...)
-			all = append(all, c)
-			return err
-		})
-	return all, err
+func (tx *Tx) Contacts(user UserID) ([]Contact, error) {
+	return rows(tx, `SELECT `+contactColumns+` FROM contacts WHERE user=? AND kept ORDER BY name COLLATE NOCASE, address`, []any{user}, contactRow)
 }
 
 // Contact finds one of a user's contacts.
-func (tx *Tx) Contact(user UserID, address string) (c Contact, err error) {
-	err = tx.one(`SELECT `+contactColumns+` FROM contacts WHERE user=? AND address=?`, []any{user, address}, contactDest(&c)...)
+func (tx *Tx) Contact(user UserID, address string) (Contact, error) {
+	var c Contact
+	err := tx.one(`SELECT `+contactColumns+` FROM contacts WHERE user=? AND address=?`, []any{user, address}, contactRow(&c)...)
 	return c, err
 }
 
 // FindContacts completes what somebody has begun to type: contacts whose name or address contains it, the ones that the
 // user writes to most first.
-func (tx *Tx) FindContacts(user UserID, part string, limit int) (all []Contact, err error) {
+func (tx *Tx) FindContacts(user UserID, part string, limit int) ([]Contact, error) {
 	like := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part) + "%"
-	err = tx.each(`SELECT `+contactColumns+` FROM contacts WHERE user=? AND (address LIKE ? ESCAPE '\' OR name LIKE ? ESCAPE '\')
-		ORDER BY times DESC, used DESC, kept DESC LIMIT ?`, []any{user, like, like, limit}, func(scan func(...any) error) error {
-		var c Contact
-		err := scan(contactDest(&c)...)
-		all = append(all, c)
-		return err
-	})
-	return all, err
+	return rows(tx, `SELECT `+contactColumns+` FROM contacts WHERE user=? AND (address LIKE ? ESCAPE '\' OR name LIKE ? ESCAPE '\')
+		ORDER BY times DESC, used DESC, kept DESC LIMIT ?`, []any{user, like, like, limit}, contactRow)
 }
 
-// KeepContact puts a contact into the address book, or changes it there.
+// KeepContact puts a contact into the address book, or changes it there. When it was used stays as it is.
 func (tx *Tx) KeepContact(user UserID, c Contact) error {
 	if err := tx.contactRoom(user); err != nil {
 		return err
 	}
-	_, err := tx.exec(`INSERT INTO contacts(user,address,name,kept,phone,note) VALUES(?,?,?,1,?,?)
-		ON CONFLICT(user,address) DO UPDATE SET name=excluded.name, kept=1, phone=excluded.phone, note=excluded.note`,
-		user, c.Address, c.Name, c.Phone, c.Note)
+	c.Kept = true
+	return tx.putContact(user, c, `name=excluded.name, kept=1, phone=excluded.phone, note=excluded.note`)
+}
+
+// putContact stores a contact; change says what becomes of a row that is there already.
+func (tx *Tx) putContact(user UserID, c Contact, change string) error {
+	_, err := tx.exec(insertInto("contacts", `user,`+contactColumns)+` ON CONFLICT(user,address) DO UPDATE SET `+change,
+		append([]any{user}, contactRow(&c)...)...)
 	return err
 }
 
@@ -71,10 +64,8 @@ func (tx *Tx) MeetContact(user UserID, address, name string) error {
 	if err := tx.contactRoom(user); err != nil {
 		return err
 	}
-	_, err := tx.exec(`INSERT INTO contacts(user,address,name,used,times) VALUES(?,?,?,?,1)
-		ON CONFLICT(user,address) DO UPDATE SET used=excluded.used, times=times+1,
-		name=CASE WHEN kept OR excluded.name='' THEN name ELSE excluded.name END`, user, address, name, tx.s.Now().Unix())
-	return err
+	return tx.putContact(user, Contact{Address: address, Name: name, Used: tx.s.Now(), Times: 1},
+		`used=excluded.used, times=times+1, name=CASE WHEN kept OR excluded.name='' THEN name ELSE excluded.name END`)
 }
 
 // contactRoom makes room for one more contact by forgetting those that were only met, longest ago first.

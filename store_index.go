@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -33,17 +34,18 @@ CREATE INDEX search_dead ON search(dead,n) WHERE dead>0;
 `
 
 const (
-	indexBlock  = 64 << 10    // octets of text that fill a block
-	indexText   = 256 << 10   // octets of one message's body text that are kept; the rest is searched in the mail
-	indexHead   = 64 << 10    // and of its header text
-	indexMember = 1000        // messages in one block, at most
-	indexStep   = 8           // blocks written in one transaction
-	indexEvery  = time.Minute // between looks for new content, when there is some
-	indexGap    = 2           // blocks that are read over rather than skipped with a query of their own
-	indexJoin   = 8           // blocks that are made one when most of their messages are gone
-	gramBits    = 8           // bits of filter for each different letter group
-	gramHashes  = 4           // bits set for each: about 1 in 40 blocks is read for nothing
-	wideFrom    = 0x2e80      // the first character of the scripts that are indexed by pairs
+	indexBlock  = 64 << 10               // octets of text that fill a block
+	indexText   = 256 << 10              // octets of one message's body text that are kept; the rest is searched in the mail
+	indexHead   = 64 << 10               // and of its header text
+	indexMember = 1000                   // messages in one block, at most
+	indexStep   = 8                      // blocks written in one transaction
+	indexEvery  = time.Minute            // between looks for new content, when there is some
+	indexRest   = 100 * time.Millisecond // between two steps, at least
+	indexGap    = 2                      // blocks that are read over rather than skipped with a query of their own
+	indexJoin   = 8                      // blocks that are made one when most of their messages are gone
+	gramBits    = 8                      // bits of filter for each different letter group
+	gramHashes  = 4                      // bits set for each: about 1 in 40 blocks is read for nothing
+	wideFrom    = 0x2e80                 // the first character of the scripts that are indexed by pairs
 )
 
 // indexEntry is one message of a block.
@@ -216,29 +218,38 @@ func gramHash(x uint64) uint64 {
 // indexer fills the index until the store is closed.
 func (s *Store) indexer() {
 	s.every(indexEvery, func() {
-		if !s.fresh.Swap(false) {
+		if !s.contentAdded.Swap(false) {
 			return
 		}
-		if err := s.Index(true); err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrReadOnly) {
+		if err := s.indexGently(); err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrReadOnly) {
 			s.log.Error("store index", "err", err)
 		}
 	})
 }
 
-// Index takes new content into the index, as far as it fills blocks. Gently, it rests as long as it works, and gives way
-// to mail that is arriving.
-func (s *Store) Index(gently bool) error {
+// Index takes new content into the index, as far as it fills blocks.
+func (s *Store) Index() error {
+	for {
+		more, err := s.indexStep()
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// indexGently is Index that rests as long as it works, and gives way to mail that is arriving.
+func (s *Store) indexGently() error {
 	for {
 		began := time.Now()
 		more, err := s.indexStep()
 		if err != nil || !more {
 			return err
 		}
-		for rest := time.Since(began); gently && (rest > 0 || s.inflight.Load() > 0); rest = 0 {
+		for rest := time.Since(began); rest > 0 || s.inflight.Load() > 0; rest = 0 {
 			select {
 			case <-s.quit:
 				return nil
-			case <-time.After(max(rest, 100*time.Millisecond)):
+			case <-time.After(max(rest, indexRest)):
 			}
 		}
 	}
@@ -250,8 +261,7 @@ func (s *Store) indexStep() (more bool, err error) {
 	if s.opt.NoIndex {
 		return s.dropIndex()
 	}
-	var upto BlobID
-	err = s.Read(func(tx *Tx) (err error) { upto, err = tx.indexEnd(); return err })
+	upto, err := read(s, (*Tx).indexEnd)
 	if err != nil {
 		return false, err
 	}
@@ -271,11 +281,7 @@ func (s *Store) indexStep() (more bool, err error) {
 }
 
 func (s *Store) dropIndex() (more bool, err error) {
-	var first []int64
-	err = s.Read(func(tx *Tx) (err error) {
-		first, err = tx.ints(`SELECT id FROM search ORDER BY id LIMIT ?`, indexStep)
-		return err
-	})
+	first, err := read(s, func(tx *Tx) ([]int64, error) { return tx.ints(`SELECT id FROM search ORDER BY id LIMIT ?`, indexStep) })
 	if err != nil || len(first) == 0 {
 		return false, err
 	}
@@ -285,6 +291,9 @@ func (s *Store) dropIndex() (more bool, err error) {
 	})
 }
 
+// blockColumns are read a few at a time: text only when the filter does not exclude a block.
+const blockColumns = `id,last,n,keys,grams,heads,text`
+
 // block is a row of the table.
 type block struct {
 	first, last              BlobID
@@ -293,15 +302,15 @@ type block struct {
 }
 
 // indexBlocks reads content after upto until enough blocks are full, or there is no more.
-func (s *Store) indexBlocks(upto BlobID) (blocks []block, err error) {
+func (s *Store) indexBlocks(upto BlobID) ([]block, error) {
+	var blocks []block
 	w := &indexWriter{}
 	for {
-		var fresh []*Content
-		err := s.Read(func(tx *Tx) (err error) { fresh, err = tx.contentsAfter(upto); return err })
-		if err != nil || len(fresh) == 0 {
+		some, err := read(s, func(tx *Tx) ([]*Content, error) { return tx.contentsAfter(upto) })
+		if err != nil || len(some) == 0 {
 			return blocks, err
 		}
-		for _, m := range fresh {
+		for _, m := range some {
 			if err := w.add(m); err != nil {
 				return nil, err
 			}
@@ -319,9 +328,10 @@ func (s *Store) indexBlocks(upto BlobID) (blocks []block, err error) {
 }
 
 // contentsAfter opens the content that follows upto and that something refers to: a batch of it, with first chunks.
-func (tx *Tx) contentsAfter(upto BlobID) (all []*Content, err error) {
+func (tx *Tx) contentsAfter(upto BlobID) ([]*Content, error) {
+	var all []*Content
 	size := 0
-	err = tx.each(`SELECT b.id,b.size,b.headlen,b.head,b.tree,c.data FROM blobs b LEFT JOIN chunks c ON c.id=b.id<<14
+	err := tx.each(`SELECT b.id,b.size,b.headlen,b.head,b.tree,c.data FROM blobs b LEFT JOIN chunks c ON c.id=b.id<<14
 		WHERE b.id>? AND b.id<? AND NOT EXISTS(SELECT 1 FROM refs r WHERE r.blob=b.id AND r.n=0) ORDER BY b.id LIMIT ?`, []any{upto, tx.s.firstStaged(), listRows}, func(scan func(...any) error) error {
 		c := &Content{s: tx.s, at: -1}
 		if err := scan(&c.ID, &c.Size, &c.HeadLen, &c.Head, &c.tree, &c.chunk); err != nil {
@@ -348,8 +358,7 @@ func (w *indexWriter) block() block {
 }
 
 func (tx *Tx) putBlock(b block) error {
-	_, err := tx.exec(`INSERT INTO search(id,last,n,keys,grams,heads,text) VALUES(?,?,?,?,?,?,?)`,
-		b.first, b.last, b.n, b.keys, b.grams, orEmpty(b.heads), orEmpty(b.text))
+	_, err := tx.exec(insertInto("search", blockColumns), b.first, b.last, b.n, b.keys, b.grams, orEmpty(b.heads), orEmpty(b.text))
 	return err
 }
 
@@ -362,14 +371,18 @@ func (tx *Tx) unindex(id BlobID) error {
 // packIndex rewrites a block of which half or more is dead, together with blocks after it that fit into one with it. The
 // text of deleted mail is gone from the index then; before, it is no more to be found than in other freed pages of the
 // file.
-func (tx *Tx) packIndex(act bool) (n int, err error) {
+func (tx *Tx) packIndex() (func() error, error) {
 	ids, err := tx.ints(`SELECT id FROM search WHERE dead>0 AND dead*2>=n LIMIT 1`)
-	if err != nil || len(ids) == 0 || !act {
-		return len(ids), err
+	if err != nil || len(ids) == 0 {
+		return nil, err
 	}
+	return func() error { return tx.packFrom(ids[0]) }, nil
+}
+
+func (tx *Tx) packFrom(first int64) error {
 	w := &indexWriter{}
 	var old []int64
-	err = tx.each(`SELECT id,keys,heads,text FROM search WHERE id>=? ORDER BY id LIMIT ?`, []any{ids[0], indexJoin}, func(scan func(...any) error) error {
+	err := tx.each(`SELECT id,keys,heads,text FROM search WHERE id>=? ORDER BY id LIMIT ?`, []any{first, indexJoin}, func(scan func(...any) error) error {
 		var id int64
 		var b block
 		if err := scan(&id, &b.keys, &b.heads, &b.text); err != nil {
@@ -387,17 +400,17 @@ func (tx *Tx) packIndex(act bool) (n int, err error) {
 		return nil
 	})
 	if err != nil && !errors.Is(err, errListFull) {
-		return 0, err
+		return err
 	}
 	for _, id := range old {
 		if _, err := tx.exec(`DELETE FROM search WHERE id=?`, id); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	if len(w.entries) == 0 {
-		return 1, nil
+		return nil
 	}
-	return 1, tx.putBlock(w.block())
+	return tx.putBlock(w.block())
 }
 
 // packBlock adds what is still there of a block.
@@ -450,27 +463,32 @@ func (r *indexReader) num() uint64 {
 }
 
 // indexEnd is the last content that a block covers, 0 if there is none.
-func (tx *Tx) indexEnd() (last BlobID, err error) {
-	err = tx.one(`SELECT last FROM search ORDER BY id DESC LIMIT 1`, nil, &last)
+func (tx *Tx) indexEnd() (BlobID, error) {
+	var last BlobID
+	err := tx.one(`SELECT last FROM search ORDER BY id DESC LIMIT 1`, nil, &last)
 	if errors.Is(err, ErrNotFound) {
 		err = nil
 	}
 	return last, err
 }
 
-// blockText calls fn with the header text of a block, and its body text if that is wanted, which are good until it returns.
-func (tx *Tx) blockText(b *block, body bool, fn func(heads, text []byte)) error {
-	query := `SELECT heads FROM search WHERE id=?`
-	if body {
-		query = `SELECT heads,text FROM search WHERE id=?`
-	}
-	return tx.each(query, []any{b.first}, func(scan func(...any) error) error {
-		var heads, text sql.RawBytes
-		dest := []any{&heads, &text}
-		if !body {
-			dest = dest[:1]
+// blockHeads calls fn with the header text of a block, which is good until it returns.
+func (tx *Tx) blockHeads(b *block, fn func(heads []byte)) error {
+	return tx.each(`SELECT heads FROM search WHERE id=?`, []any{b.first}, func(scan func(...any) error) error {
+		var heads sql.RawBytes
+		err := scan(&heads)
+		if err == nil {
+			fn(heads)
 		}
-		err := scan(dest...)
+		return err
+	})
+}
+
+// blockText calls fn with the header text and the body text of a block, which are good until it returns.
+func (tx *Tx) blockText(b *block, fn func(heads, text []byte)) error {
+	return tx.each(`SELECT heads,text FROM search WHERE id=?`, []any{b.first}, func(scan func(...any) error) error {
+		var heads, text sql.RawBytes
+		err := scan(&heads, &text)
 		if err == nil {
 			fn(heads, text)
 		}
@@ -486,23 +504,29 @@ func orEmpty(b []byte) []byte {
 	return b
 }
 
-// byBlock calls fn for each block, with or without its filter, and the part of ids, which must be sorted, that it covers.
-// What is in the block is good until fn returns. One query serves neighbouring blocks: each would take as long to ask for
-// as to read.
-func (tx *Tx) byBlock(ids []BlobID, filter bool, fn func(b *block, lo, hi int) error) error {
+// blockKeys calls fn for each block, without its filter, and the part of ids, which must be sorted, that it covers. What is in
+// the block is good until fn returns.
+func (tx *Tx) blockKeys(ids []BlobID, fn func(b *block, lo, hi int) error) error {
+	return tx.byBlock(ids, `id,last,keys`, fn)
+}
+
+// blockFilters is blockKeys with the filter.
+func (tx *Tx) blockFilters(ids []BlobID, fn func(b *block, lo, hi int) error) error {
+	return tx.byBlock(ids, `id,last,keys,grams`, fn)
+}
+
+// byBlock reads the first columns of blocks. One query serves neighbouring ones: each would take as long to ask for as to read.
+func (tx *Tx) byBlock(ids []BlobID, columns string, fn func(b *block, lo, hi int) error) error {
 	// Not max(id): SQLite would walk the table for that.
-	const at = ` FROM search WHERE id>=coalesce((SELECT id FROM search WHERE id<=? ORDER BY id DESC LIMIT 1),0) ORDER BY id`
-	query, columns := `SELECT id,last,keys`+at, 3
-	if filter {
-		query, columns = `SELECT id,last,keys,grams`+at, 4
-	}
+	query := `SELECT ` + columns + ` FROM search WHERE id>=coalesce((SELECT id FROM search WHERE id<=? ORDER BY id DESC LIMIT 1),0) ORDER BY id`
+	count := strings.Count(columns, ",") + 1
 	for lo := 0; lo < len(ids); {
 		empty := 0
 		err := tx.each(query, []any{ids[lo]}, func(scan func(...any) error) error {
 			var b block
 			var keys, grams sql.RawBytes
 			dest := []any{&b.first, &b.last, &keys, &grams}
-			if err := scan(dest[:columns]...); err != nil {
+			if err := scan(dest[:count]...); err != nil {
 				return err
 			}
 			b.keys, b.grams = keys, grams

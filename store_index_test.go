@@ -98,7 +98,7 @@ func TestIndexAgrees(t *testing.T) {
 	if len(before[0]) == 0 || len(before[0]) == 300 {
 		t.Fatalf("%d messages have meetings", len(before[0]))
 	}
-	if err := st.Index(false); err != nil {
+	if err := st.Index(); err != nil {
 		t.Fatal(err)
 	}
 	compare("with the index", answers(), before)
@@ -106,12 +106,12 @@ func TestIndexAgrees(t *testing.T) {
 	fill(300, 330)
 	some := answers()
 	st.opt.NoIndex = true
-	if err := st.Index(false); err != nil {
+	if err := st.Index(); err != nil {
 		t.Fatal(err)
 	}
 	compare("a part and nothing", some, answers())
 	st.opt.NoIndex = false
-	if err := st.Index(false); err != nil {
+	if err := st.Index(); err != nil {
 		t.Fatal(err)
 	}
 
@@ -122,7 +122,7 @@ func TestIndexAgrees(t *testing.T) {
 				odd = append(odd, u)
 			}
 		}
-		_, err := tx.Expunge(inbox, odd, true)
+		_, err := tx.Expunge(inbox, odd)
 		return err
 	})
 	if err == nil {
@@ -140,7 +140,7 @@ func TestIndexAgrees(t *testing.T) {
 	}
 	packed := answers()
 	st.opt.NoIndex = true
-	if err := st.Index(false); err != nil {
+	if err := st.Index(); err != nil {
 		t.Fatal(err)
 	}
 	compare("packed", packed, answers())

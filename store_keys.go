@@ -81,7 +81,7 @@ func (s *Store) readKeys(box MailboxID, rows []keyed) error {
 		ids[i] = rows[at].Blob
 	}
 	err := s.Read(func(tx *Tx) error {
-		return tx.byBlock(ids, false, func(b *block, lo, hi int) error {
+		return tx.blockKeys(ids, func(b *block, lo, hi int) error {
 			r := indexReader{keys: bytes.Clone(b.keys)}
 			for i := lo; i < hi && r.next(); {
 				for i < hi && ids[i] < r.blob {

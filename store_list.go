@@ -53,13 +53,11 @@ type Listed struct {
 func (s *Store) List(id MailboxID, uids []UID, want Want, fn func(*Listed) error) error {
 	l := listing{want: want, batch: make([]Listed, 0, min(len(uids), listRows))}
 	for len(uids) > 0 {
-		err := s.Read(func(tx *Tx) (err error) {
-			uids, err = l.read(tx, id, uids)
-			return err
-		})
+		left, err := read(s, func(tx *Tx) ([]UID, error) { return l.read(tx, id, uids) })
 		if err != nil {
 			return err
 		}
+		uids = left
 		for i := range l.batch {
 			if err := fn(&l.batch[i]); err != nil {
 				return err

@@ -42,11 +42,19 @@ const (
 	maxKeywords     = 200    // different keywords in one mailbox
 )
 
-const mailboxColumns = `id,owner,name,uidvalidity,uidnext,highestmodseq,pruned,special,keywords,n_exists,n_unseen,n_deleted,bytes,created`
+const mailboxColumns = `owner,name,uidvalidity,uidnext,highestmodseq,pruned,special,keywords,n_exists,n_unseen,n_deleted,bytes,created`
 
-func mailboxDest(m *Mailbox) []any {
-	return []any{&m.ID, &m.Owner, &m.Name, &m.UIDValidity, &m.UIDNext, &m.HighestModSeq, &m.Pruned, &m.Special, &m.Keywords,
+func mailboxRow(m *Mailbox) []any {
+	return []any{&m.Owner, &m.Name, &m.UIDValidity, &m.UIDNext, &m.HighestModSeq, &m.Pruned, &m.Special, &m.Keywords,
 		&m.Exists, &m.Unseen, &m.Deleted, &m.Bytes, (*unixTime)(&m.Created)}
+}
+
+func mailboxDest(m *Mailbox) []any { return append([]any{&m.ID}, mailboxRow(m)...) }
+
+func (tx *Tx) mailbox(where string, args ...any) (Mailbox, error) {
+	var m Mailbox
+	err := tx.one(`SELECT id,`+mailboxColumns+` FROM mailboxes WHERE `+where, args, mailboxDest(&m)...)
+	return m, err
 }
 
 // ErrMailboxName is wrapped by what is wrong with a mailbox's name.
@@ -75,32 +83,23 @@ func CheckMailboxName(name string) error {
 }
 
 // MailboxByName finds an owner's mailbox. The name must have INBOX in capitals; names are stored and compared in NFC.
-func (tx *Tx) MailboxByName(owner UserID, name string) (m Mailbox, err error) {
-	err = tx.one(`SELECT `+mailboxColumns+` FROM mailboxes WHERE owner=? AND name=?`, []any{owner, norm.NFC.String(name)}, mailboxDest(&m)...)
-	return m, err
+func (tx *Tx) MailboxByName(owner UserID, name string) (Mailbox, error) {
+	return tx.mailbox(`owner=? AND name=?`, owner, norm.NFC.String(name))
 }
 
 // MailboxByID finds a mailbox; a deleted one is ErrNotFound.
-func (tx *Tx) MailboxByID(id MailboxID) (m Mailbox, err error) {
-	err = tx.one(`SELECT `+mailboxColumns+` FROM mailboxes WHERE id=? AND owner IS NOT NULL`, []any{id}, mailboxDest(&m)...)
-	return m, err
+func (tx *Tx) MailboxByID(id MailboxID) (Mailbox, error) {
+	return tx.mailbox(`id=? AND owner IS NOT NULL`, id)
 }
 
 // MailboxBySpecial finds the owner's mailbox with that special use, such as \Trash.
-func (tx *Tx) MailboxBySpecial(owner UserID, special string) (m Mailbox, err error) {
-	err = tx.one(`SELECT `+mailboxColumns+` FROM mailboxes WHERE owner=? AND special=? ORDER BY id LIMIT 1`, []any{owner, special}, mailboxDest(&m)...)
-	return m, err
+func (tx *Tx) MailboxBySpecial(owner UserID, special string) (Mailbox, error) {
+	return tx.mailbox(`owner=? AND special=? ORDER BY id LIMIT 1`, owner, special)
 }
 
 // Mailboxes lists an owner's mailboxes by name.
-func (tx *Tx) Mailboxes(owner UserID) (all []Mailbox, err error) {
-	err = tx.each(`SELECT `+mailboxColumns+` FROM mailboxes WHERE owner=? ORDER BY name`, []any{owner}, func(scan func(...any) error) error {
-		var m Mailbox
-		err := scan(mailboxDest(&m)...)
-		all = append(all, m)
-		return err
-	})
-	return all, err
+func (tx *Tx) Mailboxes(owner UserID) ([]Mailbox, error) {
+	return rows(tx, `SELECT id,`+mailboxColumns+` FROM mailboxes WHERE owner=? ORDER BY name`, []any{owner}, mailboxDest)
 }
 
 // CreateMailbox makes one mailbox; parents are the caller's business. ErrExists, or ErrMailboxName and why.
@@ -126,12 +125,9 @@ func (tx *Tx) CreateMailbox(owner UserID, name, special string) (Mailbox, error)
 	if err != nil {
 		return Mailbox{}, err
 	}
-	_, err = tx.exec(`INSERT INTO mailboxes(owner,name,uidvalidity,highestmodseq,special,created) VALUES(?,?,?,?,?,?)`,
-		owner, name, validity, mod, special, tx.s.Now().Unix())
-	if err != nil {
-		return Mailbox{}, err
-	}
-	return tx.MailboxByName(owner, name)
+	m := Mailbox{Owner: owner, Name: name, UIDValidity: uint32(validity), UIDNext: 1, HighestModSeq: mod, Special: special, Created: tx.s.Now()}
+	err = tx.one(insertInto("mailboxes", mailboxColumns)+` RETURNING id`, mailboxRow(&m), &m.ID)
+	return m, err
 }
 
 // SetSpecial gives a mailbox its special use, or takes it away with "".
@@ -165,37 +161,35 @@ func (tx *Tx) DeleteMailbox(m Mailbox) error {
 	return err
 }
 
-// Subscribe adds a name to the user's subscriptions or removes it. The mailbox need not exist (RFC 9051 §6.3.7).
-func (tx *Tx) Subscribe(user UserID, name string, on bool) (err error) {
+// Subscribe adds a name to the user's subscriptions. The mailbox need not exist (RFC 9051 §6.3.7). ErrMailboxName, or ErrQuota
+// when there are too many.
+func (tx *Tx) Subscribe(user UserID, name string) error {
 	name = norm.NFC.String(name)
-	if on {
-		if err := CheckMailboxName(name); err != nil {
-			return err
-		}
-		var n int
-		if err := tx.one(`SELECT count(*) FROM subscriptions WHERE user=?`, []any{user}, &n); err != nil {
-			return err
-		}
-		if n >= maxMailboxes {
-			return fmt.Errorf("%d subscriptions: %w", n, ErrQuota)
-		}
-		_, err = tx.exec(`INSERT OR IGNORE INTO subscriptions(user,name) VALUES(?,?)`, user, name)
-	} else {
-		_, err = tx.exec(`DELETE FROM subscriptions WHERE user=? AND name=?`, user, name)
+	if err := CheckMailboxName(name); err != nil {
+		return err
+	}
+	var n int
+	if err := tx.one(`SELECT count(*) FROM subscriptions WHERE user=?`, []any{user}, &n); err != nil {
+		return err
+	}
+	if n >= maxMailboxes {
+		return fmt.Errorf("%d subscriptions: %w", n, ErrQuota)
 	}
 	tx.Touch(user)
+	_, err := tx.exec(`INSERT OR IGNORE INTO subscriptions(user,name) VALUES(?,?)`, user, name)
+	return err
+}
+
+// Unsubscribe removes a name from the user's subscriptions, if it is there.
+func (tx *Tx) Unsubscribe(user UserID, name string) error {
+	tx.Touch(user)
+	_, err := tx.exec(`DELETE FROM subscriptions WHERE user=? AND name=?`, user, norm.NFC.String(name))
 	return err
 }
 
 // Subscriptions lists the names a user is subscribed to.
-func (tx *Tx) Subscriptions(user UserID) (names []string, err error) {
-	err = tx.each(`SELECT name FROM subscriptions WHERE user=? ORDER BY name`, []any{user}, func(scan func(...any) error) error {
-		var n string
-		err := scan(&n)
-		names = append(names, n)
-		return err
-	})
-	return names, err
+func (tx *Tx) Subscriptions(user UserID) ([]string, error) {
+	return column[string](tx, `SELECT name FROM subscriptions WHERE user=? ORDER BY name`, user)
 }
 
 // Used returns how many octets and messages an owner's mailboxes hold.
@@ -224,10 +218,11 @@ func (tx *Tx) Room(owner UserID, bytes, messages int64) error {
 }
 
 // DeletedBytes is how much expunging a mailbox would free.
-func (tx *Tx) DeletedBytes(m Mailbox) (n int64, err error) {
+func (tx *Tx) DeletedBytes(m Mailbox) (int64, error) {
 	if m.Deleted == 0 {
 		return 0, nil
 	}
-	err = tx.one(`SELECT coalesce(sum(size),0) FROM messages WHERE mailbox=? AND NOT gone AND flags&?<>0`, []any{m.ID, FlagDeleted}, &n)
+	var n int64
+	err := tx.one(`SELECT coalesce(sum(size),0) FROM messages WHERE mailbox=? AND NOT gone AND flags&?<>0`, []any{m.ID, FlagDeleted}, &n)
 	return n, err
 }

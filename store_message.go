@@ -52,12 +52,10 @@ func (r *messageRow) message() Message {
 		Blob: BlobID(num(5)), Size: num(6), Internal: time.Unix(num(7), 0), Saved: time.Unix(num(8), 0), Thread: num(9), Form: Form(num(10))}
 }
 
-// scanMessage reads messageColumns into m.
-func scanMessage(m *Message, scan func(...any) error) error {
-	var r messageRow
-	err := scan(r.dest()...)
-	*m = r.message()
-	return err
+// values are what an INSERT stores in messageColumns.
+func (m *Message) values() []any {
+	return []any{int64(m.UID), int64(m.ModSeq), int64(m.Flags.Bits), nullWords(m.Flags.Words), m.Gone, int64(m.Blob), m.Size, m.Internal.Unix(), m.Saved.Unix(),
+		m.Thread, int64(m.Form)}
 }
 
 // eachMessage calls fn for every row of a query for messageColumns. Each Message is only fn's to keep by copying.
@@ -148,12 +146,11 @@ func (tx *Tx) insert(m Mailbox, rows []Message) error {
 	if first+int64(len(rows)) >= 1<<32 { // UIDNEXT has to be a number of 32 bits, too
 		return fmt.Errorf("mailbox %d has no more UIDs: %w", m.ID, ErrQuota)
 	}
+	query := insertInto("messages", messageColumns+`,mailbox`)
 	for i := range rows {
 		r := &rows[i]
 		r.UID, r.ModSeq = UID(first)+UID(i), mod
-		_, err := tx.exec(`INSERT INTO messages(mailbox,uid,modseq,flags,keywords,blob,size,internal,saved,thread,form) VALUES(?,?,?,?,?,?,?,?,?,?,?)`,
-			m.ID, r.UID, mod, r.Flags.Bits, nullWords(r.Flags.Words), r.Blob, r.Size, r.Internal.Unix(), r.Saved.Unix(), r.Thread, r.Form)
-		if err != nil {
+		if _, err := tx.exec(query, append(r.values(), int64(m.ID))...); err != nil {
 			return err
 		}
 	}
@@ -225,8 +222,9 @@ func (tx *Tx) UIDs(id MailboxID, buf []UID) (uids []UID, now ModSeq, err error) 
 }
 
 // FirstUnseen is the lowest UID of a message that is not \Seen, 0 if all are.
-func (tx *Tx) FirstUnseen(id MailboxID) (u UID, err error) {
-	err = tx.one(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone AND flags&?=0 ORDER BY uid LIMIT 1`, []any{id, FlagSeen}, &u)
+func (tx *Tx) FirstUnseen(id MailboxID) (UID, error) {
+	var u UID
+	err := tx.one(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone AND flags&?=0 ORDER BY uid LIMIT 1`, []any{id, FlagSeen}, &u)
 	if errors.Is(err, ErrNotFound) {
 		err = nil
 	}
@@ -234,26 +232,22 @@ func (tx *Tx) FirstUnseen(id MailboxID) (u UID, err error) {
 }
 
 // Deleted lists the messages of a mailbox that are marked \Deleted.
-func (tx *Tx) Deleted(id MailboxID) (uids []UID, err error) {
-	err = tx.each(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone AND flags&?<>0 ORDER BY uid`, []any{id, FlagDeleted}, func(scan func(...any) error) error {
-		var u UID
-		err := scan(&u)
-		uids = append(uids, u)
-		return err
-	})
-	return uids, err
+func (tx *Tx) Deleted(id MailboxID) ([]UID, error) {
+	return column[UID](tx, `SELECT uid FROM messages WHERE mailbox=? AND NOT gone AND flags&?<>0 ORDER BY uid`, id, FlagDeleted)
 }
 
 // modseqOf returns the owner's modseq; a deleted mailbox is ErrNotFound.
-func (tx *Tx) modseqOf(id MailboxID) (now ModSeq, err error) {
-	err = tx.one(`SELECT u.modseq FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.id=?`, []any{id}, &now)
+func (tx *Tx) modseqOf(id MailboxID) (ModSeq, error) {
+	var now ModSeq
+	err := tx.one(`SELECT u.modseq FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.id=?`, []any{id}, &now)
 	return now, err
 }
 
 // ModSeq is how far the changes of a user's mail have come.
-func (tx *Tx) ModSeq(user UserID) (m ModSeq, err error) {
-	err = tx.one(`SELECT modseq FROM users WHERE id=?`, []any{user}, &m)
-	return m, err
+func (tx *Tx) ModSeq(user UserID) (ModSeq, error) {
+	var now ModSeq
+	err := tx.one(`SELECT modseq FROM users WHERE id=?`, []any{user}, &now)
+	return now, err
 }
 
 // Changes calls fn for every message with a UID above after that changed after since, tombstones included, in UID order, and
@@ -276,12 +270,15 @@ func (tx *Tx) Messages(id MailboxID, lo, hi UID, fn func(*Message) error) error 
 }
 
 // Message returns one message; a tombstone is ErrNotFound.
-func (tx *Tx) Message(id MailboxID, uid UID) (m Message, err error) {
-	err = tx.Messages(id, uid, uid, func(x *Message) error { m = *x; return nil })
-	if err == nil && (m.UID == 0 || m.Gone) {
-		err = ErrNotFound
+func (tx *Tx) Message(id MailboxID, uid UID) (Message, error) {
+	found, err := tx.list(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid=? AND NOT gone`, id, uid)
+	if err != nil {
+		return Message{}, err
 	}
-	return m, err
+	if len(found) == 0 {
+		return Message{}, ErrNotFound
+	}
+	return found[0], nil
 }
 
 // FlagChange is what SetFlags does.
@@ -364,49 +361,56 @@ func (c FlagChange) apply(f Flags) Flags {
 	return c.Flags
 }
 
-// Expunge turns messages into tombstones: those of uids (nil is the whole mailbox) that are marked \Deleted, or all of
-// uids when any is true. It returns the UIDs that are gone now.
-func (tx *Tx) Expunge(m Mailbox, uids []UID, any bool) (gone []UID, err error) {
-	var rows []Message
-	if uids != nil {
-		rows, _, err = tx.rows(m, uids)
-	} else {
-		err = tx.Messages(m.ID, 1, ^UID(0), func(x *Message) error {
-			if !x.Gone {
-				rows = append(rows, *x)
-			}
-			return nil
-		})
-	}
-	if !any {
-		rows = slices.DeleteFunc(rows, func(r Message) bool { return r.Flags.Bits&FlagDeleted == 0 })
-	}
-	if err != nil || len(rows) == 0 {
+// Expunge turns the messages of uids (nil is the whole mailbox) into tombstones, and returns the UIDs that are gone now. Hand
+// it at most some thousand UIDs at a time, as SetFlags.
+func (tx *Tx) Expunge(m Mailbox, uids []UID) ([]UID, error) {
+	rows, err := tx.present(m, uids)
+	if err != nil {
 		return nil, err
 	}
-	for _, r := range rows {
-		gone = append(gone, r.UID)
-	}
-	return gone, tx.bury(m, rows)
+	return tx.bury(m, rows)
 }
 
-// bury makes tombstones of the rows.
-func (tx *Tx) bury(m Mailbox, rows []Message) error {
+// ExpungeDeleted is Expunge for those of uids that are marked \Deleted.
+func (tx *Tx) ExpungeDeleted(m Mailbox, uids []UID) ([]UID, error) {
+	rows, err := tx.present(m, uids)
+	if err != nil {
+		return nil, err
+	}
+	return tx.bury(m, slices.DeleteFunc(rows, func(r Message) bool { return r.Flags.Bits&FlagDeleted == 0 }))
+}
+
+// present reads the messages of uids that are there; nil is the whole mailbox.
+func (tx *Tx) present(m Mailbox, uids []UID) ([]Message, error) {
+	if uids == nil {
+		return tx.list(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND NOT gone ORDER BY uid`, m.ID)
+	}
+	rows, _, err := tx.rows(m, uids)
+	return rows, err
+}
+
+// bury makes tombstones of the rows and returns their UIDs.
+func (tx *Tx) bury(m Mailbox, rows []Message) ([]UID, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
 	mod, err := tx.bump(m.Owner)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	gone := make([]UID, 0, len(rows))
 	var unseen, deleted, bytes int64
 	for _, r := range rows {
 		if _, err := tx.exec(`UPDATE messages SET gone=1, modseq=? WHERE mailbox=? AND uid=?`, mod, m.ID, r.UID); err != nil {
-			return err
+			return nil, err
 		}
 		u, d := counts(r.Flags)
 		unseen, deleted, bytes = unseen+u, deleted+d, bytes+r.Size
+		gone = append(gone, r.UID)
 	}
 	_, err = tx.exec(`UPDATE mailboxes SET highestmodseq=?, n_exists=n_exists-?, n_unseen=n_unseen-?, n_deleted=n_deleted-?, bytes=bytes-? WHERE id=?`,
 		mod, len(rows), unseen, deleted, bytes, m.ID)
-	return err
+	return gone, err
 }
 
 // Copy copies messages with their flags and dates. The answers pair up; messages that are not there are left out.
@@ -444,7 +448,8 @@ func (tx *Tx) Move(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	return src, dst, tx.bury(from, rows)
+	_, err = tx.bury(from, rows)
+	return src, dst, err
 }
 
 // rows reads the messages that are there, in the order of their UIDs, and names those that are not.

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 )
 
@@ -13,11 +14,8 @@ func (tx *Tx) Newest(id MailboxID, before UID, limit int) ([]Message, error) {
 
 // NewestUIDs is Newest without the rows, in ascending order.
 func (tx *Tx) NewestUIDs(id MailboxID, before UID, limit int) ([]UID, error) {
-	all, err := tx.ints(`SELECT uid FROM messages WHERE mailbox=? AND uid<? AND NOT gone ORDER BY uid DESC LIMIT ?`, id, before, limit)
-	uids := make([]UID, len(all))
-	for i, n := range all {
-		uids[len(all)-1-i] = UID(n)
-	}
+	uids, err := column[UID](tx, `SELECT uid FROM messages WHERE mailbox=? AND uid<? AND NOT gone ORDER BY uid DESC LIMIT ?`, id, before, limit)
+	slices.Reverse(uids)
 	return uids, err
 }
 
@@ -68,12 +66,11 @@ func (tx *Tx) uidAt(m Mailbox, at time.Time) (UID, error) {
 	return lo, nil
 }
 
-func (tx *Tx) list(query string, args ...any) (all []Message, err error) {
-	err = tx.each(query, args, func(scan func(...any) error) error {
-		var m Message
-		err := scanMessage(&m, scan)
-		all = append(all, m)
-		return err
+func (tx *Tx) list(query string, args ...any) ([]Message, error) {
+	var all []Message
+	err := tx.eachMessage(query, args, func(m *Message) error {
+		all = append(all, *m)
+		return nil
 	})
 	return all, err
 }

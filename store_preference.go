@@ -43,7 +43,7 @@ func (tx *Tx) HasPreference(user UserID, key string) (bool, error) {
 
 // SetPreference stores one of a user's preferences (as JSON); nil removes it.
 func (tx *Tx) SetPreference(user UserID, key string, v any) error {
-	tx.people = true
+	tx.usersChanged = true
 	if v == nil {
 		_, err := tx.exec(`DELETE FROM preferences WHERE user=? AND key=?`, user, key)
 		return err

@@ -14,12 +14,6 @@ const (
 	maxAnswered  = 5_000              // senders that are remembered for one user
 )
 
-const rulesSchema = `
-CREATE TABLE answered(
-  user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, address TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY(user,address)) WITHOUT ROWID;
-`
-
 // ruleKeys are the preferences that Rules are made of.
 const ruleKeys = `'filters','forward','vacation'`
 

@@ -1,4 +1,4 @@
-// The schema of the file, as numbered steps that are never changed once released, and how big it is.
+// The schema of the file: its tables, as numbered steps that are never changed once released.
 package main
 
 import (
@@ -75,6 +75,60 @@ CREATE TABLE refs(blob INTEGER PRIMARY KEY, n INTEGER NOT NULL);
 CREATE INDEX refs_none ON refs(blob) WHERE n=0;
 CREATE TABLE chunks(id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 ` + indexSchema + queueSchema + webSchema + rulesSchema
+
+// webSchema has the tables of what people have beside their mail.
+//
+//	web_sessions       a browser that is logged in; only the hash of its token is kept
+//	preferences        one value for each user and key: language, signature, forwarding, …
+//	contacts           kept=1 is in the address book, kept=0 was met in mail that the user sent
+//	device_passwords   passwords for single programs; they are random, and their hashes are quick ones
+//	letters            letters being written, or waiting until due; the copy in Drafts is at (mailbox,uid)
+//	letter_files       their attachments, each as content of its own
+//	sent               what became of letters from the web pages, for each recipient; blob is the copy in Sent
+const webSchema = `
+CREATE TABLE web_sessions(
+  hash BLOB PRIMARY KEY, user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, created INTEGER NOT NULL,
+  seen INTEGER NOT NULL, lasts INTEGER NOT NULL, remote TEXT NOT NULL, agent TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE preferences(
+  user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, key TEXT NOT NULL, value BLOB NOT NULL,
+  PRIMARY KEY(user,key)) WITHOUT ROWID;
+
+CREATE TABLE contacts(
+  user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, address TEXT NOT NULL, name TEXT NOT NULL,
+  kept INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0, times INTEGER NOT NULL DEFAULT 0,
+  phone TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '', PRIMARY KEY(user,address)) WITHOUT ROWID;
+
+CREATE TABLE device_passwords(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+  name TEXT NOT NULL, secret TEXT NOT NULL, created INTEGER NOT NULL);
+CREATE INDEX device_passwords_user ON device_passwords(user);
+
+CREATE TABLE letters(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+  fields TEXT NOT NULL, mailbox INTEGER NOT NULL DEFAULT 0, uid INTEGER NOT NULL DEFAULT 0,
+  due INTEGER NOT NULL DEFAULT 0, changed INTEGER NOT NULL, fault TEXT NOT NULL DEFAULT '');
+CREATE INDEX letters_user ON letters(user);
+CREATE INDEX letters_due ON letters(due) WHERE due<>0;
+
+CREATE TABLE letter_files(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, letter INTEGER NOT NULL REFERENCES letters(id) ON DELETE CASCADE,
+  name TEXT NOT NULL, type TEXT NOT NULL, size INTEGER NOT NULL, blob INTEGER NOT NULL);
+CREATE INDEX letter_files_letter ON letter_files(letter);
+
+CREATE TABLE sent(
+  mail TEXT NOT NULL, rcpt TEXT NOT NULL, user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, blob INTEGER NOT NULL,
+  state INTEGER NOT NULL, at INTEGER NOT NULL, said TEXT NOT NULL DEFAULT '', PRIMARY KEY(mail,rcpt)) WITHOUT ROWID;
+CREATE INDEX sent_blob ON sent(blob);
+CREATE INDEX sent_user ON sent(user,at);
+`
+
+// rulesSchema has the senders that the automatic answer went to, and when.
+const rulesSchema = `
+CREATE TABLE answered(
+  user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, address TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY(user,address)) WITHOUT ROWID;
+`
 
 // migrate brings the file to the newest schema, all steps in one transaction. A file of a newer program is refused.
 func (s *Store) migrate() error {

@@ -253,7 +253,7 @@ func (x *search) indexStage(open []candidate) (left []candidate, err error) {
 		ids[i] = open[i].Blob
 	}
 	err = x.s.Read(func(tx *Tx) error {
-		return tx.byBlock(ids, true, func(b *block, lo, hi int) error { return x.searchBlock(tx, b, open[lo:hi]) })
+		return tx.blockFilters(ids, func(b *block, lo, hi int) error { return x.searchBlock(tx, b, open[lo:hi]) })
 	})
 	if err != nil {
 		return nil, err
@@ -284,28 +284,36 @@ func (x *search) searchBlock(tx *Tx, b *block, open []candidate) error {
 		return nil
 	}
 	// Most searches are for subjects and senders; the header text decides many of the others, too.
-	for _, body := range []bool{false, true} {
-		if !undecided || (body && !x.hasOp(QueryBody, QueryText)) || (!body && !x.hasOp(QueryHeader, QueryText)) {
-			continue
+	learn := func(c *candidate, r *indexReader, heads []byte) bool {
+		if r.headEnd > len(heads) || x.eval(x.query, &c.Message, c.facts) != isOpen {
+			return false
 		}
+		x.learnHeads(c, r, heads[r.headEnd-r.head:r.headEnd])
+		return x.eval(x.query, &c.Message, c.facts) == isOpen
+	}
+	if x.hasOp(QueryHeader, QueryText) {
 		undecided = false
-		err := tx.blockText(b, body, func(heads, text []byte) {
+		err := tx.blockHeads(b, func(heads []byte) {
 			eachInBlock(b, open, func(c *candidate, r *indexReader) {
-				if r.headEnd > len(heads) || (body && r.bodyEnd > len(text)) || x.eval(x.query, &c.Message, c.facts) != isOpen {
-					return
+				if learn(c, r, heads) {
+					undecided = true
 				}
-				x.learnHeads(c, r, heads[r.headEnd-r.head:r.headEnd])
-				if body {
-					x.learnText(c, r, text[r.bodyEnd-r.body:r.bodyEnd])
-				}
-				undecided = undecided || x.eval(x.query, &c.Message, c.facts) == isOpen
 			})
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	if !undecided || !x.hasOp(QueryBody, QueryText) {
+		return nil
+	}
+	return tx.blockText(b, func(heads, text []byte) {
+		eachInBlock(b, open, func(c *candidate, r *indexReader) {
+			if r.bodyEnd <= len(text) && learn(c, r, heads) {
+				x.learnText(c, r, text[r.bodyEnd-r.body:r.bodyEnd])
+			}
+		})
+	})
 }
 
 // hasOp says whether a leaf asks one of these things.
@@ -564,7 +572,7 @@ func (x *search) learnBody(c *candidate, m *Content) error {
 	x.text.reset()
 	for i, q := range x.leafs {
 		if c.facts[i] == isOpen && (q.Op == QueryBody || q.Op == QueryText) {
-			x.text.look(i, x.folds[i])
+			x.text.add(i, x.folds[i])
 		}
 	}
 	err := bodyText(m, func(folded []byte) error {
@@ -600,8 +608,8 @@ func (t *textScan) reset() {
 	t.words, t.ids, t.found, t.keep, t.buf = t.words[:0], t.ids[:0], t.found[:0], 0, t.buf[:0]
 }
 
-// look adds a word; the empty one is in every text.
-func (t *textScan) look(id int, word []byte) {
+// add has a word looked for; the empty one is in every text.
+func (t *textScan) add(id int, word []byte) {
 	if len(word) == 0 {
 		t.found = append(t.found, id)
 		return

@@ -20,6 +20,10 @@ type Sent struct {
 	Said       string // by the server that took or refused it
 }
 
+const sentColumns = `mail,rcpt,state,at,said`
+
+func sentRow(x *Sent) []any { return []any{&x.Mail, &x.Rcpt, &x.State, (*unixTime)(&x.At), &x.Said} }
+
 // NoteSent begins to remember a letter; blob is the content of its copy in Sent.
 func (tx *Tx) NoteSent(user UserID, blob BlobID, all []Sent) error {
 	if tx.s.ClockTrusted() {
@@ -28,8 +32,10 @@ func (tx *Tx) NoteSent(user UserID, blob BlobID, all []Sent) error {
 		}
 	}
 	for _, x := range all {
-		if _, err := tx.exec(`INSERT OR REPLACE INTO sent(mail,rcpt,user,blob,state,at,said) VALUES(?,?,?,?,?,?,?)`,
-			x.Mail, x.Rcpt, user, blob, x.State, tx.s.Now().Unix(), x.Said); err != nil {
+		x.At = tx.s.Now()
+		_, err := tx.exec(insertInto("sent", `user,blob,`+sentColumns)+` ON CONFLICT DO UPDATE SET user=excluded.user, blob=excluded.blob,
+			state=excluded.state, at=excluded.at, said=excluded.said`, append([]any{user, blob}, sentRow(&x)...)...)
+		if err != nil {
 			return err
 		}
 	}
@@ -43,12 +49,6 @@ func (tx *Tx) SentOutcome(mail, rcpt string, state int, said string) error {
 }
 
 // SentOf lists what became of the letter whose copy in Sent has this content.
-func (tx *Tx) SentOf(user UserID, blob BlobID) (all []Sent, err error) {
-	err = tx.each(`SELECT mail,rcpt,state,at,said FROM sent WHERE blob=? AND user=? ORDER BY rcpt`, []any{blob, user}, func(scan func(...any) error) error {
-		var x Sent
-		err := scan(&x.Mail, &x.Rcpt, &x.State, (*unixTime)(&x.At), &x.Said)
-		all = append(all, x)
-		return err
-	})
-	return all, err
+func (tx *Tx) SentOf(user UserID, blob BlobID) ([]Sent, error) {
+	return rows(tx, `SELECT `+sentColumns+` FROM sent WHERE blob=? AND user=? ORDER BY rcpt`, []any{blob, user}, sentRow)
 }

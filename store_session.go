@@ -20,20 +20,8 @@ func (w WebSession) Name() string { return fmt.Sprintf("%x", w.Hash[:8]) }
 
 const sessionColumns = `hash,user,created,seen,lasts,remote,agent`
 
-func sessionDest(w *WebSession) []any {
+func sessionRow(w *WebSession) []any {
 	return []any{&w.Hash, &w.User, (*unixTime)(&w.Created), (*unixTime)(&w.Seen), (*seconds)(&w.Lasts), &w.Remote, &w.Agent}
-}
-
-// seconds scans a duration.
-type seconds time.Duration
-
-func (d *seconds) Scan(v any) error {
-	n, ok := v.(int64)
-	if !ok {
-		return fmt.Errorf("duration is %T", v)
-	}
-	*d = seconds(time.Duration(n) * time.Second)
-	return nil
 }
 
 // AddWebSession stores a session, and ends those of the user that have run out or are too many.
@@ -41,8 +29,7 @@ func (tx *Tx) AddWebSession(w WebSession) error {
 	if err := tx.endStaleSessions(w.User); err != nil {
 		return err
 	}
-	_, err := tx.exec(`INSERT INTO web_sessions(`+sessionColumns+`) VALUES(?,?,?,?,?,?,?)`,
-		w.Hash, w.User, w.Created.Unix(), w.Seen.Unix(), int64(w.Lasts/time.Second), w.Remote, w.Agent)
+	_, err := tx.exec(insertInto("web_sessions", sessionColumns), sessionRow(&w)...)
 	return err
 }
 
@@ -59,7 +46,8 @@ func (tx *Tx) endStaleSessions(user UserID) error {
 
 // WebSession finds a session that has not run out, and its user. Otherwise, and for a disabled user, it is ErrNotFound.
 func (tx *Tx) WebSession(hash []byte) (w WebSession, u User, err error) {
-	if err = tx.one(`SELECT `+sessionColumns+` FROM web_sessions WHERE hash=?`, []any{hash}, sessionDest(&w)...); err != nil {
+	err = tx.one(`SELECT `+sessionColumns+` FROM web_sessions WHERE hash=?`, []any{hash}, sessionRow(&w)...)
+	if err != nil {
 		return w, u, err
 	}
 	if tx.s.Now().Sub(w.Seen) > w.Lasts {
@@ -73,14 +61,8 @@ func (tx *Tx) WebSession(hash []byte) (w WebSession, u User, err error) {
 }
 
 // WebSessions lists a user's sessions, the last used first.
-func (tx *Tx) WebSessions(user UserID) (all []WebSession, err error) {
-	err = tx.each(`SELECT `+sessionColumns+` FROM web_sessions WHERE user=? ORDER BY seen DESC`, []any{user}, func(scan func(...any) error) error {
-		var w WebSession
-		err := scan(sessionDest(&w)...)
-		all = append(all, w)
-		return err
-	})
-	return all, err
+func (tx *Tx) WebSessions(user UserID) ([]WebSession, error) {
+	return rows(tx, `SELECT `+sessionColumns+` FROM web_sessions WHERE user=? ORDER BY seen DESC`, []any{user}, sessionRow)
 }
 
 // SeeWebSession notes that a session is in use. Call it rarely: it writes.

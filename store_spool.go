@@ -162,13 +162,14 @@ func (sp *Spool) form() (f Form, err error) {
 // Close gives the temporary file back, and content that was staged and that nothing refers to.
 func (sp *Spool) Close() error {
 	if sp.staged.ID != 0 {
-		sp.s.setStaged(sp.staged.ID, false)
+		sp.s.unstage(sp.staged.ID)
 	}
 	return sp.forget()
 }
 
 // forget gives memory and file back; content that was staged can still be added.
-func (sp *Spool) forget() (err error) {
+func (sp *Spool) forget() error {
+	var err error
 	if sp.file != nil {
 		err = sp.file.Close()
 	}

@@ -7,8 +7,9 @@ const (
 )
 
 // Stage does what can be done ahead of the transaction that AddBlob is called in: it puts together what AddBlob stores beside
-// the content, and stores large content in steps, so that nobody has to wait for all of it. Call it when the message is complete, before Write. What is staged and never added is cleared away. A verb
-// beside the appliance does not stage: the appliance's collector would not know that the content is still wanted.
+// the content, and stores large content in steps, so that nobody has to wait for all of it. Call it when the message is
+// complete, before Write, and close the spool in any case: what is staged and never added is cleared away then. A verb beside
+// the appliance does not stage: the appliance's collector would not know that the content is still wanted.
 func (s *Store) Stage(sp *Spool) error {
 	if sp.staged.ID != 0 {
 		return nil
@@ -32,40 +33,40 @@ func (s *Store) StageAhead(sp *Spool) error {
 func (s *Store) stage(sp *Spool) error {
 	var b Blob
 	var at int64
-	err := s.Write(func(tx *Tx) (err error) {
-		s.setStaged(b.ID, false) // of an attempt that had to be repeated
+	err := s.Write(func(tx *Tx) error {
+		s.unstage(b.ID) // of an attempt that had to be repeated
+		var err error
 		b, at, err = tx.addHead(sp)
 		if err == nil {
-			s.setStaged(b.ID, true) // before the commit: then the collector may see it
+			s.holdStaged(b.ID) // before the commit: then the collector may see it
 		}
 		return err
 	})
 	for at < b.Size && err == nil {
 		s.waitForCheckpoint()
-		var next int64
-		err = s.Write(func(tx *Tx) (err error) {
-			next, err = tx.addChunks(sp, b, at, min(at+stageStep, b.Size))
-			return err
-		})
-		at = next
+		from := at
+		at, err = write(s, func(tx *Tx) (int64, error) { return tx.addChunks(sp, b, from, min(from+stageStep, b.Size)) })
 	}
 	if err != nil {
-		s.setStaged(b.ID, false)
+		s.unstage(b.ID)
 		return err
 	}
 	sp.staged = b
 	return nil
 }
 
-func (s *Store) setStaged(id BlobID, on bool) {
+// holdStaged keeps the collector and the index away from content without references, until unstage.
+func (s *Store) holdStaged(id BlobID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if on {
-		s.staged[id] = true
-	} else {
-		delete(s.staged, id)
-		s.dirty.Store(true)
-	}
+	s.staged[id] = true
+}
+
+func (s *Store) unstage(id BlobID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.staged, id)
+	s.dirty.Store(true)
 }
 
 // isStaged says whether content without references is waiting for one.

@@ -55,14 +55,15 @@ func (s *Store) CopyAll(from Mailbox, uids []UID, to Mailbox, also func(tx *Tx, 
 		return nil, nil, err
 	}
 	src, dst = make([]UID, 0, len(uids)), make([]UID, 0, len(uids))
-	var a, b []UID
+	var srcStep, dstStep []UID // of the step that is not committed yet
 	err = s.AllOrNone(uids, to, func(tx *Tx, step []UID) ([]UID, error) {
-		a, b, err = tx.Copy(from, step, to)
+		var err error
+		srcStep, dstStep, err = tx.Copy(from, step, to)
 		if err != nil {
 			return nil, err
 		}
-		return b, also(tx, b)
-	}, func() { src, dst = append(src, a...), append(dst, b...) })
+		return dstStep, also(tx, dstStep)
+	}, func() { src, dst = append(src, srcStep...), append(dst, dstStep...) })
 	return src, dst, err
 }
 
@@ -89,7 +90,7 @@ func (s *Store) roomFor(from Mailbox, uids []UID, to Mailbox) error {
 // one the table unfinished says what is to be removed.
 func (s *Store) AllOrNone(work []UID, to Mailbox, fn func(tx *Tx, step []UID) (added []UID, err error), then func()) error {
 	task, left := rand.Int64(), len(work)
-	s.setRunning(task, true)
+	s.taskBegins(task)
 	err := s.InSteps(work, func(tx *Tx, step []UID) error {
 		added, err := fn(tx, step)
 		switch {
@@ -97,7 +98,8 @@ func (s *Store) AllOrNone(work []UID, to Mailbox, fn func(tx *Tx, step []UID) (a
 		case len(step) == left:
 			_, err = tx.exec(`DELETE FROM unfinished WHERE task=?`, task)
 		case len(added) > 0:
-			_, err = tx.exec(`INSERT INTO unfinished(task,mailbox,lo,hi) VALUES(?,?,?,?)`, task, to.ID, added[0], added[len(added)-1])
+			p := unfinishedPart{task, to.ID, added[0], added[len(added)-1]}
+			_, err = tx.exec(insertInto("unfinished", unfinishedColumns), unfinishedRow(&p)...)
 		}
 		return err
 	}, func(step []UID) error {
@@ -105,21 +107,23 @@ func (s *Store) AllOrNone(work []UID, to Mailbox, fn func(tx *Tx, step []UID) (a
 		then()
 		return nil
 	})
-	s.setRunning(task, false)
+	s.taskEnds(task)
 	if err != nil {
 		err = errors.Join(err, s.takeBack())
 	}
 	return err
 }
 
-func (s *Store) setRunning(task int64, on bool) {
+func (s *Store) taskBegins(task int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if on {
-		s.tasks[task] = true
-	} else {
-		delete(s.tasks, task)
-	}
+	s.tasks[task] = true
+}
+
+func (s *Store) taskEnds(task int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tasks, task)
 }
 
 func (s *Store) isRunning(task int64) bool {
@@ -130,32 +134,33 @@ func (s *Store) isRunning(task int64) bool {
 
 // unfinishedPart is what one step of a task has added, as the table unfinished says.
 type unfinishedPart struct {
-	task, box int64
-	lo, hi    UID
+	task   int64
+	box    MailboxID
+	lo, hi UID
 }
+
+const unfinishedColumns = `task,mailbox,lo,hi`
+
+func unfinishedRow(p *unfinishedPart) []any { return []any{&p.task, &p.box, &p.lo, &p.hi} }
 
 // takeBack removes what tasks have added that did not end well, in this life of the file or in one before.
 func (s *Store) takeBack() error {
 	parts, err := s.unfinished()
+	if err != nil {
+		return err
+	}
 	for _, p := range parts {
-		if err == nil {
-			err = s.takeBackPart(p)
+		if err := s.takeBackPart(p); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
-func (s *Store) unfinished() (parts []unfinishedPart, err error) {
-	err = s.Read(func(tx *Tx) error {
-		parts = nil
-		return tx.each(`SELECT task,mailbox,lo,hi FROM unfinished`, nil, func(scan func(...any) error) error {
-			var p unfinishedPart
-			err := scan(&p.task, &p.box, &p.lo, &p.hi)
-			parts = append(parts, p)
-			return err
-		})
+func (s *Store) unfinished() ([]unfinishedPart, error) {
+	return read(s, func(tx *Tx) ([]unfinishedPart, error) {
+		return rows(tx, `SELECT `+unfinishedColumns+` FROM unfinished`, nil, unfinishedRow)
 	})
-	return parts, err
 }
 
 // takeBackPart removes a part, unless its task is under way, or has ended well since somebody looked: whether the part is
@@ -177,12 +182,12 @@ func (s *Store) takeBackPart(p unfinishedPart) error {
 				return err
 			}
 		}
-		m, err := tx.MailboxByID(MailboxID(p.box))
+		m, err := tx.MailboxByID(p.box)
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
 		if err == nil {
-			_, err = tx.Expunge(m, step, true)
+			_, err = tx.Expunge(m, step)
 		}
 		return err
 	}, nil)

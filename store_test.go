@@ -280,7 +280,7 @@ func TestMessages(t *testing.T) {
 		t.Errorf("UNCHANGEDSINCE: %+v", res)
 	}
 	var gone, src, dst []UID
-	mustWrite(t, st, func(tx *Tx) (err error) { gone, err = tx.Expunge(inbox, nil, false); return err })
+	mustWrite(t, st, func(tx *Tx) (err error) { gone, err = tx.ExpungeDeleted(inbox, nil); return err })
 	if !slices.Equal(gone, []UID{4}) {
 		t.Errorf("expunged %v", gone)
 	}
@@ -308,7 +308,7 @@ func TestTombstones(t *testing.T) {
 	row := appendText(t, st, inbox, "Subject: x\r\n\r\nbody", Flags{Bits: FlagDeleted})
 	appendText(t, st, inbox, "Subject: y\r\n\r\nbody", Flags{})
 	v := st.View(inbox.ID, row.ModSeq)
-	mustWrite(t, st, func(tx *Tx) error { _, err := tx.Expunge(inbox, nil, false); return err })
+	mustWrite(t, st, func(tx *Tx) error { _, err := tx.ExpungeDeleted(inbox, nil); return err })
 	if err := st.Collect(); err != nil {
 		t.Fatal(err)
 	}
@@ -560,7 +560,7 @@ func TestDiskFull(t *testing.T) {
 	if got, err := io.ReadAll(c.Reader()); string(got) != text {
 		t.Errorf("the first message: %d octets, %v", len(got), err)
 	}
-	mustWrite(t, st, func(tx *Tx) error { _, err := tx.Expunge(inbox, nil, true); return err })
+	mustWrite(t, st, func(tx *Tx) error { _, err := tx.Expunge(inbox, nil); return err })
 	if err := st.Collect(); err != nil {
 		t.Fatal(err)
 	}

@@ -26,9 +26,29 @@ type User struct {
 	Ruled    bool // there are Rules
 }
 
-const userColumns = `id,name,secret,admin,disabled,quota,quota_messages,created,
-	coalesce((SELECT m.id FROM mailboxes m WHERE m.owner=users.id AND m.name='INBOX'),0),
-	EXISTS(SELECT 1 FROM preferences WHERE user=users.id AND key IN (` + ruleKeys + `))`
+const userColumns = `name,secret,admin,disabled,quota,quota_messages,created`
+
+func userRow(u *User) []any {
+	return []any{&u.Name, &u.Secret, &u.Admin, &u.Disabled, &u.Quota, &u.Messages, (*unixTime)(&u.Created)}
+}
+
+// users reads users with what else is in User.
+func (tx *Tx) users(where string, args ...any) ([]User, error) {
+	return rows(tx, `SELECT id,coalesce((SELECT m.id FROM mailboxes m WHERE m.owner=users.id AND m.name='INBOX'),0),
+		EXISTS(SELECT 1 FROM preferences WHERE user=users.id AND key IN (`+ruleKeys+`)),`+userColumns+` FROM users WHERE id<>1`+where,
+		args, func(u *User) []any { return append([]any{&u.ID, &u.Inbox, &u.Ruled}, userRow(u)...) })
+}
+
+func (tx *Tx) user(where string, arg any) (User, error) {
+	found, err := tx.users(where, arg)
+	if err != nil {
+		return User{}, err
+	}
+	if len(found) == 0 {
+		return User{}, ErrNotFound
+	}
+	return found[0], nil
+}
 
 // specialMailboxes are made with every user, subscribed; INBOX first.
 var specialMailboxes = []struct{ name, special string }{
@@ -41,9 +61,8 @@ func (tx *Tx) AddUser(addr Addr, secret string, admin bool) (User, error) {
 	if targets, err := tx.AliasTargets(u.Name); err != nil || len(targets) > 0 {
 		return User{}, errors.Join(err, fmt.Errorf("%s is an alias: %w", u.Name, ErrExists))
 	}
-	tx.people = true
-	err := tx.one(`INSERT INTO users(name,secret,admin,created) VALUES(?,?,?,?) RETURNING id`,
-		[]any{u.Name, secret, admin, u.Created.Unix()}, &u.ID)
+	tx.usersChanged = true
+	err := tx.one(insertInto("users", userColumns)+` RETURNING id`, userRow(&u), &u.ID)
 	if err != nil {
 		return User{}, fmt.Errorf("add user %s: %w", u.Name, err)
 	}
@@ -55,62 +74,28 @@ func (tx *Tx) AddUser(addr Addr, secret string, admin bool) (User, error) {
 		if u.Inbox == 0 {
 			u.Inbox = box.ID
 		}
-		if err := tx.Subscribe(u.ID, m.name, true); err != nil {
+		if err := tx.Subscribe(u.ID, m.name); err != nil {
 			return User{}, err
 		}
 	}
 	return u, nil
 }
 
-// UserByName looks a user up by address (as Addr.Key).
-func (tx *Tx) UserByName(name string) (u User, err error) {
-	err = tx.one(`SELECT `+userColumns+` FROM users WHERE name=? AND id<>1`, []any{name}, userDest(&u)...)
-	return u, err
-}
+// UserByName looks a user up by address (as Addr.Key). ErrNotFound.
+func (tx *Tx) UserByName(name string) (User, error) { return tx.user(` AND name=?`, name) }
 
-// UserByID looks a user up.
-func (tx *Tx) UserByID(id UserID) (u User, err error) {
-	err = tx.one(`SELECT `+userColumns+` FROM users WHERE id=? AND id<>1`, []any{id}, userDest(&u)...)
-	return u, err
-}
-
-func userDest(u *User) []any {
-	return []any{&u.ID, &u.Name, &u.Secret, &u.Admin, &u.Disabled, &u.Quota, &u.Messages, (*unixTime)(&u.Created), &u.Inbox, &u.Ruled}
-}
-
-// unixTime scans seconds since 1970.
-type unixTime time.Time
-
-func (t *unixTime) Scan(v any) error {
-	n, ok := v.(int64)
-	if !ok {
-		return fmt.Errorf("time is %T", v)
-	}
-	*t = unixTime(time.Unix(n, 0))
-	return nil
-}
+// UserByID looks a user up. ErrNotFound, also for SharedOwner.
+func (tx *Tx) UserByID(id UserID) (User, error) { return tx.user(` AND id=?`, id) }
 
 // Users lists everybody by name.
-func (tx *Tx) Users() (all []User, err error) {
-	err = tx.each(`SELECT `+userColumns+` FROM users WHERE id<>1 ORDER BY name`, nil, func(scan func(...any) error) error {
-		var u User
-		err := scan(userDest(&u)...)
-		all = append(all, u)
-		return err
-	})
-	return all, err
-}
+func (tx *Tx) Users() ([]User, error) { return tx.users(` ORDER BY name`) }
 
 // UpdateUser stores the user's secret, rights and quota. The name and the ID can't change.
 func (tx *Tx) UpdateUser(u User) error {
-	tx.people = true
-	n, err := tx.exec(`UPDATE users SET secret=?, admin=?, disabled=?, quota=?, quota_messages=? WHERE id=? AND id<>1`,
-		u.Secret, u.Admin, u.Disabled, u.Quota, u.Messages, u.ID)
-	if err == nil && n == 0 {
-		err = ErrNotFound
-	}
+	tx.usersChanged = true
 	tx.Touch(u.ID)
-	return err
+	return tx.changeOne(`UPDATE users SET secret=?, admin=?, disabled=?, quota=?, quota_messages=? WHERE id=? AND id<>1`,
+		u.Secret, u.Admin, u.Disabled, u.Quota, u.Messages, u.ID)
 }
 
 // RemoveUser forgets a user and all mail of theirs; the content is cleared away in the background.
@@ -132,10 +117,6 @@ func (tx *Tx) RemoveUser(id UserID) error {
 	if err := tx.removeLetters(id); err != nil {
 		return err
 	}
-	tx.people = true
-	n, err := tx.exec(`DELETE FROM users WHERE id=? AND id<>1`, id)
-	if err == nil && n == 0 {
-		err = ErrNotFound
-	}
-	return err
+	tx.usersChanged = true
+	return tx.changeOne(`DELETE FROM users WHERE id=? AND id<>1`, id)
 }

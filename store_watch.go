@@ -70,7 +70,7 @@ func (s *Store) pollOthers() {
 		err := s.onWriter(func(c *dbConn) error { return c.QueryRowContext(noCancel, `PRAGMA data_version`).Scan(&v) })
 		if err == nil && last != 0 && v != last {
 			s.dirty.Store(true)
-			s.fresh.Store(true)
+			s.contentAdded.Store(true)
 			s.usersChanged.Add(1)
 			s.mu.Lock()
 			for _, chans := range s.watchers {

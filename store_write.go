@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Announce says that a Write is coming soon, until the returned function is called; a commit may wait for it, up to
-// maxPatience. A delivery calls it when its transaction begins and keeps it for a moment after the end, so that
-// sessions that come back from a shared commit are together again in the next one.
+// Announce says that a Write is coming soon, until the caller calls the returned function, which it must do in any case and
+// may do twice. A commit waits for announced writes up to maxPatience. SMTP announces when a mail transaction begins and ends
+// that smtpLull after the reply: clients with more to send share the next commit, too.
 func (s *Store) Announce() (done func()) {
 	s.inflight.Add(1)
 	return sync.OnceFunc(func() { s.inflight.Add(-1) })
@@ -80,11 +80,11 @@ func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
 	defer s.tendWAL()
 	s.dirty.Store(true)
 	if b.wrote > 0 {
-		s.fresh.Store(true)
+		s.contentAdded.Store(true)
 	}
 	for _, j := range b.jobs {
 		if j.err == nil {
-			if j.tx.people {
+			if j.tx.usersChanged {
 				s.usersChanged.Add(1)
 			}
 			s.wake(j.tx.touched)
@@ -95,11 +95,10 @@ func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
 	}
 }
 
-// join returns the next closure for a transaction, nil when it is to be committed. While more deliveries are on their way it
-// waits for them, as long as the patience lasts; those that have come run meanwhile. A client that is alone never waits.
-//
-// Half of the deliveries that are known of is enough once they have kept it busy for half as long as a commit takes: the others get
-// ready while the disk works, which is faster than that all work and then all wait. Where a flush takes long, all are taken.
+// join returns the next job of this transaction, or nil to commit. It commits when the batch is full, when nobody else is
+// announced, so that a client that is alone never waits, or when the patience is over. Half of those announced are enough once
+// their jobs have taken half as long as the last flush: the others get ready while the disk works, which is faster than that
+// all work and then all wait. Where a flush takes long, all are taken.
 func (s *Store) join(b *batch) *job {
 	took := time.Since(b.began)
 	if len(b.jobs) >= batchMessages || b.wrote >= batchBytes || took >= batchTime {
@@ -147,7 +146,7 @@ func (s *Store) alone(jobs []*job, err error) {
 
 // runJob runs one closure. A panic in it rolls it back like an error: the writer serves everybody.
 func (s *Store) runJob(j *job, savepoint bool) {
-	j.tx = &Tx{s: s, c: s.w, changed: map[UserID]account{}, touched: map[UserID]bool{}, fresh: map[BlobID]bool{}}
+	j.tx = &Tx{s: s, c: s.w, changed: map[UserID]account{}, touched: map[UserID]bool{}, unreferenced: map[BlobID]bool{}}
 	j.err = nil
 	if savepoint {
 		_, j.err = j.tx.exec(`SAVEPOINT job`)
@@ -177,7 +176,7 @@ func (tx *Tx) finish() error {
 	if err := tx.persistClock(); err != nil {
 		return err
 	}
-	for id := range tx.fresh {
+	for id := range tx.unreferenced {
 		if _, err := tx.exec(`INSERT OR REPLACE INTO refs(blob,n) VALUES(?,0)`, id); err != nil {
 			return err
 		}

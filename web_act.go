@@ -203,7 +203,7 @@ func webSpecialFolder(tx *Tx, user UserID, special string) (Mailbox, error) {
 	}
 	m, err = tx.CreateMailbox(user, name, special)
 	if err == nil {
-		err = tx.Subscribe(user, name, true)
+		err = tx.Subscribe(user, name)
 	}
 	return m, err
 }
@@ -335,7 +335,7 @@ func (q *webReq) purge(c webChosen, f url.Values, back string) error {
 		return q.page("confirm", "Delete for good", p)
 	}
 	err := q.inBatches(c, RightTrash|RightExpunge, func(tx *Tx, m Mailbox, uids []UID) error {
-		_, err := tx.Expunge(m, uids, true)
+		_, err := tx.Expunge(m, uids)
 		return err
 	}, nil)
 	if err != nil {

@@ -51,7 +51,7 @@ func webMakeFolder(tx *Tx, user UserID, name string) error {
 	if _, err := tx.CreateMailbox(user, name, ""); err != nil {
 		return err
 	}
-	return tx.Subscribe(user, name, true)
+	return tx.Subscribe(user, name)
 }
 
 // webRenameFolder renames a folder with all that is in it. The inbox stays.
@@ -71,10 +71,10 @@ func webRenameFolder(tx *Tx, m Mailbox, name string) error {
 		if err := tx.RenameMailbox(b, to); err != nil {
 			return err
 		}
-		if err := tx.Subscribe(m.Owner, b.Name, false); err != nil {
+		if err := tx.Unsubscribe(m.Owner, b.Name); err != nil {
 			return err
 		}
-		if err := tx.Subscribe(m.Owner, to, true); err != nil {
+		if err := tx.Subscribe(m.Owner, to); err != nil {
 			return err
 		}
 	}
@@ -118,7 +118,7 @@ func (q *webReq) dropFolder(do string, id MailboxID, f url.Values) error {
 			err = tx.DeleteMailbox(m)
 		}
 		if err == nil {
-			err = tx.Subscribe(q.user.ID, m.Name, false)
+			err = tx.Unsubscribe(q.user.ID, m.Name)
 		}
 		return err
 	})

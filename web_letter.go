@@ -223,7 +223,7 @@ func webDropDraft(tx *Tx, l *Letter) error {
 	}
 	m, err := tx.MailboxByID(l.Mailbox)
 	if err == nil && m.Owner == l.User {
-		_, err = tx.Expunge(m, []UID{l.UID}, true)
+		_, err = tx.Expunge(m, []UID{l.UID})
 	}
 	l.UID, l.Mailbox = 0, 0
 	if errors.Is(err, ErrNotFound) {

@@ -565,7 +565,7 @@ func TestWebDraftElsewhere(t *testing.T) {
 			}
 			uids, _, err := tx.UIDs(m.ID, nil)
 			if err == nil {
-				_, err = tx.Expunge(m, uids, true)
+				_, err = tx.Expunge(m, uids)
 			}
 			return err
 		})
