@@ -24,7 +24,7 @@ func (a *webApp) language(code string) *webLang {
 	}
 	l := &webLang{Code: code}
 	if code == "zh" {
-		l.words = webChinese
+		l.words = webChinese()
 	}
 	l.tmpl = template.Must(a.templates(l))
 	a.pages[code] = l
@@ -72,10 +72,7 @@ func (a *webApp) functions(l *webLang) template.FuncMap {
 			}
 			return m
 		},
-		"depth":  func(name string) int { return min(strings.Count(name, "/"), 5) },
-		"base":   path.Base,
 		"folder": func(m Mailbox) string { return l.folderName(m) },
-		"list":   func(s ...string) []string { return s },
 		"bar":    webBar, "stamp": l.Stamp,
 	}
 }

@@ -627,26 +627,69 @@ func TestWebWords(t *testing.T) {
 	}
 	sources, _ := filepath.Glob("web*.go")
 	for _, f := range sources {
-		if !strings.HasSuffix(f, "_test.go") && f != "web_words.go" {
+		if !strings.HasSuffix(f, "_test.go") {
 			webTextsOf(t, f, used)
 		}
 	}
 	if len(used) < 300 {
 		t.Fatalf("only %d texts were found", len(used))
 	}
+	table, err := os.ReadFile("web/zh.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chinese, faults := webReadWords(string(table))
+	for _, f := range faults {
+		t.Error("web/zh.txt: ", f)
+	}
 	blanks := regexp.MustCompile(`%[a-z]`)
 	for text, where := range used {
-		zh, ok := webChinese[text]
+		zh, ok := chinese[text]
 		if !ok {
 			t.Errorf("%s: %q is not there in Chinese", where, text)
 		} else if strings.Join(blanks.FindAllString(text, -1), "") != strings.Join(blanks.FindAllString(zh, -1), "") {
 			t.Errorf("%q has other blanks in Chinese: %q", text, zh)
 		}
 	}
-	for text := range webChinese {
+	for text := range chinese {
 		if used[text] == "" {
 			t.Errorf("%q is nowhere used", text)
 		}
+	}
+}
+
+// TestWebIcons sees that every icon that is asked for is drawn, and every drawing asked for.
+func TestWebIcons(t *testing.T) {
+	used := map[string]bool{}
+	for _, o := range webFolderOrder {
+		used[o.icon] = true
+	}
+	files, _ := filepath.Glob("web/*.html")
+	files = append(files, "web_page.go")
+	asked := regexp.MustCompile(`\{\{-? ?icon [^}]*\}\}|Icon: +"[a-z]+"`)
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, action := range asked.FindAllString(string(b), -1) {
+			for _, m := range regexp.MustCompile(`"([a-z]+)"`).FindAllStringSubmatch(action, -1) {
+				used[m[1]] = true
+			}
+		}
+	}
+	for name := range used {
+		if !strings.Contains(string(webIcon(name)), "<path ") {
+			t.Errorf("the icon %q is not drawn in web/icons.svg", name)
+		}
+	}
+	for name := range webIcons() {
+		if !used[name] {
+			t.Errorf("nothing shows the icon %q", name)
+		}
+	}
+	if len(used) < 30 {
+		t.Errorf("only %d icons were found", len(used))
 	}
 }
 
