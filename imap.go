@@ -184,6 +184,17 @@ var imapCapabilities = []imapCapability{
 
 func imapMessageLimit(c *imapConn) string { return fmt.Sprint(c.srv.cfg.Limits.IMAPMessages) }
 
+// imapRun is the command that runs, and what it leaves for its end.
+type imapRun struct {
+	tag     string
+	uid     bool   // it began with UID
+	code    string // response code of the tagged OK, without brackets
+	text    string // and its text, "done" if empty
+	rest    UID    // the lowest message that was worked on, if there were too many for one command
+	opened  bool   // it has selected the mailbox: there is no news yet, and the client knows no UIDs that could vanish
+	effects imapEffects
+}
+
 // imapConn is one client. All its fields belong to the goroutine that serves it.
 type imapConn struct {
 	*conn
@@ -191,12 +202,7 @@ type imapConn struct {
 	user  User
 	bad   int // commands in a row that could not be understood
 
-	// The command that runs.
-	tag  string
-	uid  bool   // it began with UID
-	code string // response code of the tagged OK, without brackets
-	text string // and its text, "done" if empty
-	rest UID    // the lowest message that was worked on, if there were too many for one command
+	imapRun
 
 	// What the client has enabled (RFC 5161).
 	condstore bool // MODSEQ in every FETCH (RFC 7162 §3.1)
@@ -209,7 +215,7 @@ type imapConn struct {
 	stops []func()        // what to give back at logout
 
 	notify *imapNotify        // what the client wants to hear of, nil for what RFC 9051 says
-	own    map[imapStamp]bool // what it did itself since it was last told of other mailboxes (see note)
+	own    map[imapStamp]bool // what it did itself since it was last told of other mailboxes (see noteOwn)
 	named  []string           // and to which names of mailboxes
 	imapView
 }
@@ -279,19 +285,28 @@ func (c *imapConn) end() {
 // nextCommand reads the first line of a command. A client that has asked for it hears news while it is silent.
 func (c *imapConn) nextCommand() (string, error) {
 	if c.notify != nil && !c.notify.passive {
-		err := c.await(imapIdle, func() error {
-			if c.state == imapSelected && !c.notify.frozen() {
-				if err := c.sync(!c.notify.delayed); err != nil {
-					return err
-				}
-			}
-			return c.news()
-		})
+		err := c.await(imapIdle, c.tellUnasked)
 		if err != nil {
 			return "", err
 		}
 	}
 	return c.nextLine()
+}
+
+// tellUnasked tells a client that has given NOTIFY what is new, in the selected mailbox and elsewhere.
+func (c *imapConn) tellUnasked() error {
+	var err error
+	switch {
+	case c.state != imapSelected || c.notify.frozen():
+	case c.notify.delayed:
+		err = c.syncButExpunges()
+	default:
+		err = c.sync()
+	}
+	if err != nil {
+		return err
+	}
+	return c.news()
 }
 
 // nextLine reads a line: the first one of a command, or the next one after a literal.
@@ -341,7 +356,7 @@ func (c *imapConn) bye(err error) {
 // connection can't go on.
 func (c *imapConn) command(line string) error {
 	p := &imapParser{c: c, line: line, rest: line}
-	c.code, c.text, c.rest, c.uid, c.fresh = "", "", 0, false, false
+	c.imapRun = imapRun{}
 	c.tag = p.tag()
 	name := p.commandName()
 	cmd, ok := imapCommands[name]
@@ -369,15 +384,24 @@ func (c *imapConn) command(line string) error {
 	if err := c.checkUser(); err != nil {
 		return err
 	}
-	if c.state == imapSelected && !c.fresh {
-		if err := c.sync(!cmd.usesSeq); err != nil {
-			return err
-		}
+	if err := c.syncAfter(cmd); err != nil {
+		return err
 	}
 	if err := c.news(); err != nil {
 		return err
 	}
 	return c.answer(name, err)
+}
+
+// syncAfter tells at the end of a command what is new in the selected mailbox, as far as that may be told then.
+func (c *imapConn) syncAfter(cmd imapCommand) error {
+	switch {
+	case c.state != imapSelected || c.opened:
+		return nil
+	case cmd.usesSeq:
+		return c.syncButExpunges()
+	}
+	return c.sync()
 }
 
 // notNow says why a command can't be given in the connection's state.
@@ -454,9 +478,9 @@ func (c *imapConn) clientError(name string, err error) *imapError {
 	return &imapError{"NO", "SERVERBUG", "Internal error; the administrator finds it in the log"}
 }
 
-// limit keeps the highest UIDs of those that are too many for one command (RFC 9738); the tagged OK says how far it
-// came.
-func (c *imapConn) limit(uids []UID) []UID {
+// takeHighest keeps the highest UIDs of those that are too many for one command (RFC 9738), and notes it, so that the
+// tagged OK says how far the command came.
+func (c *imapConn) takeHighest(uids []UID) []UID {
 	if over := len(uids) - c.srv.cfg.Limits.IMAPMessages; over > 0 {
 		uids = uids[over:]
 		c.rest = uids[0]

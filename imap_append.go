@@ -186,8 +186,8 @@ func (c *imapConn) cmdReplace(p *imapParser) error {
 	}
 	c.putf("* OK [APPENDUID %d %s] The new message\r\n", m.UIDValidity, imapSet(uids))
 	before := c.highest
-	c.removed = old
-	err = c.sync(true)
+	c.effects.removed = old
+	err = c.sync()
 	c.codeModSeq(before)
 	return err
 }
@@ -224,7 +224,7 @@ func (c *imapConn) appendAll(m Mailbox, all []imapAppend, old UID) (uids []UID, 
 			}
 			added = append(added, msg.UID)
 		}
-		c.note(tx)
+		c.noteOwn(tx)
 		return added, c.dropFlags(tx, m, added)
 	}, func() { uids = append(uids, added...) })
 	return uids, err

@@ -17,7 +17,7 @@ func (c *imapConn) cmdCopy(p *imapParser) error {
 		return err
 	}
 	src, dst, err := c.srv.store.CopyAll(c.mbox, uids, to, func(tx *Tx, dst []UID) error {
-		c.note(tx)
+		c.noteOwn(tx)
 		return c.dropFlags(tx, to, dst)
 	})
 	if err == nil && len(src) > 0 {
@@ -41,19 +41,19 @@ func (c *imapConn) cmdMove(p *imapParser) error {
 	}
 	before := c.highest
 	var src, dst []UID
-	err = c.srv.store.InSteps(c.limit(uids), func(tx *Tx, step []UID) (err error) {
+	err = c.srv.store.InSteps(c.takeHighest(uids), func(tx *Tx, step []UID) (err error) {
 		src, dst, err = tx.Move(c.mbox, step, to)
 		if err != nil {
 			return err
 		}
-		c.note(tx)
+		c.noteOwn(tx)
 		return c.dropFlags(tx, to, dst)
 	}, func([]UID) error {
 		if len(src) > 0 {
 			c.putf("* OK [COPYUID %d %s %s] Moved\r\n", to.UIDValidity, imapSet(src), imapSet(dst))
 		}
-		c.removed = src
-		return c.sync(true)
+		c.effects.removed = src
+		return c.sync()
 	})
 	c.codeModSeq(before)
 	return err

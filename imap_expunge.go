@@ -10,7 +10,7 @@ func (c *imapConn) cmdExpunge(p *imapParser) error {
 	var uids []UID
 	if c.uid {
 		p.space()
-		uids = c.limit(append([]UID{}, p.set()...))
+		uids = c.takeHighest(append([]UID{}, p.set()...))
 	}
 	if err := p.end(); err != nil {
 		return err
@@ -36,13 +36,13 @@ func (c *imapConn) expunge(m Mailbox, uids []UID, tell bool) error {
 	var gone []UID
 	return c.srv.store.InSteps(uids, func(tx *Tx, step []UID) (err error) {
 		gone, err = tx.ExpungeDeleted(m, step)
-		c.note(tx)
+		c.noteOwn(tx)
 		return err
 	}, func([]UID) error {
 		if !tell {
 			return nil
 		}
-		c.removed = gone
-		return c.sync(true)
+		c.effects.removed = gone
+		return c.sync()
 	})
 }

@@ -297,7 +297,7 @@ func (f *imapFetch) narrow() error {
 			return err
 		}
 	}
-	f.uids = c.limit(f.uids)
+	f.uids = c.takeHighest(f.uids)
 	if !f.vanished || f.set == "$" {
 		return nil
 	}
@@ -383,7 +383,7 @@ func (f *imapFetch) markSeen(uids []UID) (err error) {
 	})
 	f.changed = res.ModSeq
 	if err == nil && f.changed != 0 {
-		f.c.shown = append(f.c.shown, f.changed)
+		f.c.effects.shown = append(f.c.effects.shown, f.changed)
 	}
 	return err
 }

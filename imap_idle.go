@@ -17,7 +17,7 @@ func (c *imapConn) cmdIdle(p *imapParser) error {
 	c.putf("+ idling\r\n")
 	err := c.await(imapIdle, func() error {
 		if c.state == imapSelected {
-			if err := c.sync(true); err != nil {
+			if err := c.sync(); err != nil {
 				return err
 			}
 		}

@@ -93,6 +93,6 @@ func (c *imapConn) cmdUnauthenticate(p *imapParser) error {
 	}
 	c.end()
 	c.started = time.Now()
-	*c = imapConn{conn: c.conn, state: imapNotAuth, tag: c.tag}
+	*c = imapConn{conn: c.conn, state: imapNotAuth, imapRun: imapRun{tag: c.tag}}
 	return nil
 }

@@ -290,7 +290,7 @@ func (c *imapConn) renameInbox(to string) error {
 	}
 	return c.srv.store.InSteps(uids, func(tx *Tx, step []UID) error {
 		_, _, err := tx.Move(inbox, step, dst)
-		c.note(tx)
+		c.noteOwn(tx)
 		return err
 	}, nil)
 }

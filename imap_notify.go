@@ -106,7 +106,7 @@ func (c *imapConn) catchUp(set bool) error {
 	}
 	old := c.notify
 	c.notify = nil
-	err := c.sync(true)
+	err := c.sync()
 	c.notify = old
 	return err
 }
@@ -117,8 +117,8 @@ type imapStamp struct {
 	modseq ModSeq
 }
 
-// note remembers that the transaction is the client's own doing: a client is not notified of that (RFC 5465 §5).
-func (c *imapConn) note(tx *Tx) {
+// noteOwn records the modseqs of tx, so that NOTIFY does not report what this session has done itself (RFC 5465 §5).
+func (c *imapConn) noteOwn(tx *Tx) {
 	if c.notify == nil {
 		return
 	}
@@ -135,7 +135,7 @@ func (c *imapConn) write(fn func(*Tx) error) error {
 	return c.srv.store.Write(func(tx *Tx) error {
 		err := fn(tx)
 		if err == nil { // or else its modseq will be somebody else's
-			c.note(tx)
+			c.noteOwn(tx)
 		}
 		return err
 	})
@@ -303,14 +303,14 @@ func (n *imapNotify) look(c *imapConn) ([]imapEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.remember(c, entries)
+	n.markTold(c, entries)
 	n.meta, err = n.modseqs(c)
 	return entries, err
 }
 
-// remember takes the entries for told. Of the selected mailbox the client knows what sync has said; what came after that, or
-// was never asked for, is told when it is left.
-func (n *imapNotify) remember(c *imapConn, entries []imapEntry) {
+// markTold stores the entries as what the client knows. Of the selected mailbox that is only what sync has sent; the rest is
+// reported when it is left.
+func (n *imapNotify) markTold(c *imapConn, entries []imapEntry) {
 	n.known, n.subs = map[MailboxID]imapKnown{}, map[string]bool{}
 	for _, e := range entries {
 		if e.subscribed {
@@ -391,7 +391,7 @@ func (c *imapConn) news() error {
 			return err
 		}
 	}
-	n.remember(c, entries)
+	n.markTold(c, entries)
 	return n.tellMeta(c, entries)
 }
 

@@ -58,12 +58,7 @@ func (c *imapConn) resync(q *imapResync) error {
 	}
 	c.putVanished("(EARLIER) ", vanished)
 	known := imapSorted(q.known)
-	for after, full := UID(0), true; full; {
-		var changed []imapChange
-		_, full, err = c.changes(q.modseq, after, &changed)
-		if err != nil {
-			return err
-		}
+	_, err = c.eachChange(q.modseq, func(changed []imapChange) error {
 		for _, m := range changed {
 			n, ok := c.seq(m.uid)
 			if ok && imapInRanges(known, uint32(m.uid)) {
@@ -73,10 +68,10 @@ func (c *imapConn) resync(q *imapResync) error {
 				m.modseq = min(m.modseq, c.seen)
 				c.tellOne(n, m)
 			}
-			after = m.uid
 		}
-	}
-	return nil
+		return nil
+	})
+	return err
 }
 
 // matched is the highest UID up to which the client's sample of sequence numbers is right: up to there it knows of all

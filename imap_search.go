@@ -401,7 +401,7 @@ func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
 	}
 	uids := s.query.Narrow(s.uids)
 	if s.name == "SEARCH" { // what is searched counts, not what is found; SORT and THREAD make no sense of a part (RFC 9738, §3.3)
-		uids = s.c.limit(uids)
+		uids = s.c.takeHighest(uids)
 	}
 	progress := s.c.progress(len(uids))
 	err = s.c.srv.store.Search(s.box.ID, uids, s.query, func(f []Found) error {

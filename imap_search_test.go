@@ -229,7 +229,7 @@ func TestSearchProgress(t *testing.T) {
 	s := startServer(t)
 	here, there := net.Pipe()
 	var sent bytes.Buffer
-	c := &imapConn{conn: &conn{srv: s.Server, net: there, w: bufio.NewWriter(&sent)}, tag: "a1"}
+	c := &imapConn{conn: &conn{srv: s.Server, net: there, w: bufio.NewWriter(&sent)}, imapRun: imapRun{tag: "a1"}}
 	c.r = bufio.NewReader(c.conn)
 	p := c.progress(5000)
 	now := time.Now()

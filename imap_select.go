@@ -14,29 +14,20 @@ import (
 // §7.5.1). Until it is told, a message is still there for its client: the tombstone answers FETCH, and view keeps its
 // content.
 type imapView struct {
-	mbox     Mailbox // as it was at SELECT
-	rights   Rights  // what the client may do with it
-	readonly bool
-	uids     []UID // sequence number - 1 → UID
-	seen     ModSeq
-	gone     ModSeq
-	highest  ModSeq // of what the client was told
-	held     bool   // somebody has expunged what the client could not be told of yet
-	lowered  ModSeq // highest when the client was last told to go by gone
-	fresh    bool   // this command has just opened it: there is no news yet, and the client knows no UIDs that could vanish
-	view     *View
-	words    string      // keywords that FLAGS has named
-	recent   []imapRange // UIDs that are \Recent in this session only
-	saved    []UID       // the result of the last search with RETURN (SAVE) (RFC 5182)
-	contexts []*imapContext
-
-	silent ModSeq   // of our own STORE.SILENT
-	stale  []UID    // messages in it that others had changed, too
-	shown  []ModSeq // of our own FETCHes that set \Seen and said so, sorted
-	echo   []UID    // messages that a STORE has to show whether or not it changed them
-	stored []UID    // messages that it has to show even if somebody has expunged them since
-
-	removed []UID // messages that our own command expunged
+	mbox           Mailbox // as it was at SELECT
+	rights         Rights  // what the client may do with it
+	readonly       bool
+	uids           []UID // sequence number - 1 → UID
+	seen           ModSeq
+	gone           ModSeq
+	highest        ModSeq // of what the client was told
+	pendingExpunge bool   // an EXPUNGE waits for a command in which it may be sent (RFC 9051 §7.5.1)
+	hinted         ModSeq // value of highest when HIGHESTMODSEQ was last sent with the lower value gone
+	view           *View
+	words          string      // keywords that FLAGS has named
+	recent         []imapRange // UIDs that are \Recent in this session only
+	saved          []UID       // the result of the last search with RETURN (SAVE) (RFC 5182)
+	contexts       []*imapContext
 }
 
 // imapErrGone ends a session whose selected mailbox is deleted, or not the client's to read any more.
@@ -108,7 +99,7 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 	view.Told(v.seen)
 	v.readonly = readonly || v.rights&imapRightsWrite == 0
 	v.gone, v.highest = v.seen, v.mbox.HighestModSeq
-	v.fresh = true
+	c.opened = true
 	c.imapView, c.state = v, imapSelected
 	c.showMailbox(name, unseen)
 	if q != nil && q.validity == v.mbox.UIDValidity {

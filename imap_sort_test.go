@@ -132,7 +132,7 @@ func sortRef(t *testing.T, s *testServer, box MailboxID, uids []UID, criteria []
 // sortConn is a connection for whatever sorts and threads a mailbox, without a client.
 func sortConn(s *testServer, m Mailbox) *imapConn {
 	_, there := net.Pipe()
-	c := &imapConn{conn: &conn{srv: s.Server, net: there, w: bufio.NewWriter(io.Discard)}, tag: "a1", state: imapSelected}
+	c := &imapConn{conn: &conn{srv: s.Server, net: there, w: bufio.NewWriter(io.Discard)}, imapRun: imapRun{tag: "a1"}, state: imapSelected}
 	c.r = bufio.NewReader(c.conn)
 	c.mbox = m
 	return c
@@ -571,7 +571,7 @@ func TestThreadRandom(t *testing.T) {
 			all = append(all, &threadRef{m: m, k: k})
 		}
 		for _, algorithm := range []string{"REFERENCES", "REFS", "ORDEREDSUBJECT"} {
-			c := &imapConn{conn: &conn{}, uid: true}
+			c := &imapConn{conn: &conn{}, imapRun: imapRun{uid: true}}
 			var got bytes.Buffer
 			c.w = bufio.NewWriter(&got)
 			th := imapThreadOf(uids, algorithm)

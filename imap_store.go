@@ -11,7 +11,7 @@ import (
 //	store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
 func (c *imapConn) cmdStore(p *imapParser) error {
 	p.space()
-	uids := c.limit(p.set())
+	uids := c.takeHighest(p.set())
 	p.space()
 	change := FlagChange{Op: '=', Unchanged: -1}
 	if p.take("(") {
@@ -68,15 +68,15 @@ func (c *imapConn) store(uids []UID, change FlagChange, silent bool) error {
 		return err
 	}, func(step []UID) error {
 		if silent {
-			c.silent, c.stale = res.ModSeq, res.Stale
+			c.effects.silent, c.effects.stale = res.ModSeq, res.Stale
 		} else {
-			c.echo, c.stored = res.Same, imapWithout(step, res.Missing)
+			c.effects.echo, c.effects.stored = res.Same, imapWithout(step, res.Missing)
 		}
 		if c.notify.frozen() || (c.notify.quiet() && !silent) {
-			c.echo = step
+			c.effects.echo = step
 		}
 		modified, missing = append(modified, res.Modified...), missing || len(res.Missing) > 0
-		return c.sync(false)
+		return c.syncButExpunges()
 	})
 	switch {
 	case err != nil:

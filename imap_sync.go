@@ -14,67 +14,107 @@ type imapChange struct {
 	gone   bool
 }
 
+// imapEffects is what the command that runs has itself done to the selected mailbox, so that sync tells it in the right form.
+// It lives until the sync at the command's end, or at the end of one of its steps.
+type imapEffects struct {
+	silent  ModSeq   // of a STORE.SILENT, whose flags are not told back
+	stale   []UID    // messages in it that others had changed, too: told all the same
+	shown   []ModSeq // of FETCHes that set \Seen and said so, sorted
+	echo    []UID    // messages that a STORE has to show whether or not it changed them
+	stored  []UID    // messages that it has to show even if somebody has expunged them since, sorted
+	removed []UID    // messages that it expunged
+}
+
 // sync tells the client all that happened to the selected mailbox since it was last told. Only sync writes EXISTS, EXPUNGE
 // and unsolicited FETCH. Commands change the store and return; their own effects come back to the client from here, in the
 // order of the commits and mixed with everybody else's. When there is nothing to say it is one small query.
-func (c *imapConn) sync(mayExpunge bool) error {
+func (c *imapConn) sync() error {
 	if c.notify.frozen() {
 		return c.syncOwn()
 	}
-	since := c.seen
-	if mayExpunge {
-		since = min(c.seen, c.gone)
+	now, err := c.eachChange(min(c.seen, c.gone), func(changed []imapChange) error {
+		c.contextsLose(changed)
+		c.tellGone(changed)
+		return c.tellThere(changed)
+	})
+	if err != nil {
+		return err
 	}
-	var now ModSeq
-	for after, more := UID(0), true; more; {
-		var changed []imapChange
-		at, full, err := c.changes(since, after, &changed)
-		if err != nil {
-			return err
-		}
-		// What changes between two steps is told twice rather than never: the first step's modseq counts.
-		if now == 0 {
-			now = at
-		}
-		if mayExpunge {
-			c.contextsLose(changed)
-			c.tellGone(changed)
-		}
-		c.held = !mayExpunge && (c.held || c.loses(changed))
-		fresh, own := c.tellNew(changed)
-		quiet := slices.Concat(fresh, own)
-		slices.Sort(quiet)
-		if err := c.tellFlags(changed, quiet); err != nil {
-			return err
-		}
-		if err := c.tellFresh(fresh); err != nil {
-			return err
-		}
-		if err := c.contextsFollow(changed); err != nil {
-			return err
-		}
-		more = full
-		if more {
-			after = changed[len(changed)-1].uid
-		}
-	}
-	c.forget()
-	c.seen = now
-	c.highest = min(c.highest, now)
-	if mayExpunge {
-		c.gone = now
-		c.view.Told(now)
-	}
-	c.lower()
+	c.pendingExpunge = false
+	c.gone = now
+	c.view.Told(now)
+	c.synced(now)
 	return nil
 }
 
-// lower tells a client that has heard of modseqs above that of an expunge which is held back from it where it stands. If the
+// syncButExpunges is sync for a command that uses sequence numbers: expunges wait for the next one that does not, or else
+// the client would take the numbers in its answer for other messages (RFC 9051 §7.5.1).
+func (c *imapConn) syncButExpunges() error {
+	if c.notify.frozen() {
+		return c.syncOwn()
+	}
+	now, err := c.eachChange(c.seen, func(changed []imapChange) error {
+		c.pendingExpunge = c.pendingExpunge || c.loses(changed)
+		return c.tellThere(changed)
+	})
+	if err != nil {
+		return err
+	}
+	c.synced(now)
+	c.hint()
+	return nil
+}
+
+// eachChange gives tell what changed after since, so much at a time, and returns the modseq that this is current to. What
+// changes between two steps is told twice rather than never: the first step's modseq counts.
+func (c *imapConn) eachChange(since ModSeq, tell func([]imapChange) error) (ModSeq, error) {
+	var now ModSeq
+	after := UID(0)
+	for first := true; ; first = false {
+		step, err := c.changes(since, after)
+		if err == nil {
+			err = tell(step.list)
+		}
+		if err != nil {
+			return now, err
+		}
+		if first {
+			now = step.now
+		}
+		if !step.more {
+			return now, nil
+		}
+		after = step.list[len(step.list)-1].uid
+	}
+}
+
+// synced notes how far the client has been told of new messages and flags.
+func (c *imapConn) synced(now ModSeq) {
+	c.effects = imapEffects{}
+	c.seen = now
+	c.highest = min(c.highest, now)
+}
+
+// tellThere tells of the changed messages that are still there, the new ones first.
+func (c *imapConn) tellThere(changed []imapChange) error {
+	arrived, own := c.tellNew(changed)
+	quiet := slices.Concat(arrived, own)
+	slices.Sort(quiet)
+	if err := c.tellFlags(changed, quiet); err != nil {
+		return err
+	}
+	if err := c.tellArrived(arrived); err != nil {
+		return err
+	}
+	return c.contextsFollow(changed)
+}
+
+// hint tells a client that has heard of modseqs above that of an expunge which is held back from it where it stands. If the
 // connection broke now and it came back with the highest of them, it would never hear of that expunge (RFC 7162 §3.2.5).
-func (c *imapConn) lower() {
-	if c.qresync && c.held && c.highest > c.gone && c.highest != c.lowered {
+func (c *imapConn) hint() {
+	if c.qresync && c.pendingExpunge && c.highest > c.gone && c.highest != c.hinted {
 		c.putf("* OK [HIGHESTMODSEQ %d] Expunges since are still to be told\r\n", c.gone)
-		c.lowered = c.highest
+		c.hinted = c.highest
 	}
 }
 
@@ -89,38 +129,48 @@ func (c *imapConn) loses(changed []imapChange) bool {
 // imapErrFull stops a query whose answers fill the memory they may have.
 var imapErrFull = errors.New("enough for one step")
 
-// changes lists what changed after since among the messages with UIDs above after, and the messages of echo with them.
-func (c *imapConn) changes(since ModSeq, after UID, changed *[]imapChange) (now ModSeq, full bool, err error) {
-	err = c.srv.store.Read(func(tx *Tx) (err error) {
-		*changed = (*changed)[:0]
-		add := func(m *Message) error {
-			if len(*changed) >= imapSyncStep {
-				full = true
+// imapChanges is one step of what changed in a mailbox.
+type imapChanges struct {
+	list []imapChange
+	now  ModSeq // what the list is current to
+	more bool   // there is more above the last one
+}
+
+// changes lists what changed after since among the messages with UIDs above after, and at the end the messages of echo.
+func (c *imapConn) changes(since ModSeq, after UID) (imapChanges, error) {
+	step, err := read(c.srv.store, func(tx *Tx) (imapChanges, error) {
+		var step imapChanges
+		var err error
+		step.now, err = tx.Changes(c.mbox.ID, since, after, func(m *Message) error {
+			if len(step.list) >= imapSyncStep {
 				return imapErrFull
 			}
-			*changed = append(*changed, imapChange{m.UID, m.ModSeq, m.Flags, m.Gone})
+			step.list = append(step.list, imapChange{m.UID, m.ModSeq, m.Flags, m.Gone})
 			return nil
+		})
+		if errors.Is(err, imapErrFull) {
+			step.more = true
+			return step, nil
 		}
-		now, err = tx.Changes(c.mbox.ID, since, after, add)
-		if err != nil {
-			return err
-		}
-		for _, u := range c.echo {
-			if m, err := tx.Message(c.mbox.ID, u); err == nil {
-				*changed = append(*changed, imapChange{m.UID, m.ModSeq, m.Flags, m.Gone})
-			} else if !errors.Is(err, ErrNotFound) {
-				return err
+		for _, u := range c.effects.echo {
+			if err != nil {
+				return step, err
+			}
+			var m Message
+			m, err = tx.Message(c.mbox.ID, u)
+			switch {
+			case err == nil:
+				step.list = append(step.list, imapChange{m.UID, m.ModSeq, m.Flags, m.Gone})
+			case errors.Is(err, ErrNotFound):
+				err = nil
 			}
 		}
-		return nil
+		return step, err
 	})
-	switch {
-	case errors.Is(err, ErrNotFound):
+	if errors.Is(err, ErrNotFound) {
 		err = imapErrGone
-	case errors.Is(err, imapErrFull):
-		err = nil
 	}
-	return now, full, err
+	return step, err
 }
 
 // tellGone writes the expunges and takes them out of uids, which is one pass however many they are. The size of the mailbox
@@ -190,9 +240,9 @@ func (c *imapConn) putRange(r imapRange) {
 // tellNew writes EXISTS if there are new messages. Without any it must not be written, not even after an EXPUNGE: Apple
 // Mail asks again and again for what it takes to be new.
 //
-// What it returns are those that are to be told as NOTIFY says and not with their flags, and those to be told of with
-// EXISTS alone, because the client itself put them there (RFC 5465 §5.2).
-func (c *imapConn) tellNew(changed []imapChange) (fresh, own []UID) {
+// It returns the messages of which tellArrived tells, and those to be told of with EXISTS alone, because the client itself
+// put them there (RFC 5465 §5.2).
+func (c *imapConn) tellNew(changed []imapChange) (arrived, own []UID) {
 	known := len(c.uids)
 	for _, m := range changed {
 		if !m.gone && (len(c.uids) == 0 || m.uid > c.uids[len(c.uids)-1]) {
@@ -202,7 +252,7 @@ func (c *imapConn) tellNew(changed []imapChange) (fresh, own []UID) {
 			case c.own[imapStamp{c.mbox.Owner, m.modseq}]:
 				own = append(own, m.uid)
 			case c.notify.fetch != nil:
-				fresh = append(fresh, m.uid)
+				arrived = append(arrived, m.uid)
 			}
 		}
 	}
@@ -214,38 +264,37 @@ func (c *imapConn) tellNew(changed []imapChange) (fresh, own []UID) {
 		c.takeRecent()
 		c.putf("* %d RECENT\r\n", c.countRecent())
 	}
-	return fresh, own
+	return arrived, own
 }
 
-// tellFresh writes of new messages what NOTIFY asks for (RFC 5465 §5.2).
-func (c *imapConn) tellFresh(fresh []UID) error {
-	if len(fresh) == 0 {
+// tellArrived writes of new messages the FETCH items that NOTIFY asks for (RFC 5465 §5.2).
+func (c *imapConn) tellArrived(arrived []UID) error {
+	if len(arrived) == 0 {
 		return nil
 	}
 	c.notify.fetch.at = 0
-	return c.notify.fetch.send(fresh)
+	return c.notify.fetch.send(arrived)
 }
 
 // syncOwn is sync for a client that wants no news: it hears what it does itself, and all else stays to be told.
 func (c *imapConn) syncOwn() error {
-	var changed []imapChange
-	mine := slices.Concat(c.echo, c.removed)
+	mine := slices.Concat(c.effects.echo, c.effects.removed)
 	slices.Sort(mine)
-	err := c.srv.store.Read(func(tx *Tx) error {
-		changed = changed[:0]
+	changed, err := read(c.srv.store, func(tx *Tx) ([]imapChange, error) {
+		var changed []imapChange
 		for _, u := range slices.Compact(mine) {
 			err := tx.Messages(c.mbox.ID, u, u, func(m *Message) error {
-				if !m.Gone || slices.Contains(c.removed, u) {
+				if !m.Gone || slices.Contains(c.effects.removed, u) {
 					changed = append(changed, imapChange{m.UID, m.ModSeq, m.Flags, m.Gone})
 				}
 				return nil
 			})
 			if err != nil {
-				return err
+				return nil, err
 			}
 		}
 		_, err := tx.MailboxByID(c.mbox.ID)
-		return err
+		return changed, err
 	})
 	if errors.Is(err, ErrNotFound) {
 		return imapErrGone
@@ -254,46 +303,49 @@ func (c *imapConn) syncOwn() error {
 		c.tellGone(changed)
 		err = c.tellFlags(changed, nil)
 	}
-	c.forget()
+	c.effects = imapEffects{}
 	return err
 }
 
-// forget drops what sync had to know of the command that ran.
-func (c *imapConn) forget() {
-	c.silent, c.stale, c.shown, c.echo, c.stored, c.removed = 0, nil, nil, nil, nil, nil
-}
-
 // tellFlags writes a FETCH for every message with news, new ones included, so that a client need not ask; but for those
-// of quiet.
+// of quiet, which is sorted.
 func (c *imapConn) tellFlags(changed []imapChange, quiet []UID) error {
 	for _, m := range changed {
-		echo := slices.Contains(c.echo, m.uid)
-		n, ok := c.seq(m.uid)
-		if !ok || (m.modseq <= c.seen && !echo) {
-			continue
-		}
-		if _, stored := slices.BinarySearch(c.stored, m.uid); m.gone && !stored {
+		n, news := c.isNews(m)
+		if !news {
 			continue
 		}
 		c.highest = max(c.highest, m.modseq)
-		_, isQuiet := slices.BinarySearch(quiet, m.uid)
-		_, isShown := slices.BinarySearch(c.shown, m.modseq)
-		if isQuiet || isShown || (c.notify.quiet() && !echo && m.modseq != c.silent) {
+		if _, isQuiet := slices.BinarySearch(quiet, m.uid); isQuiet || !c.wantsFlags(m) {
 			continue
 		}
 		if err := c.tellWords(m.flags.Words); err != nil {
 			return err
 		}
-		if m.modseq == c.silent && !slices.Contains(c.stale, m.uid) {
-			if c.condstore { // the client needs to know the modseq that it caused (RFC 7162 §3.1.3)
-				c.beginFetch(n, m.uid)
-				c.putf("MODSEQ (%d))\r\n", m.modseq)
-			}
-			continue
+		switch {
+		case m.modseq != c.effects.silent || slices.Contains(c.effects.stale, m.uid):
+			c.tellOne(n, m)
+		case c.condstore: // the client needs to know the modseq that it caused (RFC 7162 §3.1.3)
+			c.beginFetch(n, m.uid)
+			c.putf("MODSEQ (%d))\r\n", m.modseq)
 		}
-		c.tellOne(n, m)
 	}
 	return nil
+}
+
+// isNews says whether the client knows the message and has not heard of this change, and its sequence number. What is gone
+// is no news of flags, unless STORE has to show it.
+func (c *imapConn) isNews(m imapChange) (n int, news bool) {
+	n, known := c.seq(m.uid)
+	_, stored := slices.BinarySearch(c.effects.stored, m.uid)
+	return n, known && (m.modseq > c.seen || slices.Contains(c.effects.echo, m.uid)) && (!m.gone || stored)
+}
+
+// wantsFlags says whether the client is to hear of this change of flags: not if its FETCH has said so, nor if it wants no
+// news of flags and did not cause them.
+func (c *imapConn) wantsFlags(m imapChange) bool {
+	_, shown := slices.BinarySearch(c.effects.shown, m.modseq)
+	return !shown && (!c.notify.quiet() || m.modseq == c.effects.silent || slices.Contains(c.effects.echo, m.uid))
 }
 
 // tellOne writes what there is to say of one message's flags.

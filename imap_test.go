@@ -116,7 +116,8 @@ func TestImapGone(t *testing.T) {
 // TestImapStoredGone has messages expunged between a STORE's commit and its answer: what it stored is told all the same.
 func TestImapStoredGone(t *testing.T) {
 	c := newImapTester()
-	c.rev2, c.uids, c.stored = true, []UID{1, 2, 3}, []UID{2}
+	c.rev2, c.uids = true, []UID{1, 2, 3}
+	c.effects.stored = []UID{2}
 	seen := Flags{Bits: FlagSeen}
 	if err := c.tellFlags([]imapChange{{1, 9, seen, true}, {2, 9, seen, true}, {3, 8, seen, false}}, nil); err != nil {
 		t.Fatal(err)
