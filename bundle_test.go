@@ -143,7 +143,7 @@ func newChain(t *testing.T) *chain {
 func (k *chain) send() {
 	k.t.Helper()
 	for _, to := range []string{"carl@c.arpa", "nobody@c.arpa"} {
-		m := &Mail{From: mustAddr(k.t, "ann@a.arpa"), To: []Rcpt{{Addr: mustAddr(k.t, to), Notify: NotifySuccess | NotifyFailure}}, Body: k.a.store.NewSpool(1 << 20)}
+		m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(k.t, "ann@a.arpa")}, To: []Rcpt{{Recipient: Recipient{Addr: mustAddr(k.t, to), Notify: NotifySuccess | NotifyFailure}}}, Body: k.a.store.NewSpool(1 << 20)}
 		fmt.Fprintf(m.Body, "From: ann@a.arpa\r\nSubject: 你好 %s\r\n\r\nhi\r\n", to)
 		if err := k.a.accept(m); err != nil {
 			k.t.Fatal(err)
@@ -318,15 +318,15 @@ func TestBundleKey(t *testing.T) {
 // TestBundleParams: what the sender asked for, and content without lines, go on as they were.
 func TestBundleParams(t *testing.T) {
 	a, b := newQueueTest(t, newPeer(t, nil)), newQueueTest(t, newPeer(t, nil))
-	m := &Mail{From: mustAddr(t, "ann@home.arpa"), Body: a.store.NewSpool(1 << 20), Ret: "HDRS", EnvID: "e+2Bx", Flags: MailRequireTLS | MailUTF8,
-		Due: a.store.Now().Add(time.Hour), ByMode: "N", To: []Rcpt{{Addr: mustAddr(t, "x@far.arpa"), Notify: NotifyDelay, ORcpt: "rfc822;y@far.arpa"}}}
+	m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "ann@home.arpa"), Ret: "HDRS", EnvID: "e+2Bx", Flags: MailRequireTLS | MailUTF8,
+		Due: a.store.Now().Add(time.Hour), ByMode: "N"}, Body: a.store.NewSpool(1 << 20), To: []Rcpt{{Recipient: Recipient{Addr: mustAddr(t, "x@far.arpa"), Notify: NotifyDelay, ORcpt: "rfc822;y@far.arpa"}}}}
 	body := "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n\x00\n.\n\r\r\n.\r\n" + strings.Repeat("z", 20_000)
 	fmt.Fprint(m.Body, body)
 	if err := a.accept(m); err != nil {
 		t.Fatal(err)
 	}
 	m.Body.Close()
-	later := &Mail{From: m.From, Body: a.store.NewSpool(1 << 20), Hold: a.store.Now().Add(24 * time.Hour), To: []Rcpt{{Addr: mustAddr(t, "x@far.arpa")}}}
+	later := &Mail{SMTPEnvelope: SMTPEnvelope{From: m.From, Hold: a.store.Now().Add(24 * time.Hour)}, Body: a.store.NewSpool(1 << 20), To: rcptsTo(mustAddr(t, "x@far.arpa"))}
 	fmt.Fprint(later.Body, "Subject: later\r\n\r\n")
 	if err := a.accept(later); err != nil {
 		t.Fatal(err)
@@ -366,7 +366,7 @@ func TestBundleParams(t *testing.T) {
 		t.Errorf("content %.200q, %v", got, err)
 	}
 
-	m = &Mail{From: m.From, Body: a.store.NewSpool(1 << 20), Due: a.store.Now().Add(time.Minute), ByMode: "R", To: []Rcpt{{Addr: mustAddr(t, "bob@late.arpa")}}}
+	m = &Mail{SMTPEnvelope: SMTPEnvelope{From: m.From, Due: a.store.Now().Add(time.Minute), ByMode: "R"}, Body: a.store.NewSpool(1 << 20), To: rcptsTo(mustAddr(t, "bob@late.arpa"))}
 	fmt.Fprint(m.Body, "Subject: late\r\n\r\n")
 	if err := a.accept(m); err != nil {
 		t.Fatal(err)

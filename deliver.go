@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 )
 
 const maxHeaderBlock = 1 << 20
@@ -29,20 +28,14 @@ var (
 
 // Mail is a message on its way in: an envelope and the content (RFC 5321 §2.3.1).
 type Mail struct {
-	From  Addr // reverse path; zero is <>
-	To    []Rcpt
-	Body  *Spool
-	Flags int    // Mail8Bit and so on
-	Ret   string // as QueueItem
-	EnvID string
+	SMTPEnvelope
+	To   []Rcpt
+	Body *Spool
 
-	Trace     string    // what Received says before "id": from, by, with; "" leaves the field out
-	Submitted bool      // missing From, To and Date are filled in (RFC 6409 §8)
-	Login     *User     // who submitted it, and must own its From; nil does not matter
-	Due       time.Time // when it must have been delivered; zero does not matter (RFC 2852)
-	ByMode    string    // as QueueItem
-	Hold      time.Time // nobody gets it before; zero is now (RFC 4865)
-	EachAlone bool      // recipients whose mailbox is full get their Err and nothing more: the client hears of each (LMTP)
+	Trace     string // what Received says before "id": from, by, with; "" leaves the field out
+	Submitted bool   // missing From, To and Date are filled in (RFC 6409 §8)
+	Login     *User  // who submitted it, and must own its From; nil does not matter
+	EachAlone bool   // recipients whose mailbox is full get their Err and nothing more: the client hears of each (LMTP)
 
 	Report bool // a delivery report: a full mailbox or queue never stops it
 
@@ -56,13 +49,20 @@ type Mail struct {
 
 // Rcpt is one recipient of a Mail.
 type Rcpt struct {
-	Addr   Addr
-	ORcpt  string // as QueueRcpt
-	Notify int
+	Recipient
 
 	Err error // after accept: why this recipient did not get it, while others did
 
 	resolved *resolved
+}
+
+// rcptsTo are plain recipients.
+func rcptsTo(addrs ...Addr) []Rcpt {
+	var all []Rcpt
+	for _, a := range addrs {
+		all = append(all, Rcpt{Recipient: Recipient{Addr: a}})
+	}
+	return all
 }
 
 // newMailID makes a name for a message: ten letters and digits, different from all others.
@@ -162,7 +162,7 @@ type placement struct {
 func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 	r.Err = nil
 	if p.m.Hold.After(tx.s.Now()) {
-		p.queue = append(p.queue, QueueRcpt{Addr: r.Addr, ORcpt: r.ORcpt, Notify: r.Notify, Next: p.m.Hold})
+		p.queue = append(p.queue, QueueRcpt{Recipient: r.Recipient, Next: p.m.Hold})
 		p.stored++
 		return nil
 	}
@@ -184,11 +184,11 @@ func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 			if perr != nil {
 				return perr
 			}
-			p.queue = append(p.queue, QueueRcpt{Addr: a, ORcpt: r.ORcpt, Notify: r.Notify, Error: err.Error()})
+			p.queue = append(p.queue, QueueRcpt{Recipient: r.as(a), Error: err.Error()})
 		}
 	}
 	for _, a := range r.resolved.remote {
-		p.queue = append(p.queue, QueueRcpt{Addr: a, ORcpt: r.ORcpt, Notify: r.Notify})
+		p.queue = append(p.queue, QueueRcpt{Recipient: r.as(a)})
 		p.stored++
 	}
 	return nil
@@ -227,7 +227,7 @@ func (s *Server) enqueue(tx *Tx, p *placement) error {
 	if n >= s.cfg.Limits.QueueMessages && !p.m.Report {
 		return ErrQueueFull
 	}
-	q := QueueItem{Name: p.m.ID, Blob: p.b, From: p.m.From, Flags: p.m.Flags, Ret: p.m.Ret, EnvID: p.m.EnvID, Created: tx.s.Now(), Due: p.m.Due, ByMode: p.m.ByMode}
+	q := QueueItem{Name: p.m.ID, Blob: p.b, SMTPEnvelope: p.m.SMTPEnvelope, Created: tx.s.Now()}
 	q.Since = q.Created
 	seen := map[string]bool{}
 	for _, r := range p.queue {

@@ -12,7 +12,7 @@ func (s *Server) makeReport(r *Report, msg string) (*Mail, error) {
 	for _, rc := range r.Rcpts {
 		r.UTF8 = r.UTF8 || !rc.Final.IsASCII()
 	}
-	m := &Mail{To: []Rcpt{{Addr: r.To}}, Body: s.store.NewSpool(int64(s.cfg.Limits.Message) + 1<<20), Report: true, ID: r.ID}
+	m := &Mail{To: rcptsTo(r.To), Body: s.store.NewSpool(int64(s.cfg.Limits.Message) + 1<<20), Report: true, ID: r.ID}
 	if r.UTF8 {
 		m.Flags |= MailUTF8
 	}

@@ -134,5 +134,6 @@ func (s *Server) answer(m *Mail, v vacation) error {
 	if _, err := d.WriteTo(sp); err != nil {
 		return err
 	}
-	return s.accept(&Mail{To: []Rcpt{{Addr: m.From, Notify: NotifyNever}}, Body: sp})
+	to := Recipient{Addr: m.From, Notify: NotifyNever}
+	return s.accept(&Mail{To: []Rcpt{{Recipient: to}}, Body: sp})
 }

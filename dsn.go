@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"mime/quotedprintable"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // ReportAction is what became of a recipient (RFC 3464 §2.3.3).
@@ -279,98 +277,3 @@ func (r *Report) fold(s string) string {
 	}
 	return b.String()
 }
-
-const (
-	maxEnvID = 100 // octets of xtext (RFC 3461 §4.4)
-	maxORcpt = 500 // octets of xtext (RFC 3461 §4.2)
-)
-
-// parseNotify reads NOTIFY's value (RFC 3461 §4.1): NEVER, or a list of SUCCESS, FAILURE and DELAY.
-func parseNotify(s string) (notify int, ok bool) {
-	for _, word := range strings.Split(strings.ToUpper(s), ",") {
-		bit := map[string]int{"NEVER": NotifyNever, "SUCCESS": NotifySuccess, "FAILURE": NotifyFailure, "DELAY": NotifyDelay}[word]
-		if bit == 0 {
-			return 0, false
-		}
-		notify |= bit
-	}
-	return notify, notify&NotifyNever == 0 || notify == NotifyNever
-}
-
-// notifyText is the other way round; "" for the default.
-func notifyText(notify int) string {
-	var words []string
-	for _, n := range []struct {
-		bit  int
-		word string
-	}{{NotifyNever, "NEVER"}, {NotifySuccess, "SUCCESS"}, {NotifyFailure, "FAILURE"}, {NotifyDelay, "DELAY"}} {
-		if notify&n.bit != 0 {
-			words = append(words, n.word)
-		}
-	}
-	return strings.Join(words, ",")
-}
-
-// decodeXtext reads xtext (RFC 3461 §4): printable ASCII without "+" and "=", which are written as "+2B" and "+3D".
-func decodeXtext(s string) (string, bool) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '+':
-			if i+2 >= len(s) {
-				return "", false
-			}
-			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-			if err != nil {
-				return "", false
-			}
-			b.WriteByte(byte(n))
-			i += 2
-		case c < '!' || c > '~' || c == '=':
-			return "", false
-		default:
-			b.WriteByte(c)
-		}
-	}
-	return b.String(), true
-}
-
-// encodeXtext is the other way round.
-func encodeXtext(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < '!' || c > '~' || c == '+' || c == '=' {
-			fmt.Fprintf(&b, "+%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
-}
-
-// checkORcpt says whether a value of ORCPT is one: addr-type ";" xtext. For the type utf-8 (RFC 6533 §3) UTF-8 may stand in it.
-func checkORcpt(s string) bool {
-	typ, addr, ok := strings.Cut(s, ";")
-	if !ok || typ == "" || addr == "" || len(s) > maxORcpt || strings.ContainsFunc(typ, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return false
-	}
-	if strings.EqualFold(typ, "utf-8") && !isASCII(addr) {
-		return utf8.ValidString(addr)
-	}
-	_, ok = decodeXtext(addr)
-	return ok
-}
-
-// originalRecipient decodes ORCPT for a report.
-func originalRecipient(orcpt string) string {
-	typ, addr, ok := strings.Cut(orcpt, ";")
-	if !ok {
-		return ""
-	}
-	if a, ok := decodeXtext(addr); ok {
-		addr = a
-	}
-	return typ + ";" + addr
-}
-
-func envID(xtext string) string { s, _ := decodeXtext(xtext); return s }

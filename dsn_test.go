@@ -8,32 +8,6 @@ import (
 	"time"
 )
 
-func TestXtext(t *testing.T) {
-	for _, s := range []string{"", "a", "a+b=c", "\x00\xff", "Ann Ö <x>"} {
-		x := encodeXtext(s)
-		if got, ok := decodeXtext(x); !ok || got != s || strings.ContainsAny(x, " =\x00") {
-			t.Errorf("%q became %q became %q", s, x, got)
-		}
-	}
-	for _, s := range []string{"a=b", "+", "+2", "+ZZ", "a b", "ö"} {
-		if got, ok := decodeXtext(s); ok {
-			t.Errorf("%q is %q", s, got)
-		}
-	}
-}
-
-func TestORcpt(t *testing.T) {
-	for s, want := range map[string]bool{
-		"rfc822;ann@home.arpa": true, "rfc822;a+2Bb@x": true, "utf-8;用户@example.com": true, "x400;/c=us/": false,
-		"rfc822": false, ";x": false, "rfc822;": false, "rfc822;用户@x": false, "utf-8;\xff": false, "a b;c": false,
-		"rfc822;" + strings.Repeat("x", maxORcpt): false,
-	} {
-		if checkORcpt(s) != want {
-			t.Errorf("%q: %v", s, !want)
-		}
-	}
-}
-
 // parseReport takes a report apart the way a program would (RFC 3464): the fields of the message and of each recipient.
 func parseReport(t *testing.T, text string) (top *Part, groups []Header, part func(i int) string) {
 	t.Helper()
@@ -119,9 +93,9 @@ func TestQueueDSN(t *testing.T) {
 			p.ehlo = "PIPELINING\nDSN"
 		}
 		qt := newQueueTest(t, p)
-		m := &Mail{From: mustAddr(t, "ann@home.arpa"), Ret: "HDRS", EnvID: "id+2B1", Body: qt.store.NewSpool(1000),
-			To: []Rcpt{{Addr: mustAddr(t, "a@far.example"), Notify: NotifySuccess | NotifyFailure, ORcpt: "rfc822;A@far.example"},
-				{Addr: mustAddr(t, "b@far.example"), Notify: NotifyNever}, {Addr: mustAddr(t, "c@far.example")}}}
+		m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "ann@home.arpa"), Ret: "HDRS", EnvID: "id+2B1"}, Body: qt.store.NewSpool(1000),
+			To: []Rcpt{{Recipient: Recipient{Addr: mustAddr(t, "a@far.example"), Notify: NotifySuccess | NotifyFailure, ORcpt: "rfc822;A@far.example"}},
+				{Recipient: Recipient{Addr: mustAddr(t, "b@far.example"), Notify: NotifyNever}}, {Recipient: Recipient{Addr: mustAddr(t, "c@far.example")}}}}
 		io.WriteString(m.Body, "Subject: x\r\n\r\nx\r\n")
 		if err := qt.accept(m); err != nil {
 			t.Fatal(err)
@@ -160,7 +134,7 @@ func TestQueueNotify(t *testing.T) {
 			return ""
 		})
 		qt := newQueueTest(t, p)
-		m := &Mail{From: mustAddr(t, "ann@home.arpa"), Body: qt.store.NewSpool(1000), To: []Rcpt{{Addr: mustAddr(t, "a@far.example"), Notify: notify}}}
+		m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "ann@home.arpa")}, Body: qt.store.NewSpool(1000), To: []Rcpt{{Recipient: Recipient{Addr: mustAddr(t, "a@far.example"), Notify: notify}}}}
 		io.WriteString(m.Body, "Subject: x\r\n\r\nx\r\n")
 		if err := qt.accept(m); err != nil {
 			t.Fatal(err)
@@ -177,8 +151,8 @@ func TestQueueNotify(t *testing.T) {
 func TestQueueHold(t *testing.T) {
 	p := newPeer(t, nil)
 	qt := newQueueTest(t, p)
-	m := &Mail{From: mustAddr(t, "ann@home.arpa"), Body: qt.store.NewSpool(1000), Hold: qt.store.Now().Add(100 * time.Hour),
-		To: []Rcpt{{Addr: mustAddr(t, "a@far.example")}, {Addr: mustAddr(t, "bob@home.arpa")}}}
+	m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "ann@home.arpa"), Hold: qt.store.Now().Add(100 * time.Hour)}, Body: qt.store.NewSpool(1000),
+		To: rcptsTo(mustAddr(t, "a@far.example"), mustAddr(t, "bob@home.arpa"))}
 	io.WriteString(m.Body, "Subject: x\r\n\r\nx\r\n")
 	if err := qt.accept(m); err != nil {
 		t.Fatal(err)
@@ -230,7 +204,7 @@ func TestQueueForms(t *testing.T) {
 		p := newPeer(t, nil)
 		p.ehlo = c.ehlo
 		qt := newQueueTest(t, p)
-		m := &Mail{From: mustAddr(t, "ann@home.arpa"), Flags: c.flags, Body: qt.store.NewSpool(1 << 20), To: []Rcpt{{Addr: mustAddr(t, "a@far.example")}}}
+		m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "ann@home.arpa"), Flags: c.flags}, Body: qt.store.NewSpool(1 << 20), To: rcptsTo(mustAddr(t, "a@far.example"))}
 		io.WriteString(m.Body, c.content)
 		if err := qt.accept(m); err != nil {
 			t.Fatal(err)
@@ -307,7 +281,7 @@ func TestQueueDeliverBy(t *testing.T) {
 	qt := newQueueTest(t, p)
 	by := func(mode string, d time.Duration) {
 		t.Helper()
-		m := &Mail{From: mustAddr(t, "ann@home.arpa"), Body: qt.store.NewSpool(1000), Due: qt.store.Now().Add(d), ByMode: mode, To: []Rcpt{{Addr: mustAddr(t, mode+"@far.example")}}}
+		m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "ann@home.arpa"), Due: qt.store.Now().Add(d), ByMode: mode}, Body: qt.store.NewSpool(1000), To: rcptsTo(mustAddr(t, mode+"@far.example"))}
 		io.WriteString(m.Body, "Subject: x\r\n\r\nx\r\n")
 		if err := qt.accept(m); err != nil {
 			t.Fatal(err)

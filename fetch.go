@@ -167,7 +167,7 @@ func (c *fetchConn) take(sp *Spool, remember func(tx *Tx) error) error {
 		return err
 	}
 	host, _, _ := net.SplitHostPort(c.f.Server)
-	m := &Mail{To: []Rcpt{{Addr: to}}, Body: sp, Also: func(tx *Tx, _ Blob) error { return remember(tx) },
+	m := &Mail{To: rcptsTo(to), Body: sp, Also: func(tx *Tx, _ Blob) error { return remember(tx) },
 		Trace: fmt.Sprintf("from %s by %s\r\n\twith %s", strings.Trim(host, "[]"), c.s.asciiHost(), strings.ToUpper(c.f.Protocol))}
 	head, err := sp.Head()
 	if err != nil {

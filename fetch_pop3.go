@@ -153,7 +153,7 @@ func (c *fetchConn) tooBig(sp *Spool, uid string, remember func(tx *Tx) error) e
 		EncodeWords("A message was too big to be fetched 有一封邮件太大，未能收取"), FormatDate(c.s.store.Now()))
 	fmt.Fprintf(w, "This message has more than %d MB and was left at %s, account %s:\n此邮件超过 %d MB，仍留在 %s 的帐户 %s 中：\n\n    %s\n    %s\n    %s\n", mb, host, c.f.User,
 		mb, host, c.f.User, fetchClean(h.Text("From")), fetchClean(h.Text("Subject")), fetchClean(h.Text("Date")))
-	m := &Mail{To: []Rcpt{{Addr: to}}, Body: note, Report: true, Also: func(tx *Tx, _ Blob) error { return remember(tx) }}
+	m := &Mail{To: rcptsTo(to), Body: note, Report: true, Also: func(tx *Tx, _ Blob) error { return remember(tx) }}
 	return c.s.accept(m)
 }
 

@@ -27,7 +27,7 @@ func fetchTest(t *testing.T, protocol, service, tls string) (away, here *testSer
 
 func (s *testServer) deliver(t *testing.T, to, content string) {
 	t.Helper()
-	m := &Mail{From: mustAddr(t, "x@example.com"), To: []Rcpt{{Addr: mustAddr(t, to)}}, Body: s.store.NewSpool(1 << 20)}
+	m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "x@example.com")}, To: rcptsTo(mustAddr(t, to)), Body: s.store.NewSpool(1 << 20)}
 	defer m.Body.Close()
 	fmt.Fprint(m.Body, content)
 	if err := s.accept(m); err != nil {

@@ -308,7 +308,7 @@ func interopBig(t *testing.T, qt *queueTest, far *interopServer) {
 	}
 	for i, what := range []string{"8BITMIME", "7 bits"} {
 		qt.cfg.Routes = map[string]Route{"post.arpa": {Hosts: []string{far.ports[i]}}}
-		m := &Mail{From: mustAddr(t, "ann@home.arpa"), To: []Rcpt{{Addr: mustAddr(t, "x@post.arpa")}}, Body: qt.store.NewSpool(50 << 20)}
+		m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "ann@home.arpa")}, To: rcptsTo(mustAddr(t, "x@post.arpa")), Body: qt.store.NewSpool(50 << 20)}
 		io.WriteString(m.Body, content)
 		if err := qt.accept(m); err != nil {
 			t.Fatal(err)
@@ -407,7 +407,7 @@ func interopFind(got []string, m interopMail) (err error) {
 // send has a message go through accept.
 func (qt *queueTest) send(t *testing.T, m interopMail, from, to string) {
 	t.Helper()
-	mail := &Mail{From: mustAddr(t, from), To: []Rcpt{{Addr: mustAddr(t, to)}}, Body: qt.store.NewSpool(1 << 20)}
+	mail := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, from)}, To: rcptsTo(mustAddr(t, to)), Body: qt.store.NewSpool(1 << 20)}
 	defer mail.Body.Close()
 	io.WriteString(mail.Body, m.content)
 	if err := qt.accept(mail); err != nil {
@@ -657,7 +657,7 @@ func fillQueue(b testing.TB, s *testServer, n int) {
 	for range n {
 		slots <- true
 		go func() {
-			m := &Mail{From: Addr{"ann", "home.arpa"}, Body: s.store.NewSpool(1 << 20), To: []Rcpt{{Addr: Addr{"x", "far.example"}}}}
+			m := &Mail{SMTPEnvelope: SMTPEnvelope{From: Addr{"ann", "home.arpa"}}, Body: s.store.NewSpool(1 << 20), To: rcptsTo(Addr{"x", "far.example"})}
 			io.WriteString(m.Body, "Subject: x\r\n\r\n"+body)
 			if err := s.accept(m); err != nil {
 				b.Error(err)

@@ -89,7 +89,7 @@ func (c *command) sendmail(args []string) error {
 		if err != nil {
 			return err
 		}
-		m.To = append(m.To, Rcpt{Addr: addr})
+		m.To = append(m.To, Rcpt{Recipient: Recipient{Addr: addr}})
 	}
 	if len(m.To) == 0 {
 		return errors.New("the message has no recipients: name them, or use -t and a To field")

@@ -509,8 +509,7 @@ func (j *queueJob) local(q *QueueItem) error {
 
 // deliverQueued gives a message of the queue to somebody who lives here, and takes them off the queue, in one commit.
 func (s *Server) deliverQueued(q *QueueItem, r QueueRcpt) error {
-	m := &Mail{From: q.From, Flags: q.Flags, Ret: q.Ret, EnvID: q.EnvID, EachAlone: true, ID: q.Name,
-		To: []Rcpt{{Addr: r.Addr, ORcpt: r.ORcpt, Notify: r.Notify}}}
+	m := &Mail{SMTPEnvelope: q.SMTPEnvelope, EachAlone: true, ID: q.Name, To: []Rcpt{{Recipient: r.Recipient}}}
 	var err error
 	m.To[0].resolved, err = s.resolve(r.Addr)
 	if err != nil {

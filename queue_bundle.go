@@ -208,31 +208,9 @@ func (s *Server) exportOne(out *bufio.Writer, q *QueueItem) error {
 
 // bundleEnvelope is what stands before DATA. Nothing that the sender asked for is left out.
 func bundleEnvelope(q *QueueItem, now time.Time) []string {
-	from := "<>"
-	if !q.From.IsZero() {
-		from = q.From.Path()
-	}
-	mail := "MAIL FROM:" + from
-	for _, p := range []struct {
-		on   bool
-		text string
-	}{{q.Flags&MailBinary != 0, " BODY=BINARYMIME"}, {q.Flags&(Mail8Bit|MailBinary) == Mail8Bit, " BODY=8BITMIME"}, {q.Flags&MailUTF8 != 0, " SMTPUTF8"},
-		{q.Ret != "", " RET=" + q.Ret}, {q.EnvID != "", " ENVID=" + q.EnvID}, {q.Flags&MailRequireTLS != 0, " REQUIRETLS"},
-		{!q.Due.IsZero(), fmt.Sprintf(" BY=%d;%s", int64(q.Due.Sub(now)/time.Second), q.ByMode)}} {
-		if p.on {
-			mail += p.text
-		}
-	}
-	lines := []string{mail}
+	lines := []string{q.says(now)}
 	for _, r := range q.Rcpts {
-		l := "RCPT TO:" + r.Addr.Path()
-		if r.Notify != 0 {
-			l += " NOTIFY=" + notifyText(r.Notify)
-		}
-		if r.ORcpt != "" {
-			l += " ORCPT=" + r.ORcpt
-		}
-		lines = append(lines, l)
+		lines = append(lines, "RCPT TO:"+r.Addr.Path()+r.says())
 	}
 	return lines
 }
@@ -395,65 +373,44 @@ func (b *bundleReader) chunk(in *smtpIncoming, key io.Writer, arg string) error 
 	return nil
 }
 
-// envelope parses MAIL and RCPT.
+// envelope parses MAIL and RCPT. Parameters that are not known here are passed over.
 func (b *bundleReader) envelope() (*Mail, error) {
 	if len(b.lines) < 2 {
 		return nil, errors.New("a message without recipients")
 	}
 	from, params, r := smtpPath(strings.TrimPrefix(b.lines[0], "MAIL "), "FROM:")
-	m := &Mail{From: from}
+	if r.code != 0 {
+		return nil, errors.New(r.text)
+	}
+	m := &Mail{SMTPEnvelope: SMTPEnvelope{From: from}}
 	for _, p := range params {
-		if r.code == 0 {
-			r = b.mailParam(m, p)
+		if _, err := m.takeParam(p, b.sent()); err != nil {
+			return nil, err
 		}
 	}
 	for _, l := range b.lines[1:] {
-		to, params, rr := smtpPath(strings.TrimPrefix(l, "RCPT "), "TO:")
-		rcpt := Rcpt{Addr: to}
+		to, params, r := smtpPath(strings.TrimPrefix(l, "RCPT "), "TO:")
+		if r.code != 0 {
+			return nil, errors.New(r.text)
+		}
+		rcpt := Recipient{Addr: to}
 		for _, p := range params {
-			if rr.code == 0 {
-				rr = smtpRcptParam(&rcpt, p)
+			if _, err := rcpt.takeParam(p); err != nil {
+				return nil, err
 			}
 		}
-		if rr.code != 0 {
-			r = rr
-		}
-		m.To = append(m.To, rcpt)
-	}
-	if r.code != 0 {
-		return nil, errors.New(r.text)
+		m.To = append(m.To, Rcpt{Recipient: rcpt})
 	}
 	return m, nil
 }
 
-// mailParam takes what bundleEnvelope writes; what others write is passed over.
-func (b *bundleReader) mailParam(m *Mail, p string) (r smtpReply) {
-	switch key, value, _ := strings.Cut(p, "="); strings.ToUpper(key) {
-	case "BODY":
-		m.Flags |= Mail8Bit
-		if strings.EqualFold(value, "BINARYMIME") {
-			m.Flags |= MailBinary
-		}
-	case "SMTPUTF8":
-		m.Flags |= MailUTF8
-	case "RET":
-		m.Ret = value
-	case "ENVID":
-		m.EnvID = value
-	case "REQUIRETLS":
-		m.Flags |= MailRequireTLS
-	case "BY":
-		due, mode, ok := smtpBy(value)
-		if !ok {
-			return smtpReply{501, "5.5.4 BY=" + smtpClean(value)}
-		}
-		now := b.s.store.Now()
-		m.Due, m.ByMode = now.Add(due), mode
-		if way := now.Sub(b.made); way > 0 && way < bundleTravel { // or the two clocks have nothing in common
-			m.Due = m.Due.Add(-way)
-		}
+// sent is when the bundle was made, by our clock: now, if the two clocks seem to have nothing in common.
+func (b *bundleReader) sent() time.Time {
+	now := b.s.store.Now()
+	if way := now.Sub(b.made); way > 0 && way < bundleTravel {
+		return now.Add(-way)
 	}
-	return r
+	return now
 }
 
 // bundleTravel is how long a bundle may have been on its way, as the clocks say it, for that to be believed.

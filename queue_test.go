@@ -249,7 +249,7 @@ func (qt *queueTest) submit(from string, to ...string) string {
 		m.From = mustAddr(qt.t, from)
 	}
 	for _, a := range to {
-		m.To = append(m.To, Rcpt{Addr: mustAddr(qt.t, a)})
+		m.To = append(m.To, rcptsTo(mustAddr(qt.t, a))...)
 	}
 	defer m.Body.Close()
 	io.WriteString(m.Body, "Subject: hello\r\nFrom: ann@home.arpa\r\n\r\nhi\r\n.dot\r\n")

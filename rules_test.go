@@ -34,7 +34,7 @@ func (s *testServer) mail(t *testing.T, from, to, raw string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.To = []Rcpt{{Addr: a}}
+	m.To = rcptsTo(a)
 	if err := s.accept(m); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,10 @@ func (c *smtpConn) cmdMail(arg string) smtpReply {
 	if r.code != 0 {
 		return r
 	}
-	m := &Mail{From: from, Login: c.user, Submitted: c.trusted(), EachAlone: c.role == smtpLMTP}
+	if twice := paramTwice(params); twice != "" {
+		return smtpReply{501, "5.5.4 " + smtpClean(twice) + " stands there twice"}
+	}
+	m := &Mail{SMTPEnvelope: SMTPEnvelope{From: from}, Login: c.user, Submitted: c.trusted(), EachAlone: c.role == smtpLMTP}
 	size := int64(-1)
 	for _, p := range params {
 		if r := c.mailParam(m, p, &size); r.code != 0 {
@@ -104,101 +107,43 @@ func smtpClean(s string) string {
 	return s[:min(len(s), 400)]
 }
 
-// mailParam takes one parameter of MAIL.
+// mailParam takes one parameter of MAIL: SIZE and AUTH, which end here, or one of envelopeParams.
 func (c *smtpConn) mailParam(m *Mail, p string, size *int64) smtpReply {
 	key, value, _ := strings.Cut(p, "=")
-	switch strings.ToUpper(key) {
+	switch key = strings.ToUpper(key); key {
 	case "SIZE":
 		n, err := strconv.ParseUint(value, 10, 63)
 		if err != nil {
 			return smtpReply{501, "5.5.4 SIZE is a number"}
 		}
 		*size = int64(n)
-	case "BODY":
-		switch strings.ToUpper(value) {
-		case "7BIT":
-		case "8BITMIME":
-			m.Flags |= Mail8Bit
-		case "BINARYMIME":
-			m.Flags |= Mail8Bit | MailBinary
-		default:
-			return smtpReply{501, "5.5.4 BODY is 7BIT, 8BITMIME or BINARYMIME"}
-		}
-	case "SMTPUTF8":
-		if value != "" {
-			return smtpReply{501, "5.5.4 SMTPUTF8 takes no value"}
-		}
-		m.Flags |= MailUTF8
-	case "RET":
-		m.Ret = strings.ToUpper(value)
-		if m.Ret != "FULL" && m.Ret != "HDRS" {
-			return smtpReply{501, "5.5.4 RET is FULL or HDRS"}
-		}
-	case "ENVID":
-		if s, ok := decodeXtext(value); !ok || s == "" || len(value) > maxEnvID {
-			return smtpReply{501, "5.5.4 ENVID is xtext of at most 100 octets"}
-		}
-		m.EnvID = value
-	case "BY":
-		return c.deliverBy(m, value)
+		return smtpReply{}
+	case "AUTH": // who the sender was at another server (RFC 4954 §5): nothing here depends on it
+		return smtpReply{}
 	case "HOLDFOR", "HOLDUNTIL":
-		return c.hold(m, strings.ToUpper(key), value)
+		if c.offerHold() == "" {
+			return smtpReply{555, "5.5.4 The parameter " + key + " is for those who log in"}
+		}
 	case "REQUIRETLS":
-		if value != "" || !c.secure {
+		if !c.secure {
 			return smtpReply{501, "5.5.4 REQUIRETLS takes no value, and a connection with TLS"}
 		}
-		m.Flags |= MailRequireTLS
-	case "AUTH":
-		// Who the sender was at another server (RFC 4954 §5): nothing here depends on it.
-	default:
-		return smtpReply{555, "5.5.4 The parameter " + smtpClean(key) + " is not known here"}
 	}
-	return smtpReply{}
-}
-
-// deliverBy takes the parameter of DELIVERBY (RFC 2852): so many seconds, and R to return the message then or N to tell
-// the sender; T asks for a trace, which delivery reports give anyhow.
-func (c *smtpConn) deliverBy(m *Mail, value string) smtpReply {
-	due, mode, ok := smtpBy(value)
-	if !ok || (mode == "R" && due <= 0) {
-		return smtpReply{501, "5.5.4 Write it as BY=seconds;R or BY=seconds;N"}
-	}
-	m.Due, m.ByMode = c.srv.store.Now().Add(due), mode
-	return smtpReply{}
-}
-
-// smtpBy parses the value of BY.
-//
-//	by-value = [ "+" / "-" ] 1*9DIGIT ";" ( "N" / "R" ) [ "T" ]
-func smtpBy(value string) (due time.Duration, mode string, ok bool) {
-	secs, mode, _ := strings.Cut(value, ";")
-	mode = strings.TrimSuffix(strings.ToUpper(mode), "T")
-	n, err := strconv.ParseInt(secs, 10, 32)
-	return time.Duration(n) * time.Second, mode, err == nil && max(n, -n) < 1e9 && (mode == "R" || mode == "N")
-}
-
-// smtpMaxHold is how long a submitted message may ask to be held back.
-const smtpMaxHold = 30 * 24 * time.Hour
-
-// hold takes the parameters of FUTURERELEASE (RFC 4865): so many seconds, or until a date and time.
-func (c *smtpConn) hold(m *Mail, key, value string) smtpReply {
 	now := c.srv.store.Now()
-	if c.offerHold() == "" {
-		return smtpReply{555, "5.5.4 The parameter " + key + " is for those who log in"}
+	known, err := m.takeParam(p, now)
+	if err == nil && key == "BY" && m.ByMode == "R" && !m.Due.After(now) {
+		err = errBy
 	}
-	if !m.Hold.IsZero() {
-		return smtpReply{501, "5.5.4 HOLDFOR and HOLDUNTIL go together with nothing"}
-	}
-	var err error
-	if key == "HOLDFOR" {
-		var n uint64
-		n, err = strconv.ParseUint(value, 10, 31)
-		m.Hold = now.Add(time.Duration(n) * time.Second)
-	} else {
-		m.Hold, err = time.Parse(time.RFC3339, value)
-	}
-	if err != nil || m.Hold.Sub(now) > smtpMaxHold {
-		return smtpReply{501, "5.5.4 Mail is held for at most 30 days"}
+	return smtpParamReply(key, known, err)
+}
+
+// smtpParamReply is the answer to a parameter: zero for one that was taken.
+func smtpParamReply(key string, known bool, err error) smtpReply {
+	switch {
+	case !known:
+		return smtpReply{555, "5.5.4 The parameter " + smtpClean(key) + " is not known here"}
+	case err != nil:
+		return smtpReply{501, "5.5.4 " + err.Error()}
 	}
 	return smtpReply{}
 }
@@ -208,7 +153,7 @@ func (c *smtpConn) offerHold() string {
 	if !c.trusted() {
 		return ""
 	}
-	return fmt.Sprintf("FUTURERELEASE %d %s", int64(smtpMaxHold/time.Second), c.srv.store.Now().Add(smtpMaxHold).UTC().Format(time.RFC3339))
+	return fmt.Sprintf("FUTURERELEASE %d %s", int64(maxHold/time.Second), c.srv.store.Now().Add(maxHold).UTC().Format(time.RFC3339))
 }
 
 // checkSender refuses a sender or a size that can't be taken.
@@ -262,9 +207,14 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 	case !to.IsASCII() && c.mail.Flags&MailUTF8 == 0:
 		return smtpReply{553, "5.6.7 This address needs the parameter SMTPUTF8"}
 	}
-	rcpt := Rcpt{Addr: to}
+	if twice := paramTwice(params); twice != "" {
+		return smtpReply{501, "5.5.4 " + smtpClean(twice) + " stands there twice"}
+	}
+	rcpt := Rcpt{Recipient: Recipient{Addr: to}}
 	for _, p := range params {
-		if r := smtpRcptParam(&rcpt, p); r.code != 0 {
+		known, err := rcpt.takeParam(p)
+		key, _, _ := strings.Cut(p, "=")
+		if r := smtpParamReply(key, known, err); r.code != 0 {
 			return r
 		}
 	}
@@ -284,27 +234,6 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 	}
 	c.mail.To = append(c.mail.To, rcpt)
 	return smtpReply{250, "2.1.5 " + smtpClean(to.Path()) + " OK"}
-}
-
-// smtpRcptParam takes one parameter of RCPT (RFC 3461 §4).
-func smtpRcptParam(rcpt *Rcpt, p string) smtpReply {
-	key, value, _ := strings.Cut(p, "=")
-	switch strings.ToUpper(key) {
-	case "NOTIFY":
-		var ok bool
-		rcpt.Notify, ok = parseNotify(value)
-		if !ok {
-			return smtpReply{501, "5.5.4 NOTIFY is NEVER, or a list of SUCCESS, FAILURE and DELAY"}
-		}
-	case "ORCPT":
-		if !checkORcpt(value) {
-			return smtpReply{501, "5.5.4 ORCPT is a type, a semicolon, and an address as xtext"}
-		}
-		rcpt.ORcpt = value
-	default:
-		return smtpReply{555, "5.5.4 The parameter " + smtpClean(key) + " is not known here"}
-	}
-	return smtpReply{}
 }
 
 // fault turns an error of routing or of the store into words for the client.

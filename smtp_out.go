@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
-	"time"
 )
 
 // smtpOut is one message for one transaction.
@@ -43,17 +41,22 @@ func (c *smtpClient) prepare(q *QueueItem, content *Content) (*smtpOut, []smtpFa
 			continue
 		}
 		utf8 = utf8 || !isASCII(to)
-		m.rcpts, m.to = append(m.rcpts, "RCPT TO:"+to+c.rcptParams(q, r)), append(m.to, r)
+		line := "RCPT TO:" + to
+		if c.offers("DSN") {
+			line += r.says()
+		}
+		m.rcpts = append(m.rcpts, line)
+		m.to = append(m.to, r)
 	}
 	body, err := c.form(m, q, content, utf8)
 	if err != nil {
 		return &smtpOut{}, append(faults, smtpAll(m.to, smtpStatus(err), err.Error())...)
 	}
-	by, err := c.byParam(q)
+	err = c.returnable(q)
 	if err != nil {
 		return &smtpOut{}, append(faults, smtpAll(m.to, "5.3.3", err.Error())...)
 	}
-	m.mail = "MAIL FROM:" + from + body + by + c.mailParams(q)
+	m.mail = "MAIL FROM:" + from + body + q.saysTo(c.offers, c.now())
 	return m, faults
 }
 
@@ -146,48 +149,10 @@ func (c *smtpClient) path(a Addr) (string, bool) {
 	return a.ASCIIPath()
 }
 
-// mailParams are the parameters of MAIL that pass the sender's wishes on, as far as the peer offers to hear them.
-func (c *smtpClient) mailParams(q *QueueItem) string {
-	var b strings.Builder
-	if c.offers("DSN") { // RFC 3461 §5.2.1
-		if q.Ret != "" {
-			b.WriteString(" RET=" + q.Ret)
-		}
-		if q.EnvID != "" {
-			b.WriteString(" ENVID=" + q.EnvID)
-		}
+// returnable is an error for a message that is to be given back if it is late, where the server would not do that (RFC 2852).
+func (c *smtpClient) returnable(q *QueueItem) error {
+	if q.Due.IsZero() || q.ByMode != "R" || c.offers("DELIVERBY") {
+		return nil
 	}
-	if q.Flags&MailRequireTLS != 0 {
-		b.WriteString(" REQUIRETLS")
-	}
-	return b.String()
-}
-
-// byParam passes the time that is left on (RFC 2852). A server that would not give the message back in time does not
-// get one that asks for it.
-func (c *smtpClient) byParam(q *QueueItem) (string, error) {
-	switch {
-	case q.Due.IsZero():
-		return "", nil
-	case c.offers("DELIVERBY"):
-		return fmt.Sprintf(" BY=%d;%s", int64(q.Due.Sub(c.now())/time.Second), q.ByMode), nil
-	case q.ByMode == "R":
-		return "", fmt.Errorf("the message is to be returned if it is late, and %s does not know how (DELIVERBY)", c.host)
-	}
-	return "", nil
-}
-
-// rcptParams are the same for RCPT.
-func (c *smtpClient) rcptParams(q *QueueItem, r QueueRcpt) string {
-	if !c.offers("DSN") {
-		return ""
-	}
-	var b strings.Builder
-	if n := notifyText(r.Notify); n != "" {
-		b.WriteString(" NOTIFY=" + n)
-	}
-	if r.ORcpt != "" {
-		b.WriteString(" ORCPT=" + r.ORcpt)
-	}
-	return b.String()
+	return fmt.Errorf("the message is to be returned if it is late, and %s does not know how (DELIVERBY)", c.host)
 }

@@ -45,48 +45,24 @@ CREATE TABLE fetched(account TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY(accou
 CREATE TABLE bundled(key TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 `
 
-// Facts about a message that its next hop must know, as bits of QueueItem.Flags.
-const (
-	Mail8Bit       = 1 << iota // octets above 127 in the body (RFC 6152)
-	MailUTF8                   // UTF-8 in header or envelope (RFC 6531)
-	MailBinary                 // came as BODY=BINARYMIME: lines may be of any length, bare CR and LF may be content (RFC 3030)
-	MailRequireTLS             // only over verified TLS (RFC 8689)
-)
-
-// When a sender wants to hear of a recipient (RFC 3461 §4.1), as bits of QueueRcpt.Notify. None of them is the
-// default: failures and delays.
-const (
-	NotifyNever = 1 << iota
-	NotifySuccess
-	NotifyFailure
-	NotifyDelay
-)
-
 // QueueItem is a message that somebody is still owed.
 type QueueItem struct {
-	ID      int64     `json:"-"`
-	Name    string    `json:"id"` // as in the log, in Received and in the answer to DATA
-	Blob    Blob      `json:"-"`
-	Size    int64     `json:"size"`
-	From    Addr      `json:"-"` // zero is <>
-	Sender  string    `json:"sender"`
-	Flags   int       `json:"-"`
-	Ret     string    `json:"ret,omitempty"`   // FULL, HDRS or "" (RFC 3461 §4.3)
-	EnvID   string    `json:"envid,omitempty"` // the sender's own name for it, as xtext (RFC 3461 §4.4)
+	ID   int64  `json:"-"`
+	Name string `json:"id"` // as in the log, in Received and in the answer to DATA
+	Blob Blob   `json:"-"`
+	Size int64  `json:"size"`
+	SMTPEnvelope
+	Sender  string    `json:"sender"` // From as text
 	Created time.Time `json:"created"`
 	Since   time.Time `json:"-"` // what its age is counted from: Created, or when a hold ended
-	Due     time.Time `json:"-"` // DELIVERBY: when it must be there; zero is no matter when (RFC 2852)
-	ByMode  string    `json:"-"` // what to do then: "R" return, "N" notify, with "T" for a trace
 
 	Rcpts []QueueRcpt `json:"recipients"`
 }
 
 // QueueRcpt is one recipient who is owed a message.
 type QueueRcpt struct {
-	ID     int64     `json:"-"`
-	Addr   Addr      `json:"-"`
-	ORcpt  string    `json:"orcpt,omitempty"` // the original recipient, as type;xtext (RFC 3461 §4.2)
-	Notify int       `json:"-"`
+	ID int64 `json:"-"`
+	Recipient
 	Tries  int       `json:"tries"` // failed ones, the destination's among them
 	Next   time.Time `json:"next"`
 	Hold   bool      `json:"hold"`
@@ -113,17 +89,11 @@ var ErrQueueFull = errors.New("the queue is full")
 
 // Enqueue puts an item into the queue and its destinations on the list of things to do, at its recipients' Next.
 func (tx *Tx) Enqueue(q *QueueItem) error {
-	var due int64
-	if !q.Due.IsZero() {
-		due = q.Due.Unix()
-	}
-	from := ""
+	q.Sender, q.Size = "", q.Blob.Size
 	if !q.From.IsZero() {
-		from = q.From.String()
+		q.Sender = q.From.String()
 	}
-	err := tx.one(`INSERT INTO queue(name,blob,size,thread,form,sender,flags,ret,envid,created,since,due,bymode)
-		VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id`,
-		[]any{q.Name, q.Blob.ID, q.Blob.Size, q.Blob.Thread, q.Blob.Form, from, q.Flags, q.Ret, q.EnvID, q.Created.Unix(), q.Since.Unix(), due, q.ByMode}, &q.ID)
+	err := tx.one(insertInto(`queue`, queueColumns)+` RETURNING id`, queueRow(q), &q.ID)
 	if err != nil {
 		return fmt.Errorf("enqueue: %w", err)
 	}
@@ -189,40 +159,41 @@ func (tx *Tx) Destinations() (all []Destination, err error) {
 	return all, err
 }
 
-const (
-	queueColumns = `q.id,q.name,q.blob,q.size,q.thread,q.form,q.sender,q.flags,q.ret,q.envid,q.created,q.since,q.due,q.bymode`
-	rcptColumns  = `r.id,r.address,r.domain,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),r.next,r.hold,r.warned,CASE r.error WHEN '' THEN coalesce(d.error,'') ELSE r.error END`
-)
+const queueColumns = `name,blob,size,thread,form,sender,flags,ret,envid,created,since,due,bymode`
+
+func queueRow(q *QueueItem) []any {
+	return []any{&q.Name, &q.Blob.ID, &q.Blob.Size, &q.Blob.Thread, &q.Blob.Form, &q.Sender, &q.Flags, &q.Ret, &q.EnvID,
+		(*unixTime)(&q.Created), (*unixTime)(&q.Since), (*unixTime)(&q.Due), &q.ByMode}
+}
 
 // queueItem reads an envelope, without its recipients.
-func (tx *Tx) queueItem(id int64) (q QueueItem, err error) {
-	var from string
-	var due int64
-	err = tx.one(`SELECT `+queueColumns+` FROM queue q WHERE id=?`, []any{id}, &q.ID, &q.Name, &q.Blob.ID, &q.Blob.Size,
-		&q.Blob.Thread, &q.Blob.Form, &from, &q.Flags, &q.Ret, &q.EnvID, (*unixTime)(&q.Created), (*unixTime)(&q.Since), &due, &q.ByMode)
-	if err == nil && from != "" {
-		q.From, err = ParseAddr(from)
+func (tx *Tx) queueItem(id int64) (QueueItem, error) {
+	var q QueueItem
+	err := tx.one(`SELECT id,`+queueColumns+` FROM queue WHERE id=?`, []any{id}, append([]any{&q.ID}, queueRow(&q)...)...)
+	if err == nil && q.Sender != "" {
+		q.From, err = ParseAddr(q.Sender)
 	}
-	q.Size, q.Sender = q.Blob.Size, from
-	if due != 0 {
-		q.Due = time.Unix(due, 0)
-	}
+	q.Size = q.Blob.Size
 	return q, err
 }
 
+// rcptColumns are what is read of a recipient r and its destination d. Its tries and its error are the destination's, too.
+const rcptColumns = `r.id,r.address,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),r.next,r.hold,r.warned,
+	CASE r.error WHEN '' THEN coalesce(d.error,'') ELSE r.error END`
+
+func rcptRow(r *QueueRcpt) []any {
+	return []any{&r.ID, &r.Address, &r.ORcpt, &r.Notify, &r.Tries, (*unixTime)(&r.Next), &r.Hold, &r.Warned, &r.Error}
+}
+
 // queueRcpts reads the recipients of an item, all of them or those that where and args pick.
-func (tx *Tx) queueRcpts(item int64, where string, args ...any) (all []QueueRcpt, err error) {
-	err = tx.each(`SELECT `+rcptColumns+` FROM recipients r LEFT JOIN destinations d ON d.domain=r.domain WHERE r.item=?`+where+` ORDER BY r.id`,
-		append([]any{item}, args...), func(scan func(...any) error) error {
-			var r QueueRcpt
-			var domain string
-			if err := scan(&r.ID, &r.Address, &domain, &r.ORcpt, &r.Notify, &r.Tries, (*unixTime)(&r.Next), &r.Hold, &r.Warned, &r.Error); err != nil {
-				return err
-			}
-			r.Addr, err = ParseAddr(r.Address)
-			all = append(all, r)
-			return err
-		})
+func (tx *Tx) queueRcpts(item int64, where string, args ...any) ([]QueueRcpt, error) {
+	all, err := rows(tx, `SELECT `+rcptColumns+` FROM recipients r LEFT JOIN destinations d ON d.domain=r.domain WHERE r.item=?`+where+` ORDER BY r.id`,
+		append([]any{item}, args...), rcptRow)
+	for i := range all {
+		if err == nil {
+			all[i].Addr, err = ParseAddr(all[i].Address)
+		}
+	}
 	return all, err
 }
 

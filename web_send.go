@@ -370,7 +370,7 @@ func (a *webApp) transmit(l Letter) error {
 		}
 		if !seen[addr.Key()] {
 			seen[addr.Key()] = true
-			m.To = append(m.To, Rcpt{Addr: addr})
+			m.To = append(m.To, Rcpt{Recipient: Recipient{Addr: addr}})
 		}
 	}
 	m.Body, err = a.written(d)
@@ -531,7 +531,7 @@ func (q *webReq) postRedirect() error {
 		return err
 	}
 	for _, a := range to {
-		mail.To = append(mail.To, Rcpt{Addr: a})
+		mail.To = append(mail.To, Rcpt{Recipient: Recipient{Addr: a}})
 	}
 	mail.Body.Prepend([]byte("Resent-From: " + q.user.Name + "\r\nResent-To: " + FormatAddressList(list) + "\r\nResent-Date: " +
 		FormatDate(q.s.store.Now()) + "\r\nResent-Message-ID: " + NewMessageID(mail.From.Domain) + "\r\n"))
