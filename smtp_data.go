@@ -25,9 +25,7 @@ var smtpFaults = []struct {
 	{errNeverFits, 552, "5.2.3"},
 	{ErrTooBig, 552, "5.3.4"},
 	{ErrQuota, 452, "4.2.2"},
-	{ErrDiskFull, 452, "4.3.1"},
 	{ErrQueueFull, 452, "4.3.1"},
-	{ErrReadOnly, 451, "4.3.0"},
 }
 
 // smtpIncoming is content on its way in.

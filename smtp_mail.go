@@ -168,9 +168,13 @@ func (c *smtpConn) checkSender(m *Mail, size int64) smtpReply {
 	if size < 0 {
 		size = limit
 	}
+	if err := c.srv.store.Writable(); err != nil { // better than at the end of the content
+		c.srv.crew.Complain("smtp: mail is put off", err)
+		return c.fault(err)
+	}
 	if err := c.srv.store.Room(size); err != nil {
-		c.log.Warn("no room", "err", err)
-		return smtpReply{452, "4.3.1 The disk is nearly full, try again later"}
+		c.srv.crew.Complain("smtp: no room", err)
+		return c.fault(err)
 	}
 	if c.user == nil || m.From.IsZero() { // read receipts have no sender (RFC 8098 §3)
 		return smtpReply{}
@@ -238,6 +242,12 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 
 // fault turns an error of routing or of the store into words for the client.
 func (c *smtpConn) fault(err error) smtpReply {
+	switch { // strangers need not know where the file is and what SQLite thinks of it
+	case errors.Is(err, ErrDiskFull):
+		return smtpReply{452, "4.3.1 The disk is nearly full, try again later"}
+	case errors.Is(err, ErrReadOnly):
+		return smtpReply{451, "4.3.0 Mail can't be stored here just now, try again later"}
+	}
 	for _, f := range smtpFaults {
 		if errors.Is(err, f.err) {
 			return smtpReply{f.code, f.enhanced + " " + smtpClean(err.Error())}

@@ -24,6 +24,8 @@ type Crew struct {
 
 	mu     sync.Mutex
 	faults map[string]*Fault
+
+	complaints map[string]*complaint // by kind, see Complain
 }
 
 // Fault is what is known of the panics under one name.
@@ -46,7 +48,7 @@ func (e *PanicError) Error() string {
 
 // NewCrew returns a crew that logs to log. inject is for tests; nil otherwise.
 func NewCrew(log *slog.Logger, inject func(name string)) *Crew {
-	return &Crew{log: log, inject: inject, faults: map[string]*Fault{}}
+	return &Crew{log: log, inject: inject, faults: map[string]*Fault{}, complaints: map[string]*complaint{}}
 }
 
 // Go runs fn in a goroutine of wg, or of none if wg is nil. What fn must undo in any case it defers: after a panic it does not

@@ -77,7 +77,7 @@ type Store struct {
 	bg           sync.WaitGroup
 	inflight     atomic.Int64 // deliveries announced and not yet committed
 	flush        atomic.Int64 // what the last commit took, in nanoseconds
-	readOnly     error        // why nothing may be written, nil normally
+	trouble      trouble      // why nothing can be written, normally nothing
 	dirty        atomic.Bool  // the collector may find something to do
 	contentAdded atomic.Bool  // the text index may not have all content
 	usersChanged atomic.Int64 // counts commits that changed users, aliases or preferences
@@ -163,6 +163,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	s.crew.Keep(&s.bg, "store news of others", s.quit, s.pollOthers)
 	s.crew.Keep(&s.bg, "store collector", s.quit, s.collector)
 	s.crew.Keep(&s.bg, "store checkpointer", s.quit, s.checkpointer)
+	s.crew.Keep(&s.bg, "store prover", s.quit, s.prover)
 	if opt.Service {
 		if err := s.takeBack(); err != nil && !errors.Is(err, ErrReadOnly) {
 			s.log.Error("store: take back", "err", err)
@@ -254,16 +255,10 @@ func storeError(err error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
 	case errors.As(err, &se):
-		switch se.Code() & 0xff {
-		case sqlite3.SQLITE_FULL:
-			return fmt.Errorf("%w: %w", ErrDiskFull, err)
-		case sqlite3.SQLITE_READONLY:
-			return fmt.Errorf("%w: %w", ErrReadOnly, err)
-		case sqlite3.SQLITE_CONSTRAINT:
-			if code := se.Code(); code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY {
-				return fmt.Errorf("%w: %w", ErrExists, err)
-			}
+		if code := se.Code(); code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY {
+			return fmt.Errorf("%w: %w", ErrExists, err)
 		}
+		return diskError(err)
 	}
 	return err
 }
@@ -331,8 +326,9 @@ func write[T any](s *Store, f func(*Tx) (T, error)) (T, error) {
 // commit that it shared with others fails and each is tried again alone: what it sets outside must be set anew by each run,
 // never appended to or counted up.
 func (s *Store) Write(fn func(*Tx) error) error {
-	if s.readOnly != nil {
-		return s.readOnly
+	err := s.Damaged()
+	if err != nil {
+		return err
 	}
 	j := &job{fn: fn, done: make(chan struct{})}
 	s.closing.RLock()
@@ -348,18 +344,15 @@ func (s *Store) Write(fn func(*Tx) error) error {
 
 // onWriter runs fn on the writer's connection between commits, outside any transaction of ours.
 func (s *Store) onWriter(fn func(*dbConn) error) error {
-	if s.readOnly != nil {
-		return s.readOnly
-	}
-	var ferr error
+	var failed error
 	err := s.Write(func(tx *Tx) error {
-		ferr = fn(tx.c)
+		failed = fn(tx.c)
 		return errNothing
 	})
 	if !errors.Is(err, errNothing) {
 		return err
 	}
-	return ferr
+	return failed
 }
 
 // errNothing rolls a transaction back that was never meant to change anything.

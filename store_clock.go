@@ -56,7 +56,7 @@ func (s *Store) startClock() error {
 		}
 	}
 	s.clock = clock{floor: floor, since: s.opt.Uptime()}
-	if s.readOnly != nil || !s.opt.Service {
+	if s.Damaged() != nil || !s.opt.Service {
 		return nil
 	}
 	_, err := s.w.ExecContext(noCancel, `INSERT OR REPLACE INTO settings(key,value) VALUES('clean','0')`)

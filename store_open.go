@@ -79,7 +79,7 @@ func (s *Store) open() error {
 	}
 	if s.opt.Service && string(clean) == "0" {
 		if err := s.quickCheck(); err != nil {
-			s.readOnly = fmt.Errorf("%w: %s is damaged (%w); rescue the mail with `postino export`, then restore a backup", ErrReadOnly, s.path, err)
+			s.forbid(fmt.Errorf("%w: %s is damaged (%w); rescue the mail with `postino export`, then restore a backup", ErrReadOnly, s.path, err))
 			s.log.Error("store damaged", "file", s.path, "err", err)
 		}
 	}
@@ -130,9 +130,6 @@ func (s *Store) quickCheck() error {
 	return nil
 }
 
-// Damaged says why the store may not be written, or nil.
-func (s *Store) Damaged() error { return s.readOnly }
-
 // Close waits for what is under way, writes down the time and that the file is whole, and closes it.
 func (s *Store) Close() error {
 	s.closing.Lock()
@@ -147,7 +144,7 @@ func (s *Store) Close() error {
 	<-s.stopped
 	s.bg.Wait()
 	var err error
-	if s.readOnly == nil && s.opt.Service {
+	if s.Damaged() == nil && s.opt.Service {
 		_, err = s.w.ExecContext(noCancel, `INSERT OR REPLACE INTO settings(key,value) VALUES('clean','1'),('clock',?)`, s.clockText(s.Now()))
 	}
 	for range s.all {

@@ -53,7 +53,8 @@ type batch struct {
 // the disk.
 func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
 	if _, err := s.w.ExecContext(noCancel, `BEGIN IMMEDIATE`); err != nil {
-		j.err = storeError(err)
+		j.err = commitError(storeError(err))
+		s.committed(j.err)
 		close(j.done)
 		return
 	}
@@ -63,6 +64,8 @@ func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
 		b.wrote += j.tx.wrote
 		if j.err != nil && len(b.jobs) == 1 { // the first needs no savepoint: so far the transaction is its own
 			s.w.ExecContext(noCancel, `ROLLBACK`)
+			j.err = commitError(j.err)
+			s.committed(j.err)
 			close(j.done)
 			return
 		}
@@ -73,9 +76,10 @@ func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
 	}
 	if _, err := s.w.ExecContext(noCancel, `COMMIT`); err != nil {
 		s.w.ExecContext(noCancel, `ROLLBACK`)
-		s.alone(b.jobs, storeError(err))
+		s.alone(b.jobs, commitError(storeError(err)))
 		return
 	}
+	s.committed(nil)
 	s.flush.Store(int64(time.Since(start)))
 	defer s.tendWAL()
 	s.dirty.Store(true)
@@ -134,10 +138,11 @@ func (s *Store) alone(jobs []*job, err error) {
 		if jobs[0].err == nil {
 			jobs[0].err = err
 		}
+		s.committed(err)
 		close(jobs[0].done)
 		return
 	}
-	s.log.Warn("store commit failed, trying one by one", "err", err, "batch", len(jobs))
+	s.crew.Complain("store: a commit failed, trying one by one", err, "batch", len(jobs))
 	for _, j := range jobs {
 		j.err = nil
 		s.commit(&batch{began: time.Now()}, j, func(*batch) *job { return nil })

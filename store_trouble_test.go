@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+// queryOnly has the writer's connection refuse to write, as a file does that has become read-only.
+func queryOnly(t *testing.T, st *Store, on string) {
+	t.Helper()
+	if _, err := st.w.ExecContext(noCancel, `PRAGMA query_only=`+on); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file that can't be written says so without a try, and again when it can.
+func TestWritable(t *testing.T) {
+	t.Parallel()
+	st := openTestStore(t, StoreOptions{})
+	if err := st.Writable(); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.ProveWritable(); err != nil {
+		t.Fatal(err)
+	}
+	queryOnly(t, st, "1")
+	if err := st.ProveWritable(); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("ProveWritable on a read-only file: %v", err)
+	}
+	if err := st.Writable(); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("Writable after a commit that failed: %v", err)
+	}
+	if err := st.Write(func(*Tx) error { return errors.New("the closure's own") }); err == nil || st.Writable() == nil {
+		t.Error("a closure that failed has made the file writable")
+	}
+	queryOnly(t, st, "0")
+	for end := time.Now().Add(20 * time.Second); st.Writable() != nil && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err := st.Writable(); err != nil {
+		t.Errorf("nobody has tried again: %v", err)
+	}
+	if err := st.Damaged(); err != nil {
+		t.Errorf("a commit that failed is no damage: %v", err)
+	}
+}
+
+// What is complained of again and again is one line of log a minute for each kind.
+func TestComplain(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	c := NewCrew(slog.New(slog.NewTextHandler(&b, nil)), nil)
+	for range 1000 {
+		c.Complain("one thing", ErrReadOnly)
+		c.Complain("another", ErrDiskFull)
+	}
+	if n := strings.Count(b.String(), "\n"); n != 2 {
+		t.Errorf("%d lines:\n%s", n, b.String())
+	}
+	now := time.Now()
+	if silent, due := c.complaintDue("one thing", now.Add(complainEvery)); !due || silent != 999 {
+		t.Errorf("after a minute: %v, %d left out", due, silent)
+	}
+	if _, due := c.complaintDue("one thing", now.Add(complainEvery+time.Second)); due {
+		t.Error("a second later there was another one")
+	}
+}
