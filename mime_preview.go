@@ -11,28 +11,39 @@ import (
 // previewWindow is how many octets of a body, still encoded, a preview looks at.
 const previewWindow = 128 << 10
 
+// previewTexts is how many texts are tried until one says something.
+const previewTexts = 4
+
 // Preview is the beginning of what the message says, at most n characters on one line, as
-// RFC 8970 wants it: text/plain before HTML, blanks collapsed, quoted text and the
+// RFC 8970 wants it: text/plain before other texts, blanks collapsed, quoted text and the
 // signature left out if something else remains. It is valid UTF-8 without control
 // characters; "" when there is no text. Work is bounded whatever the size of the body.
 func Preview(p *Part, r io.ReaderAt, n int) string {
-	for _, subtype := range []string{"plain", "html"} {
-		t := p.TextPart(subtype)
-		if t == nil {
-			continue
-		}
+	texts := p.previewTexts()
+	for _, t := range texts[:min(len(texts), previewTexts)] {
 		head := *t
 		head.BodyLen = min(head.BodyLen, previewWindow)
-		text := head.Text(r)
-		if subtype == "html" {
-			text = HTMLText(text)
-		}
-		b, _ := io.ReadAll(text) // a preview of what can be read
+		b, _ := io.ReadAll(head.PlainText(r)) // a preview of what can be read
 		if s := previewLine(string(b), n); s != "" {
 			return s
 		}
 	}
 	return ""
+}
+
+// previewTexts are the texts to read, the plain ones first.
+func (p *Part) previewTexts() []*Part {
+	var plain, others []*Part
+	for _, l := range p.Leaves(nil, Reading{}) {
+		switch {
+		case l.Fate != LeafShown && l.Fate != LeafAlternative:
+		case l.Part.Subtype == "plain":
+			plain = append(plain, l.Part)
+		default:
+			others = append(others, l.Part)
+		}
+	}
+	return append(plain, others...)
 }
 
 // previewLine collapses text to one line of at most n characters.

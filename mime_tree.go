@@ -1,5 +1,7 @@
-// The tree at rest and in use: its binary form, part numbers, and which part is what.
+// The tree in use: part numbers, and which part is the text, the root, a file or a signature.
 package main
+
+import "strings"
 
 // Shift moves the tree for n octets of header fields put in front of the message: the root's header grows, and
 // everything behind it moves.
@@ -88,37 +90,68 @@ func (p *Part) Any8bitHeader() bool {
 	return p.Header8bit
 }
 
-// TextPart is the body that a person should read, text/plain or text/html as asked for;
-// nil when there is none. It looks where readers look: not into attachments, not into
-// forwarded messages, and in a multipart/related only at the root (RFC 2387 §3.2).
+// TextPart is the first text that a person should read, text/plain or text/html as asked for; nil when there is none. It
+// looks where readers look: not into attachments, and not into forwarded messages. A page that shows the message asks for
+// all Leaves instead.
 func (p *Part) TextPart(subtype string) *Part {
+	for _, l := range p.Leaves(nil, Reading{}) {
+		if l.Part.Is("text", subtype) && (l.Fate == LeafShown || l.Fate == LeafAlternative) {
+			return l.Part
+		}
+	}
+	return nil
+}
+
+// findText is the first text to read that is wanted.
+func (p *Part) findText(wanted func(*Part) bool) *Part {
 	switch {
 	case p.IsMessage():
 		return nil
 	case !p.IsMultipart():
-		if p.Is("text", subtype) && !p.isAttached() {
+		if p.isReadable() && !p.isAttached() && wanted(p) {
 			return p
 		}
 		return nil
 	case p.Subtype == "related":
-		return p.relatedRoot().TextPart(subtype)
+		if t := p.relatedRoot().findText(wanted); t != nil {
+			return t
+		}
 	}
 	for _, c := range p.Parts {
-		if t := c.TextPart(subtype); t != nil {
+		if c.isSignature(p) {
+			continue
+		}
+		if t := c.findText(wanted); t != nil {
 			return t
 		}
 	}
 	return nil
 }
 
-// relatedRoot is the part that the others of a multipart/related belong to.
+// relatedRoot is the part that the others of a multipart/related belong to: the one that start names (RFC 2387 §3.2), with
+// or without the brackets; else the first of the type that is said; else the first. One without a text is passed
+// over where another has one: the names are often wrong, and some programs put the pictures first.
 func (p *Part) relatedRoot() *Part {
-	if start := p.Param("start"); start != "" {
-		for _, c := range p.Parts {
-			if c.ID == start {
-				return c
-			}
+	start, typ := strings.Trim(strings.TrimSpace(p.Param("start")), "<> "), strings.ToLower(p.Param("type"))
+	var byType, byText *Part
+	for _, c := range p.Parts {
+		if c.anyText() == nil {
+			continue
 		}
+		switch {
+		case start != "" && c.ContentID() == start:
+			return c
+		case byType == nil && typ == c.Type+"/"+c.Subtype:
+			byType = c
+		case byText == nil:
+			byText = c
+		}
+	}
+	switch {
+	case byType != nil:
+		return byType
+	case byText != nil:
+		return byText
 	}
 	return p.Parts[0]
 }
@@ -129,38 +162,22 @@ func (p *Part) isAttached() bool {
 	return p.Disp == "attachment" || p.Filename() != ""
 }
 
-// Attachments lists what a reader offers as files, in order: named or attached parts, and
-// every part that is neither text to read, nor a picture belonging to the HTML (a child of
-// a multipart/related with a Content-ID), nor a signature over the rest. A forwarded
-// message is one attachment.
+// Attachments lists what a reader offers as files, in order, as far as the tree alone can tell: the leaves of the fate
+// LeafFile. A forwarded message is one attachment.
 func (p *Part) Attachments() []*Part {
 	var list []*Part
-	p.attachments(nil, &list)
+	for _, l := range p.Leaves(nil, Reading{}) {
+		if l.Fate == LeafFile {
+			list = append(list, l.Part)
+		}
+	}
 	return list
 }
 
-func (p *Part) attachments(parent *Part, list *[]*Part) {
-	if p.IsMultipart() {
-		for _, c := range p.Parts {
-			c.attachments(p, list)
-		}
-		return
-	}
-	switch {
-	case p.isSignature(parent), p.isInline(parent):
-		return
-	case !p.isAttached() && (p.Is("text", "plain") || p.Is("text", "html") || p.Is("text", "enriched")):
-		return
-	}
-	*list = append(*list, p)
-}
-
-// isInline says whether the part is a resource of an HTML body.
-func (p *Part) isInline(parent *Part) bool {
-	return parent != nil && parent.Subtype == "related" && p.ID != "" && p.Disp != "attachment" && p != parent.relatedRoot()
-}
-
-// isSignature knows the second part of a multipart/signed (RFC 1847 §2.1).
+// isSignature knows the second part of a multipart/signed (RFC 1847 §2.1). List programs put other parts there.
 func (p *Part) isSignature(parent *Part) bool {
-	return parent != nil && parent.Subtype == "signed" && len(parent.Parts) > 1 && p == parent.Parts[1]
+	if parent.Subtype != "signed" || len(parent.Parts) < 2 || p != parent.Parts[1] || p.IsMultipart() || p.IsMessage() {
+		return false
+	}
+	return p.Type != "text" || strings.EqualFold(parent.Param("protocol"), p.Type+"/"+p.Subtype)
 }
