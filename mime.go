@@ -98,9 +98,14 @@ type MIMEReader struct {
 	headSeen octetFlags
 
 	parts    int
-	full     bool // maxMIMEParts is reached: boundaries mean nothing any more
+	full     bool // maxMIMEParts is reached, or no room is left: boundaries mean nothing any more
 	textLeft int  // of maxTreeText
 	done     bool
+
+	room    func(octets int64) bool // nil: always
+	paid    int                     // octets of head and line that room was found for
+	held    int64
+	refused bool
 }
 
 // mimeFrame is a part that is still open.
@@ -121,11 +126,54 @@ func (f *octetFlags) or(g octetFlags) {
 }
 
 // NewMIMEReader is ready for the first octet of a message's header.
-func NewMIMEReader() *MIMEReader {
-	m := &MIMEReader{root: &Part{}, textLeft: maxTreeText}
+func NewMIMEReader() *MIMEReader { return NewMIMEReaderWithin(nil) }
+
+// NewMIMEReaderWithin is NewMIMEReader with a budget: room is asked before the reader or its tree grows by so many octets,
+// and says whether they may be held. They are held until the caller drops reader and tree; Held says how many to give back.
+//
+// Where room says no, the reader goes on with what it has: what is left of a header is not looked at, and what is left of the
+// message is the opaque body of the part in hand, just as beyond the limits above. Refused tells, and a caller that has
+// kept the message can learn it again when there is room.
+func NewMIMEReaderWithin(room func(octets int64) bool) *MIMEReader {
+	m := &MIMEReader{root: &Part{}, textLeft: maxTreeText, room: room}
+	m.take(partCost)
 	m.open(m.root)
 	return m
 }
+
+// Octets in memory of a part, beside its strings, and steps in which room for a header is asked for.
+const (
+	partCost = 320
+	headStep = 8 << 10
+)
+
+// take asks for n more octets.
+func (m *MIMEReader) take(n int64) bool {
+	if m.room != nil && !m.room(n) {
+		m.refused = true
+		return false
+	}
+	m.held += n
+	return true
+}
+
+// headRoom says how many of n more octets of a header, or of a line that is not over, may be kept.
+func (m *MIMEReader) headRoom(n int) int {
+	n = min(n, maxPartHeader-len(m.head)-len(m.line))
+	for m.paid < len(m.head)+len(m.line)+n {
+		if !m.take(headStep) {
+			return max(0, m.paid-len(m.head)-len(m.line))
+		}
+		m.paid += headStep
+	}
+	return n
+}
+
+// Held is how many octets room was asked for and found.
+func (m *MIMEReader) Held() int64 { return m.held }
+
+// Refused says whether the tree is poorer than the message because there was no room.
+func (m *MIMEReader) Refused() bool { return m.refused }
 
 // Write never fails.
 func (m *MIMEReader) Write(p []byte) (int, error) {
@@ -193,16 +241,16 @@ func (m *MIMEReader) piece(p []byte, ended bool) {
 		m.endLine(p) // the usual case copies nothing
 		return
 	}
-	if room := m.room(before, p); room > 0 {
-		m.line = append(m.line, p[:min(room, len(p))]...)
+	if keep := m.lineRoom(before, p); keep > 0 {
+		m.line = append(m.line, p[:m.headRoom(min(keep, len(p)))]...)
 	}
 	if ended {
 		m.endLine(m.line)
 	}
 }
 
-// room says how many octets of an unfinished line must still be remembered.
-func (m *MIMEReader) room(before int64, p []byte) int {
+// lineRoom says how many octets of an unfinished line must still be remembered.
+func (m *MIMEReader) lineRoom(before int64, p []byte) int {
 	switch {
 	case m.inHeader:
 		return maxPartHeader - len(m.line)
@@ -248,7 +296,8 @@ func (m *MIMEReader) endLine(line []byte) {
 	case m.boundaryLine(line):
 	case m.inHeader:
 		m.headSeen.or(m.seen)
-		m.head = append(m.head, line[:min(len(line), maxPartHeader-len(m.head))]...)
+		m.line = m.line[:0] // line lies in it, or in what the caller has
+		m.head = append(m.head, line[:m.headRoom(len(line))]...)
 		if isBlankLine(line) && m.eol > 0 {
 			m.endHeader(m.off, true)
 		}
@@ -276,7 +325,7 @@ func (m *MIMEReader) boundaryLine(line []byte) bool {
 		if !bytes.HasPrefix(token, f.boundary) || (!last && len(token) != len(f.boundary)) {
 			continue
 		}
-		if !last && m.parts >= maxMIMEParts {
+		if !last && (m.parts >= maxMIMEParts || !m.take(partCost)) {
 			m.full = true
 			m.top().part.Opaque = true
 			return false
@@ -379,7 +428,7 @@ func (m *MIMEReader) endHeader(end int64, complete bool) {
 			f.boundary = []byte(boundary)
 		}
 	case p.nests():
-		if m.parts >= maxMIMEParts || p.isEncoded() {
+		if m.parts >= maxMIMEParts || p.isEncoded() || !m.take(partCost) {
 			p.Opaque = true
 			return
 		}
@@ -465,7 +514,7 @@ func (m *MIMEReader) describe(p *Part, h Header, digest bool) (boundary string) 
 
 // keepText is a copy that does not hold on to the header block; "" once maxTreeText is used up.
 func (m *MIMEReader) keepText(s string) string {
-	if len(s) > m.textLeft {
+	if len(s) > m.textLeft || !m.take(int64(len(s))) {
 		m.textLeft = 0
 		return ""
 	}
@@ -485,7 +534,7 @@ const paramCost, addressCost = 32, 48 // octets of the structs, beside their str
 
 func (m *MIMEReader) keepParams(params []Param) []Param {
 	for i, p := range params {
-		if m.textLeft < len(p.Name)+len(p.Value)+paramCost {
+		if m.textLeft < len(p.Name)+len(p.Value)+paramCost || !m.take(paramCost) {
 			m.textLeft = 0
 			return params[:i:i]
 		}
@@ -508,7 +557,7 @@ func (m *MIMEReader) keepEnvelope(e *Envelope) *Envelope {
 func (m *MIMEReader) keepAddresses(list []Address) []Address {
 	kept := make([]Address, 0, min(len(list), m.textLeft/addressCost))
 	for _, a := range list {
-		if m.textLeft < addressCost+len(a.Name)+len(a.Local)+len(a.Domain) {
+		if m.textLeft < addressCost+len(a.Name)+len(a.Local)+len(a.Domain) || !m.take(addressCost) {
 			m.textLeft = 0
 			break
 		}

@@ -453,3 +453,53 @@ func TestFilename(t *testing.T) {
 		}
 	}
 }
+
+// TestMIMEWithin: a reader with little room keeps little and stays a tree; one with enough is not poorer than any.
+func TestMIMEWithin(t *testing.T) {
+	mails := samples(t)
+	mails["parts"] = crlf("Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\n\n", maxMIMEParts))
+	mails["params"] = crlf("Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\nContent-Type: a/b"+strings.Repeat("; a=b", 60)+"\n\n", 3000))
+	mails["header"] = crlf("Content-Type: multipart/mixed; boundary=b\n" + strings.Repeat("X: y\n", 100000))
+	for name, msg := range mails {
+		for _, most := range []int64{0, 1000, 20_000, 1 << 30} {
+			left := most
+			m := NewMIMEReaderWithin(func(n int64) bool {
+				if n > left {
+					return false
+				}
+				left -= n
+				return true
+			})
+			m.Write(msg)
+			tree := m.Tree()
+			if err := checkTree(tree, int64(len(msg))); err != nil {
+				t.Errorf("%s within %d: %v", name, most, err)
+			}
+			if m.Held() != most-left {
+				t.Errorf("%s: held %d of %d", name, m.Held(), most-left)
+			}
+			whole := dumpTree(tree) == dumpTree(parseMIME(msg))
+			if most == 1<<30 && (!whole || m.Refused()) || !whole && !m.Refused() {
+				t.Errorf("%s within %d: refused %v, the same %v", name, most, m.Refused(), whole)
+			}
+		}
+	}
+}
+
+// TestMIMEHeld: what a reader says it holds is about what it holds.
+func TestMIMEHeld(t *testing.T) {
+	msg := crlf("Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\n\n", maxMIMEParts-1))
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	m := NewMIMEReaderWithin(func(int64) bool { return true })
+	m.Write(msg)
+	p := m.Tree()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > m.Held()*5/4+64<<10 {
+		t.Errorf("%d octets grown, %d said", grown, m.Held())
+	}
+	runtime.KeepAlive(m)
+	runtime.KeepAlive(p)
+}
