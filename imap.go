@@ -238,9 +238,13 @@ var imapStoreErrors = []struct {
 	{ErrExists, "ALREADYEXISTS", "There is such a mailbox already"},
 	{ErrQuota, "OVERQUOTA", "Not enough room; delete some messages"},
 	{ErrTooBig, "TOOBIG", "The message is too big"},
+	{ErrTooMany, "LIMIT", ""},
 	{ErrDiskFull, "UNAVAILABLE", "The server's disk is full"},
 	{ErrReadOnly, "UNAVAILABLE", "The server's file can't be written to"},
 	{ErrClosed, "UNAVAILABLE", "The server is being stopped"},
+	{ErrInbox, "CANNOT", "INBOX can't be deleted or renamed"},
+	{ErrOtherOwner, "CANNOT", "A mailbox can't change its owner; create one there and move the messages"},
+	{ErrIntoItself, "CANNOT", "A mailbox can't become its own child"},
 	{ErrMailboxName, "CANNOT", ""},
 	{ErrAuth, "AUTHENTICATIONFAILED", "Wrong name or password"},
 	{ErrAuthRate, "UNAVAILABLE", "Too many failed logins, wait a while"},
@@ -465,6 +469,10 @@ func (c *imapConn) clientError(name string, err error) *imapError {
 	}
 	if imapFatal(err) {
 		return nil
+	}
+	var lacks *RightsError
+	if errors.As(err, &lacks) {
+		return &imapError{"NO", "NOPERM", fmt.Sprintf("You lack the right %q %s", lacks.Lacks.String(), lacks.Where)}
 	}
 	for _, e := range imapStoreErrors {
 		if errors.Is(err, e.err) {

@@ -345,11 +345,14 @@ func (q *webReq) checkForm() error {
 // fail shows an error: what the person can understand, or that something is wrong here.
 func (q *webReq) fail(err error) {
 	var we *webError
+	var lacks *RightsError
 	switch {
 	case errors.As(err, &we):
+	case errors.As(err, &lacks):
+		we = &webError{http.StatusForbidden, "You may not do this in this folder."}
 	case errors.Is(err, ErrNotFound):
 		we = &webError{http.StatusNotFound, "There is nothing at this address."}
-	case errors.Is(err, ErrQuota):
+	case errors.Is(err, ErrQuota), errors.Is(err, ErrTooMany):
 		we = &webError{http.StatusInsufficientStorage, "There is no room left for this."}
 	case errors.Is(err, ErrDiskFull):
 		we = &webError{http.StatusInsufficientStorage, "The disk of the server is full."}

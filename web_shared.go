@@ -28,6 +28,7 @@ var webLevels = []struct {
 }{
 	{"may read", RightLookup | RightRead | RightSeen},
 	{"may read and add", RightLookup | RightRead | RightSeen | RightInsert | RightPost | RightWrite},
+	{"may read, add and delete", RightsShared},
 	{"may do everything", RightsAll},
 }
 
@@ -75,10 +76,7 @@ func (q *webReq) postShared() error {
 	f := q.r.PostForm
 	err := q.s.store.Write(func(tx *Tx) error {
 		if f.Get("do") == "create" {
-			m, err := tx.CreateMailbox(SharedOwner, strings.TrimSpace(f.Get("name")), "")
-			if err == nil {
-				err = tx.SetACL(m, ACLEntry{anyone, webLevels[1].rights})
-			}
+			_, err := tx.CreateShared(strings.TrimSpace(f.Get("name")))
 			return err
 		}
 		m, err := tx.MailboxByID(webMailboxID(f.Get("box")))

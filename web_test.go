@@ -776,7 +776,7 @@ func webTextsIn(n *ast.CompositeLit, add func(ast.Expr)) {
 				}
 			}
 		}
-		if s, ok := x.Elt.(*ast.StructType); ok && len(s.Fields.List) == 2 && len(n.Elts) == 3 { // webLevels
+		if s, ok := x.Elt.(*ast.StructType); ok && len(s.Fields.List) == 2 && len(n.Elts) == 4 { // webLevels
 			for _, e := range n.Elts {
 				if c, ok := e.(*ast.CompositeLit); ok && len(c.Elts) == 2 {
 					add(c.Elts[0])
