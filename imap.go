@@ -200,7 +200,8 @@ type imapConn struct {
 	*conn
 	state imapState
 	user  User
-	bad   int // commands in a row that could not be understood
+	watch loginWatch // whether the login still holds
+	bad   int        // commands in a row that could not be understood
 
 	imapRun
 
@@ -374,6 +375,10 @@ func (c *imapConn) command(line string) error {
 	case c.uidonly && (cmd.usesSeq || name == "COPY" || name == "MOVE" || name == "REPLACE"):
 		err = &imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"} // RFC 9586
 	default:
+		err = c.stillIn()
+		if err != nil {
+			return err
+		}
 		err = cmd.run(c, p)
 	}
 	switch {
@@ -521,6 +526,19 @@ func imapText(s string) string {
 	}, s)
 }
 
+// stillIn ends the session before a command if the login has been ended.
+func (c *imapConn) stillIn() error {
+	if c.state == imapNotAuth {
+		return nil
+	}
+	if _, err := c.watch.look(c.srv.store, c.user); errors.Is(err, errLoginEnded) {
+		return imapErrUserGone
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
 // checkUser ends the session when it was woken and the user may not be logged in any more.
 func (c *imapConn) checkUser() error {
 	select {
@@ -535,13 +553,13 @@ func (c *imapConn) checkUser() error {
 func (c *imapConn) userNow() error {
 	var now User
 	err := c.srv.store.Read(func(tx *Tx) (err error) {
-		now, err = tx.UserByID(c.user.ID)
+		now, err = stillIn(tx, c.user)
 		if err == nil && c.state == imapSelected {
 			c.rights, err = tx.RightsOf(now, c.mbox)
 		}
 		return err
 	})
-	if errors.Is(err, ErrNotFound) || (err == nil && (now.Disabled || now.Secret != c.user.Secret)) {
+	if errors.Is(err, errLoginEnded) {
 		return imapErrUserGone
 	}
 	if err == nil && c.state == imapSelected && c.rights&RightRead == 0 {

@@ -81,7 +81,7 @@ func (q *webReq) devices(fresh string) error {
 	return q.guidePage("devices", "Phones and programs", p)
 }
 
-// postDevices makes a app password, which is shown this once, or takes one back.
+// postDevices makes an app password, which is shown this once, or takes one back.
 func (q *webReq) postDevices() error {
 	f := q.r.PostForm
 	if f.Get("do") == "drop" {
@@ -95,6 +95,9 @@ func (q *webReq) postDevices() error {
 	name := webCut(strings.TrimSpace(webClean(f.Get("name"))), 60)
 	if name == "" {
 		return webFault(http.StatusUnprocessableEntity, "The device needs a name.")
+	}
+	if err := q.checkOwn(); err != nil {
+		return err
 	}
 	password, secret := NewAppPassword()
 	if err := q.s.store.Write(func(tx *Tx) error { return tx.AddAppPassword(q.user.ID, name, secret) }); err != nil {

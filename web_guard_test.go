@@ -169,7 +169,7 @@ func TestWebDevicePassword(t *testing.T) {
 		t.Errorf("a device without a name: %d", ann.code)
 	}
 	ann.get("/devices")
-	ann.post("/devices", "do", "add", "name", "My phone")
+	ann.post("/devices", "do", "add", "name", "My phone", "old", "secret")
 	password := ann.find(`class="secret">([^<]+)<`)
 	if ann.get("/devices"); strings.Contains(ann.page, password) {
 		t.Error("the password is shown a second time")
@@ -414,7 +414,7 @@ func TestUnknownInPrograms(t *testing.T) {
 	s.hasty()
 	ann := newWebClient(t, s).login("ann")
 	ann.get("/devices")
-	ann.post("/devices", "do", "add", "name", "My phone")
+	ann.post("/devices", "do", "add", "name", "My phone", "old", "secret")
 	s.write(t, func(tx *Tx) error {
 		u, err := tx.UserByName("bob@home.arpa")
 		if err != nil {
@@ -577,7 +577,7 @@ func TestWebFieldsAreText(t *testing.T) {
 	post("/settings/filters", "do", "add", "from", webEvil, "to", webEvil, "subject", webEvil, "folder", "0")
 	post("/contacts", "do", "add", "name", webEvil, "address", "z@evil.example", "phone", webEvil, "note", webEvil)
 	post("/pictures", "from", webEvil)
-	post("/devices", "do", "add", "name", webEvil)
+	post("/devices", "do", "add", "name", webEvil, "old", "secret")
 	post("/admin/shared", "do", "create", "name", name)
 	post("/admin/aliases", "address", `"<b>x</b>"@home.arpa`, "targets", `"<i>y</i>"@evil.example`)
 	ann.get("/compose")

@@ -20,7 +20,6 @@ const (
 	webSecondTime   = 5 * time.Minute // for the code to be typed
 	webSecondTries  = 5
 	webMinPassword  = 8
-	webSettingSetup = "setup" // hash of the set-up link's token; not there when there is no link
 	webLookLifetime = 365 * 24 * time.Hour
 	webMaxAddresses = 3 // by which the set-up page is offered beside the name
 )
@@ -301,6 +300,42 @@ func (q *webReq) logIn(u User, to string, remember bool) error {
 	q.setCookie("visit", "", -1)
 	q.log.Info("login", "user", u.Name, "remote", q.remote)
 	return q.redirect(to)
+}
+
+// checkOwn asks for the person's own password again, in the field "old" of the form, before something that lasts: a thief of a
+// session must not be able to do it. An error is what to answer.
+func (q *webReq) checkOwn() error {
+	_, err := q.s.auth.PagePassword(q.remote, q.user.Name, q.r.PostForm.Get("old"))
+	switch {
+	case errors.Is(err, ErrAuthRate):
+		return webFault(http.StatusTooManyRequests, "Too many failed logins. Wait a minute and try again.")
+	case errors.Is(err, ErrAuth):
+		return webFault(http.StatusUnprocessableEntity, "Your present password is not right.")
+	}
+	return err
+}
+
+// checkFactor asks for the own password, and in the field "now" for a code of the second factor that is on, which is used up.
+func (q *webReq) checkFactor() error {
+	if err := q.checkOwn(); err != nil {
+		return err
+	}
+	err := q.s.auth.Guess(q.remote, q.user.Name, func() (bool, error) {
+		return write(q.s.store, func(tx *Tx) (bool, error) {
+			on, err := tx.HasPreference(q.user.ID, PrefTOTP)
+			if err != nil || !on {
+				return true, err
+			}
+			return webUseCode(tx, q.user.ID, q.r.PostForm.Get("now"))
+		})
+	})
+	switch {
+	case errors.Is(err, ErrAuthRate):
+		return webFault(http.StatusTooManyRequests, "Too many failed logins. Wait a minute and try again.")
+	case errors.Is(err, ErrAuth):
+		return webFault(http.StatusUnprocessableEntity, "That code is wrong.")
+	}
+	return err
 }
 
 func webCut(s string, n int) string {

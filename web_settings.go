@@ -189,6 +189,15 @@ func (q *webReq) postForward() error {
 	if fault != "" {
 		return q.settings(http.StatusUnprocessableEntity, "rules", fault)
 	}
+	var had Forward
+	if err := q.s.store.Read(func(tx *Tx) error { return tx.Preference(q.user.ID, PrefForward, &had) }); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(f.To, func(a string) bool { return !slices.Contains(had.To, a) }) {
+		if err := q.checkOwn(); err != nil {
+			return err
+		}
+	}
 	if len(f.To) == 0 {
 		return q.keep("rules", PrefForward, nil)
 	}
@@ -271,12 +280,16 @@ func (q *webReq) postPassword() error {
 	case next != f.Get("again"):
 		return again("The two passwords are not the same.")
 	}
-	if err := q.checkOwn(f.Get("old")); err != nil {
+	if err := q.checkOwn(); err != nil {
 		return q.wrongOwn(err)
 	}
 	secret, err := q.s.auth.Secret(next)
 	if err != nil {
 		return err
+	}
+	why := EndOwnPassword
+	if f.Get("apps") != "" {
+		why = EndOwnAll
 	}
 	err = q.s.store.Write(func(tx *Tx) error {
 		u, err := tx.UserByID(q.user.ID)
@@ -287,7 +300,7 @@ func (q *webReq) postPassword() error {
 		if err := tx.UpdateUser(u); err != nil {
 			return err
 		}
-		return tx.EndWebSessions(u.ID, q.session.Hash)
+		return endLogins(tx, u.ID, why, q.session.Hash)
 	})
 	if err != nil {
 		return err
@@ -297,18 +310,11 @@ func (q *webReq) postPassword() error {
 	return q.redirect("/settings/security")
 }
 
-// checkOwn asks for the password again before something that a thief of a session must not be able to do.
-func (q *webReq) checkOwn(password string) error {
-	_, err := q.s.auth.PagePassword(q.remote, q.user.Name, password)
-	return err
-}
-
+// wrongOwn shows what checkOwn found on the page of the form.
 func (q *webReq) wrongOwn(err error) error {
-	switch {
-	case errors.Is(err, ErrAuthRate):
-		return q.settings(http.StatusTooManyRequests, "security", q.lang.T("Too many failed logins. Wait a minute and try again."))
-	case errors.Is(err, ErrAuth):
-		return q.settings(http.StatusUnprocessableEntity, "security", q.lang.T("Your present password is not right."))
+	var we *webError
+	if errors.As(err, &we) {
+		return q.settings(we.status, "security", q.lang.T(we.text))
 	}
 	return err
 }
@@ -320,32 +326,54 @@ func (q *webReq) postTOTP() error {
 	case "start":
 		return q.totpPage(webNewSecret(), "")
 	case "confirm":
-		t := webTOTP{Secret: f.Get("secret")}
-		step, ok, err := t.match(f.Get("code"), q.s.store.Now())
-		if err != nil {
-			return webFault(http.StatusBadRequest, "This form can't be read.")
-		}
-		if !ok {
-			return q.totpPage(t.Secret, q.lang.T("That code is wrong."))
-		}
-		if err := q.checkOwn(f.Get("old")); err != nil {
+		return q.confirmTOTP()
+	case "off":
+		if err := q.checkFactor(); err != nil {
 			return q.wrongOwn(err)
 		}
-		t.Last = step
-		codes := t.spareCodes()
-		if err := q.s.store.Write(func(tx *Tx) error { return tx.SetPreference(q.user.ID, PrefTOTP, t) }); err != nil {
+		err := q.s.store.Write(func(tx *Tx) error { return webSetFactor(tx, q.user.ID, nil, q.session.Hash) })
+		if err != nil {
 			return err
 		}
-		q.log.Info("second factor on", "user", q.user.Name)
-		return q.page("totp", "Second factor", webSettings{Spare: codes})
-	case "off":
-		if err := q.checkOwn(f.Get("old")); err != nil {
-			return q.wrongOwn(err)
-		}
 		q.log.Info("second factor off", "user", q.user.Name)
-		return q.keep("security", PrefTOTP, nil)
+		q.say("Saved.")
+		return q.redirect("/settings/security")
 	}
 	return webFault(http.StatusBadRequest, "That button is not known here.")
+}
+
+// confirmTOTP turns a new second factor on, for somebody who has shown that the app has it. One that is on already is not
+// replaced: it has to be turned off first, which takes a code of it.
+func (q *webReq) confirmTOTP() error {
+	f := q.r.PostForm
+	t := webTOTP{Secret: f.Get("secret")}
+	step, ok, err := t.match(f.Get("code"), q.s.store.Now())
+	if err != nil || !webGoodSecret(t.Secret) {
+		return webFault(http.StatusBadRequest, "This form can't be read.")
+	}
+	if !ok {
+		return q.totpPage(t.Secret, q.lang.T("That code is wrong."))
+	}
+	if err := q.checkOwn(); err != nil {
+		return q.wrongOwn(err)
+	}
+	t.Last = step
+	codes := t.spareCodes()
+	err = q.s.store.Write(func(tx *Tx) error {
+		on, err := tx.HasPreference(q.user.ID, PrefTOTP)
+		if err == nil && on {
+			err = ErrExists
+		}
+		if err != nil {
+			return err
+		}
+		return webSetFactor(tx, q.user.ID, &t, q.session.Hash)
+	})
+	if err != nil {
+		return err
+	}
+	q.log.Info("second factor on", "user", q.user.Name)
+	return q.page("totp", "Second factor", webSettings{Spare: codes})
 }
 
 func (q *webReq) totpPage(secret, fault string) error {
@@ -361,7 +389,7 @@ func (q *webReq) postSessions() error {
 	name := q.r.PostForm.Get("end")
 	err := q.s.store.Write(func(tx *Tx) error {
 		if name == "all" {
-			return tx.EndWebSessions(q.user.ID, q.session.Hash)
+			return endLogins(tx, q.user.ID, EndElsewhere, q.session.Hash)
 		}
 		all, err := tx.WebSessions(q.user.ID)
 		for _, w := range all {
