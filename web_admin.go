@@ -269,7 +269,7 @@ func (q *webReq) getAllDevices() error {
 func (q *webReq) postAllDevices() error {
 	f := q.r.PostForm
 	err := q.s.store.Write(func(tx *Tx) error {
-		return tx.RemoveAppPassword(UserID(webMailboxID(f.Get("user"))), int64(webMailboxID(f.Get("id"))))
+		return tx.RemoveAppPassword(webID[UserID](f.Get("user")), webID[int64](f.Get("id")))
 	})
 	if err != nil {
 		return err

@@ -306,7 +306,7 @@ func TestWebExchange(t *testing.T) {
 	ann.get("/settings/data")
 	var list []Message
 	s.write(t, func(tx *Tx) (err error) {
-		list, err = tx.Newest(MailboxID(webMailboxID(box)), ^UID(0), 10)
+		list, err = tx.Newest(webID[MailboxID](box), ^UID(0), 10)
 		return err
 	})
 	for i, m := range list {

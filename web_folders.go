@@ -14,26 +14,22 @@ func (q *webReq) getFolders() error { return q.page("folders", "Folders", nil) }
 // postFolders makes, renames, empties and deletes folders.
 func (q *webReq) postFolders() error {
 	f := q.r.PostForm
-	id, name := webMailboxID(f.Get("box")), strings.TrimSpace(f.Get("name"))
-	do := f.Get("do")
-	if do == "empty" || do == "remove" {
-		return q.dropFolder(do, id, f)
-	}
-	switch do {
+	id, name := webID[MailboxID](f.Get("box")), strings.TrimSpace(f.Get("name"))
+	var err error
+	switch do := f.Get("do"); do {
 	case "create":
-		err := q.s.store.Write(func(tx *Tx) error {
-			_, err := tx.CreateTree(q.user, Place{Owner: q.user.ID, Name: name})
-			return err
+		_, err = write(q.s.store, func(tx *Tx) (Mailbox, error) {
+			return tx.CreateTree(q.user, Place{Owner: q.user.ID, Name: name})
 		})
-		if err != nil {
-			return err
-		}
 	case "rename":
-		if err := q.renameFolder(id, name); err != nil {
-			return err
-		}
+		err = q.renameFolder(id, name)
+	case "empty", "remove":
+		return q.dropFolder(do, id, f)
 	default:
-		return webFault(http.StatusBadRequest, "That button is not known here.")
+		return webErrDo
+	}
+	if err != nil {
+		return err
 	}
 	return q.redirect("/folders")
 }

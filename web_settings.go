@@ -5,8 +5,8 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -34,7 +34,7 @@ func webSettingsRoutes() []webRoute {
 		{"POST /settings/sessions", webLoggedIn, (*webReq).postSessions},
 		{"POST /settings/pictures", webLoggedIn, (*webReq).postForgetPictures},
 		{"GET /settings/export", webLoggedIn, (*webReq).getExport},
-		{"POST /settings/import", webLoggedIn, (*webReq).postImport},
+		{"POST /settings/import", webLoggedIn | webWithFiles, (*webReq).postImport},
 	}
 }
 
@@ -225,46 +225,63 @@ func (q *webReq) postVacation() error {
 // postFilters adds a filter, removes one, or moves one up: the first that applies decides.
 func (q *webReq) postFilters() error {
 	f := q.r.PostForm
-	var all []Filter
-	if err := q.s.store.Read(func(tx *Tx) error { all = nil; return tx.Preference(q.user.ID, PrefFilters, &all) }); err != nil {
+	all, err := read(q.s.store, func(tx *Tx) ([]Filter, error) {
+		var all []Filter
+		return all, tx.Preference(q.user.ID, PrefFilters, &all)
+	})
+	if err != nil {
 		return err
 	}
-	n, _ := strconv.Atoi(f.Get("n"))
-	switch do := f.Get("do"); {
-	case do == "add":
-		line := func(name string) string { return webCut(strings.TrimSpace(webClean(f.Get(name))), 200) }
-		x := Filter{From: line("from"), To: line("to"), Subject: line("subject"), Clip: f.Get("clip") != "",
-			Folder: webMailboxID(f.Get("folder")), Read: f.Get("read") != "", Star: f.Get("star") != ""}
+	n := webID[int64](f.Get("n")) // counted from 0
+	switch do := f.Get("do"); do {
+	case "add":
+		x := webFormFilter(f)
 		if x.From+x.To+x.Subject == "" && !x.Clip {
 			return q.settings(http.StatusUnprocessableEntity, "rules", q.lang.T("Say which messages the filter is for."))
 		}
 		if len(all) >= maxFilters {
 			return ErrQuota
 		}
-		if x.Folder != 0 {
-			err := q.s.store.Read(func(tx *Tx) error {
-				m, err := tx.MailboxByID(x.Folder)
-				if err == nil && m.Owner != q.user.ID {
-					err = ErrNotFound
-				}
-				return err
-			})
-			if err != nil {
-				return err
-			}
+		if err := q.ownFolder(x.Folder); err != nil {
+			return err
 		}
 		all = append(all, x)
-	case n < 0 || n >= len(all):
-		return ErrNotFound
-	case do == "drop":
-		all = slices.Delete(all, n, n+1)
-	case do == "up" && n > 0:
-		all[n-1], all[n] = all[n], all[n-1]
+	case "drop", "up":
+		if n < 0 || n >= int64(len(all)) {
+			return ErrNotFound
+		}
+		switch {
+		case do == "drop":
+			all = slices.Delete(all, int(n), int(n)+1)
+		case n > 0:
+			all[n-1], all[n] = all[n], all[n-1]
+		}
+	default:
+		return webErrDo
 	}
 	if len(all) == 0 {
 		return q.keep("rules", PrefFilters, nil)
 	}
 	return q.keep("rules", PrefFilters, all)
+}
+
+// webFormFilter is a filter as it was filled in.
+func webFormFilter(f url.Values) Filter {
+	line := func(name string) string { return webCut(strings.TrimSpace(webClean(f.Get(name))), 200) }
+	return Filter{From: line("from"), To: line("to"), Subject: line("subject"), Clip: f.Get("clip") != "",
+		Folder: webID[MailboxID](f.Get("folder")), Read: f.Get("read") != "", Star: f.Get("star") != ""}
+}
+
+// ownFolder sees that a folder, unless it is 0, belongs to the user.
+func (q *webReq) ownFolder(id MailboxID) error {
+	if id == 0 {
+		return nil
+	}
+	m, err := read(q.s.store, func(tx *Tx) (Mailbox, error) { return tx.MailboxByID(id) })
+	if err == nil && m.Owner != q.user.ID {
+		err = ErrNotFound
+	}
+	return err
 }
 
 // postPassword changes the password for somebody who knows the old one, and ends all other sessions.
@@ -339,7 +356,7 @@ func (q *webReq) postTOTP() error {
 		q.say("Saved.")
 		return q.redirect("/settings/security")
 	}
-	return webFault(http.StatusBadRequest, "That button is not known here.")
+	return webErrDo
 }
 
 // confirmTOTP turns a new second factor on, for somebody who has shown that the app has it. One that is on already is not

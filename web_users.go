@@ -128,7 +128,7 @@ func (p webUserPage) QuotaMB() int64 { return p.Quota >> 20 }
 
 func (q *webReq) userPage(status int, fault string) error {
 	p := webUserPage{webTabs: webTabs{"users"}, Min: webMinPassword, Error: fault}
-	id := UserID(webMailboxID(q.r.PathValue("id")))
+	id := webID[UserID](q.r.PathValue("id"))
 	err := q.s.store.Read(func(tx *Tx) (err error) {
 		p.User, err = tx.UserByID(id)
 		if err != nil {
@@ -158,7 +158,7 @@ func (q *webReq) getUser() error { return q.userPage(http.StatusOK, "") }
 // postUser changes a user. Nobody can take the administration away from themselves, so that one is always left.
 func (q *webReq) postUser() error {
 	f := q.r.PostForm
-	id := UserID(webMailboxID(q.r.PathValue("id")))
+	id := webID[UserID](q.r.PathValue("id"))
 	do := f.Get("do")
 	if id == q.user.ID && (do == "remove" || (do == "save" && (f.Get("admin") == "" || f.Get("disabled") != ""))) {
 		return q.userPage(http.StatusUnprocessableEntity, q.lang.T("You can't do this to yourself: nobody would be left to undo it."))
@@ -243,5 +243,5 @@ func (q *webReq) changeUser(tx *Tx, u User, do, secret string) error {
 	case "remove":
 		return tx.RemoveUser(u.ID)
 	}
-	return webFault(http.StatusBadRequest, "That button is not known here.")
+	return webErrDo
 }
