@@ -496,7 +496,7 @@ func TestFetchEndless(t *testing.T) {
 	var long strings.Builder
 	long.WriteString("* SEARCH")
 	for i := range 300_000 {
-		fmt.Fprint(&long, " ", 4_000_000_000-i)
+		fmt.Fprint(&long, " ", int64(4_000_000_000)-int64(i))
 	}
 	f.Server, _ = fetchFake(t, "* OK\r\n", func(line string) string {
 		tag, cmd, _ := strings.Cut(line, " ")
