@@ -99,9 +99,7 @@ func (a *Auth) login(from netip.Addr, name, password string, page bool) (User, e
 		return User{}, err
 	}
 	if known && !page {
-		app, err := a.appPassword(u, password)
-		if app != 0 || err != nil {
-			u.App = app
+		if app, err := a.appPassword(u, password); app != 0 || err != nil {
 			return u, err
 		}
 	}

@@ -31,20 +31,30 @@ func (c *imapConn) decodeName(s string) (string, error) {
 	if !utf8.ValidString(s) {
 		return "", imapNo("CANNOT", "The mailbox name is not valid UTF-8")
 	}
-	return imapCanonical(s), nil
+	return imapCanonical(norm.NFC.String(s)), nil
 }
 
 // imapCanonical writes INBOX in capitals, and the addresses of other users small.
 func imapCanonical(name string) string {
-	name = norm.NFC.String(name)
-	if first, rest, _ := strings.Cut(name, "/"); first == OthersRoot && rest != "" {
+	if first, rest, _ := strings.Cut(name, "/"); first == imapOthers && rest != "" {
 		who, local, more := strings.Cut(rest, "/")
 		if more {
-			local = "/" + CanonicalName(local)
+			local = "/" + imapInbox(local)
 		}
 		return first + "/" + strings.ToLower(who) + local
 	}
-	return CanonicalName(name)
+	return imapInbox(name)
+}
+
+// imapInbox writes INBOX in capitals, also as a parent (RFC 9051 §5.1).
+func imapInbox(name string) string {
+	if first, rest, more := strings.Cut(name, "/"); strings.EqualFold(first, "INBOX") {
+		if more {
+			return "INBOX/" + rest
+		}
+		return "INBOX"
+	}
+	return name
 }
 
 // imapBase64 is the alphabet of modified UTF-7: "," instead of "/", no padding, and no stray bits at the end.

@@ -26,7 +26,8 @@ func (c *command) shared(args []string) error {
 	defer st.Close()
 	switch args[0] {
 	case "list":
-		boxes, err := read(st, func(tx *Tx) ([]Mailbox, error) { return tx.Mailboxes(SharedOwner) })
+		var boxes []Mailbox
+		err := st.Read(func(tx *Tx) (err error) { boxes, err = tx.Mailboxes(SharedOwner); return err })
 		if err == nil && c.json {
 			list := []listedFolder{}
 			for _, m := range boxes {
@@ -40,8 +41,11 @@ func (c *command) shared(args []string) error {
 		return err
 	case "add":
 		err := st.Write(func(tx *Tx) error {
-			_, err := tx.CreateShared(args[1])
-			return err
+			m, err := tx.CreateMailbox(SharedOwner, args[1], "")
+			if err != nil {
+				return err
+			}
+			return tx.SetACL(m, ACLEntry{anyone, RightsAll &^ (RightDelete | RightAdmin)})
 		})
 		if errors.Is(err, ErrExists) {
 			return fmt.Errorf("the folder Shared/%s exists already; `postino shared list` shows what there is", args[1])

@@ -563,7 +563,7 @@ func (s *Server) bundleSent(keys []string) (n int, err error) {
 		for _, r := range q.Rcpts {
 			out = append(out, outcome{rcpt: r, action: ActionRelayed, status: "2.0.0", said: "arrived by bundle", dsn: true})
 		}
-		if err := j.settle(&q, out); err != nil {
+		if err := j.record(&q, out); err != nil {
 			return n, err
 		}
 		n++

@@ -1,4 +1,4 @@
-// One try of one way: the connections that carry what is due to a host.
+// One try of one next hop: the connections that carry what is due to a host.
 package main
 
 import (
@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// queueJob is one try of one way.
+// queueJob is one try of one next hop.
 type queueJob struct {
 	s       *Server
-	way     nextHop
-	domains []string
+	q       *queueRunner
+	hop     nextHop
+	domains []string // nil: nothing is tried, only decided
 
 	mu    sync.Mutex
 	ids   []int64        // messages that are due and not yet begun
@@ -21,8 +22,26 @@ type queueJob struct {
 	conns int            // how many those are
 }
 
-func newQueueJob(s *Server, w nextHop, domains []string) *queueJob {
-	return &queueJob{s: s, way: w, domains: domains}
+func newQueueJob(q *queueRunner, w nextHop, domains []string) *queueJob {
+	return &queueJob{s: q.s, q: q, hop: w, domains: domains}
+}
+
+// run hands over everything that is due. Its error is the next hop's: it goes on for as long as only single messages fail.
+func (j *queueJob) run() error {
+	some, err := read(j.s.store, func(tx *Tx) ([]int64, error) { return tx.QueueDue(j.domains, j.s.store.Now(), 0, 1) })
+	if err != nil || len(some) == 0 {
+		return err
+	}
+	if j.hop.kind != nextHopLocal {
+		return j.remote()
+	}
+	for {
+		err := j.each(j.deliverLocal)
+		var cut *queueCut
+		if !errors.As(err, &cut) { // else it was one message, and the others come next
+			return err
+		}
+	}
 }
 
 // next takes the next message that is due, nil for none; those too that come while the others are on their way. It is read
@@ -47,7 +66,7 @@ func (j *queueJob) next() (*QueueItem, error) {
 		}
 		j.after = max(j.after, j.ids[0])
 		j.ids = j.ids[1:]
-		if len(q.Rcpts) > 0 {
+		if len(q.Rcpts) > 0 && !j.q.owes(q.ID) {
 			return &q, nil
 		}
 	}
@@ -61,24 +80,61 @@ func (j *queueJob) putBack(q *QueueItem) {
 	j.ids = append([]int64{q.ID}, j.ids...)
 }
 
-// each calls fn for every message that is due.
+// each calls fn for every message that is due. A fault of ours ends it with a *queueCut, as a cut connection would.
 func (j *queueJob) each(fn func(*QueueItem) error) error {
 	for {
 		q, err := j.next()
 		if q == nil || err != nil {
 			return err
 		}
-		if err := fn(q); err != nil {
+		err = j.s.crew.Guard("queued message", func() error { return fn(q) })
+		var fault *PanicError
+		if errors.As(err, &fault) {
+			err = j.faulty(q)
+			if err == nil {
+				err = &queueCut{errInternal}
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
 }
 
+const (
+	queueFaults    = 2 // faults of ours with one message, after which it is held
+	queueFaultText = "held: a fault in Postino has stopped it twice; the log says where, and `postino queue release` tries again"
+)
+
+// faulty counts a fault of ours with a message, and puts it off or holds it. The count is in the file: the fault may be one
+// that ends the process.
+func (j *queueJob) faulty(q *QueueItem) error {
+	return j.s.store.Write(func(tx *Tx) error {
+		n, err := tx.QueueFault(q.ID)
+		if err != nil {
+			return err
+		}
+		if n >= queueFaults {
+			err = tx.QueueHoldRcpts(q.Rcpts, queueFaultText)
+		}
+		for _, r := range q.Rcpts {
+			if err == nil && n < queueFaults {
+				r.Error, r.Next = errInternal.Error(), tx.s.Now().Add(j.s.retryAfter(r.Tries+1))
+				err = tx.QueueDefer(r)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return j.s.renewDeadline(tx, q.ID)
+	})
+}
+
 // remote hands everything that is due to the first host that takes it.
 func (j *queueJob) remote() error {
-	hops, err := j.s.hops(j.s.stop, j.way, j.domains[0])
+	hops, err := j.s.hops(j.s.stop, j.hop, j.domains[0])
 	if err != nil && dnsPermanent(err) {
-		return j.each(func(q *QueueItem) error { return j.settle(q, queueFailAll(q, queueStatus(err), err.Error())) })
+		return j.each(func(q *QueueItem) error { return j.record(q, queueFailAll(q, queueStatus(err), err.Error())) })
 	}
 	if err != nil {
 		return err
@@ -123,10 +179,17 @@ func (j *queueJob) handOver(h hopAddr) error {
 		if n > 0 {
 			cuts = 1
 		}
-		if cuts >= queueCuts || j.s.stop.Err() != nil {
+		if cuts >= queueCuts || j.s.stop.Err() != nil || j.broken() != nil {
 			return cut.err
 		}
 	}
+}
+
+// broken says why an outcome could not be stored, nil if all could: then nothing more goes out.
+func (j *queueJob) broken() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.fault
 }
 
 // another opens one more connection to a host that has taken much and has much to take, so that a flush of the disk
@@ -171,7 +234,7 @@ func (j *queueJob) carry(c *smtpClient, more func()) (n int, err error) {
 		}
 		return nil
 	})
-	return n, errors.Join(err, k.settled())
+	return n, errors.Join(err, k.waitRecorded())
 }
 
 // queueCarrier is a connection and the message that it carried last.
@@ -187,7 +250,7 @@ type queueCarrier struct {
 
 // ready waits until the content of the next message may go.
 func (k *queueCarrier) ready() error {
-	if err := k.settled(); err != nil {
+	if err := k.waitRecorded(); err != nil {
 		return err
 	}
 	k.coming = k.j.s.store.Announce() // so that several connections' outcomes share a flush of the disk
@@ -195,24 +258,29 @@ func (k *queueCarrier) ready() error {
 	return nil
 }
 
-// settle stores the outcomes of a transaction and does not wait for it.
-func (k *queueCarrier) settle(q *QueueItem, out []outcome) error {
-	if err := k.settled(); err != nil {
+// record stores the outcomes of a transaction and does not wait for it. What can't be stored is the runner's to keep.
+func (k *queueCarrier) record(q *QueueItem, out []outcome) error {
+	if err := k.waitRecorded(); err != nil {
 		return err
 	}
 	coming := k.coming
 	k.coming = nil
-	k.stored = k.j.s.crew.Result("outcome", func() error {
+	j := k.j
+	k.stored = j.s.crew.Result("outcome", func() error {
 		if coming != nil {
 			defer coming()
 		}
-		return k.j.settle(q, out)
+		err := j.s.crew.Guard("storing an outcome", func() error { return j.record(q, out) })
+		if err != nil {
+			j.q.owe(queueEntry{j, *q, out}, err)
+		}
+		return err
 	})
 	return nil
 }
 
-// settled waits until the outcomes so far are stored.
-func (k *queueCarrier) settled() error {
+// waitRecorded waits until the outcomes so far are stored.
+func (k *queueCarrier) waitRecorded() error {
 	if k.stored == nil {
 		return nil
 	}
@@ -259,7 +327,7 @@ func (k *queueCarrier) send(q *QueueItem) error {
 	rest := q.Rcpts
 	for len(rest) > 0 {
 		if most := k.c.limit("MAILMAX"); most > 0 && k.c.mails >= most {
-			if err := k.settled(); err != nil {
+			if err := k.waitRecorded(); err != nil {
 				return err
 			}
 			k.j.putBack(q)
@@ -270,12 +338,12 @@ func (k *queueCarrier) send(q *QueueItem) error {
 		part.Rcpts, rest = rest[:n], rest[n:]
 		out, err := k.transact(&part, content)
 		for _, o := range out {
-			if o.soon {
+			if o.again {
 				rest = append(rest, o.rcpt)
 			}
 		}
-		if serr := k.settle(&part, out); serr != nil {
-			return serr
+		if rerr := k.record(&part, out); rerr != nil {
+			return rerr
 		}
 		if err != nil {
 			return err
@@ -310,13 +378,13 @@ func (k *queueCarrier) transact(q *QueueItem, content *Content) ([]outcome, erro
 		case r.code/100 == 5:
 			o.action = ActionFailed
 		case r.code == 452 && taken: // too many recipients (RFC 5321 §4.5.3.1.10): the rest goes next
-			o.action, o.soon = ActionDelayed, true
+			o.action, o.again = ActionDelayed, true
 		case r.code == 0:
 			o.action, o.remote, o.said, o.status = ActionDelayed, "", "the connection was lost", "4.4.2"
 			if err != nil {
 				o.said += ": " + queueText(err)
 			}
-			o.soon = s.stop.Err() != nil // we hung up, and it does not count as a try
+			o.again = s.stop.Err() != nil // we hung up, and it does not count as a try
 		default:
 			o.action = ActionDelayed
 		}

@@ -45,6 +45,17 @@ CREATE TABLE fetched(account TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY(accou
 CREATE TABLE bundled(key TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 `
 
+// queueDeadlines gives a queued message its deadline, and counts the faults of ours that it met. Deadlines of messages that
+// wait already are in the past: the first look computes them.
+const queueDeadlines = `
+ALTER TABLE queue ADD COLUMN deadline INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE queue ADD COLUMN faults INTEGER NOT NULL DEFAULT 0;
+UPDATE queue SET deadline=max(1,since);
+CREATE INDEX queue_deadline ON queue(deadline) WHERE deadline>0;
+DROP INDEX queue_since;
+DROP INDEX queue_due;
+`
+
 // QueueItem is a message that somebody is still owed.
 type QueueItem struct {
 	ID   int64  `json:"-"`
@@ -55,6 +66,8 @@ type QueueItem struct {
 	Sender  string    `json:"sender"` // From as text
 	Created time.Time `json:"created"`
 	Since   time.Time `json:"-"` // what its age is counted from: Created, or when a hold ended
+
+	Deadline time.Time `json:"-"` // when something has to be done about it that is not a try; zero is never
 
 	Rcpts []QueueRcpt `json:"recipients"`
 }
@@ -81,8 +94,8 @@ type Destination struct {
 	Error    string    `json:"error,omitempty"`
 }
 
-// late says whether the time by which the sender wants it delivered has passed.
-func (q *QueueItem) late(now time.Time) bool { return !q.Due.IsZero() && !now.Before(q.Due) }
+// overdue says whether the time by which the sender wants it delivered has passed (RFC 2852).
+func (q *QueueItem) overdue(now time.Time) bool { return !q.Due.IsZero() && !now.Before(q.Due) }
 
 // ErrQueueFull says that [limits] queue_messages are waiting already.
 var ErrQueueFull = errors.New("the queue is full")
@@ -159,11 +172,11 @@ func (tx *Tx) Destinations() (all []Destination, err error) {
 	return all, err
 }
 
-const queueColumns = `name,blob,size,thread,form,sender,flags,ret,envid,created,since,due,bymode`
+const queueColumns = `name,blob,size,thread,form,sender,flags,ret,envid,created,since,due,bymode,deadline`
 
 func queueRow(q *QueueItem) []any {
 	return []any{&q.Name, &q.Blob.ID, &q.Blob.Size, &q.Blob.Thread, &q.Blob.Form, &q.Sender, &q.Flags, &q.Ret, &q.EnvID,
-		(*unixTime)(&q.Created), (*unixTime)(&q.Since), (*unixTime)(&q.Due), &q.ByMode}
+		(*unixTime)(&q.Created), (*unixTime)(&q.Since), (*unixTime)(&q.Due), &q.ByMode, (*unixTime)(&q.Deadline)}
 }
 
 // queueItem reads an envelope, without its recipients.
@@ -177,12 +190,28 @@ func (tx *Tx) queueItem(id int64) (QueueItem, error) {
 	return q, err
 }
 
-// rcptColumns are what is read of a recipient r and its destination d. Its tries and its error are the destination's, too.
-const rcptColumns = `r.id,r.address,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),r.next,r.hold,r.warned,
+// rcptColumns are what is read of a recipient r and its destination d. Its tries, its next try and its error are the
+// destination's, too.
+const rcptColumns = `r.id,r.address,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),max(r.next,coalesce(d.next,0)),r.hold,r.warned,
 	CASE r.error WHEN '' THEN coalesce(d.error,'') ELSE r.error END`
 
 func rcptRow(r *QueueRcpt) []any {
 	return []any{&r.ID, &r.Address, &r.ORcpt, &r.Notify, &r.Tries, (*unixTime)(&r.Next), &r.Hold, &r.Warned, &r.Error}
+}
+
+// QueueMessage reads a message with all its recipients. One that has gone comes back without any.
+func (tx *Tx) QueueMessage(id int64) (QueueItem, error) {
+	q, err := tx.queueItem(id)
+	if errors.Is(err, ErrNotFound) {
+		return q, nil
+	}
+	if err == nil {
+		q.Rcpts, err = tx.queueRcpts(id, ``)
+	}
+	if err != nil {
+		return q, fmt.Errorf("queue item %d: %w", id, err)
+	}
+	return q, nil
 }
 
 // queueRcpts reads the recipients of an item, all of them or those that where and args pick.
@@ -233,87 +262,89 @@ func (tx *Tx) QueueNow(id int64, domains []string, now time.Time) (q QueueItem, 
 	return q, nil
 }
 
-// QueuePick says which messages QueueOld returns: those with a moment before a time, and of their recipients those who have
-// been tried at least so many times; Unwarned leaves out those whose sender knows.
-type QueuePick struct {
-	Moment   QueueMoment
-	Before   time.Time
-	Tries    int
-	Unwarned bool
-}
+const queueLookBatch = 50 // messages whose deadlines are looked at in one go
 
-// QueueOld returns messages that wait for the domains: at most queueOldBatch, and after the item with the given ID.
-func (tx *Tx) QueueOld(domains []string, p QueuePick, after int64) (items []QueueItem, err error) {
-	list, err := json.Marshal(domains)
-	if err != nil {
-		return nil, err
+// QueueOverdue returns messages with all their recipients whose deadline is not after now, the earliest first: at most
+// queueLookBatch, and such as come after last, which is the last one of the call before, or zero.
+func (tx *Tx) QueueOverdue(now time.Time, last QueueItem) ([]QueueItem, error) {
+	at := int64(0)
+	if !last.Deadline.IsZero() {
+		at = last.Deadline.Unix()
 	}
-	at := string(p.Moment)
-	ids, err := tx.ints(`SELECT DISTINCT r.item FROM recipients r JOIN destinations d ON d.domain=r.domain JOIN queue q ON q.id=r.item
-		WHERE r.domain IN (SELECT value FROM json_each(?)) AND r.hold=0 AND r.item>? AND q.`+at+`>0 AND q.`+at+`<=? AND r.tries+d.attempts-r.base>=?
-		AND r.warned<=? ORDER BY r.item LIMIT ?`, string(list), after, p.Before.Unix(), p.Tries, !p.Unwarned, queueOldBatch)
-	if err != nil {
-		return nil, err
-	}
+	ids, err := tx.ints(`SELECT id FROM queue WHERE deadline>0 AND deadline<=? AND (deadline,id)>(?,?) ORDER BY deadline,id LIMIT ?`,
+		now.Unix(), at, last.ID, queueLookBatch)
+	var items []QueueItem
 	for _, id := range ids {
-		q, err := tx.queueItem(id)
-		if err == nil {
-			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0 AND r.tries+d.attempts-r.base>=? AND r.warned<=? AND r.domain IN (SELECT value FROM json_each(?))`,
-				p.Tries, !p.Unwarned, string(list))
-		}
 		if err != nil {
-			return nil, fmt.Errorf("queue item %d: %w", id, err)
+			return nil, err
 		}
-		items = append(items, q)
-	}
-	return items, nil
-}
-
-// QueueTurned returns messages that have a moment after from and not after to: at most queueOldBatch, and after the item
-// with the given ID, with all of their recipients who are not held.
-func (tx *Tx) QueueTurned(column QueueMoment, from, to time.Time, after int64) (items []QueueItem, err error) {
-	ids, err := tx.ints(`SELECT id FROM queue WHERE `+string(column)+`>? AND `+string(column)+`<=? AND id>? ORDER BY id LIMIT ?`, from.Unix(), to.Unix(), after, queueOldBatch)
-	for _, id := range ids {
 		var q QueueItem
-		q, err = tx.queueItem(id)
-		if err == nil {
-			q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0`)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("queue item %d: %w", id, err)
-		}
+		q, err = tx.QueueMessage(id)
 		items = append(items, q)
 	}
 	return items, err
 }
 
-// QueueTurns is the first such moment after a time; zero is none.
-func (tx *Tx) QueueTurns(column QueueMoment, after time.Time) (next time.Time, err error) {
-	var at int64
-	err = tx.one(`SELECT coalesce(min(`+string(column)+`),0) FROM queue WHERE `+string(column)+`>?`, []any{after.Unix()}, &at)
-	if at != 0 {
-		next = time.Unix(at, 0)
-	}
+// NextQueueDeadline returns the earliest deadline of all messages, zero if there is none.
+func (tx *Tx) NextQueueDeadline() (time.Time, error) {
+	var next time.Time
+	err := tx.one(`SELECT coalesce(min(deadline),0) FROM queue WHERE deadline>0`, nil, (*unixTime)(&next))
 	return next, err
 }
 
-// QueueMoment is a column of the queue that holds a time.
-type QueueMoment string
+// SetQueueDeadline stores a message's deadline; zero is none.
+func (tx *Tx) SetQueueDeadline(id int64, at time.Time) error {
+	_, err := tx.exec(`UPDATE queue SET deadline=? WHERE id=?`, (*unixTime)(&at), id)
+	return err
+}
 
-// What an age is counted from, and the sender's own time (RFC 2852).
-const (
-	QueueSince QueueMoment = "since"
-	QueueOwn   QueueMoment = "due"
-)
+// QueuePolicy returns what SetQueuePolicy stored, "" at first.
+func (tx *Tx) QueuePolicy() (string, error) {
+	v, err := tx.Setting(settingQueuePolicy)
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	return string(v), err
+}
 
-// QueueJumped moves what ages are counted from, and the senders' own times, by what the clock has run ahead of the time
-// that passed; those of messages that came later stay.
-func (tx *Tx) QueueJumped(by time.Duration) (messages int64, err error) {
-	return tx.exec(`UPDATE queue SET since=max(since,min(since+?1,?2)), due=CASE WHEN due>0 THEN due+?1 ELSE 0 END WHERE created+?1<=?2`,
+// SetQueuePolicy stores what deadlines are computed from, and makes those of all messages due, so that they are computed anew.
+func (tx *Tx) SetQueuePolicy(policy string) error {
+	if _, err := tx.exec(`UPDATE queue SET deadline=max(1,since)`); err != nil {
+		return err
+	}
+	return tx.SetSetting(settingQueuePolicy, []byte(policy))
+}
+
+const settingQueuePolicy = "queue policy"
+
+// QueueClockJumped moves what ages are counted from, the senders' own times and the deadlines by what the clock has run ahead
+// of the time that passed, and returns for how many messages; those that came later stay.
+func (tx *Tx) QueueClockJumped(by time.Duration) (int64, error) {
+	return tx.exec(`UPDATE queue SET since=max(since,min(since+?1,?2)), due=CASE WHEN due>0 THEN due+?1 ELSE 0 END,
+		deadline=CASE WHEN deadline>0 THEN deadline+max(since,min(since+?1,?2))-since ELSE 0 END WHERE created+?1<=?2`,
 		int64(by/time.Second), tx.s.Now().Unix())
 }
 
-const queueOldBatch = 50 // messages looked at in one go for warnings and expiry
+// QueueFault counts a fault of ours with a message, and returns how many there were since it was last released.
+func (tx *Tx) QueueFault(id int64) (int, error) {
+	var n int
+	err := tx.one(`UPDATE queue SET faults=faults+1 WHERE id=? RETURNING faults`, []any{id}, &n)
+	return n, err
+}
+
+// QueueHoldRcpts takes recipients out of the runner's sight until QueueHold gives them back; text says why.
+func (tx *Tx) QueueHoldRcpts(rcpts []QueueRcpt, text string) error {
+	for _, r := range rcpts {
+		if _, err := tx.exec(`UPDATE recipients SET hold=1, error=? WHERE id=?`, text, r.ID); err != nil {
+			return err
+		}
+		if err := tx.tidyDestinations([]string{r.Addr.Domain}); err != nil {
+			return err
+		}
+	}
+	tx.Touch(QueueTopic)
+	return nil
+}
 
 // QueueDone takes recipients off the queue, and the message with the last of them.
 func (tx *Tx) QueueDone(item int64, rcpts ...QueueRcpt) error {
@@ -333,8 +364,8 @@ func (tx *Tx) QueueDone(item int64, rcpts ...QueueRcpt) error {
 	return tx.release(blob)
 }
 
-// QueueDefer stores what a recipient's next try waits for. r.Tries is not looked at: the try that failed is counted
-// unless it was the destination's failure, which QueueRetryLater counts for all.
+// QueueDefer stores a recipient's next try and the reason, and counts the one that failed. r.Tries is ignored, the row is
+// incremented. For a failure of the whole destination call DestinationFailed.
 func (tx *Tx) QueueDefer(r QueueRcpt) error {
 	_, err := tx.exec(`UPDATE recipients SET tries=tries+1, next=?, error=? WHERE id=?`, r.Next.Unix(), r.Error, r.ID)
 	return err
@@ -405,10 +436,6 @@ func (tx *Tx) Queue(match string) (items []QueueItem, err error) {
 	if err != nil {
 		return nil, err
 	}
-	failed, err := tx.failedDestinations()
-	if err != nil {
-		return nil, err
-	}
 	for _, id := range ids {
 		q, err := tx.queueItem(id)
 		if err == nil {
@@ -417,31 +444,23 @@ func (tx *Tx) Queue(match string) (items []QueueItem, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("queue item %d: %w", id, err)
 		}
-		for i := range q.Rcpts {
-			r := &q.Rcpts[i]
-			d, ok := failed[r.Addr.Domain]
-			if ok && d.Next.After(r.Next) {
-				r.Next = d.Next
-			}
-			if ok && r.Error == "" {
-				r.Error = d.Error
-			}
-		}
 		items = append(items, q)
 	}
 	return items, nil
 }
 
-// failedDestinations are those that are waited for after a failed try: what is for them waits with them.
-func (tx *Tx) failedDestinations() (map[string]Destination, error) {
-	failed := map[string]Destination{}
-	all, err := tx.Destinations()
-	for _, d := range all {
-		if d.Failures > 0 {
-			failed[d.Domain] = d
+// DestinationFailures is how often the worst of the domains has failed in a row.
+func (tx *Tx) DestinationFailures(domains []string) (int, error) {
+	most := 0
+	for _, d := range domains {
+		var n int
+		err := tx.one(`SELECT coalesce(max(failures),0) FROM destinations WHERE domain=?`, []any{d}, &n)
+		if err != nil {
+			return 0, err
 		}
+		most = max(most, n)
 	}
-	return failed, err
+	return most, nil
 }
 
 // QueuePage lists the first messages of the queue, or those from one sender, at most limit.
@@ -495,6 +514,30 @@ func (tx *Tx) QueueReady(domain string) (n int, err error) {
 	return n, err
 }
 
+// Fetched lists the names of an account's messages that have been fetched.
+func (tx *Tx) Fetched(account string) (uids map[string]bool, err error) {
+	uids = map[string]bool{}
+	err = tx.each(`SELECT uid FROM fetched WHERE account=?`, []any{account}, func(scan func(...any) error) error {
+		var u string
+		err := scan(&u)
+		uids[u] = true
+		return err
+	})
+	return uids, err
+}
+
+// SetFetched remembers a message.
+func (tx *Tx) SetFetched(account, uid string) error {
+	_, err := tx.exec(`INSERT OR IGNORE INTO fetched(account,uid) VALUES(?,?)`, account, uid)
+	return err
+}
+
+// ForgetFetched forgets a message, or with "" all of the account's.
+func (tx *Tx) ForgetFetched(account, uid string) error {
+	_, err := tx.exec(`DELETE FROM fetched WHERE account=?1 AND (?2='' OR uid=?2)`, account, uid)
+	return err
+}
+
 // SendingUse says how many messages a device has sent, and when the last one; nothing for one that has sent none.
 func (tx *Tx) SendingUse(name string) (n int64, last time.Time, err error) {
 	v, err := tx.Setting("device " + name)
@@ -512,6 +555,9 @@ func (tx *Tx) SendingUse(name string) (n int64, last time.Time, err error) {
 func (tx *Tx) QueueHold(match string, on bool) (n int, err error) {
 	return tx.eachQueued(match, func(r QueueRcpt) error {
 		if _, err := tx.exec(`UPDATE recipients SET hold=?, bundle='' WHERE id=?`, on, r.ID); err != nil {
+			return err
+		}
+		if _, err := tx.exec(`UPDATE queue SET faults=0, deadline=max(1,since) WHERE id=(SELECT item FROM recipients WHERE id=?)`, r.ID); err != nil {
 			return err
 		}
 		if on {

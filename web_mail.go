@@ -68,10 +68,9 @@ func (q *webReq) access(tx *Tx, id MailboxID, need Rights) (Mailbox, Rights, err
 	return m, have, err
 }
 
-// webID reads an id of some kind from an address or a form; 0, which no row has, for what is none.
-func webID[T ~int64](s string) T {
+func webMailboxID(s string) MailboxID {
 	n, _ := strconv.ParseInt(s, 10, 64)
-	return T(n)
+	return MailboxID(n)
 }
 
 func webUID(s string) UID {
@@ -116,9 +115,9 @@ func (l webList) Junk() bool { return l.Mailbox.Special == `\Junk` }
 
 func (q *webReq) getBox() error {
 	if s := strings.TrimSpace(q.r.URL.Query().Get("q")); s != "" {
-		return q.searchPage(webID[MailboxID](q.r.PathValue("box")), s)
+		return q.searchPage(webMailboxID(q.r.PathValue("box")), s)
 	}
-	l, err := q.boxList(webID[MailboxID](q.r.PathValue("box")), q.r.URL.Query())
+	l, err := q.boxList(webMailboxID(q.r.PathValue("box")), q.r.URL.Query())
 	if err != nil {
 		return err
 	}

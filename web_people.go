@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 )
@@ -35,7 +36,12 @@ func (q *webReq) getPeople() error {
 			}
 		}
 	}
-	return q.sendJSON(http.StatusOK, list)
+	b, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	q.send(http.StatusOK, "application/json", b)
+	return nil
 }
 
 // webHouse lists who lives here, with the names that they write under.
