@@ -99,7 +99,9 @@ func (a *Auth) login(from netip.Addr, name, password string, page bool) (User, e
 		return User{}, err
 	}
 	if known && !page {
-		if app, err := a.appPassword(u, password); app != 0 || err != nil {
+		app, err := a.appPassword(u, password)
+		if app != 0 || err != nil {
+			u.App = app
 			return u, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 const maxHeaderBlock = 1 << 20
@@ -38,6 +39,9 @@ type Mail struct {
 	EachAlone bool   // recipients whose mailbox is full get their Err and nothing more: the client hears of each (LMTP)
 
 	Report bool // a delivery report: a full mailbox or queue never stops it
+
+	Arrived time.Time // when it came to the account that it was fetched from; zero is now
+	Marks   Flags     // that it had there
 
 	// Also runs in the transaction that takes the message in, with the content that was stored; nil does nothing.
 	Also func(*Tx, Blob) error
@@ -200,7 +204,11 @@ func (p *placement) store(tx *Tx, u User, rules *Rules) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Append(box, p.b, flags, tx.s.Now()); err != nil || rules == nil {
+	arrived := p.m.Arrived
+	if arrived.IsZero() {
+		arrived = tx.s.Now()
+	}
+	if _, err := tx.Append(box, p.b, flags.With(p.m.Marks), arrived); err != nil || rules == nil {
 		return err
 	}
 	if p.wantsAnswer(u, rules.Vacation, tx.s.Now()) {

@@ -19,7 +19,7 @@ const (
 	fetchLine    = 64 << 10        // octets of an answer's line
 	fetchMost    = 500             // messages in one go; the rest comes with the next
 	fetchMaxWait = 6 * time.Hour   // between looks at an account that fails
-	fetchList    = 100_000         // messages listed in an account
+	fetchFull    = 3               // messages in a row that have no room here, and the rest waits
 )
 
 // fetchRefusal is a server's no.
@@ -88,7 +88,8 @@ type fetchConn struct {
 	r        *bufio.Reader
 	password string
 	release  func() bool
-	tag      int // IMAP
+	answers  fetchReader // IMAP
+	tag      int         // IMAP
 }
 
 func (s *Server) fetchDial(f *Fetch) (*fetchConn, error) {
@@ -104,6 +105,7 @@ func (s *Server) fetchDial(f *Fetch) (*fetchConn, error) {
 	c := &fetchConn{s: s, f: f, nc: nc, password: strings.TrimRight(line, "\r")}
 	c.release = context.AfterFunc(s.stop, func() { c.nc.Close() })
 	c.r = bufio.NewReaderSize(c, fetchLine)
+	c.answers.r = c.r
 	if f.implicitTLS() {
 		if err := c.startTLS(); err != nil {
 			c.close()
@@ -159,15 +161,16 @@ func (c *fetchConn) line() (string, error) {
 	return strings.TrimRight(string(l), "\r\n"), err
 }
 
-// take delivers a message that was fetched, and remembers its name on the server in the same transaction: nothing comes
-// twice, and nothing is lost when the connection or the power is cut.
-func (c *fetchConn) take(sp *Spool, remember func(tx *Tx) error) error {
+// take delivers a message that was fetched, with its flags and its date, and remembers its name on the server in the same
+// transaction: nothing comes twice, and nothing is lost when the connection or the power is cut.
+func (c *fetchConn) take(got fetchedItem, remember func(tx *Tx) error) error {
+	sp := got.spool
 	to, err := ParseAddr(c.f.To)
 	if err != nil {
 		return err
 	}
 	host, _, _ := net.SplitHostPort(c.f.Server)
-	m := &Mail{To: rcptsTo(to), Body: sp, Also: func(tx *Tx, _ Blob) error { return remember(tx) },
+	m := &Mail{To: rcptsTo(to), Body: sp, Arrived: got.date, Marks: fetchMarks(got.flags), Also: func(tx *Tx, _ Blob) error { return remember(tx) },
 		Trace: fmt.Sprintf("from %s by %s\r\n\twith %s", strings.Trim(host, "[]"), c.s.asciiHost(), strings.ToUpper(c.f.Protocol))}
 	head, err := sp.Head()
 	if err != nil {
@@ -181,6 +184,84 @@ func (c *fetchConn) take(sp *Spool, remember func(tx *Tx) error) error {
 	}
 	c.s.log.Info("message taken", "msg", m.ID, "from", m.From, "rcpt", to, "size", sp.Size(), "account", c.f.Name())
 	return nil
+}
+
+// fetchMarks are the flags that a message keeps. \Deleted and \Recent are the other mailbox's affair, and a keyword that is
+// none here is left out.
+func fetchMarks(names []string) Flags {
+	var f Flags
+	for _, name := range names {
+		if strings.EqualFold(name, `\Deleted`) || strings.EqualFold(name, `\Recent`) {
+			continue
+		}
+		if with, ok := f.ParseFlag(name); ok {
+			f = with
+		}
+	}
+	return f
+}
+
+// fetchNever says whether a message was refused for what it is: it will not be taken another time either.
+func fetchNever(err error) bool {
+	for _, never := range []error{errMailLoop, errHeaderSize, errNeverFits, ErrTooBig} {
+		if errors.Is(err, never) {
+			return true
+		}
+	}
+	return false
+}
+
+// leftThere tells whoever the mail is for, once, that a message was left where it is, and why. sp has what came of it; nil is
+// nothing. remember runs in the transaction that stores the notice.
+func (c *fetchConn) leftThere(sp *Spool, uid string, why error, remember func(tx *Tx) error) error {
+	to, err := ParseAddr(c.f.To)
+	if err != nil {
+		return err
+	}
+	c.s.log.Warn("message left there", "account", c.f.Name(), "uid", uid, "rcpt", to, "err", why)
+	var h Header
+	if sp != nil {
+		head, err := sp.Head()
+		if err != nil {
+			return err
+		}
+		h = ParseHeader(head)
+	}
+	domain := to.Domain
+	if domain == "" {
+		domain = c.s.cfg.Domains[0]
+	}
+	d := &Draft{From: &Address{Name: "Postmaster", Local: "postmaster", Domain: domain}, To: []Address{{Local: to.Local, Domain: to.Domain}},
+		Subject: "A message could not be fetched 有一封邮件未能收取", Date: c.s.store.Now(),
+		Extra: []Field{{Name: "Auto-Submitted", Value: "auto-generated"}},
+		Text: fmt.Sprintf("This message stays at %s, account %s, number %s:\n此邮件仍留在 %s 的帐户 %s 中，编号 %s：\n\n    %s\n    %s\n    %s\n\nReason 原因: %s\n",
+			c.f.Server, c.f.User, uid, c.f.Server, c.f.User, uid, fetchClean(h.Text("From")), fetchClean(h.Text("Subject")), fetchClean(h.Text("Date")),
+			fetchClean(c.reason(why)))}
+	note := c.s.store.NewSpool(maxHeaderBlock)
+	defer note.Close()
+	if _, err := d.WriteTo(note); err != nil {
+		return err
+	}
+	m := &Mail{To: rcptsTo(to), Body: note, Report: true, Also: func(tx *Tx, _ Blob) error { return remember(tx) }}
+	return c.s.accept(m)
+}
+
+// reason says in words why a message was left.
+func (c *fetchConn) reason(why error) string {
+	if errors.Is(why, ErrTooBig) {
+		mb := int64(c.s.cfg.Limits.Message) >> 20
+		return fmt.Sprintf("it has more than %d MB 邮件超过 %d MB", mb, mb)
+	}
+	return why.Error()
+}
+
+// fetchClean keeps a field of somebody's message on one line of reasonable length.
+func fetchClean(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > 200 {
+		s = string(r[:200]) + "…"
+	}
+	return s
 }
 
 // fetchCall asks a server for the mail of our domains: over its route to us (ETRN, RFC 1985), or on this connection

@@ -4,255 +4,484 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// imap is an IMAP session (RFC 3501, RFC 9051).
-func (c *fetchConn) imap() (n int, err error) {
-	if l, err := c.line(); err != nil || !strings.HasPrefix(l, "* OK") {
-		return 0, errors.Join(err, &fetchRefusal{smtpPrintable([]byte(l))})
+// imap is an IMAP session (RFC 3501, RFC 9051). It returns how many messages it took or passed over.
+//
+// What is remembered of an account are names: "validity:uid" is the last message that was seen to, "delete validity:uid" one
+// that is here and is yet to be deleted there, "again validity:uid tries" one that could not be had and is asked for again,
+// "stuck validity:uid times" one during which the connection ended.
+func (c *fetchConn) imap() (int, error) {
+	if err := c.imapLogin(); err != nil {
+		return 0, err
+	}
+	box, err := c.imapSelect()
+	if err != nil {
+		return 0, err
+	}
+	if err := c.imapDeleteRest(box); err != nil {
+		return 0, err
+	}
+	uids, err := c.imapNew(box)
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.imapTakeAll(box, append(box.again, uids...))
+	if err != nil {
+		return n, err
+	}
+	_, err = c.imapCommand("LOGOUT", fetchWanted{})
+	return n, err
+}
+
+// imapLogin greets, makes the connection secret and logs in.
+func (c *fetchConn) imapLogin() error {
+	c.answers.begin()
+	greeting, err := c.answers.rest()
+	if err != nil || !strings.HasPrefix(strings.ToUpper(greeting), "* OK") {
+		return errors.Join(err, &fetchRefusal{smtpPrintable([]byte(greeting))})
 	}
 	if c.f.TLS == "starttls" || (c.f.TLS == "" && !c.f.implicitTLS()) {
-		if _, err := c.imapCommand("STARTTLS", nil); err != nil {
-			return 0, fmt.Errorf("the password is not sent without TLS (tls = \"none\" would): %w", err)
+		if _, err := c.imapCommand("STARTTLS", fetchWanted{}); err != nil {
+			return fmt.Errorf("the password is not sent without TLS (tls = \"none\" would): %w", err)
 		}
 		if err := c.startTLS(); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	if _, err := c.imapCommand("LOGIN "+imapFetchQuote(c.f.User)+" "+imapFetchQuote(c.password), nil); err != nil {
-		return 0, err
+	if _, err := c.imapCommand("LOGIN "+fetchQuote(c.f.User)+" "+fetchQuote(c.password), fetchWanted{}); err != nil {
+		return err
 	}
-	answers, err := c.imapCommand("SELECT "+imapFetchQuote(c.f.Mailbox), nil)
+	// NetEase (163.com, 126.com) refuses to open a mailbox for programs that do not say who they are (RFC 2971).
+	var no *fetchRefusal
+	_, err = c.imapCommand(`ID ("name" "Postino")`, fetchWanted{})
+	if err != nil && !errors.As(err, &no) {
+		return err
+	}
+	return nil
+}
+
+// fetchBox is the mailbox that is open at the other side, and what is remembered of it.
+type fetchBox struct {
+	validity int64
+	last     int64 // the UID up to which all messages were seen to
+	again    []int64
+	tries    map[int64]int
+	stuckAt  int64 // the UID at which the connection ended last time
+	stuck    int   // how often it has, one time after the other
+}
+
+const (
+	fetchDelete = "delete "
+	fetchAgain  = "again "
+	fetchStuck  = "stuck "
+
+	fetchTries = 3  // times that a message is asked for which the server does not give
+	fetchEnds  = 10 // times that the connection may end at one message before that is passed over
+)
+
+func (b *fetchBox) name(uid int64) string { return fmt.Sprintf("%d:%d", b.validity, uid) }
+
+// imapSelect opens the mailbox and looks up how far we were. Under another UIDVALIDITY the UIDs mean nothing any more, and
+// everything is new (RFC 9051 §2.3.1.1).
+func (c *fetchConn) imapSelect() (*fetchBox, error) {
+	b := &fetchBox{tries: map[int64]int{}}
+	said := func(text string) {
+		_, rest, ok := strings.Cut(strings.ToUpper(text), "[UIDVALIDITY ")
+		if ok {
+			num, _, _ := strings.Cut(rest, "]")
+			b.validity, _ = strconv.ParseInt(strings.TrimSpace(num), 10, 64)
+		}
+	}
+	status, err := c.imapCommand("SELECT "+fetchQuote(imapEncodeName(c.f.Mailbox)), fetchWanted{text: said})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	validity, last, err := c.imapCursor(answers)
-	if err != nil {
-		return 0, err
+	said(status)
+	if b.validity == 0 {
+		return nil, &fetchRefusal{"no UIDVALIDITY"}
 	}
-	answers, err = c.imapCommand(fmt.Sprintf("UID SEARCH UID %d:*", last+1), nil)
-	if err != nil {
-		return 0, err
+	return b, c.s.store.Read(func(tx *Tx) error {
+		err := tx.EachFetched(c.f.Name(), fmt.Sprintf("%d:", b.validity), func(name string) error {
+			_, uid := fetchNumbers(name)
+			b.last = max(b.last, uid)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		err = tx.EachFetched(c.f.Name(), fmt.Sprintf("%s%d:", fetchStuck, b.validity), func(name string) error {
+			name, times, _ := strings.Cut(strings.TrimPrefix(name, fetchStuck), " ")
+			_, b.stuckAt = fetchNumbers(name)
+			b.stuck, _ = strconv.Atoi(times)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		b.again = b.again[:0]
+		return tx.EachFetched(c.f.Name(), fmt.Sprintf("%s%d:", fetchAgain, b.validity), func(name string) error {
+			name, tries, _ := strings.Cut(strings.TrimPrefix(name, fetchAgain), " ")
+			_, uid := fetchNumbers(name)
+			if len(b.again) < fetchMost {
+				b.again = append(b.again, uid)
+				b.tries[uid], _ = strconv.Atoi(tries)
+			}
+			return nil
+		})
+	})
+}
+
+// fetchNumbers reads "validity:uid".
+func fetchNumbers(name string) (validity, uid int64) {
+	v, u, _ := strings.Cut(name, ":")
+	validity, _ = strconv.ParseInt(v, 10, 64)
+	uid, _ = strconv.ParseInt(u, 10, 64)
+	return validity, uid
+}
+
+// imapNew asks which messages came since, and keeps the first fetchMost of them, however many there are.
+func (c *fetchConn) imapNew(b *fetchBox) ([]int64, error) {
+	var uids []int64
+	found := func(uid int64) {
+		if uid <= b.last { // "n:*" finds the last message even when its UID is below n
+			return
+		}
+		at, there := slices.BinarySearch(uids, uid)
+		if there || at >= fetchMost {
+			return
+		}
+		uids = slices.Insert(uids, at, uid)
+		uids = uids[:min(len(uids), fetchMost)]
 	}
-	uids := imapFound(answers, last)
-	if err := c.imapDeleteRest(validity); err != nil {
-		return 0, err
-	}
-	for _, uid := range uids[:min(len(uids), fetchMost)] {
-		if c.s.stop.Err() != nil {
+	_, err := c.imapCommand(fmt.Sprintf("UID SEARCH UID %d:*", b.last+1), fetchWanted{found: found})
+	return uids, err
+}
+
+// imapTakeAll fetches messages one after the other. One that can't be had is passed over; a mailbox here that is full ends it
+// soon, for what comes after will not fit either.
+func (c *fetchConn) imapTakeAll(b *fetchBox, uids []int64) (int, error) {
+	n, full := 0, error(nil)
+	refused := 0 // in a row, for want of room
+	for _, uid := range uids {
+		if c.s.stop.Err() != nil || refused >= fetchFull {
 			break
 		}
-		taken, err := c.imapFetch(validity, uid)
-		if err == nil && taken && c.f.Delete {
-			err = c.imapDelete(validity, uid)
+		var taken bool
+		err := c.s.crew.Guard("fetch message", func() error {
+			var err error
+			taken, err = c.imapTake(b, uid)
+			return err
+		})
+		var fault *PanicError
+		if errors.As(err, &fault) {
+			return n, errors.Join(err, c.imapPass(b, uid, nil, fault)) // what is still to be read of the answer is unknown
+		}
+		if errors.Is(err, ErrQuota) {
+			full = err
+			refused++
+			continue
 		}
 		if err != nil {
 			return n, err
 		}
+		refused = 0
 		n++
+		if taken && c.f.Delete {
+			if err := c.imapDelete(b, uid); err != nil {
+				return n, err
+			}
+		}
 	}
-	_, err = c.imapCommand("LOGOUT", nil)
-	return n, err
+	return n, full
 }
 
-// imapFetchQuote makes a quoted string; names and passwords with line ends are refused by imapCommand.
-func imapFetchQuote(s string) string {
+// imapTake fetches one message. false: it stays there, and imapPass has seen to it.
+func (c *fetchConn) imapTake(b *fetchBox, uid int64) (bool, error) {
+	var m fetchedItem
+	keep := func(got fetchedItem) {
+		if got.spool == nil || m.spool != nil || (got.uid != 0 && got.uid != uid) {
+			if got.spool != nil {
+				got.spool.Close()
+			}
+			return
+		}
+		m = got
+	}
+	defer func() {
+		if m.spool != nil {
+			m.spool.Close()
+		}
+	}()
+	_, err := c.imapCommand(fmt.Sprintf("UID FETCH %d (UID FLAGS INTERNALDATE BODY.PEEK[])", uid), fetchWanted{item: keep})
+	var no *fetchRefusal
+	switch {
+	case errors.As(err, &no):
+		return false, c.imapPass(b, uid, nil, no)
+	case errors.Is(err, errFetchSwallow):
+		return false, errors.Join(err, c.imapPass(b, uid, nil, ErrTooBig)) // the connection ends with it
+	case errors.Is(err, errFetchAnswer):
+		return false, errors.Join(err, c.imapPass(b, uid, nil, err)) // and here
+	case err != nil && c.s.stop.Err() == nil:
+		return false, errors.Join(err, c.imapEnded(b, uid, err))
+	case err != nil:
+		return false, err
+	case !m.body:
+		return false, c.imapPass(b, uid, nil, &fetchRefusal{"it is not there, or empty"})
+	case m.err != nil:
+		return false, c.imapPass(b, uid, m.spool, m.err)
+	}
+	err = c.take(m, func(tx *Tx) error { return c.imapRemember(tx, b, uid, c.f.Delete) })
+	switch {
+	case fetchNever(err):
+		return false, c.imapPass(b, uid, m.spool, err)
+	case errors.Is(err, ErrQuota):
+		return false, errors.Join(err, c.s.store.Write(func(tx *Tx) error { return c.imapLater(tx, b, uid, b.tries[uid]) }))
+	}
+	return err == nil, err
+}
+
+// imapEnded notes that the connection ended while a message was fetched. If it always does, the message is passed over.
+func (c *fetchConn) imapEnded(b *fetchBox, uid int64, why error) error {
+	times := 1
+	if b.stuckAt == uid {
+		times += b.stuck
+	}
+	if times >= fetchEnds {
+		return c.imapPass(b, uid, nil, why)
+	}
+	return c.s.store.Write(func(tx *Tx) error {
+		if err := c.forgetAll(tx, fetchStuck); err != nil {
+			return err
+		}
+		return tx.SetFetched(c.f.Name(), fmt.Sprintf("%s%s %d", fetchStuck, b.name(uid), times))
+	})
+}
+
+// forgetAll forgets the names with a prefix.
+func (c *fetchConn) forgetAll(tx *Tx, prefix string) error {
+	var old []string
+	err := tx.EachFetched(c.f.Name(), prefix, func(name string) error {
+		old = append(old, name)
+		return nil
+	})
+	for _, name := range old {
+		err = errors.Join(err, tx.ForgetFetched(c.f.Name(), name))
+	}
+	return err
+}
+
+// imapRemember notes that a message has been seen to, and that it is yet to be deleted there.
+func (c *fetchConn) imapRemember(tx *Tx, b *fetchBox, uid int64, toDelete bool) error {
+	account := c.f.Name()
+	var old []string // earlier last messages, of other mailboxes too
+	err := tx.EachFetched(account, "", func(name string) error {
+		validity, last := fetchNumbers(name)
+		if validity != 0 && (validity != b.validity || last < uid) {
+			old = append(old, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range old {
+		if err := tx.ForgetFetched(account, name); err != nil {
+			return err
+		}
+	}
+	if err := c.forgetAll(tx, fetchStuck); err != nil {
+		return err
+	}
+	if err := c.forgetAll(tx, fmt.Sprintf("%s%s ", fetchAgain, b.name(uid))); err != nil {
+		return err
+	}
+	if err := tx.SetFetched(account, b.name(max(uid, b.last))); err != nil || !toDelete {
+		return err
+	}
+	return tx.SetFetched(account, fetchDelete+b.name(uid))
+}
+
+// imapLater has a message asked for again in the next session.
+func (c *fetchConn) imapLater(tx *Tx, b *fetchBox, uid int64, tries int) error {
+	if err := c.imapRemember(tx, b, uid, false); err != nil {
+		return err
+	}
+	return tx.SetFetched(c.f.Name(), fmt.Sprintf("%s%s %d", fetchAgain, b.name(uid), tries))
+}
+
+// imapPass passes a message over: it stays where it is and the next one comes. A message that the server did not give is asked
+// for again in the next sessions, fetchTries times in all. When a message is given up, the person is told, once.
+func (c *fetchConn) imapPass(b *fetchBox, uid int64, sp *Spool, why error) error {
+	tries := b.tries[uid] + 1
+	again := sp == nil && tries < fetchTries && !errors.Is(why, ErrTooBig)
+	if again {
+		c.s.log.Warn("fetch", "account", c.f.Name(), "uid", uid, "tries", tries, "err", why)
+		return c.s.store.Write(func(tx *Tx) error { return c.imapLater(tx, b, uid, tries) })
+	}
+	return c.leftThere(sp, strconv.FormatInt(uid, 10), why, func(tx *Tx) error { return c.imapRemember(tx, b, uid, false) })
+}
+
+// fetchQuote makes a quoted string; names and passwords with line ends are refused by imapCommand.
+func fetchQuote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// imapCommand sends a command and returns the untagged answers, literals left out. literal, if there is one, gets the
-// content of the first literal of each answer.
-func (c *fetchConn) imapCommand(cmd string, literal io.Writer) (answers []string, err error) {
-	if strings.ContainsAny(cmd, "\r\n") {
-		return nil, errors.New("a name or password with a line end")
-	}
-	c.tag++
-	tag := fmt.Sprintf("f%d ", c.tag)
-	if err := c.say(tag + cmd); err != nil {
-		return nil, err
-	}
-	for {
-		l, err := c.imapAnswer(literal)
-		if err != nil {
-			return nil, err
-		}
-		if rest, ok := strings.CutPrefix(l, tag); ok {
-			if word, _, _ := strings.Cut(rest, " "); !strings.EqualFold(word, "OK") {
-				return nil, &fetchRefusal{smtpPrintable([]byte(rest))}
-			}
-			return answers, nil
-		}
-		if len(answers) < fetchList {
-			answers = append(answers, l)
-		}
-	}
+// fetchWanted is what a command wants to hear; nil is nothing.
+type fetchWanted struct {
+	text  func(string)      // of each untagged OK
+	found func(uid int64)   // each number of SEARCH
+	item  func(fetchedItem) // each FETCH; it closes the spool
 }
 
-// imapAnswer reads one answer with its literals.
-func (c *fetchConn) imapAnswer(literal io.Writer) (string, error) {
-	var all strings.Builder
+// imapCommand sends a command and reads its answers to the end. It returns the text of the tagged OK; NO and BAD are a
+// *fetchRefusal.
+func (c *fetchConn) imapCommand(cmd string, want fetchWanted) (string, error) {
+	if strings.ContainsAny(cmd, "\r\n\x00") {
+		return "", errors.New("a name or password with a line end")
+	}
+	c.tag++
+	tag := fmt.Sprintf("f%d", c.tag)
+	if err := c.say(tag + " " + cmd); err != nil {
+		return "", err
+	}
+	c.answers.begin()
 	for {
-		l, err := c.line()
-		if err != nil || all.Len() > fetchLine {
-			return "", errors.Join(err, errors.New("an answer is too long"))
+		t, err := c.answers.next()
+		if err != nil {
+			return "", err
 		}
-		all.WriteString(l)
-		open := strings.LastIndexByte(l, '{')
-		if open < 0 || !strings.HasSuffix(l, "}") {
-			return all.String(), nil
+		switch {
+		case t.kind == 'a' && t.text == tag:
+			return c.imapStatus()
+		case t.kind == 'a' && t.text == "*":
+			err = c.imapUntagged(want)
+		case t.kind != '\n':
+			_, err = c.answers.rest()
 		}
-		size, err := strconv.ParseInt(strings.TrimSuffix(l[open+1:], "}"), 10, 64)
-		if err != nil || size < 0 {
-			return all.String(), nil
-		}
-		to := io.Discard
-		if literal != nil {
-			to, literal = literal, nil
-		}
-		if err := c.imapLiteral(to, size); err != nil {
+		if err != nil {
 			return "", err
 		}
 	}
 }
 
-// imapLiteral reads a literal to its end, also when it can't be kept; the writer remembers what went wrong.
-func (c *fetchConn) imapLiteral(to io.Writer, size int64) error {
-	_, err := io.CopyN(to, c.r, size)
+// imapStatus reads the end of a command.
+func (c *fetchConn) imapStatus() (string, error) {
+	text, err := c.answers.rest()
+	if err != nil {
+		return "", err
+	}
+	text = strings.TrimSpace(text)
+	word, _, _ := strings.Cut(text, " ")
+	if !strings.EqualFold(word, "OK") {
+		return "", &fetchRefusal{smtpPrintable([]byte(text))}
+	}
+	return text, nil
+}
+
+// imapUntagged reads an answer behind its star.
+func (c *fetchConn) imapUntagged(want fetchWanted) error {
+	t, err := c.answers.next()
+	if err != nil || t.kind == '\n' {
+		return err
+	}
+	word := strings.ToUpper(t.text)
+	switch {
+	case word == "SEARCH" && want.found != nil:
+		return c.imapFound(want.found)
+	case word == "OK" && want.text != nil:
+		text, err := c.answers.rest()
+		want.text(text)
+		return err
+	case strings.Trim(word, "0123456789") != "" || want.item == nil:
+		_, err := c.answers.rest()
+		return err
+	}
+	t, err = c.answers.next()
+	if err != nil || t.kind == '\n' {
+		return err
+	}
+	if !strings.EqualFold(t.text, "FETCH") {
+		_, err := c.answers.rest()
+		return err
+	}
+	m, err := c.answers.item(func() *Spool { return c.s.store.NewSpool(int64(c.s.cfg.Limits.Message)) })
+	if err != nil {
+		if m.spool != nil {
+			m.spool.Close()
+		}
+		return err
+	}
+	want.item(m)
+	_, err = c.answers.rest()
 	return err
 }
 
-// imapCursor reads UIDVALIDITY out of SELECT's answers and looks up how far we were; under another UIDVALIDITY the UIDs
-// mean nothing any more, and everything is new (RFC 9051 §2.3.1.1).
-func (c *fetchConn) imapCursor(answers []string) (validity, last int64, err error) {
-	for _, a := range answers {
-		if _, rest, ok := strings.Cut(strings.ToUpper(a), "[UIDVALIDITY "); ok {
-			num, _, _ := strings.Cut(rest, "]")
-			validity, err = strconv.ParseInt(num, 10, 64)
-		}
-	}
-	if err != nil || validity == 0 {
-		return 0, 0, &fetchRefusal{"no UIDVALIDITY"}
-	}
-	var known map[string]bool
-	err = c.s.store.Read(func(tx *Tx) (err error) { known, err = tx.Fetched(c.f.Name()); return err })
-	for k := range known {
-		var v, l int64
-		if n, _ := fmt.Sscanf(k, "%d:%d", &v, &l); n == 2 && v == validity {
-			last = max(last, l)
-		}
-	}
-	return validity, last, err
-}
-
-// imapFound reads SEARCH's answers. "n:*" finds the last message even when its UID is below n.
-func imapFound(answers []string, last int64) (uids []int64) {
-	for _, a := range answers {
-		f := strings.Fields(a)
-		if len(f) < 2 || !strings.EqualFold(f[1], "SEARCH") {
-			continue
-		}
-		for _, w := range f[2:] {
-			if u, err := strconv.ParseInt(w, 10, 64); err == nil && u > last {
-				uids = append(uids, u)
-			}
-		}
-	}
-	slices.Sort(uids)
-	return slices.Compact(uids)
-}
-
-// fetchSpool keeps what fits and swallows the rest, so that the answer is read to its end.
-type fetchSpool struct {
-	*Spool
-	err error
-}
-
-func (f *fetchSpool) Write(p []byte) (int, error) {
-	if f.err == nil {
-		_, f.err = f.Spool.Write(p)
-	}
-	return len(p), nil
-}
-
-// imapFetch fetches one message. false: it is bigger than messages may be here, or gone, and is passed over.
-func (c *fetchConn) imapFetch(validity, uid int64) (taken bool, err error) {
-	sp := &fetchSpool{Spool: c.s.store.NewSpool(int64(c.s.cfg.Limits.Message))}
-	defer sp.Close()
-	answers, err := c.imapCommand(fmt.Sprintf("UID FETCH %d (UID BODY.PEEK[])", uid), sp)
-	if err != nil {
-		return false, err
-	}
-	remember := func(tx *Tx) error {
-		known, err := tx.Fetched(c.f.Name())
-		if err != nil {
+// imapFound reads the numbers of a SEARCH answer. What is no number (MODSEQ in parentheses) is passed over.
+func (c *fetchConn) imapFound(found func(int64)) error {
+	for {
+		t, err := c.answers.next()
+		if err != nil || t.kind == '\n' {
 			return err
 		}
-		for k := range known {
-			if strings.HasPrefix(k, fetchDelete) {
-				continue
-			}
-			if err := tx.ForgetFetched(c.f.Name(), k); err != nil {
+		if t.kind != 'a' {
+			if err := c.answers.skip(t); err != nil {
 				return err
 			}
-		}
-		if err := tx.SetFetched(c.f.Name(), fmt.Sprintf("%d:%d", validity, uid)); err != nil || !c.f.Delete || sp.err != nil {
-			return err
-		}
-		return tx.SetFetched(c.f.Name(), fmt.Sprintf("%s%d:%d", fetchDelete, validity, uid))
-	}
-	got := slices.ContainsFunc(answers, func(a string) bool { return strings.Contains(strings.ToUpper(a), "BODY[]") })
-	switch {
-	case errors.Is(sp.err, ErrTooBig):
-		return false, c.tooBig(sp.Spool, fmt.Sprint(uid), remember)
-	case !got:
-		c.s.log.Warn("fetch", "account", c.f.Name(), "uid", uid, "err", "the message is gone")
-		return false, c.s.store.Write(remember)
-	case sp.err != nil:
-		return false, sp.err
-	}
-	return true, c.take(sp.Spool, remember)
-}
-
-// fetchDelete stands before the name of an IMAP message that is here and is yet to be deleted there.
-const fetchDelete = "delete "
-
-// imapDeleteRest deletes what the last session brought and could not delete any more.
-func (c *fetchConn) imapDeleteRest(validity int64) error {
-	var known map[string]bool
-	err := c.s.store.Read(func(tx *Tx) (err error) { known, err = tx.Fetched(c.f.Name()); return err })
-	for k := range known {
-		var v, uid int64
-		rest, ok := strings.CutPrefix(k, fetchDelete)
-		if n, _ := fmt.Sscanf(rest, "%d:%d", &v, &uid); err != nil || !ok || n != 2 {
 			continue
 		}
-		if v == validity && c.f.Delete {
-			err = c.imapDelete(v, uid)
-		} else { // another mailbox now, or somebody wants it left there
-			err = c.s.store.Write(func(tx *Tx) error { return tx.ForgetFetched(c.f.Name(), k) })
+		if uid, err := strconv.ParseInt(t.text, 10, 64); err == nil {
+			found(uid)
+		}
+	}
+}
+
+// imapDeleteRest deletes what earlier sessions brought and could not delete any more.
+func (c *fetchConn) imapDeleteRest(b *fetchBox) error {
+	var rest []string
+	err := c.s.store.Read(func(tx *Tx) error {
+		rest = rest[:0]
+		return tx.EachFetched(c.f.Name(), fetchDelete, func(name string) error {
+			if len(rest) < fetchMost {
+				rest = append(rest, name)
+			}
+			return nil
+		})
+	})
+	for _, name := range rest {
+		validity, uid := fetchNumbers(strings.TrimPrefix(name, fetchDelete))
+		switch {
+		case err != nil:
+			return err
+		case validity == b.validity && c.f.Delete:
+			err = c.imapDelete(b, uid)
+		default: // another mailbox now, or somebody wants it left there
+			err = c.s.store.Write(func(tx *Tx) error { return tx.ForgetFetched(c.f.Name(), name) })
 		}
 	}
 	return err
 }
 
-// imapDelete takes a message off the server: with UIDPLUS only it, without what others have marked as deleted, too.
-func (c *fetchConn) imapDelete(validity, uid int64) error {
-	if _, err := c.imapCommand(fmt.Sprintf(`UID STORE %d +FLAGS.SILENT (\Deleted)`, uid), nil); err != nil {
+// imapDelete takes a message off the server. With UIDPLUS it alone goes; without, EXPUNGE is said only where nothing else is
+// marked as deleted, for what others have marked may be nowhere here. Otherwise the message stays there, marked.
+func (c *fetchConn) imapDelete(b *fetchBox, uid int64) error {
+	if _, err := c.imapCommand(fmt.Sprintf(`UID STORE %d +FLAGS.SILENT (\Deleted)`, uid), fetchWanted{}); err != nil {
 		return err
 	}
-	_, err := c.imapCommand(fmt.Sprintf("UID EXPUNGE %d", uid), nil)
+	_, err := c.imapCommand(fmt.Sprintf("UID EXPUNGE %d", uid), fetchWanted{})
 	var no *fetchRefusal
 	if errors.As(err, &no) {
-		_, err = c.imapCommand("EXPUNGE", nil)
+		others := false
+		_, err = c.imapCommand("UID SEARCH DELETED", fetchWanted{found: func(found int64) { others = others || found != uid }})
+		if err == nil && !others {
+			_, err = c.imapCommand("EXPUNGE", fetchWanted{})
+		}
 	}
 	if err != nil {
 		return err
 	}
-	return c.s.store.Write(func(tx *Tx) error {
-		return tx.ForgetFetched(c.f.Name(), fmt.Sprintf("%s%d:%d", fetchDelete, validity, uid))
-	})
+	return c.s.store.Write(func(tx *Tx) error { return tx.ForgetFetched(c.f.Name(), fetchDelete+b.name(uid)) })
 }

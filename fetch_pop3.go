@@ -2,15 +2,32 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"net/textproto"
 	"strings"
 )
 
-// pop3 is a POP3 session (RFC 1939): what UIDL names and was not fetched before is fetched.
-func (c *fetchConn) pop3() (n int, err error) {
+const (
+	fetchListed = 300_000 // messages of an account that are looked at
+	fetchUID    = 70      // octets of a unique id (RFC 1939 §7); a longer one is hashed
+	fetchSome   = 500     // ids that are looked up together
+)
+
+// fetchBig stands before the name of a POP3 message that will not be fetched again and is never deleted there: it is too big,
+// or goes round in circles.
+const fetchBig = "!"
+
+// pop3 is a POP3 session (RFC 1939): what UIDL names and was not fetched before is fetched. It returns how many messages it
+// took.
+//
+// The names that are remembered are unique ids, with "!" in front for a message that was left for good, and "again tries id" for
+// one that the server did not give.
+func (c *fetchConn) pop3() (int, error) {
 	if _, err := c.popReply(""); err != nil {
 		return 0, err
 	}
@@ -22,46 +39,22 @@ func (c *fetchConn) pop3() (n int, err error) {
 			return 0, err
 		}
 	}
-	for _, cmd := range []string{"USER " + c.f.User, "PASS " + c.password, "UIDL"} {
+	for _, cmd := range []string{"USER " + c.f.User, "PASS " + c.password} {
 		if _, err := c.popReply(cmd); err != nil {
 			return 0, err
 		}
 	}
-	list, err := c.popList()
+	list, err := c.popNew()
 	if err != nil {
 		return 0, err
 	}
-	var known map[string]bool
-	err = c.s.store.Read(func(tx *Tx) (err error) { known, err = tx.Fetched(c.f.Name()); return err })
+	n, err := c.popTakeAll(list.todo)
 	if err != nil {
-		return 0, err
-	}
-	for _, m := range list {
-		if known[fetchBig+m.uid] {
-			continue
-		}
-		if !known[m.uid] {
-			if n >= fetchMost || c.s.stop.Err() != nil {
-				break
-			}
-			ok, err := c.popRetr(m.number, m.uid)
-			if err != nil {
-				return n, err
-			}
-			if !ok {
-				continue
-			}
-			n++
-		}
-		if c.f.Delete {
-			if _, err := c.popReply("DELE " + m.number); err != nil {
-				return n, err
-			}
-		}
+		return n, err
 	}
 	_, err = c.popReply("QUIT") // deletes now
 	if err == nil {
-		err = c.popForget(list, known)
+		err = c.popForget(list.seen)
 	}
 	return n, err
 }
@@ -83,101 +76,290 @@ func (c *fetchConn) popReply(cmd string) (string, error) {
 	return l, err
 }
 
-type popListed struct{ number, uid string }
+// popListed is a message of the maildrop. here: it was fetched before, and is only to be deleted there.
+type popListed struct {
+	number, uid string
+	here        bool
+	tries       int
+}
 
-// popList reads UIDL's answer (RFC 1939 §7).
-func (c *fetchConn) popList() (list []popListed, err error) {
-	for {
+// popList is what is to be done, and a set of all names there, as hashes: the names of a large maildrop need not fit into memory.
+type popList struct {
+	todo []popListed
+	seen map[uint64]bool
+}
+
+func popHash(uid string) uint64 {
+	h := fnv.New64a()
+	io.WriteString(h, uid)
+	return h.Sum64()
+}
+
+// popNew reads UIDL's answer (RFC 1939 §7) and keeps the first fetchMost messages that are new, and those that are to be deleted.
+// Messages without an id, or with one that another has too, are told apart by their headers.
+func (c *fetchConn) popNew() (popList, error) {
+	list := popList{seen: map[uint64]bool{}}
+	var nameless []string
+	_, err := c.popReply("UIDL")
+	var no *fetchRefusal
+	if errors.As(err, &no) {
+		nameless, err = c.popNumbers()
+	} else if err == nil {
+		nameless, err = c.popIDs(&list)
+	}
+	if err != nil {
+		return list, err
+	}
+	for _, number := range nameless {
+		uid, err := c.popHeaderID(number)
+		if errors.As(err, &no) {
+			c.s.log.Warn("fetch", "account", c.f.Name(), "number", number, "err", err)
+			continue
+		}
+		if err == nil && !list.seen[popHash(uid)] {
+			list.seen[popHash(uid)] = true
+			err = c.popSort(&list, []popListed{{number: number, uid: uid}})
+		}
+		if err != nil {
+			return list, err
+		}
+	}
+	return list, nil
+}
+
+// popIDs reads the list of ids. It returns the numbers of messages that have none of their own.
+func (c *fetchConn) popIDs(list *popList) ([]string, error) {
+	var some []popListed
+	var nameless []string
+	for total := 0; ; total++ {
 		l, err := c.line()
 		if err != nil {
 			return nil, err
 		}
 		if l == "." {
-			return list, nil
+			return nameless, c.popSort(list, some)
 		}
-		number, uid, ok := strings.Cut(l, " ")
-		if !ok || len(list) >= fetchList || strings.Trim(number, "0123456789") != "" || number == "" {
+		words := strings.Fields(l)
+		if len(words) == 0 || len(words) > 2 || strings.Trim(words[0], "0123456789") != "" || total >= fetchListed {
 			return nil, &fetchRefusal{"a list that makes no sense: " + smtpPrintable([]byte(l))}
 		}
-		list = append(list, popListed{number, strings.TrimSpace(uid)})
-	}
-}
-
-// popRetr fetches one message. false: the server does not give it, or it is bigger than messages may be here; it stays
-// where it is.
-func (c *fetchConn) popRetr(number, uid string) (bool, error) {
-	var no *fetchRefusal
-	if _, err := c.popReply("RETR " + number); errors.As(err, &no) {
-		c.s.log.Warn("fetch", "account", c.f.Name(), "uid", uid, "err", err)
-		return false, nil // the others must not wait for it
-	} else if err != nil {
-		return false, err
-	}
-	sp := c.s.store.NewSpool(int64(c.s.cfg.Limits.Message))
-	defer sp.Close()
-	body := textproto.NewReader(c.r).DotReader()
-	_, err := io.Copy(&crlfWriter{w: sp}, body)
-	if errors.Is(err, ErrTooBig) {
-		_, err = io.Copy(io.Discard, body)
-		if err == nil {
-			err = c.tooBig(sp, uid, func(tx *Tx) error { return tx.SetFetched(c.f.Name(), fetchBig+uid) })
+		if len(words) == 1 || list.seen[popHash(words[1])] {
+			if len(nameless) < fetchMost {
+				nameless = append(nameless, words[0])
+			}
+			continue
 		}
-		return false, err
+		uid := words[1]
+		list.seen[popHash(uid)] = true
+		if len(uid) > fetchUID {
+			sum := sha256.Sum256([]byte(uid))
+			uid = "sha256:" + hex.EncodeToString(sum[:16])
+			list.seen[popHash(uid)] = true
+		}
+		some = append(some, popListed{number: words[0], uid: uid})
+		if len(some) == fetchSome {
+			if err := c.popSort(list, some); err != nil {
+				return nil, err
+			}
+			some = some[:0]
+		}
 	}
-	if err != nil {
-		return false, err
-	}
-	return true, c.take(sp, func(tx *Tx) error { return tx.SetFetched(c.f.Name(), uid) })
 }
 
-// fetchBig stands before the name of a POP3 message that is too big: it is not fetched again and never deleted there.
-const fetchBig = "!"
-
-// tooBig tells whoever the mail is for, once, that a message was left where it is.
-func (c *fetchConn) tooBig(sp *Spool, uid string, remember func(tx *Tx) error) error {
-	to, err := ParseAddr(c.f.To)
+// popSort looks up what is known of messages, and adds what is to be done about them.
+func (c *fetchConn) popSort(list *popList, some []popListed) error {
+	var names []string
+	for _, m := range some {
+		names = append(names, m.uid, fetchBig+m.uid)
+		for tries := 1; tries <= fetchTries; tries++ {
+			names = append(names, popAgain(m.uid, tries))
+		}
+	}
+	known, err := read(c.s.store, func(tx *Tx) (map[string]bool, error) { return tx.Fetched(c.f.Name(), names) })
 	if err != nil {
 		return err
 	}
-	head, err := sp.Head()
-	if err != nil {
-		return err
+	for _, m := range some {
+		m.here = known[m.uid]
+		for tries := 1; tries <= fetchTries; tries++ {
+			if known[popAgain(m.uid, tries)] {
+				m.tries = tries
+			}
+		}
+		left := known[fetchBig+m.uid] || m.tries >= fetchTries
+		wanted := !left && (!m.here || c.f.Delete)
+		if wanted && len(list.todo) < fetchMost {
+			list.todo = append(list.todo, m)
+		}
 	}
-	h, host, mb := ParseHeader(head), c.f.Server, int64(c.s.cfg.Limits.Message)>>20
-	c.s.log.Warn("message too big, left there", "account", c.f.Name(), "uid", uid, "rcpt", to)
-	note := c.s.store.NewSpool(maxHeaderBlock)
-	defer note.Close()
-	w := &crlfWriter{w: note}
-	fmt.Fprintf(w, "From: Postmaster <postmaster@%s>\nTo: <%s>\nSubject: %s\nDate: %s\nAuto-Submitted: auto-generated\nMIME-Version: 1.0\n"+
-		"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n", c.s.cfg.Domains[0], to,
-		EncodeWords("A message was too big to be fetched 有一封邮件太大，未能收取"), FormatDate(c.s.store.Now()))
-	fmt.Fprintf(w, "This message has more than %d MB and was left at %s, account %s:\n此邮件超过 %d MB，仍留在 %s 的帐户 %s 中：\n\n    %s\n    %s\n    %s\n", mb, host, c.f.User,
-		mb, host, c.f.User, fetchClean(h.Text("From")), fetchClean(h.Text("Subject")), fetchClean(h.Text("Date")))
-	m := &Mail{To: rcptsTo(to), Body: note, Report: true, Also: func(tx *Tx, _ Blob) error { return remember(tx) }}
-	return c.s.accept(m)
+	return nil
 }
 
-// fetchClean keeps a field of somebody's message on one line of reasonable length.
-func fetchClean(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > 200 {
-		s = string(r[:200]) + "…"
+func popAgain(uid string, tries int) string { return fmt.Sprintf("%s%d %s", fetchAgain, tries, uid) }
+
+// popNumbers reads LIST, for a server without UIDL.
+func (c *fetchConn) popNumbers() ([]string, error) {
+	if _, err := c.popReply("LIST"); err != nil {
+		var no *fetchRefusal
+		if errors.As(err, &no) && strings.Contains(strings.ToLower(no.text), "no mess") {
+			return nil, nil
+		}
+		return nil, err
 	}
-	return s
+	var numbers []string
+	for {
+		l, err := c.line()
+		if err != nil || l == "." {
+			return numbers, err
+		}
+		words := strings.Fields(l)
+		if len(words) == 0 || strings.Trim(words[0], "0123456789") != "" {
+			return nil, &fetchRefusal{"a list that makes no sense: " + smtpPrintable([]byte(l))}
+		}
+		if len(numbers) < fetchMost {
+			numbers = append(numbers, words[0])
+		}
+	}
+}
+
+// popHeaderID makes a name out of a message's header.
+func (c *fetchConn) popHeaderID(number string) (string, error) {
+	if _, err := c.popReply("TOP " + number + " 0"); err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	n, err := io.Copy(sum, io.LimitReader(textproto.NewReader(c.r).DotReader(), fetchSwallow))
+	if err != nil || n >= fetchSwallow {
+		return "", errors.Join(err, io.ErrUnexpectedEOF)
+	}
+	return "header:" + hex.EncodeToString(sum.Sum(nil)[:16]), nil
+}
+
+// popTakeAll fetches what is new and deletes what is here, as far as that is wanted. A message that can't be had is passed over.
+func (c *fetchConn) popTakeAll(todo []popListed) (int, error) {
+	n, full := 0, error(nil)
+	refused := 0 // in a row, for want of room
+	for _, m := range todo {
+		if c.s.stop.Err() != nil || refused >= fetchFull {
+			break
+		}
+		if !m.here {
+			var fault *PanicError
+			err := c.s.crew.Guard("fetch message", func() error {
+				var err error
+				m.here, err = c.popTake(m)
+				return err
+			})
+			if errors.As(err, &fault) {
+				return n, errors.Join(err, c.popPass(m, nil, fault)) // what is still to be read of the answer is unknown
+			}
+			if errors.Is(err, ErrQuota) {
+				full = err
+				refused++
+				continue
+			}
+			if err != nil {
+				return n, err
+			}
+			refused = 0
+			if !m.here {
+				continue
+			}
+			n++
+		}
+		if c.f.Delete {
+			if _, err := c.popReply("DELE " + m.number); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, full
+}
+
+// popTake fetches one message. false: it stays there, and popPass has seen to it.
+func (c *fetchConn) popTake(m popListed) (bool, error) {
+	_, err := c.popReply("RETR " + m.number)
+	var no *fetchRefusal
+	if errors.As(err, &no) {
+		return false, c.popPass(m, nil, no)
+	}
+	if err != nil {
+		return false, err
+	}
+	sp := &fetchSpool{Spool: c.s.store.NewSpool(int64(c.s.cfg.Limits.Message))}
+	defer sp.Close()
+	n, err := io.Copy(&crlfWriter{w: sp}, io.LimitReader(textproto.NewReader(c.r).DotReader(), fetchSwallow))
+	switch {
+	case err != nil:
+		return false, err
+	case n >= fetchSwallow:
+		return false, errors.Join(errFetchSwallow, c.popPass(m, sp.Spool, ErrTooBig)) // the connection ends with it
+	case sp.err != nil:
+		return false, c.popPass(m, sp.Spool, sp.err)
+	case sp.Size() == 0:
+		return false, c.popPass(m, nil, &fetchRefusal{"the message is empty"})
+	}
+	err = c.take(fetchedItem{spool: sp.Spool}, func(tx *Tx) error {
+		if err := c.popForgetTries(tx, m); err != nil {
+			return err
+		}
+		return tx.SetFetched(c.f.Name(), m.uid)
+	})
+	if fetchNever(err) {
+		return false, c.popPass(m, sp.Spool, err)
+	}
+	return err == nil, err
+}
+
+// popPass passes a message over: it stays where it is and the next one comes. One that the server did not give is asked for
+// again in the next sessions, fetchTries times in all. When a message is given up, the person is told, once.
+func (c *fetchConn) popPass(m popListed, sp *Spool, why error) error {
+	tries := m.tries + 1
+	remember := func(tx *Tx) error {
+		if err := c.popForgetTries(tx, m); err != nil {
+			return err
+		}
+		if sp != nil {
+			return tx.SetFetched(c.f.Name(), fetchBig+m.uid)
+		}
+		return tx.SetFetched(c.f.Name(), popAgain(m.uid, tries))
+	}
+	if sp == nil && tries < fetchTries {
+		c.s.log.Warn("fetch", "account", c.f.Name(), "uid", m.uid, "tries", tries, "err", why)
+		return c.s.store.Write(remember)
+	}
+	return c.leftThere(sp, m.number, why, remember)
+}
+
+func (c *fetchConn) popForgetTries(tx *Tx, m popListed) error {
+	if m.tries == 0 {
+		return nil
+	}
+	return tx.ForgetFetched(c.f.Name(), popAgain(m.uid, m.tries))
 }
 
 // popForget forgets the names of messages that are no longer on the server.
-func (c *fetchConn) popForget(list []popListed, known map[string]bool) error {
-	for _, m := range list {
-		delete(known, m.uid)
-		delete(known, fetchBig+m.uid)
-	}
-	if len(known) == 0 {
-		return nil
+func (c *fetchConn) popForget(seen map[uint64]bool) error {
+	var gone []string
+	err := c.s.store.Read(func(tx *Tx) error {
+		gone = gone[:0]
+		return tx.EachFetched(c.f.Name(), "", func(name string) error {
+			uid := strings.TrimPrefix(name, fetchBig)
+			if rest, ok := strings.CutPrefix(name, fetchAgain); ok {
+				_, uid, _ = strings.Cut(rest, " ")
+			}
+			if !seen[popHash(uid)] && !seen[popHash(name)] && len(gone) < fetchListed {
+				gone = append(gone, name)
+			}
+			return nil
+		})
+	})
+	if err != nil || len(gone) == 0 {
+		return err
 	}
 	return c.s.store.Write(func(tx *Tx) error {
-		for uid := range known {
-			if err := tx.ForgetFetched(c.f.Name(), uid); err != nil {
+		for _, name := range gone {
+			if err := tx.ForgetFetched(c.f.Name(), name); err != nil {
 				return err
 			}
 		}

@@ -200,7 +200,8 @@ type imapConn struct {
 	*conn
 	state imapState
 	user  User
-	bad   int // commands in a row that could not be understood
+	watch loginWatch // whether the login still holds
+	bad   int        // commands in a row that could not be understood
 
 	imapRun
 
@@ -238,9 +239,13 @@ var imapStoreErrors = []struct {
 	{ErrExists, "ALREADYEXISTS", "There is such a mailbox already"},
 	{ErrQuota, "OVERQUOTA", "Not enough room; delete some messages"},
 	{ErrTooBig, "TOOBIG", "The message is too big"},
+	{ErrTooMany, "LIMIT", ""},
 	{ErrDiskFull, "UNAVAILABLE", "The server's disk is full"},
 	{ErrReadOnly, "UNAVAILABLE", "The server's file can't be written to"},
 	{ErrClosed, "UNAVAILABLE", "The server is being stopped"},
+	{ErrInbox, "CANNOT", "INBOX can't be deleted or renamed"},
+	{ErrOtherOwner, "CANNOT", "A mailbox can't change its owner; create one there and move the messages"},
+	{ErrIntoItself, "CANNOT", "A mailbox can't become its own child"},
 	{ErrMailboxName, "CANNOT", ""},
 	{ErrAuth, "AUTHENTICATIONFAILED", "Wrong name or password"},
 	{ErrAuthRate, "UNAVAILABLE", "Too many failed logins, wait a while"},
@@ -370,6 +375,10 @@ func (c *imapConn) command(line string) error {
 	case c.uidonly && (cmd.usesSeq || name == "COPY" || name == "MOVE" || name == "REPLACE"):
 		err = &imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"} // RFC 9586
 	default:
+		err = c.stillIn()
+		if err != nil {
+			return err
+		}
 		err = cmd.run(c, p)
 	}
 	switch {
@@ -466,6 +475,10 @@ func (c *imapConn) clientError(name string, err error) *imapError {
 	if imapFatal(err) {
 		return nil
 	}
+	var lacks *RightsError
+	if errors.As(err, &lacks) {
+		return &imapError{"NO", "NOPERM", fmt.Sprintf("You lack the right %q %s", lacks.Lacks.String(), lacks.Where)}
+	}
 	for _, e := range imapStoreErrors {
 		if errors.Is(err, e.err) {
 			return &imapError{"NO", e.code, cmp.Or(e.text, imapText(err.Error()))}
@@ -513,6 +526,19 @@ func imapText(s string) string {
 	}, s)
 }
 
+// stillIn ends the session before a command if the login has been ended.
+func (c *imapConn) stillIn() error {
+	if c.state == imapNotAuth {
+		return nil
+	}
+	if _, err := c.watch.look(c.srv.store, c.user); errors.Is(err, errLoginEnded) {
+		return imapErrUserGone
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
 // checkUser ends the session when it was woken and the user may not be logged in any more.
 func (c *imapConn) checkUser() error {
 	select {
@@ -527,13 +553,13 @@ func (c *imapConn) checkUser() error {
 func (c *imapConn) userNow() error {
 	var now User
 	err := c.srv.store.Read(func(tx *Tx) (err error) {
-		now, err = tx.UserByID(c.user.ID)
+		now, err = stillIn(tx, c.user)
 		if err == nil && c.state == imapSelected {
 			c.rights, err = tx.RightsOf(now, c.mbox)
 		}
 		return err
 	})
-	if errors.Is(err, ErrNotFound) || (err == nil && (now.Disabled || now.Secret != c.user.Secret)) {
+	if errors.Is(err, errLoginEnded) {
 		return imapErrUserGone
 	}
 	if err == nil && c.state == imapSelected && c.rights&RightRead == 0 {

@@ -98,11 +98,8 @@ func (c *imapConn) changeACL(name, who string, change func(Rights) Rights) error
 		}
 		e.Rights = change(e.Rights)
 		err = tx.SetACL(m, e)
-		switch {
-		case errors.Is(err, ErrNotFound):
+		if errors.Is(err, ErrNotFound) {
 			err = imapNo("NONEXISTENT", "There is no user "+imapText(who))
-		case errors.Is(err, ErrQuota):
-			err = imapNo("LIMIT", "There are too many entries")
 		}
 		return err
 	})

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // catenate reads one part of CATENATE and adds it to the spool: text, or what is stored here already.
@@ -127,7 +125,7 @@ func imapParseURL(c *imapConn, s string) (u imapURL, err error) {
 		partial = "<" + partial + ">"
 	}
 	p := &imapParser{c: c, rest: section + "]" + partial}
-	u.mailbox, u.section = imapInbox(norm.NFC.String(name)), p.section()
+	u.mailbox, u.section = CanonicalName(name), p.section()
 	if p.end() != nil {
 		return u, bad
 	}

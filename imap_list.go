@@ -215,9 +215,9 @@ func (l *imapList) entries() (all []imapEntry, err error) {
 // imapSharedName is another owner's mailbox as this client names it.
 func imapSharedName(m *SharedMailbox) string {
 	if m.OwnerName == "" {
-		return imapShared + "/" + m.Name
+		return SharedRoot + "/" + m.Name
 	}
-	return imapOthers + "/" + m.OwnerName + "/" + m.Name
+	return OthersRoot + "/" + m.OwnerName + "/" + m.Name
 }
 
 // imapByTree orders names so that children follow their parent, INBOX first.

@@ -31,30 +31,20 @@ func (c *imapConn) decodeName(s string) (string, error) {
 	if !utf8.ValidString(s) {
 		return "", imapNo("CANNOT", "The mailbox name is not valid UTF-8")
 	}
-	return imapCanonical(norm.NFC.String(s)), nil
+	return imapCanonical(s), nil
 }
 
 // imapCanonical writes INBOX in capitals, and the addresses of other users small.
 func imapCanonical(name string) string {
-	if first, rest, _ := strings.Cut(name, "/"); first == imapOthers && rest != "" {
+	name = norm.NFC.String(name)
+	if first, rest, _ := strings.Cut(name, "/"); first == OthersRoot && rest != "" {
 		who, local, more := strings.Cut(rest, "/")
 		if more {
-			local = "/" + imapInbox(local)
+			local = "/" + CanonicalName(local)
 		}
 		return first + "/" + strings.ToLower(who) + local
 	}
-	return imapInbox(name)
-}
-
-// imapInbox writes INBOX in capitals, also as a parent (RFC 9051 §5.1).
-func imapInbox(name string) string {
-	if first, rest, more := strings.Cut(name, "/"); strings.EqualFold(first, "INBOX") {
-		if more {
-			return "INBOX/" + rest
-		}
-		return "INBOX"
-	}
-	return name
+	return CanonicalName(name)
 }
 
 // imapBase64 is the alphabet of modified UTF-7: "," instead of "/", no padding, and no stray bits at the end.

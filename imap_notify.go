@@ -260,7 +260,7 @@ func (n *imapNotify) wants(c *imapConn, e *imapEntry) (all imapEvents) {
 		case "":
 			in = true
 		case "PERSONAL":
-			in = !strings.HasPrefix(e.name, imapShared+"/") && !strings.HasPrefix(e.name, imapOthers+"/")
+			in = !strings.HasPrefix(e.name, SharedRoot+"/") && !strings.HasPrefix(e.name, OthersRoot+"/")
 		case "SUBSCRIBED":
 			in = e.subscribed
 		case "SUBTREE":

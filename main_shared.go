@@ -26,8 +26,7 @@ func (c *command) shared(args []string) error {
 	defer st.Close()
 	switch args[0] {
 	case "list":
-		var boxes []Mailbox
-		err := st.Read(func(tx *Tx) (err error) { boxes, err = tx.Mailboxes(SharedOwner); return err })
+		boxes, err := read(st, func(tx *Tx) ([]Mailbox, error) { return tx.Mailboxes(SharedOwner) })
 		if err == nil && c.json {
 			list := []listedFolder{}
 			for _, m := range boxes {
@@ -41,11 +40,8 @@ func (c *command) shared(args []string) error {
 		return err
 	case "add":
 		err := st.Write(func(tx *Tx) error {
-			m, err := tx.CreateMailbox(SharedOwner, args[1], "")
-			if err != nil {
-				return err
-			}
-			return tx.SetACL(m, ACLEntry{anyone, RightsAll &^ (RightDelete | RightAdmin)})
+			_, err := tx.CreateShared(args[1])
+			return err
 		})
 		if errors.Is(err, ErrExists) {
 			return fmt.Errorf("the folder Shared/%s exists already; `postino shared list` shows what there is", args[1])

@@ -107,14 +107,26 @@ func (c *command) userPasswd(cfg *Config, st *Store, addr Addr) error {
 	if err != nil {
 		return err
 	}
-	return userFault(addr, st.Write(func(tx *Tx) error {
+	var apps []AppPassword
+	err = st.Write(func(tx *Tx) error {
 		u, err := tx.UserByName(addr.Key())
 		if err != nil {
 			return err
 		}
+		apps, err = tx.AppPasswords(u.ID)
+		if err != nil {
+			return err
+		}
 		u.Secret = secret
-		return tx.UpdateUser(u)
-	}))
+		if err := tx.UpdateUser(u); err != nil {
+			return err
+		}
+		return endLogins(tx, u.ID, EndReset, nil)
+	})
+	if err == nil && len(apps) > 0 {
+		fmt.Fprintf(c.out, "%s is logged out everywhere; %d app passwords are void.\n", addr, len(apps))
+	}
+	return userFault(addr, err)
 }
 
 // listedUser is a user in `user list -json`.

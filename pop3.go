@@ -93,6 +93,7 @@ type popConn struct {
 	name  string // what USER said
 
 	user  User
+	watch loginWatch
 	box   Mailbox
 	view  *View // keeps the content of what is expunged meanwhile
 	drop  []popMessage
@@ -205,6 +206,14 @@ func (c *popConn) command(line string) error {
 	cmd, known := popCommands[strings.ToUpper(verb)]
 	if cmd.args >= 0 {
 		rest = strings.Join(strings.Fields(rest), " ")
+	}
+	if c.state == popTrans {
+		if _, err := c.watch.look(c.srv.store, c.user); errors.Is(err, errLoginEnded) { // QUIT deletes nothing either
+			c.no("AUTH", "You have been logged out")
+			return popErrLost
+		} else if err != nil {
+			return c.fault(err)
+		}
 	}
 	var err error
 	switch {

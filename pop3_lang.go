@@ -74,6 +74,7 @@ var popChinese = map[string]string{
 	"The top follows":                                "邮件开头如下",
 	"Too many arguments":                             "参数太多",
 	"Too many bad commands":                          "错误命令太多",
+	"You have been logged out":                       "您已被退出登录",
 	"Too many failed logins, wait a while":           "登录失败次数太多，请稍后再试",
 	"USER comes before PASS":                         "请先用 USER 再用 PASS",
 	"USER needs a name":                              "USER 需要用户名",

@@ -49,6 +49,7 @@ type smtpConn struct {
 	helo     string         // the client's name, "" before HELO
 	esmtp    bool           // it said EHLO or LHLO
 	user     *User          // who logged in
+	watch    loginWatch     // whether that still holds
 	device   *SendingDevice // which of [[device]] it is, nil none
 	mail     *Mail          // the transaction, from MAIL to the end of the content
 	coming   func()         // takes back the announcement of the write that the transaction ends with
@@ -206,6 +207,9 @@ func (c *smtpConn) lineFault(err error) {
 
 // dispatch runs one command line.
 func (c *smtpConn) dispatch(line string) smtpReply {
+	if r := c.stillIn(); r.code != 0 {
+		return r
+	}
 	verb, arg, _ := strings.Cut(line, " ")
 	verb = strings.ToUpper(strings.TrimRight(verb, "\t"))
 	if c.isHTTP(verb) {
@@ -225,6 +229,24 @@ func (c *smtpConn) dispatch(line string) smtpReply {
 		return c.judge(cmd.run(c, strings.TrimLeft(arg, " ")))
 	}
 	return c.nonsense(smtpReply{500, "5.5.1 There is no such command; HELP lists them"})
+}
+
+// stillIn ends the connection of somebody whose login has been ended meanwhile.
+func (c *smtpConn) stillIn() smtpReply {
+	if c.user == nil {
+		return smtpReply{}
+	}
+	now, err := c.watch.look(c.srv.store, *c.user)
+	switch {
+	case errors.Is(err, errLoginEnded):
+		c.quit = true
+		c.log.Info("login ended", "remote", c.remote)
+		return smtpReply{421, "4.7.0 " + c.srv.asciiHost() + " You have been logged out"}
+	case err != nil:
+		return c.fault(err)
+	}
+	c.user = &now
+	return smtpReply{}
 }
 
 // isHTTP knows a browser that was led to this port to have it say SMTP commands: it is cut off at its first line.

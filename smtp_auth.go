@@ -40,7 +40,7 @@ func (c *smtpConn) cmdAuth(arg string) smtpReply {
 	u, err := c.srv.auth.Login(c.saslFrom(), mech, initial, c.ask)
 	switch {
 	case err == nil:
-		c.user = &u
+		c.user, c.watch = &u, loginWatch{}
 		c.log = c.log.With("user", u.Name)
 		c.loggedIn()
 		return smtpReply{235, "2.7.0 Welcome"}

@@ -287,6 +287,9 @@ func (c *smtpConn) take(m *Mail, in *smtpIncoming) smtpReply {
 		c.log.Info("content refused", "msg", m.ID, "from", m.From, "err", "bare CR or LF")
 		return smtpBare
 	}
+	if r := c.stillIn(); r.code != 0 { // the content may have taken long
+		return r
+	}
 	m.Body, m.Trace = in.spool, c.trace()
 	if err := c.srv.accept(m); err != nil {
 		c.log.Info("message refused", "msg", m.ID, "from", m.From, "remote", c.remote, "err", err)

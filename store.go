@@ -22,6 +22,7 @@ var (
 	ErrExists   = errors.New("exists already")
 	ErrQuota    = errors.New("over quota")
 	ErrTooBig   = errors.New("message too big")
+	ErrTooMany  = errors.New("too many") // more of something than there may be
 	ErrDiskFull = errors.New("disk full")
 	ErrReadOnly = errors.New("the store is read-only")
 	ErrClosed   = errors.New("the store is closed")

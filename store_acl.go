@@ -23,6 +23,10 @@ const (
 	RightExpunge                    // e: expunge
 	RightAdmin                      // a: change these rights
 	RightsAll    Rights = 1<<iota - 1
+
+	RightsShared = RightsAll &^ (RightDelete | RightAdmin) // everybody's on a new folder of everybody
+	// RightsKnown are those of which any lets somebody know that a mailbox is there (RFC 4314 §4).
+	RightsKnown = RightLookup | RightRead | RightInsert | RightCreate | RightDelete | RightAdmin
 )
 
 // rightLetters give the rights their names, lowest bit first.
@@ -92,7 +96,7 @@ func (tx *Tx) ACL(id MailboxID) ([]ACLEntry, error) {
 	return rows(tx, `SELECT who,rights FROM acl WHERE mailbox=? ORDER BY who`, []any{id}, func(e *ACLEntry) []any { return []any{&e.Who, &e.Rights} })
 }
 
-// SetACL gives somebody exactly these rights; none removes the entry. ErrNotFound for an unknown user, ErrQuota when there
+// SetACL gives somebody exactly these rights; none removes the entry. ErrNotFound for an unknown user, ErrTooMany when there
 // are too many entries.
 func (tx *Tx) SetACL(m Mailbox, e ACLEntry) error {
 	tx.Touch(m.Owner)
@@ -114,7 +118,7 @@ func (tx *Tx) SetACL(m Mailbox, e ACLEntry) error {
 		return err
 	}
 	if n >= maxACL {
-		return fmt.Errorf("%d entries: %w", n, ErrQuota)
+		return fmt.Errorf("%w entries: there are %d", ErrTooMany, n)
 	}
 	_, err := tx.exec(`INSERT OR REPLACE INTO acl(mailbox,who,rights) VALUES(?,?,?)`, m.ID, e.Who, e.Rights)
 	return err
@@ -161,21 +165,6 @@ func (tx *Tx) SharedMailboxes(u User) ([]SharedMailbox, error) {
 		}
 	}
 	return visible, nil
-}
-
-// InheritACL gives a new mailbox the entries of the nearest mailbox above it.
-func (tx *Tx) InheritACL(m Mailbox) error {
-	for name := parentName(m.Name); name != ""; name = parentName(name) {
-		above, err := tx.MailboxByName(m.Owner, name)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err == nil {
-			_, err = tx.exec(`INSERT INTO acl(mailbox,who,rights) SELECT ?,who,rights FROM acl WHERE mailbox=?`, m.ID, above.ID)
-		}
-		return err
-	}
-	return nil
 }
 
 // parentName is the name of the level above, "" at the top.

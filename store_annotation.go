@@ -2,7 +2,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 )
 
@@ -21,9 +20,6 @@ const (
 	maxAnnotations      = 100      // of a mailbox or the server, shared or one user's
 	maxAnnotationGraves = 100      // removed ones that are remembered
 )
-
-// ErrTooMany is for more of something than there may be.
-var ErrTooMany = errors.New("too many")
 
 // annotationColumns are all but the value, which is written with them and read alone.
 const annotationColumns = `mailbox,user,entry,modseq`

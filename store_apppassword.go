@@ -10,7 +10,7 @@ import (
 type AppPassword struct {
 	ID      int64
 	Name    string
-	Secret  string // as sasl makes it
+	Secret  string // as NewAppPassword makes it
 	Created time.Time
 }
 
@@ -39,8 +39,17 @@ func (tx *Tx) AppPasswords(user UserID) ([]AppPassword, error) {
 		func(p *AppPassword) []any { return append([]any{&p.ID}, appPasswordRow(p)...) })
 }
 
-// RemoveAppPassword makes an app password void. ErrNotFound.
+// RemoveAppPassword makes an app password void; sessions that were opened with it end before their next command. ErrNotFound.
 func (tx *Tx) RemoveAppPassword(user UserID, id int64) error {
+	tx.usersChanged = true
 	tx.Touch(user)
 	return tx.changeOne(`DELETE FROM device_passwords WHERE user=? AND id=?`, user, id)
+}
+
+// RemoveAppPasswords makes all app passwords of a user void.
+func (tx *Tx) RemoveAppPasswords(user UserID) error {
+	tx.usersChanged = true
+	tx.Touch(user)
+	_, err := tx.exec(`DELETE FROM device_passwords WHERE user=?`, user)
+	return err
 }

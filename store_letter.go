@@ -176,9 +176,16 @@ func (tx *Tx) WaitingLetters(user UserID) ([]Letter, error) {
 	return tx.letters(`user=? AND (due<>0 OR fault<>'') ORDER BY due`, user)
 }
 
-// DueLetters lists letters that are due at now, at most limit, and when the next one will be due (zero: none).
+// RecallLetters makes drafts again of a user's letters that wait to be sent.
+func (tx *Tx) RecallLetters(user UserID) error {
+	_, err := tx.exec(`UPDATE letters SET due=0 WHERE user=? AND due<>0`, user)
+	return err
+}
+
+// DueLetters lists letters that are due at now, at most limit, and when the next one will be due (zero: none). Those of people
+// who are disabled wait until they are not.
 func (tx *Tx) DueLetters(now time.Time, limit int) (due []Letter, next time.Time, err error) {
-	all, err := tx.letters(`due<>0 ORDER BY due LIMIT ?`, limit+1)
+	all, err := tx.letters(`due<>0 AND user IN (SELECT id FROM users WHERE disabled=0) ORDER BY due LIMIT ?`, limit+1)
 	if err != nil {
 		return nil, next, err
 	}

@@ -102,7 +102,7 @@ func (tx *Tx) Mailboxes(owner UserID) ([]Mailbox, error) {
 	return rows(tx, `SELECT id,`+mailboxColumns+` FROM mailboxes WHERE owner=? ORDER BY name`, []any{owner}, mailboxDest)
 }
 
-// CreateMailbox makes one mailbox; parents are the caller's business. ErrExists, or ErrMailboxName and why.
+// CreateMailbox makes one mailbox and nothing else; see CreateTree. ErrExists, ErrTooMany, or ErrMailboxName and why.
 func (tx *Tx) CreateMailbox(owner UserID, name, special string) (Mailbox, error) {
 	name = norm.NFC.String(name)
 	if err := CheckMailboxName(name); err != nil {
@@ -113,7 +113,7 @@ func (tx *Tx) CreateMailbox(owner UserID, name, special string) (Mailbox, error)
 		return Mailbox{}, err
 	}
 	if n >= maxMailboxes {
-		return Mailbox{}, fmt.Errorf("%d mailboxes: %w", n, ErrQuota)
+		return Mailbox{}, fmt.Errorf("%w mailboxes: there are %d", ErrTooMany, n)
 	}
 	// UIDVALIDITY never comes from a clock. It starts at random, so that a client that knew an older file of the same
 	// name does not take the new one for it.
@@ -139,8 +139,8 @@ func (tx *Tx) SetSpecial(m Mailbox, special string) error {
 	return err
 }
 
-// RenameMailbox renames one mailbox, without its children. ErrExists, or ErrMailboxName and why.
-func (tx *Tx) RenameMailbox(m Mailbox, name string) error {
+// renameMailbox renames one mailbox and nothing else; see RenameTree. ErrExists, or ErrMailboxName and why.
+func (tx *Tx) renameMailbox(m Mailbox, name string) error {
 	name = norm.NFC.String(name)
 	if err := CheckMailboxName(name); err != nil {
 		return err
@@ -161,8 +161,8 @@ func (tx *Tx) DeleteMailbox(m Mailbox) error {
 	return err
 }
 
-// Subscribe adds a name to the user's subscriptions. The mailbox need not exist (RFC 9051 §6.3.7). ErrMailboxName, or ErrQuota
-// when there are too many.
+// Subscribe adds a name to the user's subscriptions. The mailbox need not exist (RFC 9051 §6.3.7). ErrMailboxName,
+// ErrTooMany.
 func (tx *Tx) Subscribe(user UserID, name string) error {
 	name = norm.NFC.String(name)
 	if err := CheckMailboxName(name); err != nil {
@@ -173,7 +173,7 @@ func (tx *Tx) Subscribe(user UserID, name string) error {
 		return err
 	}
 	if n >= maxMailboxes {
-		return fmt.Errorf("%d subscriptions: %w", n, ErrQuota)
+		return fmt.Errorf("%w subscriptions: there are %d", ErrTooMany, n)
 	}
 	tx.Touch(user)
 	_, err := tx.exec(`INSERT OR IGNORE INTO subscriptions(user,name) VALUES(?,?)`, user, name)

@@ -514,30 +514,6 @@ func (tx *Tx) QueueReady(domain string) (n int, err error) {
 	return n, err
 }
 
-// Fetched lists the names of an account's messages that have been fetched.
-func (tx *Tx) Fetched(account string) (uids map[string]bool, err error) {
-	uids = map[string]bool{}
-	err = tx.each(`SELECT uid FROM fetched WHERE account=?`, []any{account}, func(scan func(...any) error) error {
-		var u string
-		err := scan(&u)
-		uids[u] = true
-		return err
-	})
-	return uids, err
-}
-
-// SetFetched remembers a message.
-func (tx *Tx) SetFetched(account, uid string) error {
-	_, err := tx.exec(`INSERT OR IGNORE INTO fetched(account,uid) VALUES(?,?)`, account, uid)
-	return err
-}
-
-// ForgetFetched forgets a message, or with "" all of the account's.
-func (tx *Tx) ForgetFetched(account, uid string) error {
-	_, err := tx.exec(`DELETE FROM fetched WHERE account=?1 AND (?2='' OR uid=?2)`, account, uid)
-	return err
-}
-
 // SendingUse says how many messages a device has sent, and when the last one; nothing for one that has sent none.
 func (tx *Tx) SendingUse(name string) (n int64, last time.Time, err error) {
 	v, err := tx.Setting("device " + name)

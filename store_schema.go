@@ -7,7 +7,7 @@ import (
 )
 
 // migrations are applied in order; PRAGMA user_version is how many of them a file has seen.
-var migrations = []string{schema1, queueDeadlines}
+var migrations = []string{schema1, userEpochs, queueDeadlines}
 
 // What the tables hold:
 //
@@ -129,6 +129,9 @@ CREATE TABLE answered(
   user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, address TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY(user,address)) WITHOUT ROWID;
 `
+
+// userEpochs counts how often a user's logins were ended: a session that began under another number is over.
+const userEpochs = `ALTER TABLE users ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;`
 
 // migrate brings the file to the newest schema, all steps in one transaction. A file of a newer program is refused.
 func (s *Store) migrate() error {

@@ -2,6 +2,9 @@
 package main
 
 import (
+	"bytes"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -15,8 +18,10 @@ type WebSession struct {
 	Remote, Agent string
 }
 
+const sessionName = 8 // octets of a session's hash that name it
+
 // Name identifies a session to its user without giving anything away.
-func (w WebSession) Name() string { return fmt.Sprintf("%x", w.Hash[:8]) }
+func (w WebSession) Name() string { return fmt.Sprintf("%x", w.Hash[:sessionName]) }
 
 const sessionColumns = `hash,user,created,seen,lasts,remote,agent`
 
@@ -60,6 +65,21 @@ func (tx *Tx) WebSession(hash []byte) (w WebSession, u User, err error) {
 	return w, u, err
 }
 
+// FindWebSession says whether there is a session of a name, as WebSession says it: ErrNotFound if not.
+func (tx *Tx) FindWebSession(name string) error {
+	first, err := hex.DecodeString(name)
+	if err != nil || len(first) != sessionName {
+		return ErrNotFound
+	}
+	var hash []byte
+	last := append(bytes.Clone(first), bytes.Repeat([]byte{0xff}, 32)...)
+	if err := tx.one(`SELECT hash FROM web_sessions WHERE hash>=? AND hash<=?`, []any{first, last}, &hash); err != nil {
+		return err
+	}
+	_, _, err = tx.WebSession(hash)
+	return err
+}
+
 // WebSessions lists a user's sessions, the last used first.
 func (tx *Tx) WebSessions(user UserID) ([]WebSession, error) {
 	return rows(tx, `SELECT `+sessionColumns+` FROM web_sessions WHERE user=? ORDER BY seen DESC`, []any{user}, sessionRow)
@@ -71,9 +91,14 @@ func (tx *Tx) SeeWebSession(hash []byte) error {
 	return err
 }
 
-// EndWebSession logs one browser out.
+// EndWebSession logs one browser out; its event streams are woken to find that out.
 func (tx *Tx) EndWebSession(hash []byte) error {
-	_, err := tx.exec(`DELETE FROM web_sessions WHERE hash=?`, hash)
+	var user UserID
+	err := tx.one(`DELETE FROM web_sessions WHERE hash=? RETURNING user`, []any{hash}, &user)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	tx.Touch(user)
 	return err
 }
 
@@ -82,6 +107,7 @@ func (tx *Tx) EndWebSessions(user UserID, but []byte) error {
 	if but == nil {
 		but = []byte{}
 	}
+	tx.Touch(user)
 	_, err := tx.exec(`DELETE FROM web_sessions WHERE user=? AND hash<>?`, user, but)
 	return err
 }

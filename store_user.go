@@ -23,7 +23,9 @@ type User struct {
 	Messages int64 // how many there may be; 0 is no limit
 	Created  time.Time
 	Inbox    MailboxID
-	Ruled    bool // there are Rules
+	Ruled    bool  // there are Rules
+	Epoch    int64 // how often the user's logins were ended: a session that began in another one is over
+	App      int64 // of a login: the ID of the app password that it was made with; 0 is the user's own
 }
 
 const userColumns = `name,secret,admin,disabled,quota,quota_messages,created`
@@ -35,8 +37,8 @@ func userRow(u *User) []any {
 // users reads users with what else is in User.
 func (tx *Tx) users(where string, args ...any) ([]User, error) {
 	return rows(tx, `SELECT id,coalesce((SELECT m.id FROM mailboxes m WHERE m.owner=users.id AND m.name='INBOX'),0),
-		EXISTS(SELECT 1 FROM preferences WHERE user=users.id AND key IN (`+ruleKeys+`)),`+userColumns+` FROM users WHERE id<>1`+where,
-		args, func(u *User) []any { return append([]any{&u.ID, &u.Inbox, &u.Ruled}, userRow(u)...) })
+		EXISTS(SELECT 1 FROM preferences WHERE user=users.id AND key IN (`+ruleKeys+`)),epoch,`+userColumns+` FROM users WHERE id<>1`+where,
+		args, func(u *User) []any { return append([]any{&u.ID, &u.Inbox, &u.Ruled, &u.Epoch}, userRow(u)...) })
 }
 
 func (tx *Tx) user(where string, arg any) (User, error) {
@@ -90,12 +92,21 @@ func (tx *Tx) UserByID(id UserID) (User, error) { return tx.user(` AND id=?`, id
 // Users lists everybody by name.
 func (tx *Tx) Users() ([]User, error) { return tx.users(` ORDER BY name`) }
 
-// UpdateUser stores the user's secret, rights and quota. The name and the ID can't change.
+// UpdateUser stores the user's secret, rights and quota. The name and the ID can't change. Another secret, or being disabled,
+// ends the sessions of mail programs.
 func (tx *Tx) UpdateUser(u User) error {
 	tx.usersChanged = true
 	tx.Touch(u.ID)
-	return tx.changeOne(`UPDATE users SET secret=?, admin=?, disabled=?, quota=?, quota_messages=? WHERE id=? AND id<>1`,
-		u.Secret, u.Admin, u.Disabled, u.Quota, u.Messages, u.ID)
+	return tx.changeOne(`UPDATE users SET epoch=epoch+(secret<>? OR disabled<>?), secret=?, admin=?, disabled=?, quota=?, quota_messages=?
+		WHERE id=? AND id<>1`, u.Secret, u.Disabled, u.Secret, u.Admin, u.Disabled, u.Quota, u.Messages, u.ID)
+}
+
+// EndPrograms ends the sessions of the user's mail programs, before their next command.
+func (tx *Tx) EndPrograms(id UserID) error {
+	tx.usersChanged = true
+	tx.Touch(id)
+	_, err := tx.exec(`UPDATE users SET epoch=epoch+1 WHERE id=?`, id)
+	return err
 }
 
 // RemoveUser forgets a user and all mail of theirs; the content is cleared away in the background.
@@ -118,5 +129,6 @@ func (tx *Tx) RemoveUser(id UserID) error {
 		return err
 	}
 	tx.usersChanged = true
+	tx.Touch(id)
 	return tx.changeOne(`DELETE FROM users WHERE id=? AND id<>1`, id)
 }

@@ -7,8 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"html/template"
 	"io"
 	"log/slog"
 	"net"
@@ -17,7 +19,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -26,10 +27,8 @@ const (
 	webIdleTimeout   = 90 * time.Second // between requests
 	webStallTimeout  = time.Minute      // for a browser to send or take the next piece of something large
 	webMaxHeader     = 32 << 10         // octets of a request's header
-	webMaxForm       = 1 << 20          // octets of a form without files
 	webMaxConns      = 100              // connections in all
-	webMaxPerAddress = 32               // connections from one address
-	webMaxStreams    = 50               // browsers that listen for news at the same time
+	webMaxPerNetwork = 32               // connections from one IPv4 address or IPv6 network (loginNetwork)
 	webMaxNotes      = 500              // sessions with a note on what was done last
 	webGzipFrom      = 1 << 10          // octets; shorter answers are sent as they are
 	webSeeEvery      = 12 * time.Hour   // how often it is written down that a session is in use
@@ -50,11 +49,14 @@ type webApp struct {
 	version string // of the static files, a part of their addresses
 	key     []byte // signs addresses of inline pictures; new at every start
 	started time.Time
-	streams atomic.Int64
-	wake    chan struct{} // a letter was put into the queue of waiting ones
+	wake    chan struct{}                   // a letter was put into the queue of waiting ones
+	entered func(route, do string)          // a test's: called for what is about to be handled; nil otherwise
+	forms   *webBudget                      // octets of forms that are in memory
+	streams *webStreams                     // browsers that listen for news
+	codes   *webCache[string, template.URL] // QR codes that were drawn last, by what they say
 
 	mu     sync.Mutex
-	pages  map[string]*webLang
+	pages  map[string]*webLang           // by one of webLanguages
 	notes  map[string]*webNote           // by session: what was done last, to be shown once
 	conns  []webConn                     // the oldest first
 	second map[string]webSecond          // browsers that have given a password and owe a code
@@ -68,20 +70,22 @@ type webStatic struct {
 	plain, gzip []byte
 }
 
-// webRoute is one address of the site. Methods with POST need a form token.
+// webRoute is one address of the site.
 type webRoute struct {
-	pattern string
+	pattern string // as http.ServeMux has it
 	access  webAccess
 	handle  func(*webReq) error
 }
 
-// webAccess says who may ask.
+// webAccess says who may ask, and how.
 type webAccess int
 
 const (
-	webPublic webAccess = iota
-	webLoggedIn
-	webAdmin
+	webPublic    webAccess = 0
+	webLoggedIn  webAccess = 1 << iota // people with a session
+	webAdmin                           // administrators
+	webWithFiles                       // the form may have files: the handler reads it, with readParts, which checks its token
+	webForeign                         // for programs of other makers: no form token, and pages of other sites may ask, too
 )
 
 // webRoutes is the site.
@@ -105,6 +109,8 @@ type webReq struct {
 	token   string // of the session, or of the browser before login; form tokens are made from it
 	fresh   bool   // the browser has not been told its token yet
 	remote  netip.Addr
+	room    int64    // octets of forms that this request holds
+	looked  *webLook // once it was read
 }
 
 // webError is an answer other than the page that was asked for.
@@ -117,6 +123,9 @@ func (e *webError) Error() string { return e.text }
 
 func webFault(status int, text string) error { return &webError{status, text} }
 
+// webErrDo answers a form whose button nobody knows.
+var webErrDo = webFault(http.StatusBadRequest, "That button is not known here.")
+
 // webHandler is the whole site. Call it once for a server: it also starts what sends letters when they are due.
 func (s *Server) webHandler() http.Handler { return s.newWeb() }
 
@@ -124,6 +133,7 @@ func (s *Server) newWeb() *webApp {
 	a := &webApp{
 		s: s, log: s.log.With("proto", "http"), mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(),
 		key: make([]byte, 32), started: time.Now(), wake: make(chan struct{}, 1),
+		forms: &webBudget{own: map[UserID]int64{}}, streams: &webStreams{}, codes: webNewCache[string, template.URL](webMaxCodes),
 		pages: map[string]*webLang{}, notes: map[string]*webNote{},
 		second: map[string]webSecond{}, rows: webNewCache[BlobID, webSummary](webMaxRows), found: webNewCache[string, webResult](webMaxSearches),
 	}
@@ -139,7 +149,7 @@ func (s *Server) newWeb() *webApp {
 			http.Error(w, "This address takes "+allow+" only.", http.StatusMethodNotAllowed)
 			return
 		}
-		a.answer(w, r, webRoute{access: webPublic, handle: func(q *webReq) error { return ErrNotFound }})
+		a.answer(w, r, webRoute{pattern: "/", access: webPublic, handle: func(q *webReq) error { return ErrNotFound }})
 	})
 	s.crew.Keep(&s.wg, "letters", s.stop.Done(), a.sender)
 	return a
@@ -191,33 +201,33 @@ func (s *Server) serveHTTP(h http.Handler, l net.Listener, secure bool) {
 	<-done
 }
 
-// webConn is a connection and the address that it comes from.
+// webConn is a connection and the network that it comes from.
 type webConn struct {
 	net.Conn
-	from netip.Addr
+	from netip.Prefix
 }
 
-// countConn keeps one address, and all of them together, from taking every file descriptor. When there are too many, the
-// oldest connection of the address with the most makes room, unless the newcomer's has more.
+// countConn keeps one network, and all of them together, from taking every file descriptor. When there are too many, the
+// oldest connection of the network with the most makes room, unless the newcomer's has more.
 func (a *webApp) countConn(c net.Conn, st http.ConnState) {
 	if st != http.StateNew && st != http.StateClosed && st != http.StateHijacked {
 		return
 	}
-	from := remoteAddr(c)
+	from := loginNetwork(remoteAddr(c))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if st != http.StateNew {
 		a.conns = slices.DeleteFunc(a.conns, func(x webConn) bool { return x.Conn == c })
 		return
 	}
-	count, most := map[netip.Addr]int{}, 0
+	count, most := map[netip.Prefix]int{}, 0
 	for _, x := range a.conns {
 		count[x.from]++
 		most = max(most, count[x.from])
 	}
 	a.conns = append(a.conns, webConn{c, from})
 	switch {
-	case count[from] >= webMaxPerAddress || (len(a.conns) > webMaxConns && count[from] >= most):
+	case count[from] >= webMaxPerNetwork || (len(a.conns) > webMaxConns && count[from] >= most):
 		c.Close()
 	case len(a.conns) > webMaxConns:
 		i := slices.IndexFunc(a.conns, func(x webConn) bool { return count[x.from] == most })
@@ -257,14 +267,10 @@ func (a *webApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin") // no-referrer would make browsers send Origin: null with our own forms
+	h.Set("X-DNS-Prefetch-Control", "off")  // a lookup of a link's host would tell the sender that the mail was opened
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
-	if err := a.cross.Check(r); err != nil && !strings.HasPrefix(strings.ToLower(r.URL.Path), "/autodiscover/") {
-		a.log.Warn("cross-site request refused", "path", r.URL.Path, "remote", r.RemoteAddr)
-		http.Error(w, "This request came from another site and was refused.", http.StatusForbidden)
-		return
-	}
 	a.mux.ServeHTTP(w, r)
 }
 
@@ -298,45 +304,75 @@ func (a *webApp) knownHost(host string) bool {
 	return a.s.tls.hasName(host)
 }
 
-// answer runs one route: session, form token, handler, and what to say when it fails.
+// answer runs one route: who asks, from which site, with which form, then the handler, and what to say when it fails.
 func (a *webApp) answer(w http.ResponseWriter, r *http.Request, rt webRoute) {
 	q := &webReq{webApp: a, w: w, r: r, remote: webRemote(r)}
+	if rt.access&webForeign == 0 && a.cross.Check(r) != nil {
+		a.log.Warn("cross-site request refused", "path", r.URL.Path, "remote", r.RemoteAddr)
+		http.Error(w, "This request came from another site and was refused.", http.StatusForbidden)
+		return
+	}
 	err := q.findSession()
 	q.lang = a.language(q.languageWanted())
-	switch {
-	case err != nil:
-	case rt.access > webPublic && q.user.ID == 0:
-		if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
-			q.redirect("/login?to=" + webEscape(r.URL.RequestURI()))
-			return
-		}
-		err = webFault(http.StatusUnauthorized, "Please log in again.")
-	case rt.access == webAdmin && !q.user.Admin:
-		err = ErrNotFound
-	case r.Method == http.MethodPost && !strings.HasPrefix(strings.ToLower(r.URL.Path), "/autodiscover/"):
-		err = q.checkForm()
+	if err == nil {
+		err = q.admit(rt)
+	}
+	if errors.Is(err, webErrLogin) {
+		q.redirect("/login?to=" + webEscape(r.URL.RequestURI()))
+		return
+	}
+	defer q.giveRoom()
+	if err == nil && r.Method == http.MethodPost && rt.access&webForeign == 0 {
+		err = q.checkForm(rt)
 	}
 	if err == nil {
 		err = rt.handle(q)
+		if a.entered != nil {
+			a.entered(rt.pattern, r.PostForm.Get("do"))
+		}
 	}
 	if err != nil {
 		q.fail(err)
 	}
 }
 
-// checkForm reads a form and compares its token. Forms with files are read by their handlers, which find the token in
-// front of the files; other handlers never see such a form.
-func (q *webReq) checkForm() error {
+// webErrLogin sends a person, who can log in, to the page for that. Scripts and programs are told.
+var webErrLogin = errors.New("a login is needed")
+
+// admit sees that whoever asks may do so.
+func (q *webReq) admit(rt webRoute) error {
+	switch {
+	case rt.access&(webLoggedIn|webAdmin) != 0 && q.user.ID == 0:
+		if q.r.Method == http.MethodGet && strings.Contains(q.r.Header.Get("Accept"), "text/html") {
+			return webErrLogin
+		}
+		return webFault(http.StatusUnauthorized, "Please log in again.")
+	case rt.access&webAdmin != 0 && !q.user.Admin:
+		return ErrNotFound
+	}
+	return nil
+}
+
+// checkForm reads a form and compares its token. A form with files is left to its handler; other handlers never see one.
+func (q *webReq) checkForm(rt webRoute) error {
 	if strings.HasPrefix(q.r.Header.Get("Content-Type"), "multipart/") {
-		if p := q.r.URL.Path; p == "/compose" || p == "/settings/import" || p == "/contacts/import" {
+		if rt.access&webWithFiles != 0 {
 			return nil
 		}
 		return q.checkToken("")
 	}
-	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, webMaxForm)
+	limit := int64(webMaxForm)
+	if q.user.ID == 0 {
+		limit = webMaxStrangersForm
+	}
+	q.r.Body = io.NopCloser(q.counted(http.MaxBytesReader(q.w, q.r.Body, limit)))
 	err := q.r.ParseForm()
 	http.NewResponseController(q.w).SetReadDeadline(time.Time{}) // the form is here; what it asks for may take its time
-	if err != nil {
+	var we *webError
+	switch {
+	case errors.As(err, &we):
+		return err
+	case err != nil:
 		return webFault(http.StatusRequestEntityTooLarge, "That is too much text for one form.")
 	}
 	return q.checkToken(q.r.PostForm.Get("csrf"))
@@ -345,11 +381,14 @@ func (q *webReq) checkForm() error {
 // fail shows an error: what the person can understand, or that something is wrong here.
 func (q *webReq) fail(err error) {
 	var we *webError
+	var lacks *RightsError
 	switch {
 	case errors.As(err, &we):
+	case errors.As(err, &lacks):
+		we = &webError{http.StatusForbidden, "You may not do this in this folder."}
 	case errors.Is(err, ErrNotFound):
 		we = &webError{http.StatusNotFound, "There is nothing at this address."}
-	case errors.Is(err, ErrQuota):
+	case errors.Is(err, ErrQuota), errors.Is(err, ErrTooMany):
 		we = &webError{http.StatusInsufficientStorage, "There is no room left for this."}
 	case errors.Is(err, ErrDiskFull):
 		we = &webError{http.StatusInsufficientStorage, "The disk of the server is full."}
@@ -368,9 +407,7 @@ func (q *webReq) fail(err error) {
 		we = &webError{http.StatusInternalServerError, "Something went wrong here. The log of the server says what."}
 	}
 	if strings.HasPrefix(q.r.Header.Get("Accept"), "application/json") {
-		q.w.Header().Set("Content-Type", "application/json")
-		q.w.WriteHeader(we.status)
-		fmt.Fprintf(q.w, `{"error":%q}`, q.lang.T(we.text))
+		q.sendJSON(we.status, map[string]string{"error": q.lang.T(we.text)})
 		return
 	}
 	q.status(we.status, "error", we.text, we)
@@ -414,7 +451,14 @@ func (q *webReq) note(n *webNote) {
 	q.notes[key] = n
 }
 
+// say leaves a word for the next page.
 func (q *webReq) say(text string, args ...any) { q.note(&webNote{Text: q.lang.F(text, args...)}) }
+
+// sayBad does the same for something that was not done.
+func (q *webReq) sayBad(text string) { q.note(&webNote{Text: q.lang.T(text), Bad: true}) }
+
+// sayCount says how many messages or other things something was done to: one for 1, many for the rest.
+func (q *webReq) sayCount(n int64, one, many string) { q.note(&webNote{Text: q.lang.N(n, one, many)}) }
 
 func (q *webReq) takeNote() *webNote {
 	if len(q.session.Hash) == 0 {
@@ -425,6 +469,16 @@ func (q *webReq) takeNote() *webNote {
 	n := q.notes[string(q.session.Hash)]
 	delete(q.notes, string(q.session.Hash))
 	return n
+}
+
+// sendJSON answers a script.
+func (q *webReq) sendJSON(status int, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	q.send(status, "application/json", b)
+	return nil
 }
 
 // send writes a finished answer, compressed if the browser takes that.

@@ -64,13 +64,13 @@ func (c webChosen) count() (n int64) {
 func (q *webReq) chosen(f url.Values) (webChosen, error) {
 	c := webChosen{}
 	if f.Get("all") != "" {
-		return c, q.chooseAll(c, webMailboxID(f.Get("box")), f.Get("q"))
+		return c, q.chooseAll(c, webID[MailboxID](f.Get("box")), f.Get("q"))
 	}
 	n := 0
 	for _, v := range f["m"] {
 		for _, key := range strings.Split(v, ",") {
 			box, uid, _ := strings.Cut(key, ".")
-			if id, u := webMailboxID(box), webUID(uid); id != 0 && u != 0 && n < webMaxAct && !slices.Contains(c[id], u) {
+			if id, u := webID[MailboxID](box), webUID(uid); id != 0 && u != 0 && n < webMaxAct && !slices.Contains(c[id], u) {
 				c[id] = append(c[id], u)
 				n++
 			}
@@ -217,7 +217,7 @@ func (q *webReq) postAct() error {
 		return err
 	}
 	if c.count() == 0 {
-		q.note(&webNote{Text: q.lang.T("No message was chosen."), Bad: true})
+		q.sayBad("No message was chosen.")
 		return q.redirect(back)
 	}
 	do := f.Get("do")
@@ -232,13 +232,13 @@ func (q *webReq) postAct() error {
 	}
 	switch do {
 	case "move", "copy":
-		return q.toFolder(do, c, webMailboxID(f.Get("dest")), back)
+		return q.toFolder(do, c, webID[MailboxID](f.Get("dest")), back)
 	case "purge":
 		return q.purge(c, f, back)
 	}
 	a, ok := webActions[do]
 	if !ok {
-		return webFault(http.StatusBadRequest, "That button is not known here.")
+		return webErrDo
 	}
 	if err := q.setFlags(c, a.flags); err != nil {
 		return err
@@ -354,7 +354,7 @@ func (q *webReq) postUndo() error {
 	for _, text := range f["u"] {
 		u, ok := webReadUndo(text)
 		if !ok {
-			return webFault(http.StatusBadRequest, "That button is not known here.")
+			return webErrDo
 		}
 		var to Mailbox
 		if err := q.s.store.Read(func(tx *Tx) (err error) { to, err = q.mailbox(tx, u.Before); return err }); err != nil {
@@ -399,7 +399,7 @@ func webReadUndo(s string) (u webUndo, ok bool) {
 		return u, false
 	}
 	now, before, _ := strings.Cut(f[0], ">")
-	u.Now, u.Before = webMailboxID(now), webMailboxID(before)
+	u.Now, u.Before = webID[MailboxID](now), webID[MailboxID](before)
 	if f[1][0] != '0' {
 		u.Flags = webFlags(f[1][0], FlagBits(webUID(f[1][1:]))&FlagJunk)
 	}
@@ -414,14 +414,4 @@ func webReadUndo(s string) (u webUndo, ok bool) {
 		}
 	}
 	return u, true
-}
-
-// postThreads switches between single messages and conversations.
-func (q *webReq) postThreads() error {
-	look := q.look()
-	look.Threads = !look.Threads
-	if err := q.s.store.Write(func(tx *Tx) error { return tx.SetPreference(q.user.ID, PrefLook, look) }); err != nil {
-		return err
-	}
-	return q.redirect(webLocal(q.r.PostForm.Get("back")))
 }

@@ -34,7 +34,7 @@ func webAdminRoutes() []webRoute {
 		{"GET /admin/queue", webAdmin, (*webReq).getQueue},
 		{"POST /admin/queue", webAdmin, (*webReq).postQueue},
 		{"GET /admin/log", webAdmin, (*webReq).getLog},
-		{"GET /admin/backup", webAdmin, (*webReq).getBackup},
+		{"POST /admin/backup", webAdmin, (*webReq).postBackup},
 		{"GET /admin/devices", webAdmin, (*webReq).getAllDevices},
 		{"POST /admin/devices", webAdmin, (*webReq).postAllDevices},
 		{"GET /admin/dns", webAdmin, (*webReq).getDNS},
@@ -193,8 +193,12 @@ func (q *webReq) getLog() error {
 	return q.page("admin-log", "Log", webLogPage{webTabs{"log"}, text, q.s.recent.recent(text, webLogShown)})
 }
 
-// getBackup makes a consistent copy of the file beside it and sends that. Everything goes on meanwhile.
-func (q *webReq) getBackup() error {
+// postBackup makes a consistent copy of the file beside it and sends that, to an administrator who knows their password: all
+// mail and all keys are in it. Everything goes on meanwhile.
+func (q *webReq) postBackup() error {
+	if err := q.checkOwn(); err != nil {
+		return err
+	}
 	st, err := q.s.store.Stat()
 	if err != nil {
 		return err
@@ -265,7 +269,7 @@ func (q *webReq) getAllDevices() error {
 func (q *webReq) postAllDevices() error {
 	f := q.r.PostForm
 	err := q.s.store.Write(func(tx *Tx) error {
-		return tx.RemoveAppPassword(UserID(webMailboxID(f.Get("user"))), int64(webMailboxID(f.Get("id"))))
+		return tx.RemoveAppPassword(webID[UserID](f.Get("user")), webID[int64](f.Get("id")))
 	})
 	if err != nil {
 		return err

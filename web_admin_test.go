@@ -262,7 +262,7 @@ func TestWebAdmin(t *testing.T) {
 	act(400, "do", "rm", "match", "", "sure", "1")
 
 	bob.get("/devices")
-	bob.post("/devices", "do", "add", "name", "camera")
+	bob.post("/devices", "do", "add", "name", "camera", "old", "secret")
 	password := bob.find(`class="secret">([^<]+)<`)
 	at = "/admin/devices"
 	ann.get(at)
@@ -306,7 +306,7 @@ func TestWebExchange(t *testing.T) {
 	ann.get("/settings/data")
 	var list []Message
 	s.write(t, func(tx *Tx) (err error) {
-		list, err = tx.Newest(MailboxID(webMailboxID(box)), ^UID(0), 10)
+		list, err = tx.Newest(webID[MailboxID](box), ^UID(0), 10)
 		return err
 	})
 	for i, m := range list {
@@ -355,7 +355,8 @@ func TestWebExchange(t *testing.T) {
 	}
 
 	file := filepath.Join(t.TempDir(), "backup.db")
-	if err := os.WriteFile(file, []byte(ann.get("/admin/backup")), 0o600); err != nil {
+	ann.get("/admin")
+	if err := os.WriteFile(file, []byte(ann.post("/admin/backup", "old", "secret")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	st, err := OpenStore(file, StoreOptions{Service: true})

@@ -33,13 +33,20 @@ func (q *webReq) aliasesPage(status int, p webAliases) error {
 func (q *webReq) postAliases() error {
 	f := q.r.PostForm
 	p := webAliases{Address: strings.TrimSpace(webClean(f.Get("address"))), Targets: webClean(f.Get("targets"))}
-	if f.Get("do") == "remove" {
+	switch f.Get("do") {
+	case "add":
+		return q.addAlias(p)
+	case "remove":
 		if err := q.s.store.Write(func(tx *Tx) error { return tx.RemoveAlias(p.Address) }); err != nil {
 			return err
 		}
 		q.log.Info("alias removed", "alias", p.Address, "by", q.user.Name)
 		return q.redirect("/admin/aliases")
 	}
+	return webErrDo
+}
+
+func (q *webReq) addAlias(p webAliases) error {
 	again := func(text string, args ...any) error {
 		p.Error = q.lang.F(text, args...)
 		return q.aliasesPage(http.StatusUnprocessableEntity, p)

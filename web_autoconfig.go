@@ -27,11 +27,11 @@ func webAutoconfigRoutes() []webRoute {
 		{"GET /mail/config-v1.1.xml", webPublic, (*webReq).getThunderbird},
 		{"GET /.well-known/autoconfig/mail/config-v1.1.xml", webPublic, (*webReq).getThunderbird},
 	}
-	all = append(all, webRoute{"GET /autodiscover/autodiscover.json/v1.0/{address}", webPublic, (*webReq).getOutlookJSON},
-		webRoute{"GET /autodiscover/autodiscover.json", webPublic, (*webReq).getOutlookJSON})
+	all = append(all, webRoute{"GET /autodiscover/autodiscover.json/v1.0/{address}", webForeign, (*webReq).getOutlookJSON},
+		webRoute{"GET /autodiscover/autodiscover.json", webForeign, (*webReq).getOutlookJSON})
 	// Outlook is not of one mind on capitals.
 	for _, p := range []string{"/autodiscover/autodiscover.xml", "/Autodiscover/Autodiscover.xml", "/AutoDiscover/AutoDiscover.xml"} {
-		all = append(all, webRoute{"POST " + p, webPublic, (*webReq).postOutlook}, webRoute{"GET " + p, webPublic, (*webReq).postOutlook})
+		all = append(all, webRoute{"POST " + p, webForeign, (*webReq).postOutlook}, webRoute{"GET " + p, webForeign, (*webReq).postOutlook})
 	}
 	return all
 }

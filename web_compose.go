@@ -28,7 +28,7 @@ const (
 func webComposeRoutes() []webRoute {
 	return []webRoute{
 		{"GET /compose", webLoggedIn, (*webReq).getCompose},
-		{"POST /compose", webLoggedIn, (*webReq).postCompose},
+		{"POST /compose", webLoggedIn | webWithFiles, (*webReq).postCompose},
 		{"POST /compose/recall", webLoggedIn, (*webReq).postRecall},
 		{"POST /redirect", webLoggedIn, (*webReq).postRedirect},
 		{"GET /outbox", webLoggedIn, (*webReq).getOutbox},
@@ -195,7 +195,7 @@ func (c *webCompose) take(l Letter) error {
 // keyed opens the message that a form names.
 func (q *webReq) keyed(key string) (*webMessage, error) {
 	box, uid, _ := strings.Cut(key, ".")
-	m, err := q.openMessage(webMailboxID(box), webUID(uid), "")
+	m, err := q.openMessage(webID[MailboxID](box), webUID(uid), "")
 	if err == nil {
 		q.describe(m)
 	}
@@ -240,8 +240,15 @@ func (q *webReq) postCompose() error {
 		return err
 	}
 	do := f.Get("do")
-	if do == "discard" {
+	dropped, drop := strings.CutPrefix(do, "drop:")
+	switch do {
+	case "discard":
 		return q.discard(f)
+	case "auto", "save", "send", "later", "attach":
+	default:
+		if !drop {
+			return webErrDo
+		}
 	}
 	l, err := q.keepLetter(f)
 	if err != nil {
@@ -266,11 +273,10 @@ func (q *webReq) postCompose() error {
 		if err := q.saveDraft(l, &c.webLetter); err != nil {
 			return err
 		}
-		q.note(&webNote{Text: q.lang.T("Saved in Drafts.")})
+		q.say("Saved in Drafts.")
 		return q.redirect(fmt.Sprintf("/compose?id=%d", l.ID))
-	case strings.HasPrefix(do, "drop:"):
-		n, _ := strconv.ParseInt(do[5:], 10, 64)
-		if err := q.s.store.Write(func(tx *Tx) error { return tx.RemoveLetterFile(l.ID, n) }); err != nil {
+	case drop:
+		if err := q.s.store.Write(func(tx *Tx) error { return tx.RemoveLetterFile(l.ID, webID[int64](dropped)) }); err != nil {
 			return err
 		}
 	}

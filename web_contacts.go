@@ -18,7 +18,7 @@ func webContactRoutes() []webRoute {
 		{"GET /contacts", webLoggedIn, (*webReq).getContacts},
 		{"POST /contacts", webLoggedIn, (*webReq).postContacts},
 		{"GET /contacts/export", webLoggedIn, (*webReq).getCards},
-		{"POST /contacts/import", webLoggedIn, (*webReq).postCards},
+		{"POST /contacts/import", webLoggedIn | webWithFiles, (*webReq).postCards},
 	}
 }
 
@@ -47,17 +47,20 @@ func (q *webReq) getContacts() error {
 
 func (q *webReq) postContacts() error {
 	f := q.r.PostForm
-	line := func(name string, max int) string { return webCut(strings.TrimSpace(webClean(f.Get(name))), max) }
+	line := func(name string, most int) string { return webCut(strings.TrimSpace(webClean(f.Get(name))), most) }
 	a, err := ParseAddr(line("address", 300))
 	if err != nil {
 		return webFault(http.StatusUnprocessableEntity, "That is no address.")
 	}
-	err = q.s.store.Write(func(tx *Tx) error {
-		if f.Get("do") == "remove" {
-			return tx.ForgetContact(q.user.ID, a.Key())
-		}
-		return tx.KeepContact(q.user.ID, Contact{Address: a.Key(), Name: line("name", 200), Phone: line("phone", 50), Note: line("note", 500)})
-	})
+	switch f.Get("do") {
+	case "add":
+		c := Contact{Address: a.Key(), Name: line("name", 200), Phone: line("phone", 50), Note: line("note", 500)}
+		err = q.s.store.Write(func(tx *Tx) error { return tx.KeepContact(q.user.ID, c) })
+	case "remove":
+		err = q.s.store.Write(func(tx *Tx) error { return tx.ForgetContact(q.user.ID, a.Key()) })
+	default:
+		return webErrDo
+	}
 	if err != nil {
 		return err
 	}
@@ -185,6 +188,6 @@ func (q *webReq) postCards() error {
 	if err != nil {
 		return err
 	}
-	q.note(&webNote{Text: q.lang.N(int64(len(all)), "%s address imported.", "%s addresses imported.")})
+	q.sayCount(int64(len(all)), "%s address imported.", "%s addresses imported.")
 	return q.redirect("/contacts")
 }

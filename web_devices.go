@@ -42,7 +42,7 @@ func (q *webReq) guide() (g webGuide, err error) {
 	g.Profile = "/apple.mobileconfig"
 	if q.user.ID != 0 {
 		g.Profile += "?address=" + webEscape(q.user.Name)
-		g.QR, err = webQRCode(q.site() + g.Profile)
+		g.QR, err = q.code(q.site() + g.Profile)
 		if err != nil {
 			return g, err
 		}
@@ -53,9 +53,23 @@ func (q *webReq) guide() (g webGuide, err error) {
 			sum := sha256.Sum256(block.Bytes)
 			g.Finger = strings.ToUpper(hex.EncodeToString(sum[:]))
 		}
-		g.RootQR, err = webQRCode(q.site() + "/root.crt")
+		g.RootQR, err = q.code(q.site() + "/root.crt")
 	}
 	return g, err
+}
+
+const webMaxCodes = 32 // QR codes kept in memory, some 2 KB each
+
+// code draws a QR code for a page that anybody may open, or takes the one that was drawn before.
+func (q *webReq) code(text string) (template.URL, error) {
+	if known := q.codes.get(text); known != nil {
+		return *known, nil
+	}
+	qr, err := webQRCode(text)
+	if err == nil {
+		q.codes.put(text, &qr)
+	}
+	return qr, err
 }
 
 func (q *webReq) guidePage(kind, title string, p webDevices) error {
@@ -81,20 +95,30 @@ func (q *webReq) devices(fresh string) error {
 	return q.guidePage("devices", "Phones and programs", p)
 }
 
-// postDevices makes a app password, which is shown this once, or takes one back.
+// postDevices makes an app password, which is shown this once, or takes one back.
 func (q *webReq) postDevices() error {
 	f := q.r.PostForm
-	if f.Get("do") == "drop" {
-		id := int64(webMailboxID(f.Get("id")))
+	switch f.Get("do") {
+	case "add":
+		return q.addAppPassword(f.Get("name"))
+	case "drop":
+		id := webID[int64](f.Get("id"))
 		if err := q.s.store.Write(func(tx *Tx) error { return tx.RemoveAppPassword(q.user.ID, id) }); err != nil {
 			return err
 		}
 		q.say("The password is void now.")
 		return q.redirect("/devices")
 	}
-	name := webCut(strings.TrimSpace(webClean(f.Get("name"))), 60)
+	return webErrDo
+}
+
+func (q *webReq) addAppPassword(name string) error {
+	name = webCut(strings.TrimSpace(webClean(name)), 60)
 	if name == "" {
 		return webFault(http.StatusUnprocessableEntity, "The device needs a name.")
+	}
+	if err := q.checkOwn(); err != nil {
+		return err
 	}
 	password, secret := NewAppPassword()
 	if err := q.s.store.Write(func(tx *Tx) error { return tx.AddAppPassword(q.user.ID, name, secret) }); err != nil {

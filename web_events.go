@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 const (
 	webBeat       = 25 * time.Second       // between signs of life on a quiet stream
 	webCalm       = 400 * time.Millisecond // between two events, however much happens
+	webLater      = 10 * time.Minute       // after which a page comes back whose stream had to make room
 	webMaxOffered = 8                      // contacts offered while somebody types an address
 	webMaxNamed   = 300                    // users up to which everybody's name is looked at for that
 )
@@ -45,11 +47,11 @@ type webNewsMail struct {
 // getEvents keeps the connection and writes an event after every commit that touched the user's mail (HTML, server-sent
 // events). It ends when the session does.
 func (q *webReq) getEvents() error {
-	if q.streams.Add(1) > webMaxStreams {
-		q.streams.Add(-1)
-		return webFault(http.StatusServiceUnavailable, "Too many pages are open.")
-	}
-	defer q.streams.Add(-1)
+	ctx, end := context.WithCancel(q.r.Context())
+	defer end()
+	stream := &webStream{q.user.ID, end}
+	q.streams.join(stream)
+	defer q.streams.leave(stream)
 	wake, stop := q.s.store.Watch(q.user.ID)
 	defer stop()
 	h := q.w.Header()
@@ -74,7 +76,10 @@ func (q *webReq) getEvents() error {
 	defer beat.Stop()
 	for {
 		select {
-		case <-q.r.Context().Done():
+		case <-ctx.Done():
+			if q.r.Context().Err() == nil { // it made room for another
+				write(fmt.Sprintf("retry: %d\n\n", webLater.Milliseconds()))
+			}
 			return nil
 		case <-q.s.stop.Done():
 			return nil

@@ -14,71 +14,39 @@ func (q *webReq) getFolders() error { return q.page("folders", "Folders", nil) }
 // postFolders makes, renames, empties and deletes folders.
 func (q *webReq) postFolders() error {
 	f := q.r.PostForm
-	id, name := webMailboxID(f.Get("box")), strings.TrimSpace(f.Get("name"))
-	do := f.Get("do")
-	if do == "empty" || do == "remove" {
+	id, name := webID[MailboxID](f.Get("box")), strings.TrimSpace(f.Get("name"))
+	var err error
+	switch do := f.Get("do"); do {
+	case "create":
+		_, err = write(q.s.store, func(tx *Tx) (Mailbox, error) {
+			return tx.CreateTree(q.user, Place{Owner: q.user.ID, Name: name})
+		})
+	case "rename":
+		err = q.renameFolder(id, name)
+	case "empty", "remove":
 		return q.dropFolder(do, id, f)
+	default:
+		return webErrDo
 	}
-	err := q.s.store.Write(func(tx *Tx) error {
-		if do == "create" {
-			return webMakeFolder(tx, q.user.ID, name)
-		}
-		m, _, err := q.access(tx, id, RightDelete)
-		if err != nil {
-			return err
-		}
-		return webRenameFolder(tx, m, name)
-	})
 	if err != nil {
 		return err
 	}
 	return q.redirect("/folders")
 }
 
-// webMakeFolder makes a folder and those it is in.
-func webMakeFolder(tx *Tx, user UserID, name string) error {
-	if strings.EqualFold(name, "INBOX") {
-		return ErrExists
-	}
-	for i := 0; i < len(name); i++ {
-		if name[i] != '/' {
-			continue
-		}
-		if _, err := tx.CreateMailbox(user, name[:i], ""); err != nil && !errors.Is(err, ErrExists) {
+// renameFolder renames a folder with all that is in it. Somebody else's stays theirs.
+func (q *webReq) renameFolder(id MailboxID, name string) error {
+	return q.s.store.Write(func(tx *Tx) error {
+		m, _, err := q.access(tx, id, RightDelete)
+		if err != nil {
 			return err
 		}
-	}
-	if _, err := tx.CreateMailbox(user, name, ""); err != nil {
-		return err
-	}
-	return tx.Subscribe(user, name)
-}
-
-// webRenameFolder renames a folder with all that is in it. The inbox stays.
-func webRenameFolder(tx *Tx, m Mailbox, name string) error {
-	if m.Name == "INBOX" || strings.EqualFold(name, "INBOX") || strings.HasPrefix(name, m.Name+"/") {
-		return ErrMailboxName
-	}
-	all, err := tx.Mailboxes(m.Owner)
-	if err != nil {
-		return err
-	}
-	for _, b := range all {
-		if b.Name != m.Name && !strings.HasPrefix(b.Name, m.Name+"/") {
-			continue
-		}
-		to := name + strings.TrimPrefix(b.Name, m.Name)
-		if err := tx.RenameMailbox(b, to); err != nil {
+		from, err := tx.PlaceOf(q.user, m)
+		if err != nil {
 			return err
 		}
-		if err := tx.Unsubscribe(m.Owner, b.Name); err != nil {
-			return err
-		}
-		if err := tx.Subscribe(m.Owner, to); err != nil {
-			return err
-		}
-	}
-	return nil
+		return tx.RenameTree(q.user, from, Place{from.Owner, name, from.Prefix})
+	})
 }
 
 // dropFolder empties or removes a folder, after asking.
@@ -108,20 +76,15 @@ func (q *webReq) dropFolder(do string, id MailboxID, f url.Values) error {
 		return q.purge(c, url.Values{"sure": {"1"}}, "/folders")
 	}
 	err := q.s.store.Write(func(tx *Tx) error {
-		all, err := tx.Mailboxes(m.Owner)
-		for _, b := range all {
-			if err == nil && b.ID != m.ID && strings.HasPrefix(b.Name, m.Name+"/") {
-				return webFault(http.StatusBadRequest, "There are other folders inside this one. Remove them first.")
-			}
+		at, err := tx.PlaceOf(q.user, m)
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			err = tx.DeleteMailbox(m)
-		}
-		if err == nil {
-			err = tx.Unsubscribe(q.user.ID, m.Name)
-		}
-		return err
+		return tx.DeleteLeaf(q.user, at)
 	})
+	if errors.Is(err, ErrChildren) {
+		return webFault(http.StatusBadRequest, "There are other folders inside this one. Remove them first.")
+	}
 	if err != nil {
 		return err
 	}

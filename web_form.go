@@ -45,6 +45,7 @@ func (q *webReq) readForm() (*webForm, error) {
 // readParts reads a form with files piece by piece, at most limit octets: fields into f, and files by keep. The token comes
 // before the files, so that nothing of a forged form is kept.
 func (q *webReq) readParts(f url.Values, limit int64, keep func(p *multipart.Part) error) error {
+	q.r.PostForm = f
 	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, limit)
 	mr, err := q.r.MultipartReader()
 	if err != nil {
@@ -68,7 +69,7 @@ func (q *webReq) readParts(f url.Values, limit int64, keep func(p *multipart.Par
 			}
 		default:
 			var b []byte
-			b, err = io.ReadAll(io.LimitReader(p, int64(min(webMaxField, room)+1)))
+			b, err = io.ReadAll(q.counted(io.LimitReader(p, int64(min(webMaxField, room)+1))))
 			if len(b) > min(webMaxField, room) {
 				err = ErrTooBig
 			}

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // webFramePolicy is for a mail's own HTML: nothing runs, nothing is fetched, in a world of its own. The sandbox here
@@ -92,14 +93,31 @@ func (q *webReq) inlinePictures(m *webMessage) map[string]string {
 	return cids
 }
 
-// inlineAddress makes the address of a picture inside a message. A sandboxed frame sends no cookies, so the address
-// carries a proof of its own that this server gave it out, to this user, since it was started.
+// webInlineTime is how long the address of an inline picture is good for at least, and half of how long at most.
+const webInlineTime = 12 * time.Hour
+
+// inlineAddress makes the address of a picture inside a message. A sandboxed frame sends no cookies, so the address carries the
+// session that it was made for and a proof of its own: it is good as long as that session, for a day at most.
 func (q *webReq) inlineAddress(blob BlobID, path string) string {
-	return fmt.Sprintf("/inline/%d/%s/%s", blob, path, q.inlineMAC(blob, path))
+	return fmt.Sprintf("/inline/%d/%s/%s", blob, path, q.inlineProof(q.session.Name(), q.inlineTurn(), blob, path))
 }
 
-func (a *webApp) inlineMAC(blob BlobID, path string) string {
+// inlineTurn numbers the stretches of webInlineTime. An address stays the same within one, so that browsers keep the picture.
+func (a *webApp) inlineTurn() int64 { return a.s.store.Now().Unix() / int64(webInlineTime/time.Second) }
+
+func (a *webApp) inlineProof(session string, turn int64, blob BlobID, path string) string {
 	mac := hmac.New(sha256.New, a.key)
-	fmt.Fprintf(mac, "inline %d %s", blob, path)
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18])
+	fmt.Fprintf(mac, "inline %s %d %d %s", session, turn, blob, path)
+	return session + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18])
+}
+
+// mayInline says whether a proof is one of ours, of this turn or the last, and its session goes on.
+func (a *webApp) mayInline(proof string, blob BlobID, path string) bool {
+	session, _, _ := strings.Cut(proof, ".")
+	turn := a.inlineTurn()
+	if !hmac.Equal([]byte(proof), []byte(a.inlineProof(session, turn, blob, path))) &&
+		!hmac.Equal([]byte(proof), []byte(a.inlineProof(session, turn-1, blob, path))) {
+		return false
+	}
+	return a.s.store.Read(func(tx *Tx) error { return tx.FindWebSession(session) }) == nil
 }

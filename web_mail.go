@@ -68,9 +68,10 @@ func (q *webReq) access(tx *Tx, id MailboxID, need Rights) (Mailbox, Rights, err
 	return m, have, err
 }
 
-func webMailboxID(s string) MailboxID {
+// webID reads an id of some kind from an address or a form; 0, which no row has, for what is none.
+func webID[T ~int64](s string) T {
 	n, _ := strconv.ParseInt(s, 10, 64)
-	return MailboxID(n)
+	return T(n)
 }
 
 func webUID(s string) UID {
@@ -115,9 +116,9 @@ func (l webList) Junk() bool { return l.Mailbox.Special == `\Junk` }
 
 func (q *webReq) getBox() error {
 	if s := strings.TrimSpace(q.r.URL.Query().Get("q")); s != "" {
-		return q.searchPage(webMailboxID(q.r.PathValue("box")), s)
+		return q.searchPage(webID[MailboxID](q.r.PathValue("box")), s)
 	}
-	l, err := q.boxList(webMailboxID(q.r.PathValue("box")), q.r.URL.Query())
+	l, err := q.boxList(webID[MailboxID](q.r.PathValue("box")), q.r.URL.Query())
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func (q *webReq) getMetrics() error {
 		{"queue_messages", "gauge", "Messages waiting to go out.", int64(queued)},
 		{"queue_destinations", "gauge", "Domains that they wait for.", int64(waiting)},
 		{"connections", "gauge", "Connections of the mail protocols.", int64(conns)},
-		{"event_streams", "gauge", "Browsers that listen for news.", q.streams.Load()},
+		{"event_streams", "gauge", "Browsers that listen for news.", q.streams.count()},
 		{"goroutines", "gauge", "Goroutines.", int64(runtime.NumGoroutine())},
 		{"memory_bytes", "gauge", "Octets of resident memory.", webResident()},
 		{"written_bytes_total", "counter", "Octets written to disks since the start.", webWritten()},

@@ -24,7 +24,7 @@ func (q *webReq) getExport() error {
 		return err
 	}
 	if v != "" {
-		i := slices.IndexFunc(boxes, func(f webFolder) bool { return f.ID == webMailboxID(v) })
+		i := slices.IndexFunc(boxes, func(f webFolder) bool { return f.ID == webID[MailboxID](v) })
 		if i < 0 {
 			return ErrNotFound
 		}
@@ -64,7 +64,7 @@ func (q *webReq) postImport() error {
 	}()
 	err := q.readParts(f, webMaxImport, func(p *multipart.Part) error {
 		err := q.s.store.Read(func(tx *Tx) (err error) {
-			im.box, _, err = q.access(tx, webMailboxID(f.Get("box")), RightInsert)
+			im.box, _, err = q.access(tx, webID[MailboxID](f.Get("box")), RightInsert)
 			return err
 		})
 		if err != nil {
@@ -81,7 +81,7 @@ func (q *webReq) postImport() error {
 	if err := im.flush(); err != nil {
 		return err
 	}
-	q.note(&webNote{Text: q.lang.N(int64(im.count), "%s message imported.", "%s messages imported.")})
+	q.sayCount(int64(im.count), "%s message imported.", "%s messages imported.")
 	return q.redirect(fmt.Sprintf("/box/%d", im.box.ID))
 }
 

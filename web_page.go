@@ -9,14 +9,18 @@ import (
 	"net/http"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 )
 
-// language gives a language with its templates.
+// language gives a language with its templates; English for one that is not there.
 func (a *webApp) language(code string) *webLang {
+	if !slices.Contains(webLanguages, code) {
+		code = webLanguages[0]
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if l := a.pages[code]; l != nil {

@@ -2,7 +2,6 @@
 package main
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 )
@@ -36,12 +35,7 @@ func (q *webReq) getPeople() error {
 			}
 		}
 	}
-	b, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
-	q.send(http.StatusOK, "application/json", b)
-	return nil
+	return q.sendJSON(http.StatusOK, list)
 }
 
 // webHouse lists who lives here, with the names that they write under.

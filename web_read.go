@@ -78,7 +78,7 @@ func (m *webMessage) Key() string { return webKey(m.Box.ID, m.M.UID) }
 
 // open finds the message that the address names, and for "at" one inside it.
 func (q *webReq) open() (*webMessage, error) {
-	return q.openMessage(webMailboxID(q.r.PathValue("box")), webUID(q.r.PathValue("uid")), q.r.URL.Query().Get("at"))
+	return q.openMessage(webID[MailboxID](q.r.PathValue("box")), webUID(q.r.PathValue("uid")), q.r.URL.Query().Get("at"))
 }
 
 func (q *webReq) openMessage(box MailboxID, uid UID, at string) (*webMessage, error) {

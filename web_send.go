@@ -219,7 +219,7 @@ func (q *webReq) reachable(list []Address) (all []Addr, fault string) {
 // afterSending leads back to where the letter came from.
 func (q *webReq) afterSending(c *webCompose) string {
 	if box, uid, ok := strings.Cut(c.Source, "."); ok && c.Kind != "" {
-		return webHref(webMailboxID(box), webUID(uid))
+		return webHref(webID[MailboxID](box), webUID(uid))
 	}
 	return "/mail"
 }
@@ -258,7 +258,7 @@ func (q *webReq) postRecall() error {
 		return tx.SaveLetter(&l)
 	})
 	if errors.Is(err, ErrNotFound) {
-		q.note(&webNote{Text: q.lang.T("It is too late: the letter has gone out."), Bad: true})
+		q.sayBad("It is too late: the letter has gone out.")
 		return q.redirect("/mail")
 	}
 	if err != nil {
@@ -486,7 +486,7 @@ func webMarkSource(tx *Tx, user UserID, w webLetter) error {
 	if bits == 0 || !ok {
 		return nil
 	}
-	m, err := tx.MailboxByID(webMailboxID(box))
+	m, err := tx.MailboxByID(webID[MailboxID](box))
 	if err != nil || m.Owner != user {
 		return nil // it was moved or its folder removed meanwhile
 	}

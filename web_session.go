@@ -20,8 +20,6 @@ const (
 	webSecondTime   = 5 * time.Minute // for the code to be typed
 	webSecondTries  = 5
 	webMinPassword  = 8
-	webSettingSetup = "setup" // hash of the set-up link's token; not there when there is no link
-	webLookLifetime = 365 * 24 * time.Hour
 	webMaxAddresses = 3 // by which the set-up page is offered beside the name
 )
 
@@ -303,6 +301,42 @@ func (q *webReq) logIn(u User, to string, remember bool) error {
 	return q.redirect(to)
 }
 
+// checkOwn asks for the person's own password again, in the field "old" of the form, before something that lasts: a thief of a
+// session must not be able to do it. An error is what to answer.
+func (q *webReq) checkOwn() error {
+	_, err := q.s.auth.PagePassword(q.remote, q.user.Name, q.r.PostForm.Get("old"))
+	switch {
+	case errors.Is(err, ErrAuthRate):
+		return webFault(http.StatusTooManyRequests, "Too many failed logins. Wait a minute and try again.")
+	case errors.Is(err, ErrAuth):
+		return webFault(http.StatusUnprocessableEntity, "Your present password is not right.")
+	}
+	return err
+}
+
+// checkFactor asks for the own password, and in the field "now" for a code of the second factor that is on, which is used up.
+func (q *webReq) checkFactor() error {
+	if err := q.checkOwn(); err != nil {
+		return err
+	}
+	err := q.s.auth.Guess(q.remote, q.user.Name, func() (bool, error) {
+		return write(q.s.store, func(tx *Tx) (bool, error) {
+			on, err := tx.HasPreference(q.user.ID, PrefTOTP)
+			if err != nil || !on {
+				return true, err
+			}
+			return webUseCode(tx, q.user.ID, q.r.PostForm.Get("now"))
+		})
+	})
+	switch {
+	case errors.Is(err, ErrAuthRate):
+		return webFault(http.StatusTooManyRequests, "Too many failed logins. Wait a minute and try again.")
+	case errors.Is(err, ErrAuth):
+		return webFault(http.StatusUnprocessableEntity, "That code is wrong.")
+	}
+	return err
+}
+
 func webCut(s string, n int) string {
 	if len(s) > n {
 		s = strings.ToValidUTF8(s[:n], "")
@@ -317,61 +351,4 @@ func (q *webReq) postLogout() error {
 	q.setCookie("session", "", -1)
 	q.w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 	return q.redirect("/login")
-}
-
-// postLook switches the language or the colours, for this browser and for the user.
-func (q *webReq) postLook() error {
-	f := q.r.PostForm
-	look := webLook{Lang: q.cookie("lang"), Theme: q.cookie("theme")}
-	if q.user.ID != 0 {
-		look = q.look()
-	}
-	if l := f.Get("lang"); l == "en" || l == "zh" {
-		look.Lang = l
-		q.setCookie("lang", l, webLookLifetime)
-	}
-	if t := f.Get("theme"); t == "auto" || t == "light" || t == "dark" {
-		look.Theme = t
-		q.setCookie("theme", t, webLookLifetime)
-	}
-	if q.user.ID != 0 {
-		if err := q.s.store.Write(func(tx *Tx) error { return tx.SetPreference(q.user.ID, PrefLook, look) }); err != nil {
-			return err
-		}
-	}
-	return q.redirect(webLocal(f.Get("to")))
-}
-
-// webLook is how a user wants the pages.
-type webLook struct {
-	Lang    string `json:"lang,omitempty"`
-	Theme   string `json:"theme,omitempty"`
-	Threads bool   `json:"threads,omitempty"`
-}
-
-// look is what the user has chosen, or this browser before login.
-func (q *webReq) look() webLook {
-	l := webLook{Lang: q.cookie("lang"), Theme: q.cookie("theme")}
-	if q.user.ID != 0 {
-		if err := q.s.store.Read(func(tx *Tx) error { return tx.Preference(q.user.ID, PrefLook, &l) }); err != nil {
-			q.log.Error("preferences", "user", q.user.Name, "err", err)
-		}
-	}
-	return l
-}
-
-// languageWanted is the language that was chosen, else the first that the browser asks for and we have.
-func (q *webReq) languageWanted() string {
-	if l := q.look().Lang; l != "" {
-		return l
-	}
-	for _, part := range strings.Split(q.r.Header.Get("Accept-Language"), ",") {
-		tag, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(part)), ";")
-		for _, have := range []string{"en", "zh"} {
-			if tag == have || strings.HasPrefix(tag, have+"-") {
-				return have
-			}
-		}
-	}
-	return "en"
 }

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -34,7 +34,7 @@ func webSettingsRoutes() []webRoute {
 		{"POST /settings/sessions", webLoggedIn, (*webReq).postSessions},
 		{"POST /settings/pictures", webLoggedIn, (*webReq).postForgetPictures},
 		{"GET /settings/export", webLoggedIn, (*webReq).getExport},
-		{"POST /settings/import", webLoggedIn, (*webReq).postImport},
+		{"POST /settings/import", webLoggedIn | webWithFiles, (*webReq).postImport},
 	}
 }
 
@@ -189,6 +189,15 @@ func (q *webReq) postForward() error {
 	if fault != "" {
 		return q.settings(http.StatusUnprocessableEntity, "rules", fault)
 	}
+	var had Forward
+	if err := q.s.store.Read(func(tx *Tx) error { return tx.Preference(q.user.ID, PrefForward, &had) }); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(f.To, func(a string) bool { return !slices.Contains(had.To, a) }) {
+		if err := q.checkOwn(); err != nil {
+			return err
+		}
+	}
 	if len(f.To) == 0 {
 		return q.keep("rules", PrefForward, nil)
 	}
@@ -216,46 +225,63 @@ func (q *webReq) postVacation() error {
 // postFilters adds a filter, removes one, or moves one up: the first that applies decides.
 func (q *webReq) postFilters() error {
 	f := q.r.PostForm
-	var all []Filter
-	if err := q.s.store.Read(func(tx *Tx) error { all = nil; return tx.Preference(q.user.ID, PrefFilters, &all) }); err != nil {
+	all, err := read(q.s.store, func(tx *Tx) ([]Filter, error) {
+		var all []Filter
+		return all, tx.Preference(q.user.ID, PrefFilters, &all)
+	})
+	if err != nil {
 		return err
 	}
-	n, _ := strconv.Atoi(f.Get("n"))
-	switch do := f.Get("do"); {
-	case do == "add":
-		line := func(name string) string { return webCut(strings.TrimSpace(webClean(f.Get(name))), 200) }
-		x := Filter{From: line("from"), To: line("to"), Subject: line("subject"), Clip: f.Get("clip") != "",
-			Folder: webMailboxID(f.Get("folder")), Read: f.Get("read") != "", Star: f.Get("star") != ""}
+	n := webID[int64](f.Get("n")) // counted from 0
+	switch do := f.Get("do"); do {
+	case "add":
+		x := webFormFilter(f)
 		if x.From+x.To+x.Subject == "" && !x.Clip {
 			return q.settings(http.StatusUnprocessableEntity, "rules", q.lang.T("Say which messages the filter is for."))
 		}
 		if len(all) >= maxFilters {
 			return ErrQuota
 		}
-		if x.Folder != 0 {
-			err := q.s.store.Read(func(tx *Tx) error {
-				m, err := tx.MailboxByID(x.Folder)
-				if err == nil && m.Owner != q.user.ID {
-					err = ErrNotFound
-				}
-				return err
-			})
-			if err != nil {
-				return err
-			}
+		if err := q.ownFolder(x.Folder); err != nil {
+			return err
 		}
 		all = append(all, x)
-	case n < 0 || n >= len(all):
-		return ErrNotFound
-	case do == "drop":
-		all = slices.Delete(all, n, n+1)
-	case do == "up" && n > 0:
-		all[n-1], all[n] = all[n], all[n-1]
+	case "drop", "up":
+		if n < 0 || n >= int64(len(all)) {
+			return ErrNotFound
+		}
+		switch {
+		case do == "drop":
+			all = slices.Delete(all, int(n), int(n)+1)
+		case n > 0:
+			all[n-1], all[n] = all[n], all[n-1]
+		}
+	default:
+		return webErrDo
 	}
 	if len(all) == 0 {
 		return q.keep("rules", PrefFilters, nil)
 	}
 	return q.keep("rules", PrefFilters, all)
+}
+
+// webFormFilter is a filter as it was filled in.
+func webFormFilter(f url.Values) Filter {
+	line := func(name string) string { return webCut(strings.TrimSpace(webClean(f.Get(name))), 200) }
+	return Filter{From: line("from"), To: line("to"), Subject: line("subject"), Clip: f.Get("clip") != "",
+		Folder: webID[MailboxID](f.Get("folder")), Read: f.Get("read") != "", Star: f.Get("star") != ""}
+}
+
+// ownFolder sees that a folder, unless it is 0, belongs to the user.
+func (q *webReq) ownFolder(id MailboxID) error {
+	if id == 0 {
+		return nil
+	}
+	m, err := read(q.s.store, func(tx *Tx) (Mailbox, error) { return tx.MailboxByID(id) })
+	if err == nil && m.Owner != q.user.ID {
+		err = ErrNotFound
+	}
+	return err
 }
 
 // postPassword changes the password for somebody who knows the old one, and ends all other sessions.
@@ -271,12 +297,16 @@ func (q *webReq) postPassword() error {
 	case next != f.Get("again"):
 		return again("The two passwords are not the same.")
 	}
-	if err := q.checkOwn(f.Get("old")); err != nil {
+	if err := q.checkOwn(); err != nil {
 		return q.wrongOwn(err)
 	}
 	secret, err := q.s.auth.Secret(next)
 	if err != nil {
 		return err
+	}
+	why := EndOwnPassword
+	if f.Get("apps") != "" {
+		why = EndOwnAll
 	}
 	err = q.s.store.Write(func(tx *Tx) error {
 		u, err := tx.UserByID(q.user.ID)
@@ -287,7 +317,7 @@ func (q *webReq) postPassword() error {
 		if err := tx.UpdateUser(u); err != nil {
 			return err
 		}
-		return tx.EndWebSessions(u.ID, q.session.Hash)
+		return endLogins(tx, u.ID, why, q.session.Hash)
 	})
 	if err != nil {
 		return err
@@ -297,18 +327,11 @@ func (q *webReq) postPassword() error {
 	return q.redirect("/settings/security")
 }
 
-// checkOwn asks for the password again before something that a thief of a session must not be able to do.
-func (q *webReq) checkOwn(password string) error {
-	_, err := q.s.auth.PagePassword(q.remote, q.user.Name, password)
-	return err
-}
-
+// wrongOwn shows what checkOwn found on the page of the form.
 func (q *webReq) wrongOwn(err error) error {
-	switch {
-	case errors.Is(err, ErrAuthRate):
-		return q.settings(http.StatusTooManyRequests, "security", q.lang.T("Too many failed logins. Wait a minute and try again."))
-	case errors.Is(err, ErrAuth):
-		return q.settings(http.StatusUnprocessableEntity, "security", q.lang.T("Your present password is not right."))
+	var we *webError
+	if errors.As(err, &we) {
+		return q.settings(we.status, "security", q.lang.T(we.text))
 	}
 	return err
 }
@@ -320,32 +343,54 @@ func (q *webReq) postTOTP() error {
 	case "start":
 		return q.totpPage(webNewSecret(), "")
 	case "confirm":
-		t := webTOTP{Secret: f.Get("secret")}
-		step, ok, err := t.match(f.Get("code"), q.s.store.Now())
-		if err != nil {
-			return webFault(http.StatusBadRequest, "This form can't be read.")
-		}
-		if !ok {
-			return q.totpPage(t.Secret, q.lang.T("That code is wrong."))
-		}
-		if err := q.checkOwn(f.Get("old")); err != nil {
+		return q.confirmTOTP()
+	case "off":
+		if err := q.checkFactor(); err != nil {
 			return q.wrongOwn(err)
 		}
-		t.Last = step
-		codes := t.spareCodes()
-		if err := q.s.store.Write(func(tx *Tx) error { return tx.SetPreference(q.user.ID, PrefTOTP, t) }); err != nil {
+		err := q.s.store.Write(func(tx *Tx) error { return webSetFactor(tx, q.user.ID, nil, q.session.Hash) })
+		if err != nil {
 			return err
 		}
-		q.log.Info("second factor on", "user", q.user.Name)
-		return q.page("totp", "Second factor", webSettings{Spare: codes})
-	case "off":
-		if err := q.checkOwn(f.Get("old")); err != nil {
-			return q.wrongOwn(err)
-		}
 		q.log.Info("second factor off", "user", q.user.Name)
-		return q.keep("security", PrefTOTP, nil)
+		q.say("Saved.")
+		return q.redirect("/settings/security")
 	}
-	return webFault(http.StatusBadRequest, "That button is not known here.")
+	return webErrDo
+}
+
+// confirmTOTP turns a new second factor on, for somebody who has shown that the app has it. One that is on already is not
+// replaced: it has to be turned off first, which takes a code of it.
+func (q *webReq) confirmTOTP() error {
+	f := q.r.PostForm
+	t := webTOTP{Secret: f.Get("secret")}
+	step, ok, err := t.match(f.Get("code"), q.s.store.Now())
+	if err != nil || !webGoodSecret(t.Secret) {
+		return webFault(http.StatusBadRequest, "This form can't be read.")
+	}
+	if !ok {
+		return q.totpPage(t.Secret, q.lang.T("That code is wrong."))
+	}
+	if err := q.checkOwn(); err != nil {
+		return q.wrongOwn(err)
+	}
+	t.Last = step
+	codes := t.spareCodes()
+	err = q.s.store.Write(func(tx *Tx) error {
+		on, err := tx.HasPreference(q.user.ID, PrefTOTP)
+		if err == nil && on {
+			err = ErrExists
+		}
+		if err != nil {
+			return err
+		}
+		return webSetFactor(tx, q.user.ID, &t, q.session.Hash)
+	})
+	if err != nil {
+		return err
+	}
+	q.log.Info("second factor on", "user", q.user.Name)
+	return q.page("totp", "Second factor", webSettings{Spare: codes})
 }
 
 func (q *webReq) totpPage(secret, fault string) error {
@@ -361,7 +406,7 @@ func (q *webReq) postSessions() error {
 	name := q.r.PostForm.Get("end")
 	err := q.s.store.Write(func(tx *Tx) error {
 		if name == "all" {
-			return tx.EndWebSessions(q.user.ID, q.session.Hash)
+			return endLogins(tx, q.user.ID, EndElsewhere, q.session.Hash)
 		}
 		all, err := tx.WebSessions(q.user.ID)
 		for _, w := range all {

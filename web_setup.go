@@ -5,13 +5,69 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
+	"time"
 )
+
+const (
+	webSettingSetup = "setup"   // the last code that was printed, as webSetupCode
+	webSetupTime    = time.Hour // for a code to be used
+)
+
+// webSetupCode is a code that opens the set-up page once. One of the first start is void as soon as there is a user: it stands
+// in a log that others may read.
+type webSetupCode struct {
+	Hash  []byte    `json:"hash"`
+	Made  time.Time `json:"made"`
+	First bool      `json:"first,omitempty"` // there was no user then
+
+	// On a board that starts without a clock the hour must not end when the clock is set. Run is then the process that made the
+	// code, and Jumped what its clock had jumped by then.
+	Run    int           `json:"run,omitempty"`
+	Jumped time.Duration `json:"jumped,omitempty"`
+}
+
+// webSetupRun is this process, if the clock can't be trusted; else 0.
+func webSetupRun(st *Store) int {
+	if st.ClockTrusted() {
+		return 0
+	}
+	return os.Getpid()
+}
+
+// webSetupOpen returns the code that is good now. ErrNotFound: there is none.
+func webSetupOpen(tx *Tx) (webSetupCode, error) {
+	var c webSetupCode
+	b, err := tx.Setting(webSettingSetup)
+	if err != nil {
+		return c, err
+	}
+	if json.Unmarshal(b, &c) != nil {
+		return c, ErrNotFound // of an earlier version
+	}
+	age := tx.s.Now().Sub(c.Made)
+	if c.Run == os.Getpid() {
+		age -= tx.s.Jumped() - c.Jumped
+	}
+	if age < -clockStep || age > webSetupTime {
+		return c, ErrNotFound
+	}
+	if !c.First {
+		return c, nil
+	}
+	users, err := tx.Users()
+	if err == nil && len(users) > 0 {
+		err = ErrNotFound
+	}
+	return c, err
+}
 
 // webSetupLinks makes a fresh one-time link to the set-up page and voids the one before: by the machine's name, and by its
 // addresses for networks where the name is not known. Its token is in the fragment, which browsers never send to a server
@@ -22,8 +78,18 @@ func webSetupLinks(cfg *Config, st *Store) ([]string, error) {
 	rand.Read(raw)
 	code := base32.StdEncoding.EncodeToString(raw)
 	code = code[:4] + "-" + code[4:8] + "-" + code[8:12] + "-" + code[12:]
-	sum := webHash(code)
-	if err := st.Write(func(tx *Tx) error { return tx.SetSetting(webSettingSetup, sum) }); err != nil {
+	err := st.Write(func(tx *Tx) error {
+		users, err := tx.Users()
+		if err != nil {
+			return err
+		}
+		b, err := json.Marshal(webSetupCode{Hash: webHash(code), First: len(users) == 0, Made: st.Now(), Run: webSetupRun(st), Jumped: st.Jumped()})
+		if err != nil {
+			return err
+		}
+		return tx.SetSetting(webSettingSetup, b)
+	})
+	if err != nil {
 		return nil, err
 	}
 	for _, site := range webSiteAddresses(cfg, webOwnAddresses()) {
@@ -93,12 +159,12 @@ func (q *webReq) setupPage() (webSetupPage, error) {
 		users, err := tx.Users()
 		p.Others = len(users) > 0
 		if err == nil {
-			_, err = tx.Setting(webSettingSetup)
+			_, err = webSetupOpen(tx)
 		}
 		return err
 	})
 	if errors.Is(err, ErrNotFound) {
-		err = webFault(http.StatusNotFound, "This link has been used. The command postino setup-link prints another one.")
+		err = webFault(http.StatusNotFound, "This link has been used or is old. The command postino setup-link prints another one.")
 	}
 	if !q.secure() {
 		p.HTTPS = q.secureAddress("/setup")
@@ -185,8 +251,8 @@ func (q *webReq) claim(p *webSetupPage, addr Addr, password string) (User, error
 	}
 	sum := webHash(code[:4] + "-" + code[4:8] + "-" + code[8:12] + "-" + code[12:])
 	check := func(tx *Tx) error {
-		have, err := tx.Setting(webSettingSetup)
-		if errors.Is(err, ErrNotFound) || (err == nil && !hmac.Equal(have, sum)) {
+		have, err := webSetupOpen(tx)
+		if errors.Is(err, ErrNotFound) || (err == nil && !hmac.Equal(have.Hash, sum)) {
 			return ErrAuth
 		}
 		return err
@@ -220,10 +286,10 @@ func (q *webReq) claim(p *webSetupPage, addr Addr, password string) (User, error
 		if err := tx.SetPreference(u.ID, PrefTOTP, nil); err != nil { // it may be the second factor that was lost
 			return err
 		}
-		if err := tx.EndWebSessions(u.ID, nil); err != nil {
+		if err := tx.UpdateUser(u); err != nil {
 			return err
 		}
-		return tx.UpdateUser(u)
+		return endLogins(tx, u.ID, EndReset, nil)
 	})
 	if err != nil {
 		return u, fmt.Errorf("set up %s: %w", addr, err)

@@ -28,6 +28,7 @@ var webLevels = []struct {
 }{
 	{"may read", RightLookup | RightRead | RightSeen},
 	{"may read and add", RightLookup | RightRead | RightSeen | RightInsert | RightPost | RightWrite},
+	{"may read, add and delete", RightsShared},
 	{"may do everything", RightsAll},
 }
 
@@ -73,37 +74,57 @@ func (q *webReq) getShared() error {
 
 func (q *webReq) postShared() error {
 	f := q.r.PostForm
-	err := q.s.store.Write(func(tx *Tx) error {
-		if f.Get("do") == "create" {
-			m, err := tx.CreateMailbox(SharedOwner, strings.TrimSpace(f.Get("name")), "")
+	id := webID[MailboxID](f.Get("box"))
+	var err error
+	switch f.Get("do") {
+	case "create":
+		err = q.s.store.Write(func(tx *Tx) error {
+			_, err := tx.CreateShared(strings.TrimSpace(f.Get("name")))
+			return err
+		})
+	case "remove":
+		err = q.s.store.Write(func(tx *Tx) error {
+			m, err := webSharedBox(tx, id)
+			if err == nil && m.Exists > 0 {
+				err = webFault(http.StatusUnprocessableEntity, "There is mail in this folder. Move or delete it first.")
+			}
 			if err == nil {
-				err = tx.SetACL(m, ACLEntry{anyone, webLevels[1].rights})
+				err = tx.DeleteMailbox(m)
 			}
 			return err
-		}
-		m, err := tx.MailboxByID(webMailboxID(f.Get("box")))
-		if err == nil && m.Owner != SharedOwner {
-			err = ErrNotFound
-		}
-		if err != nil {
+		})
+	case "rights":
+		err = q.s.store.Write(func(tx *Tx) error {
+			m, err := webSharedBox(tx, id)
+			if err == nil {
+				err = tx.SetACL(m, ACLEntry{f.Get("who"), webLevelRights(f.Get("level"))})
+			}
 			return err
-		}
-		if f.Get("do") == "remove" {
-			if m.Exists > 0 {
-				return webFault(http.StatusUnprocessableEntity, "There is mail in this folder. Move or delete it first.")
-			}
-			return tx.DeleteMailbox(m)
-		}
-		var rights Rights
-		for _, l := range webLevels {
-			if l.name == f.Get("level") {
-				rights = l.rights
-			}
-		}
-		return tx.SetACL(m, ACLEntry{f.Get("who"), rights})
-	})
+		})
+	default:
+		return webErrDo
+	}
 	if err != nil {
 		return err
 	}
 	return q.redirect("/admin/shared")
+}
+
+// webSharedBox finds a folder that belongs to everybody.
+func webSharedBox(tx *Tx, id MailboxID) (Mailbox, error) {
+	m, err := tx.MailboxByID(id)
+	if err == nil && m.Owner != SharedOwner {
+		err = ErrNotFound
+	}
+	return m, err
+}
+
+// webLevelRights are the rights of one of webLevels, none for an unknown one.
+func webLevelRights(name string) Rights {
+	for _, l := range webLevels {
+		if l.name == name {
+			return l.rights
+		}
+	}
+	return 0
 }

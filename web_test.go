@@ -600,7 +600,7 @@ func TestWebDraftElsewhere(t *testing.T) {
 }
 
 // webTexts are functions whose string arguments people read, and which of them: from the first or from the second on.
-var webTexts = map[string]int{"T": 0, "F": 0, "N": 1, "say": 0, "webFault": 1, "page": 1, "guidePage": 1, "again": 0}
+var webTexts = map[string]int{"T": 0, "F": 0, "N": 1, "say": 0, "sayBad": 0, "sayCount": 1, "webFault": 1, "page": 1, "guidePage": 1, "again": 0}
 
 // TestWebWords sees that every text of the pages is there in Chinese, with the same blanks to fill in.
 func TestWebWords(t *testing.T) {
@@ -728,7 +728,7 @@ func webTextsOf(t *testing.T, file string, used map[string]string) {
 				from = 1
 			}
 			for i, a := range n.Args {
-				if ok && i >= from && (i == from || name == "N" || name == "say") {
+				if ok && i >= from && (i == from || name == "N" || name == "sayCount" || name == "say") {
 					add(a)
 				}
 			}
@@ -776,7 +776,7 @@ func webTextsIn(n *ast.CompositeLit, add func(ast.Expr)) {
 				}
 			}
 		}
-		if s, ok := x.Elt.(*ast.StructType); ok && len(s.Fields.List) == 2 && len(n.Elts) == 3 { // webLevels
+		if s, ok := x.Elt.(*ast.StructType); ok && len(s.Fields.List) == 2 && len(n.Elts) == 4 { // webLevels
 			for _, e := range n.Elts {
 				if c, ok := e.(*ast.CompositeLit); ok && len(c.Elts) == 2 {
 					add(c.Elts[0])

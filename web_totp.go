@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	webCodeStep = 30 // seconds (RFC 6238 §4.1)
-	webCodeSkew = 1  // steps that the app's clock may be off (RFC 6238 §5.2)
+	webCodeStep   = 30 // seconds (RFC 6238 §4.1)
+	webSecretSize = 20 // octets of a secret (RFC 4226 §4)
+	webCodeSkew   = 1  // steps that the app's clock may be off (RFC 6238 §5.2)
 
 	webSpareCodes = 8 // on paper, for a lost phone
 )
@@ -60,9 +61,9 @@ func (t *webTOTP) useSpare(code string) bool {
 	return len(t.Spare) < n
 }
 
-// webNewSecret makes a secret of 160 bits (RFC 4226 §4).
+// webNewSecret makes a secret.
 func webNewSecret() string {
-	b := make([]byte, 20)
+	b := make([]byte, webSecretSize)
 	rand.Read(b)
 	return base32.StdEncoding.EncodeToString(b)
 }
@@ -95,6 +96,27 @@ func (t webTOTP) match(code string, now time.Time) (step int64, ok bool, err err
 		}
 	}
 	return 0, false, nil
+}
+
+// webGoodSecret says whether a secret can be kept: one that is empty or short would be no secret.
+func webGoodSecret(secret string) bool {
+	key, err := base32.StdEncoding.DecodeString(secret)
+	return err == nil && len(key) == webSecretSize
+}
+
+// webSetFactor stores a user's second factor, nil for none, and ends what goes with the change. spare is the session that
+// asked.
+func webSetFactor(tx *Tx, user UserID, t *webTOTP, spare []byte) error {
+	if t == nil {
+		if err := tx.SetPreference(user, PrefTOTP, nil); err != nil {
+			return err
+		}
+		return endLogins(tx, user, EndFactorOff, spare)
+	}
+	if err := tx.SetPreference(user, PrefTOTP, *t); err != nil {
+		return err
+	}
+	return endLogins(tx, user, EndFactorOn, spare)
 }
 
 // webUseCode checks a code and uses it up.

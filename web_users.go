@@ -69,6 +69,11 @@ func (q *webReq) postUsers() error {
 	case len(f.Get("password")) < webMinPassword:
 		return again("The password needs at least 8 characters.")
 	}
+	if f.Get("admin") != "" {
+		if err := q.checkOwn(); err != nil {
+			return err
+		}
+	}
 	secret, err := q.s.auth.Secret(f.Get("password"))
 	if err != nil {
 		return err
@@ -123,7 +128,7 @@ func (p webUserPage) QuotaMB() int64 { return p.Quota >> 20 }
 
 func (q *webReq) userPage(status int, fault string) error {
 	p := webUserPage{webTabs: webTabs{"users"}, Min: webMinPassword, Error: fault}
-	id := UserID(webMailboxID(q.r.PathValue("id")))
+	id := webID[UserID](q.r.PathValue("id"))
 	err := q.s.store.Read(func(tx *Tx) (err error) {
 		p.User, err = tx.UserByID(id)
 		if err != nil {
@@ -153,10 +158,13 @@ func (q *webReq) getUser() error { return q.userPage(http.StatusOK, "") }
 // postUser changes a user. Nobody can take the administration away from themselves, so that one is always left.
 func (q *webReq) postUser() error {
 	f := q.r.PostForm
-	id := UserID(webMailboxID(q.r.PathValue("id")))
+	id := webID[UserID](q.r.PathValue("id"))
 	do := f.Get("do")
 	if id == q.user.ID && (do == "remove" || (do == "save" && (f.Get("admin") == "" || f.Get("disabled") != ""))) {
 		return q.userPage(http.StatusUnprocessableEntity, q.lang.T("You can't do this to yourself: nobody would be left to undo it."))
+	}
+	if err := q.mayChange(id, do); err != nil {
+		return err
 	}
 	secret := ""
 	if do == "password" {
@@ -192,29 +200,48 @@ func (q *webReq) postUser() error {
 	return q.redirect(q.r.URL.Path)
 }
 
+// mayChange asks an administrator for the own password before another one is made, and before their own is replaced without
+// the one before; their own second factor is turned off in the settings, where a code is asked for.
+func (q *webReq) mayChange(id UserID, do string) error {
+	switch {
+	case id == q.user.ID && do == "second":
+		return webFault(http.StatusUnprocessableEntity, "Change it on the page of your own settings.")
+	case id == q.user.ID && do == "password":
+		return q.checkOwn()
+	case do == "save" && q.r.PostForm.Get("admin") != "":
+		u, err := read(q.s.store, func(tx *Tx) (User, error) { return tx.UserByID(id) })
+		if err != nil || u.Admin {
+			return err
+		}
+		return q.checkOwn()
+	}
+	return nil
+}
+
 func (q *webReq) changeUser(tx *Tx, u User, do, secret string) error {
 	f := q.r.PostForm
 	switch do {
 	case "save":
 		u.Admin, u.Disabled, u.Quota = f.Get("admin") != "", f.Get("disabled") != "", webMegabytes(f.Get("quota"))
-		if u.Disabled {
-			if err := tx.EndWebSessions(u.ID, nil); err != nil {
-				return err
-			}
-		}
-		return tx.UpdateUser(u)
-	case "password":
-		u.Secret = secret
-		if err := tx.EndWebSessions(u.ID, q.session.Hash); err != nil {
+		if err := tx.UpdateUser(u); err != nil || !u.Disabled {
 			return err
 		}
-		return tx.UpdateUser(u)
+		return endLogins(tx, u.ID, EndDisabled, nil)
+	case "password":
+		u.Secret = secret
+		if err := tx.UpdateUser(u); err != nil {
+			return err
+		}
+		return endLogins(tx, u.ID, EndReset, q.session.Hash)
 	case "second":
-		return tx.SetPreference(u.ID, PrefTOTP, nil)
+		if err := tx.SetPreference(u.ID, PrefTOTP, nil); err != nil {
+			return err
+		}
+		return endLogins(tx, u.ID, EndFactorOff, q.session.Hash)
 	case "logout":
-		return tx.EndWebSessions(u.ID, q.session.Hash)
+		return endLogins(tx, u.ID, EndEverywhere, q.session.Hash)
 	case "remove":
 		return tx.RemoveUser(u.ID)
 	}
-	return webFault(http.StatusBadRequest, "That button is not known here.")
+	return webErrDo
 }

@@ -133,6 +133,7 @@ func openServer(tb testing.TB, path string, opt StoreOptions, config ...string) 
 	}
 	s.addr["http"] = l.Addr().String()
 	s.web = s.newWeb()
+	s.web.entered = webEntered.note
 	s.wg.Go(func() { s.serveHTTP(s.web, l, false) })
 	tb.Cleanup(func() {
 		s.Shutdown()
