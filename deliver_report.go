@@ -57,7 +57,7 @@ func (s *Server) successReports(m *Mail) error {
 		}
 		head = head[returnPathLen(head):]
 		m.reports[i], err = s.makeReport(&Report{Action: action, To: m.From, Arrived: s.store.Now(), EnvID: envID(m.EnvID), Header: head,
-			UTF8: m.Flags&MailUTF8 != 0, Eight: m.Flags&Mail8Bit != 0,
+			UTF8:  m.Flags&MailUTF8 != 0,
 			Rcpts: []ReportRcpt{{Final: r.Addr, Original: originalRecipient(r.ORcpt), Status: "2.1.5"}}}, m.ID)
 		if err != nil {
 			m.closeReports()

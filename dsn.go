@@ -2,11 +2,9 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
-	"mime/quotedprintable"
 	"strings"
 	"time"
 )
@@ -34,11 +32,10 @@ type Report struct {
 	EnvID   string    // the sender's envelope id, decoded; "" none
 	Rcpts   []ReportRcpt
 
-	Message io.Reader // the message the report is about
-	Header  []byte    // its header block
-	Whole   bool      // return all of it and not only the header
-	UTF8    bool      // it is an internationalized message (RFC 6531)
-	Eight   bool      // it has octets above 127
+	Message *io.SectionReader // the message the report is about; only read if Whole
+	Header  []byte            // its header block
+	Whole   bool              // return all of it and not only the header
+	UTF8    bool              // it is an internationalized message (RFC 6531)
 }
 
 // ReportRcpt is one recipient of the message that the report is about.
@@ -69,58 +66,35 @@ var reportTexts = map[ReportAction]reportWords{
 }
 
 // WriteTo writes the report as a message: multipart/report with a text, the delivery status, and the message or its
-// header. Lines end with CRLF.
+// header (RFC 6522 §3). Lines end with CRLF.
 func (r *Report) WriteTo(w io.Writer) (int64, error) {
-	cw := &countWriter{w: bufio.NewWriter(w)}
-	boundary := "=_report_" + r.ID
-	r.writeHeader(cw, boundary)
-	r.writeText(cw, boundary)
-	r.writeStatus(cw, boundary)
-	err := r.writeMessage(cw, boundary)
-	fmt.Fprintf(cw, "\r\n--%s--\r\n", boundary)
-	if err == nil {
-		err = cw.w.Flush()
-	}
-	return cw.n, err
-}
-
-// countWriter counts what goes through it; errors are kept by the bufio.Writer.
-type countWriter struct {
-	w *bufio.Writer
-	n int64
-}
-
-func (c *countWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
-func (r *Report) writeHeader(w io.Writer, boundary string) {
+	h := ParseHeader(r.Header)
 	subject := reportTexts[r.Action].subject
-	if s := ParseHeader(r.Header).Text("Subject"); s != "" {
+	if s := reportLine(h.Text("Subject")); s != "" {
 		subject += ": " + s
 	}
-	to := r.To.String()
-	if path, ok := r.To.ASCIIPath(); ok && !r.UTF8 {
-		to = path
+	d := Draft{From: &Address{Name: "Postino", Local: r.From.Local, Domain: r.From.Domain}, To: []Address{r.to()}, Subject: subject,
+		Date: r.Date, MessageID: "<" + r.ID + "@" + r.MTA + ">", Extra: []Field{{"Auto-Submitted", "auto-replied"}}, // RFC 3834 §5
+		Text: r.text(), Report: "delivery-status", Attachments: []Attachment{r.status(), r.returned()}}
+	if ids := MessageIDs(h.Get("Message-ID")); len(ids) > 0 && isMessageID(ids[0]) {
+		d.InReplyTo, d.References = ids[0], ids[:1]
 	}
-	from, _ := r.From.ASCIIPath()
-	fmt.Fprintf(w, "From: Postino %s\r\nTo: %s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n",
-		from, to, EncodeWords(subject), FormatDate(r.Date), r.ID, r.MTA)
-	if ids := MessageIDs(ParseHeader(r.Header).Get("Message-ID")); len(ids) > 0 {
-		fmt.Fprintf(w, "In-Reply-To: %s\r\nReferences: %s\r\n", ids[0], ids[0])
-	}
-	// RFC 3834 §5: so that no program answers it.
-	fmt.Fprintf(w, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"+
-		"Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n\r\n", boundary)
+	return d.WriteTo(w)
 }
 
-// writeText is the part for people.
-func (r *Report) writeText(w io.Writer, boundary string) {
-	fmt.Fprintf(w, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n"+
-		"Content-Disposition: inline\r\n\r\n", boundary)
-	q := quotedprintable.NewWriter(w)
+// to is the sender's address as its server can read it.
+func (r *Report) to() Address {
+	a := r.To
+	if path, ok := a.ASCIIPath(); ok && !r.UTF8 {
+		if ascii, _, err := ParsePath(path); err == nil {
+			a = ascii
+		}
+	}
+	return Address{Local: a.Local, Domain: a.Domain}
+}
+
+// text is the part for people.
+func (r *Report) text() string {
 	t := reportTexts[r.Action]
 	until := ""
 	for _, rc := range r.Rcpts {
@@ -128,11 +102,11 @@ func (r *Report) writeText(w io.Writer, boundary string) {
 			until = rc.Until.Format("2006-01-02 15:04 MST")
 		}
 	}
-	r.writeWords(q, t.what, until, "%s said: %s", "Reason: %s", "The message is attached.", "Its header is attached.")
-	fmt.Fprint(q, "\r\n----\r\n\r\n")
-	r.writeWords(q, t.whatZh, until, "%s 的答复：%s", "原因：%s", "原邮件附后。", "原邮件的信头附后。")
-	q.Close()
-	fmt.Fprint(w, "\r\n")
+	var b strings.Builder
+	r.writeWords(&b, t.what, until, "%s said: %s", "Reason: %s", "The message is attached.", "Its header is attached.")
+	b.WriteString("\n----\n\n")
+	r.writeWords(&b, t.whatZh, until, "%s 的答复：%s", "原因：%s", "原邮件附后。", "原邮件的信头附后。")
+	return b.String()
 }
 
 // writeWords writes the text in one language.
@@ -140,53 +114,51 @@ func (r *Report) writeWords(w io.Writer, what, until, said, reason, whole, heade
 	if strings.Contains(what, "%s") {
 		what = fmt.Sprintf(what, until)
 	}
-	fmt.Fprintf(w, "%s\r\n\r\n", what)
+	fmt.Fprintf(w, "%s\n\n", what)
 	for _, rc := range r.Rcpts {
-		fmt.Fprintf(w, "    %s\r\n", rc.Final)
+		fmt.Fprintf(w, "    %s\n", rc.Final)
 		words := strings.ReplaceAll(rc.Said, "\n", " ")
 		switch {
 		case words == "":
 		case rc.Remote != "":
-			fmt.Fprintf(w, "        "+said+"\r\n", rc.Remote, words)
+			fmt.Fprintf(w, "        "+said+"\n", rc.Remote, words)
 		default:
-			fmt.Fprintf(w, "        "+reason+"\r\n", words)
+			fmt.Fprintf(w, "        "+reason+"\n", words)
 		}
 	}
 	h := ParseHeader(r.Header)
-	fmt.Fprintf(w, "\r\n")
+	fmt.Fprintf(w, "\n")
 	for _, name := range []string{"Subject", "Date"} {
 		if v := h.Text(name); v != "" {
-			fmt.Fprintf(w, "%s: %s\r\n", name, v)
+			fmt.Fprintf(w, "%s: %s\n", name, v)
 		}
 	}
 	if r.Whole {
-		fmt.Fprintf(w, "%s\r\n", whole)
+		fmt.Fprintf(w, "%s\n", whole)
 	} else {
-		fmt.Fprintf(w, "%s\r\n", header)
+		fmt.Fprintf(w, "%s\n", header)
 	}
 }
 
-// writeStatus is the part for programs (RFC 3464 §2; with UTF-8 addresses RFC 6533).
-func (r *Report) writeStatus(w io.Writer, boundary string) {
-	typ, addrType := "message/delivery-status", "rfc822"
+// status is the part for programs (RFC 3464 §2; with UTF-8 addresses RFC 6533).
+func (r *Report) status() Attachment {
+	var b strings.Builder
+	addrType, a := "rfc822", Attachment{Type: "message/delivery-status"}
 	if r.UTF8 {
-		typ, addrType = "message/global-delivery-status", "utf-8"
+		addrType, a.Type = "utf-8", "message/global-delivery-status"
 	}
-	fmt.Fprintf(w, "--%s\r\nContent-Type: %s\r\n", boundary, typ)
-	if r.UTF8 {
-		fmt.Fprint(w, "Content-Transfer-Encoding: 8bit\r\n")
-	}
-	fmt.Fprintf(w, "\r\nReporting-MTA: dns; %s\r\n", r.MTA)
+	fmt.Fprintf(&b, "Reporting-MTA: dns; %s\r\n", r.MTA)
 	if r.EnvID != "" {
-		fmt.Fprintf(w, "Original-Envelope-Id: %s\r\n", reportLine(r.EnvID))
+		fmt.Fprintf(&b, "Original-Envelope-Id: %s\r\n", reportLine(r.EnvID))
 	}
 	if !r.Arrived.IsZero() {
-		fmt.Fprintf(w, "Arrival-Date: %s\r\n", FormatDate(r.Arrived))
+		fmt.Fprintf(&b, "Arrival-Date: %s\r\n", FormatDate(r.Arrived))
 	}
 	for _, rc := range r.Rcpts {
-		r.writeRcpt(w, rc, addrType)
+		r.writeRcpt(&b, rc, addrType)
 	}
-	fmt.Fprint(w, "\r\n")
+	a.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(b.String())), nil }
+	return a
 }
 
 func (r *Report) writeRcpt(w io.Writer, rc ReportRcpt, addrType string) {
@@ -215,28 +187,24 @@ func (r *Report) writeRcpt(w io.Writer, rc ReportRcpt, addrType string) {
 	}
 }
 
-// writeMessage is the third part: the message, or its header (RFC 6522 §3).
-func (r *Report) writeMessage(w io.Writer, boundary string) error {
-	typ := "text/rfc822-headers"
+// returned is the message, or its header.
+func (r *Report) returned() Attachment {
+	a := Attachment{Type: "text/rfc822-headers"}
 	switch {
 	case r.Whole && r.UTF8:
-		typ = "message/global"
+		a.Type = "message/global"
 	case r.Whole:
-		typ = "message/rfc822"
+		a.Type = "message/rfc822"
 	case r.UTF8:
-		typ = "message/global-headers"
+		a.Type = "message/global-headers"
 	}
-	fmt.Fprintf(w, "--%s\r\nContent-Type: %s\r\n", boundary, typ)
-	if r.Eight || r.UTF8 {
-		fmt.Fprint(w, "Content-Transfer-Encoding: 8bit\r\n")
+	a.Open = func() (io.ReadCloser, error) {
+		if r.Whole {
+			return io.NopCloser(io.NewSectionReader(r.Message, 0, r.Message.Size())), nil
+		}
+		return io.NopCloser(bytes.NewReader(bytes.TrimSuffix(r.Header, []byte("\r\n")))), nil
 	}
-	fmt.Fprint(w, "\r\n")
-	if !r.Whole {
-		_, err := w.Write(bytes.TrimSuffix(r.Header, []byte("\r\n")))
-		return err
-	}
-	_, err := io.Copy(w, r.Message)
-	return err
+	return a
 }
 
 // reportLine keeps a value on one line: what peers and senders say may hold anything.

@@ -37,7 +37,7 @@ func TestReportText(t *testing.T) {
 			r := &Report{Action: action, MTA: "mx.home.arpa", From: Addr{"postmaster", "home.arpa"}, To: Addr{"ann", "home.arpa"}, ID: "abc",
 				Date: time.Unix(1e9, 0), Arrived: time.Unix(1e9, 0), EnvID: "e\r\nX: y", UTF8: utf8,
 				Header:  []byte("Subject: =?utf-8?B?5L2g5aW9?=\r\nMessage-ID: <m@x>\r\nDate: Mon, 1 Jan 2001 00:00:00 +0000\r\n\r\n"),
-				Message: strings.NewReader("Subject: whole\r\n\r\nbody\r\n"), Whole: action == ActionFailed,
+				Message: io.NewSectionReader(strings.NewReader("Subject: whole\r\n\r\nbody\r\n"), 0, 24), Whole: action == ActionFailed,
 				Rcpts: []ReportRcpt{{Final: Addr{"x", "far.example"}, Original: "rfc822;y@far.example\r\nZ: z", Status: "5.1.1", Remote: "far.example", Said: long, Last: time.Unix(1e9, 0)},
 					{Final: Addr{"z", "bücher.example"}, Status: "5.1.2", Said: "no such domain", Until: time.Unix(2e9, 0)}}}
 			var b bytes.Buffer

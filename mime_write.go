@@ -170,14 +170,19 @@ func (h *draftHeader) ids(name string, ids ...string) {
 		if !h.clean(name, id) {
 			return
 		}
-		id = strings.Trim(id, "<> ")
-		if id == "" || len(id) > maxToken || strings.ContainsAny(id, " \t<>") || !isPrintableASCII(id) {
+		if !isMessageID(id) {
 			h.err = fmt.Errorf("%s: %q is not a message id", name, clip(ids[i]))
 			return
 		}
-		pieces[i] = "<" + id + ">"
+		pieces[i] = "<" + strings.Trim(id, "<> ") + ">"
 	}
 	h.b.WriteString(foldField(name, pieces...))
+}
+
+// isMessageID says whether ids writes it.
+func isMessageID(id string) bool {
+	id = strings.Trim(id, "<> ")
+	return id != "" && len(id) <= maxToken && !strings.ContainsAny(id, " \t<>") && isPrintableASCII(id)
 }
 
 // extra writes a field of the caller's, but none that Draft has its own place for.
@@ -309,7 +314,7 @@ func (a *Attachment) part(report bool) (*draftPart, error) {
 	encoding := "base64"
 	if typ == "message" || (report && typ == "text") {
 		var err error
-		encoding, err = a.plainEncoding(typ == "message")
+		encoding, err = a.plainEncoding(typ == "message" || subtype == "rfc822-headers")
 		if err != nil {
 			return nil, err
 		}

@@ -234,7 +234,7 @@ func queueGaveUp(status string) string {
 
 // report writes the delivery report that the sender of a message in the queue gets; nil when nobody wants it.
 func (s *Server) report(q *QueueItem, action ReportAction, out []outcome) (*Mail, error) {
-	r := &Report{Action: action, To: q.From, Arrived: q.Created, EnvID: envID(q.EnvID), UTF8: q.Flags&MailUTF8 != 0, Eight: q.Flags&Mail8Bit != 0}
+	r := &Report{Action: action, To: q.From, Arrived: q.Created, EnvID: envID(q.EnvID), UTF8: q.Flags&MailUTF8 != 0}
 	for _, o := range out {
 		if action == ActionFailed || action == ActionDelayed {
 			s.log.Info("undelivered", "msg", q.Name, "from", q.From, "rcpt", o.rcpt.Addr, "action", string(action), "err", o.said)
