@@ -639,26 +639,9 @@ func bodyText(m *Content, fn func(folded []byte) error) error {
 }
 
 func partText(m *Content, p *Part, fn func([]byte) error) error {
-	var line []byte
-	if name := p.Filename(); name != "" {
-		line = append(Fold(line, name), '\n')
-	}
-	if p.Desc != "" {
-		line = append(Fold(line, DecodeWords(p.Desc)), '\n')
-	}
-	if p.IsMessage() {
-		inner := p.Parts[0]
-		h := make([]byte, min(inner.HeaderLen, headMax))
-		n, err := io.ReadFull(io.NewSectionReader(m, inner.HeaderOff, int64(len(h))), h)
-		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-			return err
-		}
-		fields := ParseHeader(h[:n])
-		for i, charset := 0, fields.charset(); i < len(fields); i++ {
-			if !isSignature(fields[i].Name) {
-				line = append(searchField(line, fields[i], charset, true), '\n')
-			}
-		}
+	line, err := partLines(m, p)
+	if err != nil {
+		return err
 	}
 	if len(line) > 0 {
 		if err := fn(line); err != nil {
@@ -677,6 +660,40 @@ func partText(m *Content, p *Part, fn func([]byte) error) error {
 	if p.Subtype == "html" {
 		text = HTMLText(text)
 	}
+	return eachFolded(text, fn)
+}
+
+// partLines is what a part says beside its body: its file's name, its description, the header of a message inside; each line
+// folded.
+func partLines(m *Content, p *Part) ([]byte, error) {
+	var line []byte
+	if name := p.Filename(); name != "" {
+		line = append(Fold(line, name), '\n')
+	}
+	if p.Desc != "" {
+		line = append(Fold(line, DecodeWords(p.Desc)), '\n')
+	}
+	if !p.IsMessage() {
+		return line, nil
+	}
+	inner := p.Parts[0]
+	h := make([]byte, min(inner.HeaderLen, headMax))
+	n, err := io.ReadFull(io.NewSectionReader(m, inner.HeaderOff, int64(len(h))), h)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return line, err
+	}
+	fields := ParseHeader(h[:n])
+	charset := fields.charset()
+	for i := range fields {
+		if !isSignature(fields[i].Name) {
+			line = append(searchField(line, fields[i], charset, true), '\n')
+		}
+	}
+	return line, nil
+}
+
+// eachFolded gives text folded to fn, in pieces, and a line end after it.
+func eachFolded(text io.Reader, fn func([]byte) error) error {
 	f := newFoldReader(text)
 	for {
 		piece, err := f.next()

@@ -44,7 +44,8 @@ func mustRead(tb testing.TB, st *Store, fn func(*Tx) error) {
 func addTestUser(tb testing.TB, st *Store, local string) (u User, inbox Mailbox) {
 	tb.Helper()
 	mustWrite(tb, st, func(tx *Tx) (err error) {
-		if u, err = tx.AddUser(Addr{local, "home.arpa"}, "", false); err != nil {
+		u, err = tx.AddUser(Addr{local, "home.arpa"}, "", false)
+if err != nil {
 			return err
 		}
 		inbox, err = tx.MailboxByName(u.ID, "INBOX")
@@ -113,7 +114,7 @@ func TestContent(t *testing.T) {
 			off, n := rand.IntN(len(text)), rand.IntN(100_000)
 			p := make([]byte, n)
 			k, err := c.ReadAt(p, int64(off))
-			if want := text[off:min(off+n, len(text))]; string(p[:k]) != want || err != nil && err != io.EOF {
+			if want := text[off:min(off+n, len(text))]; string(p[:k]) != want || (err != nil && err != io.EOF) {
 				t.Fatalf("size %d: ReadAt(%d, %d) = %d octets, %v", size, n, off, k, err)
 			}
 		}
@@ -146,7 +147,7 @@ func TestGroupCommit(t *testing.T) {
 				}
 				return nil
 			})
-			if bad := i%10 == 3 || i%10 == 7; bad != (err != nil) || i%10 == 3 && !errors.Is(err, boom) {
+			if bad := i%10 == 3 || i%10 == 7; bad != (err != nil) || (i%10 == 3 && !errors.Is(err, boom)) {
 				t.Errorf("%d: %v", i, err)
 			}
 		})
@@ -365,7 +366,8 @@ func TestTakeBackLate(t *testing.T) {
 	var seen []unfinishedPart
 	steps := 0
 	_, dst, err := st.CopyAll(inbox, uids, to, func(*Tx, []UID) (err error) {
-		if steps++; steps == 2 {
+		steps++
+if steps == 2 {
 			seen, err = st.unfinished()
 		}
 		return err
@@ -402,7 +404,8 @@ func TestCopyAll(t *testing.T) {
 		var here []UID
 		var notes []int64
 		mustRead(t, st, func(tx *Tx) (err error) {
-			if here, _, err = tx.UIDs(to.ID, nil); err == nil {
+			here, _, err = tx.UIDs(to.ID, nil)
+if err == nil {
 				notes, err = tx.ints(`SELECT lo FROM unfinished`)
 			}
 			return err
@@ -415,7 +418,8 @@ func TestCopyAll(t *testing.T) {
 	broken := errors.New("broken")
 	dir, steps := t.TempDir(), 0
 	copied := func(tx *Tx, dst []UID) error {
-		if steps++; steps == 1 {
+		steps++
+if steps == 1 {
 			return nil
 		}
 		for _, ext := range []string{"", "-wal"} { // what a power cut leaves at this moment
@@ -441,7 +445,8 @@ func TestCopyAll(t *testing.T) {
 		return nil
 	})
 	cut.Close()
-	if cut, err = OpenStore(filepath.Join(dir, "mail.db"), StoreOptions{Service: true}); err != nil {
+	cut, err = OpenStore(filepath.Join(dir, "mail.db"), StoreOptions{Service: true})
+if err != nil {
 		t.Fatal(err)
 	}
 	defer cut.Close()
