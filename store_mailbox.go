@@ -38,6 +38,7 @@ type Mailbox struct {
 const (
 	maxMailboxName  = 1000   // octets
 	maxMailboxDepth = 32     // levels
+	maxMailboxLevel = 255    // octets of a level: what a file system takes for a name, since clients make folders of them
 	maxMailboxes    = 10_000 // of one owner
 	maxKeywords     = 200    // different keywords in one mailbox
 )
@@ -60,8 +61,26 @@ func (tx *Tx) mailbox(where string, args ...any) (Mailbox, error) {
 // ErrMailboxName is wrapped by what is wrong with a mailbox's name.
 var ErrMailboxName = errors.New("bad mailbox name")
 
-// CheckMailboxName refuses names that no client could show or that would not fit; it never touches the disk.
+// CheckMailboxName refuses names that no client could show, keep in a file system or ask for; it never touches the disk. A
+// mailbox that got such a name before it was refused can be used, renamed and deleted.
 func CheckMailboxName(name string) error {
+	if err := checkStoredName(name); err != nil {
+		return err
+	}
+	for level := range strings.SplitSeq(name, "/") {
+		switch {
+		case level == "." || level == "..":
+			// mbsync stops with everything undone when it is listed one, and others can be shown it.
+			return fmt.Errorf("%w: a level can't be %s", ErrMailboxName, level)
+		case len(level) > maxMailboxLevel:
+			return fmt.Errorf("%w: a level is longer than %d octets", ErrMailboxName, maxMailboxLevel)
+		}
+	}
+	return nil
+}
+
+// checkStoredName is CheckMailboxName for a name that is there already, as a part of another.
+func checkStoredName(name string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("%w: empty", ErrMailboxName)
@@ -74,6 +93,10 @@ func CheckMailboxName(name string) error {
 	case strings.ContainsAny(name, "*%"):
 		return fmt.Errorf("%w: * and %% are wildcards", ErrMailboxName)
 	}
+	return checkNameRunes(name)
+}
+
+func checkNameRunes(name string) error {
 	for _, r := range name {
 		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) || r == '\u2028' || r == '\u2029' || r == '\ufffd' {
 			return fmt.Errorf("%w: control or invalid characters", ErrMailboxName)
@@ -139,10 +162,11 @@ func (tx *Tx) SetSpecial(m Mailbox, special string) error {
 	return err
 }
 
-// renameMailbox renames one mailbox and nothing else; see RenameTree. ErrExists, or ErrMailboxName and why.
+// renameMailbox renames one mailbox and nothing else; see RenameTree, which has checked what is new of the name. ErrExists, or
+// ErrMailboxName and why.
 func (tx *Tx) renameMailbox(m Mailbox, name string) error {
 	name = norm.NFC.String(name)
-	if err := CheckMailboxName(name); err != nil {
+	if err := checkStoredName(name); err != nil {
 		return err
 	}
 	if _, err := tx.bump(m.Owner); err != nil {
@@ -165,7 +189,7 @@ func (tx *Tx) DeleteMailbox(m Mailbox) error {
 // ErrTooMany.
 func (tx *Tx) Subscribe(user UserID, name string) error {
 	name = norm.NFC.String(name)
-	if err := CheckMailboxName(name); err != nil {
+	if err := checkStoredName(name); err != nil {
 		return err
 	}
 	var n int

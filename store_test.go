@@ -727,12 +727,13 @@ func TestFlags(t *testing.T) {
 
 // Names that are refused, and some that are not.
 func TestMailboxName(t *testing.T) {
-	for _, bad := range []string{"", "/a", "a/", "a//b", "a*", "100%", "a\x00b", "a\rb", "\u0085", strings.Repeat("x", 1001), strings.Repeat("a/", 32) + "b", "\xff"} {
+	for _, bad := range []string{"", "/a", "a/", "a//b", "a*", "100%", "a\x00b", "a\rb", "\u0085", strings.Repeat("x", 1001), strings.Repeat("a/", 32) + "b", "\xff",
+		".", "..", "../x", "a/../b", "x/.", "a/" + strings.Repeat("y", 256)} {
 		if err := CheckMailboxName(bad); !errors.Is(err, ErrMailboxName) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	for _, good := range []string{"INBOX", "a/b/c", "..", ".", "家庭/照片", "Ann's \\ box", "a&b"} {
+	for _, good := range []string{"INBOX", "a/b/c", "...", ".a", "a.", strings.Repeat("y", 255) + "/" + strings.Repeat("z", 255), "家庭/照片", "Ann's \\ box", "a&b"} {
 		if err := CheckMailboxName(good); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}

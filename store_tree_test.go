@@ -184,3 +184,35 @@ func TestTreeShared(t *testing.T) {
 		}
 	}
 }
+
+// TestTreeOldNames: a mailbox from before its name was refused can be used, renamed with what is inside, and deleted.
+func TestTreeOldNames(t *testing.T) {
+	s := newTreeStore(t)
+	s.create(s.ann, own(s.ann, "A"))
+	s.create(s.ann, own(s.ann, "B"))
+	mustWrite(t, s.Store, func(tx *Tx) error {
+		for old, name := range map[string]string{"A": "..", "B": "C/."} {
+			m, err := tx.MailboxByName(s.ann.ID, old)
+			if err == nil {
+				err = tx.renameMailbox(m, name)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return tx.Subscribe(s.ann.ID, "..")
+	})
+	mustWrite(t, s.Store, func(tx *Tx) error {
+		if err := tx.RenameTree(s.ann, own(s.ann, ".."), own(s.ann, "D")); err != nil {
+			return err
+		}
+		return tx.RenameTree(s.ann, own(s.ann, "C"), own(s.ann, "E"))
+	})
+	if got := s.names(s.ann.ID); got != "D E/." {
+		t.Errorf("there is %s", got)
+	}
+	if err := s.Write(func(tx *Tx) error { return tx.RenameTree(s.ann, own(s.ann, "D"), own(s.ann, "F/..")) }); !errors.Is(err, ErrMailboxName) {
+		t.Error(err)
+	}
+	mustWrite(t, s.Store, func(tx *Tx) error { return tx.DeleteLeaf(s.ann, own(s.ann, "E/.")) })
+}
