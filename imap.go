@@ -240,6 +240,7 @@ var imapStoreErrors = []struct {
 	{ErrQuota, "OVERQUOTA", "Not enough room; delete some messages"},
 	{ErrTooBig, "TOOBIG", "The message is too big"},
 	{ErrTooMany, "LIMIT", ""},
+	{ErrKeyword, "CANNOT", ""},
 	{ErrDiskFull, "UNAVAILABLE", "The server's disk is full"},
 	{ErrReadOnly, "UNAVAILABLE", "The server's file can't be written to"},
 	{ErrClosed, "UNAVAILABLE", "The server is being stopped"},

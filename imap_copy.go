@@ -27,7 +27,7 @@ func (c *imapConn) cmdCopy(p *imapParser) error {
 }
 
 // cmdMove is MOVE and UID MOVE (RFC 9051 §6.4.8, RFC 6851). Each message is in one of the two mailboxes at any moment and
-// never in both; a command that fails has moved some and left the others (RFC 6851 §3.3). COPYUID comes before the
+// never in both; a command that fails in between has moved some and left the others (RFC 6851 §3.3). COPYUID comes before the
 // expunges, so that a client can match them.
 //
 //	move = "MOVE" SP sequence-set SP mailbox
@@ -39,9 +39,13 @@ func (c *imapConn) cmdMove(p *imapParser) error {
 	if err != nil {
 		return err
 	}
+	uids = c.takeHighest(uids)
+	if err := c.srv.store.MoveFits(c.mbox, uids, to); err != nil {
+		return err
+	}
 	before := c.highest
 	var src, dst []UID
-	err = c.srv.store.InSteps(c.takeHighest(uids), func(tx *Tx, step []UID) (err error) {
+	err = c.srv.store.InSteps(uids, func(tx *Tx, step []UID) (err error) {
 		src, dst, err = tx.Move(c.mbox, step, to)
 		if err != nil {
 			return err

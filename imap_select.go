@@ -25,6 +25,7 @@ type imapView struct {
 	hinted         ModSeq // value of highest when HIGHESTMODSEQ was last sent with the lower value gone
 	view           *View
 	words          string      // keywords that FLAGS has named
+	full           bool        // the mailbox can't have more of them
 	recent         []imapRange // UIDs that are \Recent in this session only
 	saved          []UID       // the result of the last search with RETURN (SAVE) (RFC 5182)
 	contexts       []*imapContext
@@ -85,6 +86,10 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 		if err != nil {
 			return err
 		}
+		v.full, err = tx.KeywordsFull(v.mbox)
+		if err != nil {
+			return err
+		}
 		v.uids, v.seen, err = tx.UIDs(m.ID, nil)
 		if err != nil || v.mbox.Unseen == 0 {
 			return err
@@ -135,7 +140,7 @@ func (c *imapConn) showMailbox(name string, unseen UID) {
 }
 
 // putFlags names the flags that are in use and those the client may set for good. "\*" says that it may make up
-// keywords; Thunderbird stores its tags only then.
+// keywords; Thunderbird stores its tags only then. A mailbox that has as many as it can does not say it.
 func (c *imapConn) putFlags() {
 	c.words = c.mbox.Keywords
 	all := strings.Join(append(slices.Clone(flagNames), strings.Fields(c.words)...), " ")
@@ -143,7 +148,7 @@ func (c *imapConn) putFlags() {
 	switch may := c.rights.touch(Flags{}, Flags{Bits: 1<<len(flagNames) - 1, Words: c.words}); {
 	case c.readonly:
 		c.putf("* OK [PERMANENTFLAGS ()] Read-only\r\n")
-	case c.rights&RightWrite != 0:
+	case c.rights&RightWrite != 0 && !c.full:
 		c.putf("* OK [PERMANENTFLAGS (%s \\*)] Limited\r\n", strings.Join(may.Names(), " "))
 	default:
 		c.putf("* OK [PERMANENTFLAGS %s] Limited\r\n", may)

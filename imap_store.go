@@ -37,6 +37,9 @@ func (c *imapConn) cmdStore(p *imapParser) error {
 	if err := c.mayStore(&change); err != nil {
 		return err
 	}
+	if err := c.srv.store.FlagsFit(c.mbox, uids, change); err != nil {
+		return err
+	}
 	if change.Unchanged >= 0 {
 		c.enableCondstore()
 	}

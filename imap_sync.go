@@ -375,7 +375,11 @@ func (c *imapConn) tellWords(words string) error {
 	}
 	err := c.srv.store.Read(func(tx *Tx) error {
 		m, err := tx.MailboxByID(c.mbox.ID)
+		if err != nil {
+			return err
+		}
 		c.mbox.Keywords = m.Keywords
+		c.full, err = tx.KeywordsFull(m)
 		return err
 	})
 	if errors.Is(err, ErrNotFound) {

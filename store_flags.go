@@ -28,8 +28,7 @@ var flagNames = []string{`\Seen`, `\Answered`, `\Flagged`, `\Deleted`, `\Draft`,
 	`$Forwarded`, `$MDNSent`, `$Junk`, `$NotJunk`, `$Phishing`, `$Important`}
 
 const (
-	maxKeyword     = 100 // octets of one keyword
-	maxMsgKeywords = 50  // keywords of one message beside the bits
+	maxKeyword = 100 // octets of one keyword
 )
 
 // Flags are a message's flags. They are comparable: Words is sorted without regard to case and has no doubles.
@@ -110,19 +109,3 @@ func mergeWords(a, b string) string {
 }
 
 func countWords(words string) int { return len(strings.Fields(words)) }
-
-// limitWords keeps the first n words.
-func limitWords(words string, n int) string {
-	if f := strings.Fields(words); len(f) > n {
-		return strings.Join(f[:n], " ")
-	}
-	return words
-}
-
-// keepWords keeps the words that are also in have.
-func keepWords(words, have string) string {
-	known := strings.Fields(have)
-	return strings.Join(slices.DeleteFunc(strings.Fields(words), func(w string) bool {
-		return !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, w) })
-	}), " ")
-}

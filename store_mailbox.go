@@ -27,7 +27,7 @@ type Mailbox struct {
 	HighestModSeq ModSeq
 	Pruned        ModSeq // tombstones up to here are forgotten: QRESYNC from before must be told everything
 	Special       string // special-use attribute, such as \Sent, or ""
-	Keywords      string // every keyword ever used here, as Flags.Keywords
+	Keywords      string // at least those of its messages, as Flags.Words
 	Exists        int64
 	Unseen        int64
 	Deleted       int64 // messages marked \Deleted
@@ -40,7 +40,6 @@ const (
 	maxMailboxDepth = 32     // levels
 	maxMailboxLevel = 255    // octets of a level: what a file system takes for a name, since clients make folders of them
 	maxMailboxes    = 10_000 // of one owner
-	maxKeywords     = 200    // different keywords in one mailbox
 )
 
 const mailboxColumns = `owner,name,uidvalidity,uidnext,highestmodseq,pruned,special,keywords,n_exists,n_unseen,n_deleted,bytes,created`

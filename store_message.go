@@ -102,7 +102,8 @@ func (tx *Tx) ModSeqs(id MailboxID, since ModSeq) ([]int64, error) {
 	return tx.ints(`SELECT DISTINCT modseq FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>?`, id, since)
 }
 
-// Append puts content into a mailbox. ErrQuota when its owner has no room.
+// Append puts content into a mailbox. ErrQuota when its owner has no room; ErrTooMany or ErrKeyword when the mailbox can't have
+// the keywords.
 func (tx *Tx) Append(m Mailbox, b Blob, f Flags, internal time.Time) (Message, error) {
 	a, err := tx.account(m.Owner)
 	if err == nil && a.limited {
@@ -127,14 +128,18 @@ func (tx *Tx) insert(m Mailbox, rows []Message) error {
 		return err
 	}
 	var unseen, deleted, bytes int64
+	words := ""
 	for i := range rows {
 		r := &rows[i]
-		r.Flags.Words, err = tx.addKeywords(m, r.Flags.Words)
-		if err != nil {
+		if err := checkMessageWords(r.Flags.Words); err != nil {
 			return err
 		}
+		words = mergeWords(words, r.Flags.Words)
 		u, d := counts(r.Flags)
 		unseen, deleted, bytes = unseen+u, deleted+d, bytes+r.Size
+	}
+	if err := tx.addKeywords(m, words); err != nil {
+		return err
 	}
 	var first int64
 	err = tx.one(`UPDATE mailboxes SET uidnext=uidnext+?, highestmodseq=?, n_exists=n_exists+?, n_unseen=n_unseen+?,
@@ -173,27 +178,6 @@ func counts(f Flags) (unseen, deleted int64) {
 		deleted = 1
 	}
 	return unseen, deleted
-}
-
-// addKeywords makes sure that the mailbox lists the words; those beyond its limit are dropped from the answer.
-func (tx *Tx) addKeywords(m Mailbox, words string) (string, error) {
-	if words == "" {
-		return "", nil
-	}
-	var have string
-	if err := tx.one(`SELECT keywords FROM mailboxes WHERE id=?`, []any{m.ID}, &have); err != nil {
-		return "", err
-	}
-	words = limitWords(words, maxMsgKeywords)
-	all := mergeWords(have, words)
-	if all == have {
-		return words, nil
-	}
-	if countWords(all) > maxKeywords {
-		return keepWords(words, have), nil
-	}
-	_, err := tx.exec(`UPDATE mailboxes SET keywords=? WHERE id=?`, all, m.ID)
-	return words, err
 }
 
 // noteRecent remembers a mailbox's first new message since the start, for TakeRecent.
@@ -299,11 +283,14 @@ type FlagResult struct {
 	Missing  []UID  // expunged or never there
 }
 
-// SetFlags changes flags of the given messages. Hand it at most some thousand UIDs at a time: others wait meanwhile.
+// SetFlags changes flags of the given messages. Hand it at most some thousand UIDs at a time: others wait meanwhile. ErrTooMany
+// or ErrKeyword when the mailbox or a message can't have the keywords; then the transaction must be rolled back.
 func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err error) {
-	if c.Op != '-' {
-		c.Flags.Words, err = tx.addKeywords(m, c.Flags.Words)
-		if err != nil {
+	if c.Op != '-' && (c.May == 0 || c.May&RightWrite != 0) {
+		if err := checkMessageWords(c.Flags.Words); err != nil {
+			return res, err
+		}
+		if err := tx.addKeywords(m, c.Flags.Words); err != nil {
 			return res, err
 		}
 	}
@@ -326,6 +313,11 @@ func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err
 		if f == row.Flags {
 			res.Same = append(res.Same, u)
 			continue
+		}
+		if c.Op == '+' {
+			if err := checkMessageWords(f.Words); err != nil {
+				return res, err
+			}
 		}
 		changed++
 		if changed == 1 {
@@ -352,9 +344,7 @@ func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err
 func (c FlagChange) apply(f Flags) Flags {
 	switch c.Op {
 	case '+':
-		g := f.With(c.Flags)
-		g.Words = limitWords(g.Words, maxMsgKeywords)
-		return g
+		return f.With(c.Flags)
 	case '-':
 		return f.Without(c.Flags)
 	}

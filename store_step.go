@@ -51,7 +51,7 @@ func (s *Store) Step(n int, step []UID, fn func(tx *Tx, step []UID) error) (next
 // CopyAll copies messages in steps, all of them or none (RFC 9051 §6.4.7), whatever happens in between. also may do more
 // with the copies of a step. The answers pair up; messages that are not there are left out.
 func (s *Store) CopyAll(from Mailbox, uids []UID, to Mailbox, also func(tx *Tx, dst []UID) error) (src, dst []UID, err error) {
-	if err := s.roomFor(from, uids, to); err != nil {
+	if err := s.CopyFits(from, uids, to); err != nil {
 		return nil, nil, err
 	}
 	src, dst = make([]UID, 0, len(uids)), make([]UID, 0, len(uids))
@@ -67,22 +67,58 @@ func (s *Store) CopyAll(from Mailbox, uids []UID, to Mailbox, also func(tx *Tx, 
 	return src, dst, err
 }
 
-// roomFor looks beforehand whether the quota allows a copy, so that much of it is not done in vain.
-func (s *Store) roomFor(from Mailbox, uids []UID, to Mailbox) error {
+// CopyFits looks beforehand whether quota and keywords allow a copy, so that much of it is not done in vain. ErrQuota,
+// ErrTooMany. It asks only about what takes several steps.
+func (s *Store) CopyFits(from Mailbox, uids []UID, to Mailbox) error {
 	if len(uids) <= stepFirst {
-		return nil // then it is one step
-	}
-	var bytes, messages int64
-	err := s.List(from.ID, uids, WantRow, func(m *Listed) error {
-		if !m.Gone {
-			bytes, messages = bytes+m.Size, messages+1
-		}
 		return nil
-	})
+	}
+	l, err := s.sumUp(from, uids)
 	if err != nil {
 		return err
 	}
-	return s.Read(func(tx *Tx) error { return tx.Room(to.Owner, bytes, messages) })
+	return s.Read(func(tx *Tx) error {
+		return errors.Join(tx.Room(to.Owner, l.bytes, l.messages), tx.wordsFit(to, l.words))
+	})
+}
+
+// MoveFits is CopyFits for a MOVE, which takes no more room among the mailboxes of one owner. Without it a MOVE that can't be
+// done to its end moves a part.
+func (s *Store) MoveFits(from Mailbox, uids []UID, to Mailbox) error {
+	if from.Owner != to.Owner {
+		return s.CopyFits(from, uids, to)
+	}
+	if len(uids) <= stepFirst {
+		return nil
+	}
+	l, err := s.sumUp(from, uids)
+	if err != nil {
+		return err
+	}
+	return s.Read(func(tx *Tx) error { return tx.wordsFit(to, l.words) })
+}
+
+// load is what messages bring into a mailbox.
+type load struct {
+	bytes, messages int64
+	words           string // keywords
+}
+
+func (s *Store) sumUp(from Mailbox, uids []UID) (load, error) {
+	var l load
+	last := ""
+	err := s.List(from.ID, uids, WantRow, func(m *Listed) error {
+		if m.Gone {
+			return nil
+		}
+		l.bytes, l.messages = l.bytes+m.Size, l.messages+1
+		if m.Flags.Words != last {
+			last = m.Flags.Words
+			l.words = mergeWords(l.words, last)
+		}
+		return nil
+	})
+	return l, err
 }
 
 // AllOrNone is InSteps for what adds messages to one mailbox: when a step fails, or the power, all that was added is removed

@@ -45,7 +45,7 @@ func addTestUser(tb testing.TB, st *Store, local string) (u User, inbox Mailbox)
 	tb.Helper()
 	mustWrite(tb, st, func(tx *Tx) (err error) {
 		u, err = tx.AddUser(Addr{local, "home.arpa"}, "", false)
-if err != nil {
+		if err != nil {
 			return err
 		}
 		inbox, err = tx.MailboxByName(u.ID, "INBOX")
@@ -367,7 +367,7 @@ func TestTakeBackLate(t *testing.T) {
 	steps := 0
 	_, dst, err := st.CopyAll(inbox, uids, to, func(*Tx, []UID) (err error) {
 		steps++
-if steps == 2 {
+		if steps == 2 {
 			seen, err = st.unfinished()
 		}
 		return err
@@ -405,7 +405,7 @@ func TestCopyAll(t *testing.T) {
 		var notes []int64
 		mustRead(t, st, func(tx *Tx) (err error) {
 			here, _, err = tx.UIDs(to.ID, nil)
-if err == nil {
+			if err == nil {
 				notes, err = tx.ints(`SELECT lo FROM unfinished`)
 			}
 			return err
@@ -419,7 +419,7 @@ if err == nil {
 	dir, steps := t.TempDir(), 0
 	copied := func(tx *Tx, dst []UID) error {
 		steps++
-if steps == 1 {
+		if steps == 1 {
 			return nil
 		}
 		for _, ext := range []string{"", "-wal"} { // what a power cut leaves at this moment
@@ -446,7 +446,7 @@ if steps == 1 {
 	})
 	cut.Close()
 	cut, err = OpenStore(filepath.Join(dir, "mail.db"), StoreOptions{Service: true})
-if err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer cut.Close()
