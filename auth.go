@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"strings"
 	"sync"
@@ -35,13 +36,6 @@ const (
 
 	rememberFor = 10 * time.Minute // a successful login need not be derived again
 	rememberMax = 1000             // of them
-
-	firstDelay = 250 * time.Millisecond // before a failure is answered, doubled for each one in the same minute
-	maxDelay   = 5 * time.Second
-	rateDelay  = time.Second // before the answer to a login that is not even tried
-	maxFailing = 2000        // networks whose failures are counted; beyond, the oldest are forgotten
-
-	maxFailedName = 320 // octets of a name that failures are counted against; no user's is longer
 )
 
 // Auth checks names and passwords for every protocol and counts failures over all of them.
@@ -50,27 +44,29 @@ const (
 // user, the stored secret and the password, whose key is made at start. A changed password changes the secret and voids it.
 //
 // An unknown name costs as much time as a wrong password and looks the same, in SCRAM too, where it gets a salt that
-// depends on nothing but the name. No account is ever locked: failures count against the network they come from, and a
-// good password from elsewhere works always.
+// depends on nothing but the name. No account is ever locked: who is over a limit waits longer, see auth_limit.go.
 type Auth struct {
 	cfg   *Config
 	store *Store
 	stop  <-chan struct{}  // closed when the server is stopping; ends all delays. nil never stops
 	now   func() time.Time // monotonic
 
-	slots   chan struct{}          // one for each derivation that may run
-	key     []byte                 // of the MACs in memory
+	slots   chan struct{} // one for each derivation that may run
+	key     []byte        // of the MACs in memory
+	seed    maphash.Seed  // of what failures count against
+	began   time.Time
 	turns   [64]sync.Mutex         // equal guesses take turns, so that five connections at once pay once
 	derived atomic.Int64           // derivations so far
 	mu      sync.Mutex             // all below
 	good    map[[32]byte]time.Time // successful logins, until when
-	failing map[netip.Prefix]*failures
+	limits  *loginLimits
+	places  map[string][]netip.Prefix // by name: where it was logged in to, the last used last
 	params  *scramParams
 }
 
 func NewAuth(cfg *Config, store *Store) *Auth {
 	a := &Auth{cfg: cfg, store: store, now: time.Now, slots: make(chan struct{}, checksAtOnce), key: make([]byte, 32),
-		good: map[[32]byte]time.Time{}, failing: map[netip.Prefix]*failures{}}
+		good: map[[32]byte]time.Time{}, limits: newLoginLimits(), places: map[string][]netip.Prefix{}, seed: maphash.MakeSeed(), began: time.Now()}
 	rand.Read(a.key)
 	return a
 }
@@ -79,49 +75,52 @@ func NewAuth(cfg *Config, store *Store) *Auth {
 // one for a device, for the mail protocols. It may take some seconds: failures are answered ever more slowly. ErrAuth,
 // ErrAuthRate, or what the store says.
 func (a *Auth) Password(from netip.Addr, name, password string) (User, error) {
-	return a.login(from, name, password, false)
+	return a.login(loginOrigin{addr: from}, name, password, false)
 }
 
 // PagePassword does the same for the web pages: they take the user's own password and nothing else, and ask for the
-// second factor themselves.
-func (a *Auth) PagePassword(from netip.Addr, name, password string) (User, error) {
-	return a.login(from, name, password, true)
+// second factor themselves. They call beenHere once the person is in.
+func (a *Auth) PagePassword(origin loginOrigin, name, password string) (User, error) {
+	return a.login(origin, name, password, true)
 }
 
-func (a *Auth) login(from netip.Addr, name, password string, page bool) (User, error) {
-	network := loginNetwork(from)
-	if !a.mayTry(network, name) {
-		a.pause(rateDelay)
-		return User{}, authError(name, ErrAuthRate)
-	}
+func (a *Auth) login(origin loginOrigin, name, password string, page bool) (User, error) {
 	u, known, err := a.user(name, page)
 	if err != nil {
 		return User{}, err
 	}
-	if known && !page {
+	if known && !page { // it can't be guessed, so nobody is in its way
 		app, err := a.appPassword(u, password)
-		if app != 0 || err != nil {
+		if err != nil {
+			return User{}, err
+		}
+		if app != 0 {
 			u.App = app
-			return u, err
+			a.beenHere(origin, u.Name)
+			return u, nil
 		}
 	}
 	password = saslPrep(password)
 	guess := a.mac(u, password)
-	ok, err := a.check(network, u, password, guess)
+	t := a.newTry(origin, name, true)
+	ok, err := a.check(t, u, password, guess)
 	if password == "" {
 		guess = [32]byte{} // not even a guess
 	}
-	switch {
-	case errors.Is(err, ErrAuthRate):
-		a.pause(rateDelay)
-		return User{}, authError(name, err)
+	switch over := a.over(t) > 0; {
 	case err != nil:
 		return User{}, err
-	case !ok || !known:
-		a.failed(network, name, binary.BigEndian.Uint64(guess[:]))
-		return User{}, authError(name, ErrAuth)
+	case ok && known:
+		if !page { // on the pages a second factor may still be asked for
+			a.beenHere(origin, u.Name)
+		}
+		return u, nil
+	case over:
+		a.failed(t, binary.BigEndian.Uint64(guess[:]))
+		return User{}, authError(name, ErrAuthRate)
 	}
-	return u, nil
+	a.failed(t, binary.BigEndian.Uint64(guess[:]))
+	return User{}, authError(name, ErrAuth)
 }
 
 // authError wraps the name that was tried around what came of it.
@@ -179,34 +178,56 @@ func (a *Auth) loginKey(name string) (string, bool) {
 	return addr.Key(), true
 }
 
-// check compares a prepared password, whose mac is guess, with a user's secret. The limit is asked for again
-// when it is our turn to derive: many guesses may have been waiting side by side.
-func (a *Auth) check(network netip.Prefix, u User, password string, guess [32]byte) (bool, error) {
+// check compares a prepared password, whose mac is guess, with a user's secret. A try over its limits waits for its turn among
+// the slow ones; whether it is over is asked for again when it is our turn to derive, since many guesses may have been waiting
+// side by side.
+func (a *Auth) check(t *loginTry, u User, password string, guess [32]byte) (bool, error) {
+	if a.remembered(guess) {
+		return true, nil
+	}
+	ok, over, err := false, a.over(t) > 0, error(nil)
+	if !over {
+		ok, over, err = a.derive(t, u, password, guess)
+	}
+	if !over || err != nil {
+		return ok, err
+	}
+	done, err := a.slowly(t)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	ok, _, err = a.derive(nil, u, password, guess)
+	return ok, err
+}
+
+// derive does the expensive part of check. It returns true for over, and has done nothing, if t is over its limits by now.
+func (a *Auth) derive(t *loginTry, u User, password string, guess [32]byte) (ok, over bool, err error) {
 	turn := &a.turns[guess[0]%byte(len(a.turns))]
 	turn.Lock()
 	defer turn.Unlock()
 	if a.remembered(guess) {
-		return true, nil
+		return true, false, nil
 	}
 	a.slots <- struct{}{}
 	defer func() { <-a.slots }()
-	if !a.mayTry(network, u.Name) {
-		return false, ErrAuthRate
+	if t != nil && a.over(t) > 0 {
+		return false, true, nil
 	}
 	s, err := parseSecret(u.Secret)
 	if err != nil {
-		return false, fmt.Errorf("secret of user %d: %w", u.ID, err)
+		return false, false, fmt.Errorf("secret of user %d: %w", u.ID, err)
 	}
 	a.derived.Add(1)
 	stored, _, err := deriveKeys(password, s.salt, s.iterations)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	if subtle.ConstantTimeCompare(stored, s.stored) == 1 {
 		a.remember(guess)
-		return true, nil
+		return true, false, nil
 	}
-	return false, nil
+	return false, false, nil
 }
 
 // mac names a guess in memory, bound to the user and to the secret that is stored now.

@@ -91,7 +91,7 @@ type Limits struct {
 	Connections   int  `toml:"connections"`    // in all
 	PerAddress    int  `toml:"per_address"`    // connections of one address that are not logged in
 	Received      int  `toml:"received"`       // Received fields before a message is taken for a loop
-	LoginsMinute  int  `toml:"logins_minute"`  // failed logins of one address in a minute
+	LoginsMinute  int  `toml:"logins_minute"`  // different wrong passwords of one address in a minute, then they wait
 	LoginsDay     int  `toml:"logins_day"`     // and in a day
 	QueueMessages int  `toml:"queue_messages"` // waiting in the queue
 	IMAPMessages  int  `toml:"imap_messages"`  // that one IMAP command works on

@@ -33,10 +33,6 @@ func (x *saslExchange) scramFirst(response []byte) ([]byte, bool, error) {
 	if !ok {
 		return nil, false, fmt.Errorf("%w: bad name", ErrAuthSyntax)
 	}
-	if !x.a.mayTry(loginNetwork(x.from.addr), name) {
-		x.a.pause(rateDelay)
-		return nil, false, authError(name, ErrAuthRate)
-	}
 	var err error
 	x.user, x.known, err = x.a.user(name, false)
 	if err != nil {
@@ -89,7 +85,6 @@ func scramName(s string) (string, bool) {
 
 // scramFinal takes the client-final-message ("c=" binding ",r=" nonce ",p=" proof) and answers with our own proof.
 func (x *saslExchange) scramFinal(response []byte) ([]byte, bool, error) {
-	network := loginNetwork(x.from.addr)
 	bare, proof, ok := strings.Cut(string(response), ",p=")
 	f := strings.Split(bare, ",")
 	got, err := base64.StdEncoding.DecodeString(proof)
@@ -106,14 +101,23 @@ func (x *saslExchange) scramFinal(response []byte) ([]byte, bool, error) {
 	subtle.XORBytes(key, key, got)
 	stored := sha256.Sum256(key)
 	match := subtle.ConstantTimeCompare(stored[:], x.secret.stored) == 1
-	if !x.a.mayTry(network, x.name) {
-		x.a.pause(rateDelay)
-		return nil, false, authError(x.name, ErrAuthRate)
+	t := x.a.newTry(loginOrigin{addr: x.from.addr}, x.name, true)
+	over := x.a.over(t) > 0
+	if over {
+		done, err := x.a.slowly(t)
+		if err != nil {
+			return nil, false, err
+		}
+		defer done()
 	}
 	if !match || !bound || !x.known {
-		x.a.failed(network, x.name, 0)
+		x.a.failed(t, 0)
+		if over {
+			return nil, false, authError(x.name, ErrAuthRate)
+		}
 		return nil, false, authError(x.name, ErrAuth)
 	}
+	x.a.beenHere(t.origin, x.user.Name)
 	x.next = func([]byte) ([]byte, bool, error) { return nil, true, nil } // the client has nothing left to say
 	return []byte("v=" + base64.StdEncoding.EncodeToString(hmacSHA256(x.secret.serverKey, message))), false, nil
 }

@@ -419,7 +419,7 @@ func TestLoginsAtOnce(t *testing.T) {
 	}
 }
 
-// TestFailureLimits checks what failed logins lead to: never a locked account, only a network that has to wait.
+// TestFailureLimits checks what failed logins lead to: wrong passwords from over a limit are told to wait, the right one is taken.
 func TestFailureLimits(t *testing.T) {
 	a, now := testAuth(t)
 	a.cfg.Limits.LoginsMinute, a.cfg.Limits.LoginsDay = 3, 7
@@ -437,69 +437,207 @@ func TestFailureLimits(t *testing.T) {
 	for range 3 {
 		try("guess", "192.0.2.7", "", ErrAuth)
 	}
-	before := a.derived.Load()
 	try("the fourth in a minute", "192.0.2.7", "", ErrAuthRate)
-	try("the right password", "192.0.2.7", "secret", ErrAuthRate)
-	if a.derived.Load() != before {
-		t.Error("a refused login costs a derivation")
-	}
-	c := scramClient{gs2: "n,,", name: "ann", password: "secret", nonce: "x"}
+	try("IPv4 in IPv6", "::ffff:192.0.2.7", "", ErrAuthRate)
+	try("from elsewhere", "192.0.2.8", "", ErrAuth)
+	c := scramClient{gs2: "n,,", name: "ann", password: "wrong", nonce: "x"}
 	if _, err := c.login(a, loginFrom{addr: netip.MustParseAddr("192.0.2.7")}, mechScram); !errors.Is(err, ErrAuthRate) {
 		t.Errorf("by SCRAM: %v", err)
 	}
-	try("from elsewhere", "192.0.2.8", "secret", nil)
-	try("IPv4 in IPv6", "::ffff:192.0.2.7", "secret", ErrAuthRate)
-	*now = now.Add(time.Minute)
-	try("a minute later", "192.0.2.7", "secret", nil)
-	for range 3 {
-		try("guess", "192.0.2.7", "", ErrAuth)
+	c.password = "secret"
+	if _, err := c.login(a, loginFrom{addr: netip.MustParseAddr("192.0.2.7")}, mechScram); err != nil {
+		t.Errorf("the right one by SCRAM: %v", err)
 	}
 	*now = now.Add(time.Minute)
-	try("the seventh today", "192.0.2.7", "", ErrAuth)
-	try("the eighth today", "192.0.2.7", "", ErrAuthRate)
+	for range 3 {
+		try("guess", "192.0.2.17", "", ErrAuth)
+	}
+	*now = now.Add(time.Minute)
+	for range 3 {
+		try("guess", "192.0.2.17", "", ErrAuth)
+	}
+	*now = now.Add(time.Minute)
+	try("the seventh today", "192.0.2.17", "", ErrAuth)
+	try("the eighth today", "192.0.2.17", "", ErrAuthRate)
 	*now = now.Add(23 * time.Hour)
-	try("hours later", "192.0.2.7", "secret", ErrAuthRate)
-	*now = now.Add(time.Hour)
-	try("tomorrow", "192.0.2.7", "secret", nil)
-
-	for range 3 {
-		try("guess", "2001:db8:1:2::3", "", ErrAuth)
-	}
-	try("the same /64", "2001:db8:1:2:ffff::", "secret", ErrAuthRate)
-	try("another /64", "2001:db8:1:3::3", "secret", nil)
+	try("hours later", "192.0.2.17", "", ErrAuthRate)
+	try("the right password", "192.0.2.17", "secret", nil)
+	*now = now.Add(2 * time.Hour)
+	try("tomorrow", "192.0.2.17", "", ErrAuth)
 
 	for i := range 30 { // a phone with an old password
 		*now = now.Add(10 * time.Minute)
 		try(fmt.Sprint("phone ", i), "192.0.2.9", "old password", ErrAuth)
 	}
-	try("beside the phone", "192.0.2.9", "secret", nil)
 	for range 2 {
 		try("the phone in a hurry", "192.0.2.9", "old password", ErrAuth)
 	}
 	try("the phone in a hurry", "192.0.2.9", "old password", ErrAuthRate)
-	try("its owner must wait", "192.0.2.9", "secret", ErrAuthRate)
-	if _, err := a.Password(netip.MustParseAddr("192.0.2.9"), "bob", "secret"); err != nil {
+	if _, err := a.Password(netip.MustParseAddr("192.0.2.9"), "bob", "wrong"); !errors.Is(err, ErrAuth) {
 		t.Errorf("somebody else behind the same router: %v", err)
 	}
 	*now = now.Add(time.Minute)
 	for range 3 {
-		try("no password", "192.0.2.9", "", ErrAuth)
-		if _, err := a.PagePassword(netip.MustParseAddr("192.0.2.10"), "", ""); !errors.Is(err, ErrAuth) {
+		if _, err := a.PagePassword(loginOrigin{addr: netip.MustParseAddr("192.0.2.10")}, "", ""); !errors.Is(err, ErrAuth) {
 			t.Errorf("neither name nor password: %v", err)
 		}
 	}
-	try("what has no password is never a repetition", "192.0.2.10", "secret", ErrAuthRate)
-	try("loopback", "127.0.0.1", "", ErrAuth)
-	try("loopback", "127.0.0.1", "", ErrAuth)
-	try("loopback", "127.0.0.1", "", ErrAuth)
-	try("loopback has no privilege", "127.0.0.1", "secret", ErrAuthRate)
+	try("what has no password is never a repetition", "192.0.2.10", "", ErrAuthRate)
+	for range 3 {
+		try("loopback", "127.0.0.1", "", ErrAuth)
+	}
+	try("loopback has no privilege", "127.0.0.1", "", ErrAuthRate)
+}
 
-	for i := range 2 * maxFailing {
-		a.failed(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32), "ann", uint64(i+1))
+// TestNobodyLockedOut: whatever strangers guess, beside a person or all over the world, their right password is taken, and an app
+// password too, at once and the next day.
+func TestNobodyLockedOut(t *testing.T) {
+	for _, place := range []struct{ bad, ann string }{
+		{"fe80::bad", "fe80::a11"}, {"2001:db8:1:2::bad", "2001:db8:1:2::a11"}, {"192.0.2.7", "192.0.2.7"}, {"127.0.0.1", "127.0.0.1"},
+	} {
+		a, now := testAuth(t)
+		password, secret := NewAppPassword()
+		err := a.store.Write(func(tx *Tx) error {
+			u, err := tx.UserByName("ann@home.arpa")
+			if err != nil {
+				return err
+			}
+			return tx.AddAppPassword(u.ID, "phone", secret)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 130 {
+			name := []string{"ann", "nobody", fmt.Sprint("x", i)}[i%3]
+			a.Password(netip.MustParseAddr(place.bad), name, fmt.Sprint("guess ", i))
+		}
+		for _, wait := range []time.Duration{0, 5 * time.Minute, 20 * time.Hour} {
+			*now = now.Add(wait)
+			for _, p := range []string{password, "secret"} {
+				if _, err := a.Password(netip.MustParseAddr(place.ann), "ann", p); err != nil {
+					t.Errorf("ann at %s, %v after guesses of %s: %v", place.ann, wait, place.bad, err)
+				}
+			}
+		}
+	}
+}
+
+// TestKnownPlace: where somebody has logged in before, and with that browser, others' failures do not hold them up; their own do.
+func TestKnownPlace(t *testing.T) {
+	a, _ := testAuth(t)
+	a.cfg.Limits.LoginsMinute, a.cfg.Limits.LoginsDay = 3, 7
+	home, away := loginOrigin{addr: netip.MustParseAddr("2001:db8:1:2::1")}, loginOrigin{addr: netip.MustParseAddr("198.51.100.1")}
+	if _, err := a.Password(home.addr, "ann", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	proof, err := a.browserProof("ann@home.arpa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 { // from everywhere
+		a.Password(netip.AddrFrom4([4]byte{10, 0, byte(i), 1}), "ann", fmt.Sprint("guess ", i))
+	}
+	neighbour := loginOrigin{addr: netip.MustParseAddr("2001:db8:1:2:ffff::9")}
+	browser := loginOrigin{addr: away.addr, browser: proof}
+	for name, c := range map[string]struct {
+		origin loginOrigin
+		who    string
+		over   bool
+	}{
+		"at home":              {home, "ann", false},
+		"in the same /64":      {neighbour, "ann", false},
+		"elsewhere":            {away, "ann", true},
+		"with her browser":     {browser, "ann", false},
+		"bob with her browser": {browser, "bob", false},
+		"bob":                  {away, "bob", false},
+	} {
+		if got := a.over(a.newTry(c.origin, c.who, true)) > 0; got != c.over {
+			t.Errorf("%s: over %v", name, got)
+		}
+	}
+	if forged := (loginOrigin{addr: away.addr, browser: "AAAA.AAAA"}); a.over(a.newTry(forged, "ann", true)) == 0 {
+		t.Error("a forged browser is known")
+	}
+	for i := range 4 {
+		a.Password(neighbour.addr, "ann", fmt.Sprint("guess at home ", i))
+	}
+	if a.over(a.newTry(home, "ann", true)) == 0 {
+		t.Error("guesses at home do not count")
+	}
+	if a.over(a.newTry(browser, "ann", true)) != 0 {
+		t.Error("guesses at home hold her browser up")
+	}
+}
+
+// TestFailureMemory: nothing that strangers do makes the counts forget, and nothing takes more memory.
+func TestFailureMemory(t *testing.T) {
+	a, now := testAuth(t)
+	attacker := netip.MustParseAddr("2001:db8:7:7::1")
+	for i := range 60 {
+		a.count(a.newTry(loginOrigin{addr: attacker}, fmt.Sprint("a", i), true), uint64(i+1))
+	}
+	for i := range 20_000 { // all the /64s of a /48, and more of other networks
+		from := netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, byte(i >> 14), 7, byte(i >> 8), byte(i), 15: 1})
+		a.count(a.newTry(loginOrigin{addr: from}, fmt.Sprint("name", i), true), uint64(i+1000))
 		*now = now.Add(time.Millisecond)
 	}
-	if len(a.failing) > maxFailing {
-		t.Errorf("%d networks in memory", len(a.failing))
+	if a.over(a.newTry(loginOrigin{addr: attacker}, "zoe", true)) == 0 {
+		t.Error("the first network was forgotten")
+	}
+	if a.over(a.newTry(loginOrigin{addr: netip.MustParseAddr("2001:db8:7:ffff::5")}, "zoe", true)) == 0 {
+		t.Error("the /48 has no limit of its own")
+	}
+	if a.over(a.newTry(loginOrigin{addr: netip.MustParseAddr("192.0.2.200")}, "zoe", true)) != 0 {
+		t.Error("the failures of others fill everybody's counts")
+	}
+	for i := range 100 {
+		a.beenHere(loginOrigin{addr: netip.AddrFrom4([4]byte{10, 1, 0, byte(i)})}, "ann@home.arpa")
+	}
+	if n := len(a.places["ann@home.arpa"]); n != maxPlaces {
+		t.Errorf("%d places", n)
+	}
+}
+
+// TestSlowLane: logins over their limits are tried one after the other, a few wait, and the others are told to come back.
+func TestSlowLane(t *testing.T) {
+	a, _ := testAuth(t)
+	a.cfg.Limits.LoginsMinute, a.cfg.Limits.LoginsDay = 1, 1
+	try := func() *loginTry { return a.newTry(loginOrigin{addr: testFrom}, "ann", true) }
+	a.count(try(), 1)
+	first, err := a.slowly(try())
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := make(chan func(), slowAtOnce)
+	for range slowLane - 1 {
+		go func() {
+			done, err := a.slowly(try())
+			if err != nil {
+				t.Error(err)
+			}
+			passed <- done
+		}()
+	}
+	waiting := func() int {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.limits.waiting
+	}
+	for waiting() < slowLane {
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := a.slowly(try()); !errors.Is(err, ErrAuthRate) {
+		t.Errorf("one more than may wait: %v", err)
+	}
+	if len(passed) != 0 {
+		t.Error("two were let through at once")
+	}
+	first()
+	for range slowLane - 1 {
+		(<-passed)()
+	}
+	if waiting() != 0 || len(a.limits.lanes) != 0 || len(a.limits.networks) != 0 {
+		t.Errorf("after all: %d wait, %d lanes, %d networks", waiting(), len(a.limits.lanes), len(a.limits.networks))
 	}
 }
 
@@ -524,10 +662,13 @@ func TestFailureDelay(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	a.stop = stop
-	a.failing[loginNetwork(testFrom)].minute = 9
+	late := a.newTry(loginOrigin{addr: testFrom}, "ann", true)
+	for i := range 9 {
+		a.count(late, uint64(i+100))
+	}
 	time.AfterFunc(20*time.Millisecond, func() { close(stop) })
 	start = time.Now()
-	if a.failed(loginNetwork(testFrom), "ann", 1); time.Since(start) > maxDelay/2 {
+	if a.failed(late, 1); time.Since(start) > maxDelay/2 {
 		t.Errorf("stopped, and waits %v", time.Since(start))
 	}
 }

@@ -213,7 +213,7 @@ func (a *webApp) countConn(c net.Conn, st http.ConnState) {
 	if st != http.StateNew && st != http.StateClosed && st != http.StateHijacked {
 		return
 	}
-	from := loginNetwork(remoteAddr(c))
+	from := networkOf(remoteAddr(c))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if st != http.StateNew {

@@ -206,7 +206,7 @@ func (q *webReq) postLogin() error {
 		p.HTTPS = q.secureAddress("/login")
 		return q.status(http.StatusForbidden, "login", "Log in", p)
 	}
-	u, err := q.s.auth.PagePassword(q.remote, p.Name, f.Get("password"))
+	u, err := q.s.auth.PagePassword(q.origin(), p.Name, f.Get("password"))
 	switch {
 	case errors.Is(err, ErrAuthRate):
 		p.Error = "Too many failed logins. Wait a minute and try again."
@@ -264,7 +264,7 @@ func (q *webReq) postCode() error {
 	if !ok {
 		return q.page("login", "Log in", webLoginPage{Error: "That took too long or too many tries. Start again."})
 	}
-	err := q.s.auth.Guess(q.remote, w.user.Name, func() (bool, error) {
+	err := q.s.auth.Guess(q.origin(), w.user.Name, func() (bool, error) {
 		return write(q.s.store, func(tx *Tx) (bool, error) { return webUseCode(tx, w.user.ID, q.r.PostForm.Get("code")) })
 	})
 	switch {
@@ -282,6 +282,9 @@ func (q *webReq) postCode() error {
 	return q.logIn(w.user, w.to, w.remember)
 }
 
+// origin is where a login by this browser comes from.
+func (q *webReq) origin() loginOrigin { return loginOrigin{addr: q.remote, browser: q.cookie("known")} }
+
 // logIn gives the browser a new session. The token it had before is never used again.
 func (q *webReq) logIn(u User, to string, remember bool) error {
 	now := q.s.store.Now()
@@ -295,6 +298,14 @@ func (q *webReq) logIn(u User, to string, remember bool) error {
 	if err := q.s.store.Write(func(tx *Tx) error { return tx.AddWebSession(w) }); err != nil {
 		return err
 	}
+	q.s.auth.beenHere(q.origin(), u.Name)
+	if !q.s.auth.browserIs(q.cookie("known"), u.Name) {
+		proof, err := q.s.auth.browserProof(u.Name)
+		if err != nil {
+			return err
+		}
+		q.setCookie("known", proof, webLookLifetime)
+	}
 	q.setCookie("session", token, life)
 	q.setCookie("visit", "", -1)
 	q.log.Info("login", "user", u.Name, "remote", q.remote)
@@ -304,7 +315,7 @@ func (q *webReq) logIn(u User, to string, remember bool) error {
 // checkOwn asks for the person's own password again, in the field "old" of the form, before something that lasts: a thief of a
 // session must not be able to do it. An error is what to answer.
 func (q *webReq) checkOwn() error {
-	_, err := q.s.auth.PagePassword(q.remote, q.user.Name, q.r.PostForm.Get("old"))
+	_, err := q.s.auth.PagePassword(loginOrigin{addr: q.remote}, q.user.Name, q.r.PostForm.Get("old"))
 	switch {
 	case errors.Is(err, ErrAuthRate):
 		return webFault(http.StatusTooManyRequests, "Too many failed logins. Wait a minute and try again.")
@@ -319,7 +330,7 @@ func (q *webReq) checkFactor() error {
 	if err := q.checkOwn(); err != nil {
 		return err
 	}
-	err := q.s.auth.Guess(q.remote, q.user.Name, func() (bool, error) {
+	err := q.s.auth.Guess(loginOrigin{addr: q.remote}, q.user.Name, func() (bool, error) {
 		return write(q.s.store, func(tx *Tx) (bool, error) {
 			on, err := tx.HasPreference(q.user.ID, PrefTOTP)
 			if err != nil || !on {

@@ -217,7 +217,7 @@ func (q *webReq) postSetup() error {
 		return again(http.StatusBadRequest, "The two passwords are not the same.")
 	}
 	var u User
-	err = q.s.auth.Guess(q.remote, "", func() (bool, error) {
+	err = q.s.auth.Guess(loginOrigin{addr: q.remote}, "", func() (bool, error) {
 		u, err = q.claim(&p, addr, f.Get("password"))
 		if errors.Is(err, ErrAuth) {
 			return false, nil
