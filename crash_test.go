@@ -280,7 +280,7 @@ func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "mail.db")
-	st, err := OpenStore(path, StoreOptions{})
+	st, err := OpenStore(path, StoreOptions{Service: true}) // which makes a log of full length
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,6 +54,7 @@ func verbs() []verb {
 		{"import", "ADDRESS [-mailbox NAME] PATH", "read an mbox file, a Maildir or .eml files into a mailbox", (*command).importMail},
 		{"export", "ADDRESS PATH", "write every mailbox as an mbox file into a new folder", (*command).exportMail},
 		{"backup", "FILE", "a consistent copy of the database, also while the server runs", (*command).backup},
+		{"restore", "FILE", "put a backup in the place of the database, which is kept under another name; stop postino first", (*command).restore},
 		{"check", "", "look at the file, the configuration, ports, TLS, clock and disk", (*command).check},
 		{"setup-link", "", "a fresh one-time link to the page that makes an administrator", (*command).setupLink},
 		{"version", "", "say which version this is", (*command).version},
@@ -179,6 +180,11 @@ func (c *command) open() (*Config, *Store, error) {
 // openDatabase opens the one file; an error says what to do about it.
 func openDatabase(cfg *Config, opt StoreOptions) (*Store, error) {
 	path := cfg.Path(cfg.Database)
+	if !opt.Service {
+		release, alone := aloneOn(path)
+		defer release()
+		opt.Alone = alone
+	}
 	st, err := OpenStore(path, opt)
 	dir := filepath.Dir(path)
 	switch {

@@ -1,4 +1,4 @@
-// The verbs import, export and backup: whole mailboxes in and out.
+// The verbs import and export: whole mailboxes in and out.
 package main
 
 import (
@@ -142,23 +142,4 @@ func exportFile(st *Store, m Mailbox, path string) (n int, err error) {
 	}
 	n, err = exportBox(st, m, f)
 	return n, errors.Join(err, f.Sync(), f.Close())
-}
-
-func (c *command) backup(args []string) error {
-	if len(args) != 1 {
-		return usageError{}
-	}
-	_, st, err := c.open()
-	if err != nil {
-		return err
-	}
-	defer st.Close()
-	if _, err := os.Stat(filepath.Dir(args[0])); err != nil {
-		return fmt.Errorf("%w; name a file in a folder that is there", err)
-	}
-	if err := st.Backup(args[0]); err != nil {
-		return err
-	}
-	fmt.Fprintf(c.out, "%s is a whole copy; to go back to it, stop postino and put it in place of the database, without -wal and -shm.\n", args[0])
-	return nil
 }

@@ -14,11 +14,14 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 const (
 	memoryLimit = 96 << 20 // of Go's heap, unless GOMEMLIMIT says otherwise; page caches come on top
 	gcPercent   = 50
+	lockTries   = 10 // to have the file for itself
+	lockPause   = 100 * time.Millisecond
 )
 
 func (c *command) serve(args []string) error {
@@ -41,7 +44,7 @@ func (c *command) serve(args []string) error {
 		return err
 	}
 	defer lock.Close()
-	st, err := openDatabase(cfg, StoreOptions{Log: log, Service: true, NoIndex: !cfg.Search.Index})
+	st, err := openDatabase(cfg, StoreOptions{Log: log, Service: true, Alone: lock != nil, StandIn: true, NoIndex: !cfg.Search.Index})
 	if err != nil {
 		return err
 	}
@@ -79,11 +82,22 @@ func (c *command) serve(args []string) error {
 // it, because a process that closes the database a second time drops SQLite's own locks; the kernel frees it when the
 // process ends, however it ends. nil where no such file can be made: opening the database says why.
 func serveLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path+"-lock", os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path+"-lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s-lock is a link, which nothing of Postino makes; remove it", path)
+	}
 	if err != nil {
 		return nil, nil
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	for range lockTries { // a verb beside it holds it for a moment
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			break
+		}
+		time.Sleep(lockPause)
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if errors.Is(err, syscall.EWOULDBLOCK) {
 		pid, _ := io.ReadAll(io.LimitReader(f, 20))
 		f.Close()
 		return nil, fmt.Errorf("%s is in use by another postino (process %s); stop that, or change database and [listen] in mail.toml", path, pid)
@@ -145,6 +159,10 @@ func (c *command) welcome(s *Server) error {
 	users, err := read(s.store, (*Tx).Users)
 	if err != nil || len(users) > 0 {
 		return err
+	}
+	if err := s.store.Damaged(); err != nil {
+		fmt.Fprintf(c.out, "\n%v\n\n", err)
+		return nil
 	}
 	links, err := webSetupLinks(s.cfg, s.store)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,12 +76,16 @@ type Store struct {
 	closing      sync.RWMutex  // held for reading while a job is handed over
 	closed       bool
 	bg           sync.WaitGroup
-	inflight     atomic.Int64 // deliveries announced and not yet committed
-	flush        atomic.Int64 // what the last commit took, in nanoseconds
-	trouble      trouble      // why nothing can be written, normally nothing
-	dirty        atomic.Bool  // the collector may find something to do
-	contentAdded atomic.Bool  // the text index may not have all content
-	usersChanged atomic.Int64 // counts commits that changed users, aliases or preferences
+	inflight     atomic.Int64  // deliveries announced and not yet committed
+	flush        atomic.Int64  // what the last commit took, in nanoseconds
+	trouble      trouble       // why nothing can be written, normally nothing
+	unreadable   error         // why the file could not be opened at all, normally nil
+	wal          *os.File      // the log, for the salts in its header; the writer's
+	salts        string        // of the log at the last commit
+	suspected    chan struct{} // the file may be damaged: it is to be checked
+	dirty        atomic.Bool   // the collector may find something to do
+	contentAdded atomic.Bool   // the text index may not have all content
+	usersChanged atomic.Int64  // counts commits that changed users, aliases or preferences
 
 	walDue     chan struct{} // the checkpointer has something to do
 	checkpoint sync.Mutex    // held while it does it
@@ -108,7 +112,9 @@ type StoreOptions struct {
 	Readers     int                  // reading connections; 0 is 4
 	NoIndex     bool                 // the text index is not kept; the mail itself is searched
 	Inject      func(name string)    // panics where the crew runs something under this name
-	Service     bool                 // this is the appliance and not a verb beside it: it checks a file that was not closed
+	Service     bool                 // this is the appliance and not a verb beside it: it checks the file
+	Alone       bool                 // no appliance has the file open: a log that is not the file's may be set aside
+	StandIn     bool                 // with Service: be open even if the file can't be opened at all
 }
 
 // dbConn is a pinned connection with its prepared statements.
@@ -124,8 +130,8 @@ type job struct {
 	done chan struct{}
 }
 
-// OpenStore opens the file and creates or migrates it. A file that fails its check is opened for reading only, and
-// the reason is in Damaged.
+// OpenStore opens the file and creates or migrates it. A file that can't be written, or fails its check, can only be read, and the reason
+// is in Damaged. With StandIn the appliance runs even if nothing of the file can be read: see Unreadable.
 func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
@@ -137,27 +143,24 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 		opt.Now = time.Now
 	}
 	sqlite.Fdatasync(true) // where there is none, fsync is used
-	dsn := "file:" + strings.NewReplacer("?", "%3f", "#", "%23", "%", "%25").Replace(path) +
-		"?_auto_vacuum=INCREMENTAL&_journal_mode=WAL&_synchronous=FULL&_busy_timeout=10000&_foreign_keys=1" +
-		"&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(2)&_pragma=journal_size_limit(-1)"
-	if err := prepareFiles(path, dsn); err != nil {
-		return nil, err
-	}
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
-	}
-	db.SetMaxOpenConns(opt.Readers + 3) // and one for a backup
-	db.SetMaxIdleConns(opt.Readers + 2)
 	s := &Store{
-		path: path, log: opt.Log, crew: NewCrew(opt.Log, opt.Inject), opt: opt, db: db,
+		path: path, log: opt.Log, crew: NewCrew(opt.Log, opt.Inject), opt: opt,
 		readers: make(chan *dbConn, opt.Readers),
 		jobs:    make(chan *job, batchMessages), stopped: make(chan struct{}), quit: make(chan struct{}),
-		walDue:   make(chan struct{}, 1),
+		walDue: make(chan struct{}, 1), suspected: make(chan struct{}, 1),
 		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{}, known: map[Addr]User{}, tasks: map[int64]bool{}, staged: map[BlobID]bool{},
 	}
+	if opt.Alone {
+		aside, err := setAsideLog(path, time.Now())
+		if err != nil {
+			s.log.Error("store: the log", "err", err)
+		}
+		if aside != "" {
+			s.log.Warn("store: the log beside the file was written for another file; it is not played and has another name now", "file", path, "log", aside)
+		}
+	}
 	if err := s.open(); err != nil {
-		db.Close()
+		s.disconnect()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	s.crew.Keep(nil, "store writer", s.stopped, s.writer)
@@ -166,11 +169,9 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	s.crew.Keep(&s.bg, "store checkpointer", s.quit, s.checkpointer)
 	s.crew.Keep(&s.bg, "store prover", s.quit, s.prover)
 	if opt.Service {
-		if err := s.takeBack(); err != nil && !errors.Is(err, ErrReadOnly) {
-			s.log.Error("store: take back", "err", err)
-		}
 		s.contentAdded.Store(true)
 		s.crew.Keep(&s.bg, "store indexer", s.quit, s.indexer)
+		s.startChecks()
 	}
 	return s, nil
 }

@@ -56,11 +56,7 @@ func (s *Store) startClock() error {
 		}
 	}
 	s.clock = clock{floor: floor, since: s.opt.Uptime()}
-	if s.Damaged() != nil || !s.opt.Service {
-		return nil
-	}
-	_, err := s.w.ExecContext(noCancel, `INSERT OR REPLACE INTO settings(key,value) VALUES('clean','0')`)
-	return err
+	return nil
 }
 
 // Now is the time that is stored and shown. Use time.Now only for durations.

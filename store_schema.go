@@ -2,12 +2,18 @@
 package main
 
 import (
+	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
 )
 
 // migrations are applied in order; PRAGMA user_version is how many of them a file has seen.
-var migrations = []string{schema1, userEpochs, queueDeadlines}
+var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema}
 
 // What the tables hold:
 //
@@ -139,8 +145,8 @@ func (s *Store) migrate() error {
 	if err := s.w.QueryRowContext(noCancel, `PRAGMA user_version`).Scan(&version); err != nil {
 		return err
 	}
-	if version > len(migrations) {
-		return fmt.Errorf("the file has schema %d and this program knows only %d: use a newer postino", version, len(migrations))
+	if err := knownSchema(version); err != nil {
+		return err
 	}
 	if version == len(migrations) {
 		return nil
@@ -159,4 +165,131 @@ func (s *Store) migrate() error {
 	}
 	_, err := s.w.ExecContext(noCancel, `COMMIT`)
 	return err
+}
+
+// What keeps a file from being opened that is whole otherwise.
+var (
+	errNotOurs = errors.New("it is a file of another program, and is left alone; change database in mail.toml")
+	errNewer   = errors.New("it was written by a newer postino: use that")
+	errHeader  = errors.New("its header is damaged")
+)
+
+// knownSchema says whether this program knows the schema of a file.
+func knownSchema(version int) error {
+	switch {
+	case version < 0:
+		return fmt.Errorf("%w: schema %d", errHeader, version)
+	case version > len(migrations):
+		return fmt.Errorf("%w (the file has schema %d and this program knows only %d)", errNewer, version, len(migrations))
+	}
+	return nil
+}
+
+// sameSchema says whether a file that can't be written has the schema that this program reads. A schema that can't be is that of
+// the newest step, with damage in the header; if it is not, reading says so.
+func (s *Store) sameSchema() error {
+	var version int
+	err := s.w.QueryRowContext(noCancel, `PRAGMA user_version`).Scan(&version)
+	if err == nil && version >= 0 {
+		err = knownSchema(version)
+	}
+	if err == nil && version >= 0 && version < len(migrations) {
+		err = fmt.Errorf("it was written by an older postino and can't be brought up to date: it has schema %d of %d", version, len(migrations))
+	}
+	if err == nil {
+		var one int
+		err = s.w.QueryRowContext(noCancel, `SELECT count(*) FROM users`).Scan(&one)
+	}
+	return err
+}
+
+// whose looks at a file before anything is written to it. It returns errNotOurs for another program's, errNewer for one of a later schema
+// and errHeader for damage that can be seen in its first octets. A file that is empty or not there is nobody's yet.
+func whose(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, 100)
+	switch n, err := io.ReadFull(f, head); {
+	case n == 0:
+		return nil
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+		return err
+	case n < len(head):
+		return errNotOurs
+	}
+	fault := headerFault(head)
+	if fault == "" && binary.BigEndian.Uint32(head[68:]) == applicationID {
+		return knownSchema(int(int32(binary.BigEndian.Uint32(head[60:]))))
+	}
+	tables, err := tableNames(path)
+	ours := 0
+	for _, want := range []string{"users", "mailboxes", "messages", "blobs", "chunks"} {
+		if slices.Contains(tables, want) {
+			ours++
+		}
+	}
+	switch {
+	case fault != "" && (ours > 0 || binary.BigEndian.Uint32(head[68:]) == applicationID):
+		return fmt.Errorf("%w: %s", errHeader, fault)
+	case fault != "":
+		return fmt.Errorf("%w, or it is no database at all: %s", errHeader, fault)
+	case err != nil:
+		return err
+	case len(tables) == 0 || (len(tables) == 1 && tables[0] == "settings"): // the start was cut short
+		return nil
+	case ours < 5:
+		return errNotOurs
+	}
+	return knownSchema(int(int32(binary.BigEndian.Uint32(head[60:]))))
+}
+
+// headerFault says what in a database's header can't be.
+func headerFault(head []byte) string {
+	size := int(binary.BigEndian.Uint16(head[16:]))
+	if size == 1 {
+		size = 65536
+	}
+	switch {
+	case string(head[:16]) != "SQLite format 3\x00":
+		return "it does not begin like a database"
+	case size < 512 || size&(size-1) != 0:
+		return fmt.Sprintf("pages of %d octets", size)
+	case head[18] != head[19] || head[18] < 1 || head[18] > 2:
+		return fmt.Sprintf("format %d and %d", head[18], head[19])
+	case head[20] != 0 || head[21] != 64 || head[22] != 32 || head[23] != 32:
+		return fmt.Sprintf("payloads %d, %d, %d, %d", head[20], head[21], head[22], head[23])
+	case binary.BigEndian.Uint32(head[44:]) > 4 || binary.BigEndian.Uint32(head[56:]) > 3:
+		return fmt.Sprintf("schema format %d, encoding %d", binary.BigEndian.Uint32(head[44:]), binary.BigEndian.Uint32(head[56:]))
+	}
+	return ""
+}
+
+// tableNames lists the tables of a file that may be anybody's.
+func tableNames(path string) ([]string, error) {
+	db, err := sql.Open("sqlite", storeDSN(path, openReading...))
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	found, err := db.QueryContext(noCancel, `SELECT name FROM sqlite_schema WHERE type='table' AND name NOT LIKE 'sqlite_%'`)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	defer found.Close()
+	var all []string
+	for found.Next() {
+		var name string
+		err = found.Scan(&name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, name)
+	}
+	return all, found.Err()
 }

@@ -11,6 +11,7 @@ import (
 // StoreStat is how big everything is.
 type StoreStat struct {
 	File, WAL           int64 // octets
+	FileFree            int64 // of the file: what deleted mail has left in it, which is used again
 	DiskFree, DiskTotal int64 // octets; 0 where the system does not say
 	Users, Mailboxes    int64
 	Messages, Bytes     int64 // of all mailboxes; content that several share counts for each
@@ -29,6 +30,10 @@ func (s *Store) Stat() (st StoreStat, err error) {
 		st.DiskFree, st.DiskTotal = int64(fs.Bavail)*int64(fs.Bsize), int64(fs.Blocks)*int64(fs.Bsize)
 	}
 	err = s.Read(func(tx *Tx) error {
+		err := tx.one(`SELECT freelist_count*page_size FROM pragma_freelist_count,pragma_page_size`, nil, &st.FileFree)
+		if err != nil {
+			return err
+		}
 		if err := tx.one(`SELECT count(*) FROM users WHERE id<>1`, nil, &st.Users); err != nil {
 			return err
 		}

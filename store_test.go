@@ -689,18 +689,54 @@ func TestNewerSchema(t *testing.T) {
 	}
 }
 
-// The WAL has its full size before the first commit, keeps it, and a commit does not make it grow.
+// The log has its full size before the first commit, keeps it, and a commit does not make it grow. When the appliance has closed the
+// file there is none, and the one file is whole; a verb beside a stopped appliance leaves none either.
 func TestWALSize(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "mail.db")
+	size := func() int64 {
+		fi, err := os.Stat(path + "-wal")
+		if err != nil {
+			return 0
+		}
+		return fi.Size()
+	}
 	for range 2 {
-		st, err := OpenStore(path, StoreOptions{})
+		st, err := OpenStore(path, StoreOptions{Service: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		mustWrite(t, st, func(tx *Tx) error { return tx.SetSetting("x", []byte("y")) })
-		st.Close()
-		if fi, err := os.Stat(path + "-wal"); err != nil || fi.Size() != walBytes {
-			t.Fatalf("the WAL: %v, %v", fi.Size(), err)
+		if size() != walBytes {
+			t.Errorf("the log has %d octets", size())
+		}
+		verb, err := OpenStore(path, StoreOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, verb, func(tx *Tx) error { return tx.SetSetting("x", []byte("z")) })
+		if err := verb.Close(); err != nil {
+			t.Error(err)
+		}
+		if size() != walBytes {
+			t.Errorf("after a verb beside it the log has %d octets", size())
+		}
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+		if size() != 0 {
+			t.Errorf("a closed file has a log of %d octets", size())
+		}
+		verb, err = OpenStore(path, StoreOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, verb, func(tx *Tx) error { return tx.SetSetting("x", []byte("y")) })
+		if err := verb.Close(); err != nil {
+			t.Error(err)
+		}
+		if size() != 0 {
+			t.Errorf("a verb left a log of %d octets", size())
 		}
 	}
 }

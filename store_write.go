@@ -80,6 +80,9 @@ func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
 		return
 	}
 	s.committed(nil)
+	if err := s.noteLog(); err != nil {
+		s.crew.Complain("store: the log can't be noted", err)
+	}
 	s.flush.Store(int64(time.Since(start)))
 	defer s.tendWAL()
 	s.dirty.Store(true)

@@ -206,7 +206,7 @@ func (q *webReq) postBackup() error {
 	if err := q.s.store.Room(st.File); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(q.s.cfg.Path(q.s.cfg.Database)), ".backup-*")
+	dir, err := os.MkdirTemp(filepath.Dir(q.s.cfg.Path(q.s.cfg.Database)), backupTemporary)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,271 @@
+// Whether the file is whole: a cheap look at each start, and all of it in the background.
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+const (
+	checkPatience = 2 * time.Second // how long the start waits for the check of a file that was not closed
+	checkAgain    = time.Minute     // between two checks because something looked malformed
+)
+
+// errChecking is why a file that was not closed is only read until it is known to be whole.
+var errChecking = fmt.Errorf("%w: it was not closed, and is being checked", ErrReadOnly)
+
+// IntegrityCheck reads the whole file and checks every page and index; it returns what is wrong, at most 100 lines.
+func (s *Store) IntegrityCheck() (faults []string, err error) {
+	err = s.Read(func(tx *Tx) error {
+		return tx.each(`PRAGMA integrity_check(100)`, nil, func(scan func(...any) error) error {
+			var line string
+			if err := scan(&line); err != nil {
+				return err
+			}
+			if line != "ok" {
+				faults = append(faults, line)
+			}
+			return nil
+		})
+	})
+	return faults, err
+}
+
+// quickCheck reads the whole file once (about 200 MB/s) and compares its pages and counts, not its indexes.
+func quickCheck(ctx context.Context, db interface {
+	QueryRowContext(context.Context, string, ...any) *sql.Row
+}) error {
+	var said string
+	err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&said)
+	if err == nil && said != "ok" {
+		err = errors.New(said)
+	}
+	return err
+}
+
+// firstLook finds, without reading much, that a file is short or that one of its tables has no beginning or end.
+func (s *Store) firstLook() error {
+	err := s.fileLength()
+	if err != nil {
+		return err
+	}
+	tx := &Tx{s: s, c: s.ck}
+	tables, err := rows(tx, `SELECT name FROM sqlite_schema WHERE type='table' AND rootpage>0`, nil, func(v *string) []any { return []any{v} })
+	for _, table := range tables {
+		for _, order := range []string{"", " DESC"} {
+			if err == nil {
+				err = tx.firstRow(table, order)
+			}
+		}
+	}
+	for _, table := range []string{"users", "mailboxes", "settings"} { // all else hangs on these
+		if err == nil {
+			err = tx.tableCheck(table)
+		}
+	}
+	return err
+}
+
+// fileLength compares the length of the file with what it should be, as far as no log makes up for it.
+func (s *Store) fileLength() error {
+	var pages, size int64
+	tx := &Tx{s: s, c: s.ck}
+	err := tx.one(`SELECT page_count,page_size FROM pragma_page_count,pragma_page_size`, nil, &pages, &size)
+	if err != nil {
+		return err
+	}
+	fi, err := os.Stat(s.path)
+	if err != nil || fi.Size() >= pages*size {
+		return err
+	}
+	have := fi.Size() / size
+	logged := map[uint32]bool{}
+	l, err := readLog(s.path+"-wal", nil)
+	if err != nil {
+		return err
+	}
+	for _, f := range l.frames {
+		if int64(f.page) > have {
+			logged[f.page] = true
+		}
+	}
+	if missing := pages - have - int64(len(logged)); missing > 0 {
+		return fmt.Errorf("the file ends %d pages of %d octets too early", missing, size)
+	}
+	return nil
+}
+
+// firstRow reads the first row of a table in the order of its key.
+func (tx *Tx) firstRow(table, order string) error {
+	var keys []string
+	keys, err := rows(tx, `SELECT name FROM pragma_table_info(?) WHERE pk>0 ORDER BY pk`, []any{table}, func(v *string) []any { return []any{v} })
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	var one int
+	err = tx.one(`SELECT 1 FROM "`+table+`" ORDER BY "`+keys[0]+`"`+order+` LIMIT 1`, nil, &one)
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return err
+}
+
+// tableCheck reads one table and its indexes.
+func (tx *Tx) tableCheck(table string) error {
+	var said string
+	err := tx.one(`PRAGMA quick_check('`+table+`')`, nil, &said)
+	if err == nil && said != "ok" {
+		err = errors.New(said)
+	}
+	return err
+}
+
+// startChecks looks at the file as the appliance starts. What is wrong at first sight makes it a file that is only read. One that was
+// not closed is only read until all of it is checked; for a small one the start waits, and all ports are open meanwhile for a large one.
+func (s *Store) startChecks() {
+	if s.Damaged() != nil {
+		return
+	}
+	unclean, err := s.wasNotClosed()
+	if err == nil {
+		err = s.firstLook()
+	}
+	if err != nil {
+		s.damagedBy(err)
+		return
+	}
+	first := make(chan struct{})
+	checked := sync.OnceFunc(func() { close(first) })
+	if unclean {
+		s.forbid(errChecking)
+	} else {
+		s.begin()
+		checked()
+	}
+	s.crew.Keep(&s.bg, "store checker", s.quit, func() {
+		if errors.Is(s.Damaged(), errChecking) {
+			s.recheck()
+		}
+		checked()
+		s.checker()
+	})
+	select {
+	case <-first:
+	case <-time.After(checkPatience):
+		s.log.Info("the file was not closed and is being checked; until that is done it is only read", "file", s.path)
+	}
+}
+
+// wasNotClosed says whether the appliance that had the file last ended without closing it.
+func (s *Store) wasNotClosed() (bool, error) {
+	v, err := read(s, func(tx *Tx) ([]byte, error) { return tx.Setting("clean") })
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return string(v) == "0", err
+}
+
+// begin marks a file that is known to be whole as open, and takes back what was under way when it was last.
+func (s *Store) begin() {
+	err := s.Write(func(tx *Tx) error {
+		err := tx.renewCopy()
+		if err != nil {
+			return err
+		}
+		v, err := tx.Setting("clean")
+		if err == nil && string(v) == "0" {
+			return errNothing // and a copy was never open
+		}
+		return tx.SetSetting("clean", []byte("0"))
+	})
+	if err == nil || errors.Is(err, errNothing) {
+		err = s.takeBack()
+	}
+	if err != nil && !errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrClosed) {
+		s.log.Error("store: start", "err", err)
+	}
+}
+
+// checker checks the file again whenever something in it looked malformed: a card that could not be read for a moment looks like
+// that, too. It is only read meanwhile.
+func (s *Store) checker() {
+	for {
+		select {
+		case <-s.quit:
+			return
+		case <-s.suspected:
+		}
+		if s.Damaged() != nil {
+			continue
+		}
+		s.forbid(errChecking)
+		s.log.Warn("something in the file is malformed; it is being checked, and only read until that is done", "file", s.path)
+		s.recheck()
+		select {
+		case <-s.quit:
+			return
+		case <-time.After(checkAgain):
+		}
+	}
+}
+
+// recheck reads all of a file that is only read because of that, and lets it be written if it is whole.
+func (s *Store) recheck() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.crew.Go(nil, "store check's end", func() {
+		select {
+		case <-s.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	err := s.quickCheckAll(ctx)
+	switch {
+	case ctx.Err() != nil: // it is being closed
+	case err != nil:
+		s.damagedBy(err)
+	default:
+		s.forbid(nil)
+		s.begin()
+	}
+}
+
+// quickCheckAll reads the whole file once (about 200 MB/s) and compares its pages and counts, not its indexes.
+func (s *Store) quickCheckAll(ctx context.Context) error {
+	c, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return quickCheck(ctx, c)
+}
+
+// damagedBy makes the file one that is only read.
+func (s *Store) damagedBy(err error) {
+	s.forbid(fmt.Errorf("%w: %s is damaged (%w); `postino check` says what, `postino rescue` brings back what is in it, `postino restore` puts a backup in its place",
+		ErrReadOnly, s.path, err))
+	s.log.Error("store damaged", "file", s.path, "err", err)
+}
+
+// suspect notes an error that damage may be the reason of.
+func (s *Store) suspect(err error) {
+	var se *sqlite.Error
+	if !errors.As(err, &se) || !s.opt.Service {
+		return
+	}
+	if code := se.Code() & 0xff; code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB {
+		select {
+		case s.suspected <- struct{}{}:
+		default:
+		}
+	}
+}
