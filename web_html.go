@@ -2,7 +2,6 @@
 package main
 
 import (
-	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -18,16 +17,25 @@ const (
 	webMaxNodes = 50_000  // tags of one; what comes after is left out
 )
 
+// webElements are the elements that may stay of an HTML mail.
+var webElements = func() map[string]bool {
+	all := map[string]bool{}
+	for _, name := range strings.Fields("a abbr address article aside b bdi bdo big blockquote br caption center cite code col colgroup dd del " +
+		"details dfn div dl dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark ol p pre q rp rt ruby s samp " +
+		"section small span strike strong sub summary sup table tbody td tfoot th thead time tr tt u ul var wbr") {
+		all[name] = true
+	}
+	return all
+}()
+
 // webPolicy is what may stay of an HTML mail. There is no script, style element, form, frame, object, SVG or MathML: of
-// Roundcube's cross-site scripting reports most came through those. Remote pictures are allowed here and held back by
-// webShown and by the page's Content-Security-Policy.
+// Roundcube's cross-site scripting reports most came through those. Styles, classes and the addresses of pictures pass it
+// as they are: webShown, which reads what comes out, writes them anew from lists of its own.
 var webPolicy = sync.OnceValue(func() *bluemonday.Policy {
 	p := bluemonday.NewPolicy()
-	p.AllowElements("a", "abbr", "address", "article", "aside", "b", "bdi", "bdo", "big", "blockquote", "br", "caption", "center",
-		"cite", "code", "col", "colgroup", "dd", "del", "details", "dfn", "div", "dl", "dt", "em", "figcaption", "figure", "font",
-		"footer", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "i", "img", "ins", "kbd", "li", "main", "mark", "ol", "p",
-		"pre", "q", "rp", "rt", "ruby", "s", "samp", "section", "small", "span", "strike", "strong", "sub", "summary", "sup",
-		"table", "tbody", "td", "tfoot", "th", "thead", "time", "tr", "tt", "u", "ul", "var", "wbr")
+	for name := range webElements {
+		p.AllowElements(name)
+	}
 	p.AllowNoAttrs().OnElements("a", "font", "span", "img", "bdo", "time")
 	p.AllowAttrs("href").OnElements("a")
 	p.AllowAttrs("src", "alt").OnElements("img")
@@ -48,10 +56,10 @@ var webPolicy = sync.OnceValue(func() *bluemonday.Policy {
 	p.AllowAttrs("size").Matching(regexp.MustCompile(`^[+-]?[0-9]$`)).OnElements("font")
 	p.AllowAttrs("face").Matching(regexp.MustCompile(`^[A-Za-z0-9 ,'-]{1,100}$`)).OnElements("font")
 	p.AllowAttrs("type").Matching(word).OnElements("ul", "ol")
-	p.AllowStyles(webStyles...).MatchingHandler(webStyleValue).Globally()
+	p.AllowAttrs("style", "class", "id").Globally()
 	p.AllowURLSchemes("http", "https", "mailto", "tel", "cid", "data")
 	p.AllowURLSchemeWithCustomPolicy("data", func(u *url.URL) bool { return webDataPicture.MatchString(u.Opaque) })
-	p.AllowRelativeURLs(false)
+	p.AllowRelativeURLs(true) // webShown takes those of links away, and those of pictures that are not in the message
 	p.RequireParseableURLs(true)
 	p.SkipElementsContent("svg", "math", "template", "noembed", "noframes", "xmp", "plaintext", "select", "textarea", "video", "audio", "canvas")
 	return p
@@ -60,41 +68,38 @@ var webPolicy = sync.OnceValue(func() *bluemonday.Policy {
 // webDataPicture is a picture inside a data: address, of the kinds that can hold nothing but pixels.
 var webDataPicture = regexp.MustCompile(`^image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=%]*$`)
 
-// webStyles are the properties that may stay in style attributes. None of them takes an element out of its place: position,
-// z-index and negative margins could paint over our own page if it were not in a frame.
-var webStyles = []string{
-	"background-color", "border", "border-bottom", "border-bottom-color", "border-bottom-style", "border-bottom-width", "border-collapse",
-	"border-color", "border-left", "border-radius", "border-right", "border-spacing", "border-style", "border-top", "border-width", "clear",
-	"color", "direction", "display", "float", "font", "font-family", "font-size", "font-style", "font-weight", "height", "letter-spacing",
-	"line-height", "list-style-type", "margin", "margin-bottom", "margin-left", "margin-right", "margin-top", "max-height", "max-width",
-	"min-height", "min-width", "padding", "padding-bottom", "padding-left", "padding-right", "padding-top", "table-layout", "text-align",
-	"text-decoration", "text-indent", "text-transform", "vertical-align", "white-space", "width", "word-break", "overflow-wrap", "word-wrap",
-}
-
-var webStyleText = regexp.MustCompile(`^[A-Za-z0-9 #.,%'"+_-]*$`)
-
-// webColorFunction is the only kind of function that may be in a style's value.
-var webColorFunction = regexp.MustCompile(`(?i)\b(?:rgb|rgba|hsl|hsla)\([0-9 .,%/]*\)`)
-
-// webStyleValue lets through words, numbers and colours. url(), var(), attr(), escapes, comments and everything else that
-// could fetch, read or hide something has a character that is not among those of webStyleText.
-func webStyleValue(v string) bool {
-	v = webColorFunction.ReplaceAllString(v, "c")
-	return len(v) <= 200 && webStyleText.MatchString(v) && !strings.Contains(strings.ReplaceAll(v, " ", ""), ":-") && !strings.HasPrefix(strings.TrimSpace(v), "-")
-}
-
 // webHTMLView is how one HTML body is to be shown.
 type webHTMLView struct {
 	Pictures bool                    // remote pictures too
-	Inline   func(cid string) string // the address of a picture in the message, or ""
+	Inline   func(src string) string // where a picture with this cid:, Content-Location or other address is to be had here, or ""
+	Scope    string                  // of the body's style sheets; "" leaves them out
+	Own      bool                    // it is for a letter of the reader's own: links are not marked
 }
 
-// webSanitize makes an HTML body harmless and returns it without html, head and body around it.
-func webSanitize(body string, v webHTMLView) string {
+// webSafe is an HTML body made harmless, without html, head and body around it.
+type webSafe struct {
+	Style   string // its style sheets
+	Body    string
+	Colours bool            // it has colours of its own
+	Remote  bool            // it has pictures elsewhere, shown or not
+	Used    map[string]bool // Content-IDs of pictures that were found in the message
+}
+
+// webSanitize makes an HTML body harmless.
+func webSanitize(body string, v webHTMLView) webSafe {
 	if len(body) > webMaxHTML {
 		body = strings.ToValidUTF8(body[:webMaxHTML], "")
 	}
-	return webShown(webPolicy().Sanitize(webBounded(body)), v)
+	body = webBounded(body)
+	st := &webStyler{scope: v.Scope, out: &strings.Builder{}}
+	around := webAround(body, st)
+	clean := webPolicy().Sanitize(around + body)
+	shown := webShown{view: v, styles: st, used: map[string]bool{}}
+	shown.read(clean)
+	if around != "" {
+		shown.out.WriteString("</div>")
+	}
+	return webSafe{Style: st.out.String(), Body: shown.out.String(), Colours: st.colours, Remote: shown.remote, Used: shown.used}
 }
 
 // webBounded cuts a body off after webMaxNodes tags.
@@ -111,37 +116,146 @@ func webBounded(body string) string {
 	return body
 }
 
-// webShown goes over sanitised HTML once more: pictures of the message get addresses, remote ones are held back unless
-// asked for, and links open outside, without a referrer, and say where they lead when their text says otherwise.
-func webShown(clean string, v webHTMLView) string {
-	var b strings.Builder
-	z := html.NewTokenizer(strings.NewReader(clean))
-	var link, text string
+// webAround reads what is not in the text of a body: its style sheets go to st, and the attributes of its body tag come
+// back as a div to put in front.
+func webAround(body string, st *webStyler) (div string) {
+	z := html.NewTokenizer(strings.NewReader(body))
 	for {
 		tt := z.Next()
 		if tt == html.ErrorToken {
-			return b.String()
+			return div
+		}
+		if tt != html.StartTagToken {
+			continue
+		}
+		switch name, more := z.TagName(); string(name) {
+		case "style":
+			media := ""
+			for more {
+				var k, v []byte
+				k, v, more = z.TagAttr()
+				if string(k) == "media" {
+					media = string(v)
+				}
+			}
+			if z.Next() != html.TextToken || st.scope == "" {
+				continue
+			}
+			css := string(z.Raw())
+			if media != "" {
+				css = "@media " + media + "{" + css + "}"
+			}
+			st.sheet(css)
+		case "body":
+			if div == "" && more {
+				t := html.Token{Type: html.StartTagToken, Data: "div"}
+				for more {
+					var k, v []byte
+					k, v, more = z.TagAttr()
+					t.Attr = append(t.Attr, html.Attribute{Key: string(k), Val: string(v)})
+				}
+				div = t.String()
+			}
+		}
+	}
+}
+
+// webShown goes over sanitised HTML once more: pictures of the message get addresses, remote ones are held back unless
+// asked for, styles and classes are written anew, and links open outside, without a referrer, and say where they lead when
+// their text says otherwise.
+type webShown struct {
+	view   webHTMLView
+	styles *webStyler
+	out    strings.Builder
+	link   *webLinkText // the link at hand
+	remote bool
+	used   map[string]bool
+}
+
+// webLinkBlocks are elements at whose ends a link's text is looked at: browsers end a line there, and no link that was
+// left open goes unmarked.
+var webLinkBlocks = map[string]bool{"address": true, "article": true, "blockquote": true, "center": true, "dd": true, "div": true, "dl": true,
+	"dt": true, "h1": true, "h2": true, "h3": true, "h4": true, "h5": true, "h6": true, "li": true, "ol": true, "p": true, "section": true,
+	"table": true, "td": true, "th": true, "tr": true, "ul": true}
+
+func (s *webShown) read(clean string) {
+	z := html.NewTokenizer(strings.NewReader(clean))
+	for {
+		tt := z.Next()
+		if tt == html.ErrorToken {
+			s.endLink()
+			return
 		}
 		t := z.Token()
 		switch {
-		case tt == html.TextToken && link != "" && len(text) < 300:
-			text += t.Data
-		case t.Data == "a" && tt != html.EndTagToken:
-			link, text = webAttr(t, "href"), ""
-			if !webLinkAddress.MatchString(link) { // such as cid: and data:, which are for pictures
-				link, t.Attr = "", webWithout(t.Attr, "href")
-			}
-			t.Attr = append(webWithout(t.Attr, "target", "rel"), html.Attribute{Key: "target", Val: "_blank"},
-				html.Attribute{Key: "rel", Val: "noopener noreferrer nofollow"})
-		case t.Data == "a" && tt == html.EndTagToken:
-			if host := webMismatch(link, text); link != "" && host != "" {
-				b.WriteString(` <span class="leads">[→ ` + html.EscapeString(host) + `]</span>`)
-			}
-			link = ""
-		case t.Data == "img":
-			t.Attr = v.picture(t.Attr)
+		case tt == html.TextToken:
+			s.link.add(t.Data)
+		case tt == html.EndTagToken && t.Data == "a":
+			s.endLink()
+		case tt == html.EndTagToken && webLinkBlocks[t.Data]:
+			s.mark()
+		case tt == html.StartTagToken || tt == html.SelfClosingTagToken:
+			s.tag(&t)
 		}
-		b.WriteString(t.String())
+		s.out.WriteString(t.String())
+	}
+}
+
+// tag writes the attributes of a tag anew.
+func (s *webShown) tag(t *html.Token) {
+	var kept []html.Attribute
+	for _, a := range t.Attr {
+		switch a.Key {
+		case "style":
+			a.Val = s.styles.attribute(a.Val)
+		case "class":
+			a.Val = webClasses(a.Val)
+		case "id":
+			a.Val = webPrefixed("", a.Val)
+		case "bgcolor", "color":
+			s.styles.colours = true
+		case "dir":
+			s.link.turn(strings.EqualFold(a.Val, "rtl"))
+		}
+		if a.Val != "" || (a.Key != "style" && a.Key != "class" && a.Key != "id") {
+			kept = append(kept, a)
+		}
+	}
+	t.Attr = kept
+	switch {
+	case t.Data == "a":
+		s.endLink()
+		address := webAttr(*t, "href")
+		if !webLinkAddress.MatchString(address) { // such as cid: and data:, which are for pictures
+			t.Attr = webWithout(t.Attr, "href")
+		} else {
+			s.link = &webLinkText{address: address}
+			s.link.add(webAttr(*t, "title") + " ")
+		}
+		t.Attr = append(webWithout(t.Attr, "target", "rel"), html.Attribute{Key: "target", Val: "_blank"},
+			html.Attribute{Key: "rel", Val: "noopener noreferrer nofollow"})
+	case t.Data == "img":
+		s.link.add(" " + webAttr(*t, "alt") + " ")
+		t.Attr = s.picture(t.Attr)
+	case t.Data == "br" || webLinkBlocks[t.Data]:
+		s.link.add(" ")
+	}
+}
+
+// endLink marks the link at hand, if it lies, and ends it.
+func (s *webShown) endLink() {
+	s.mark()
+	s.link = nil
+}
+
+// mark says where the link at hand leads, once, if its text so far names another place.
+func (s *webShown) mark() {
+	if s.link == nil || s.link.marked || s.view.Own {
+		return
+	}
+	if host := s.link.leads(); host != "" {
+		s.link.marked = true
+		s.out.WriteString(` <span class="leads">[→ ` + html.EscapeString(host) + `]</span>`)
 	}
 }
 
@@ -172,197 +286,26 @@ func webWithout(attrs []html.Attribute, names ...string) []html.Attribute {
 }
 
 // picture rewrites the address of a picture, or takes it away.
-func (v webHTMLView) picture(attrs []html.Attribute) []html.Attribute {
-	src := webAttr(html.Token{Attr: attrs}, "src")
+func (s *webShown) picture(attrs []html.Attribute) []html.Attribute {
+	src := strings.TrimSpace(webAttr(html.Token{Attr: attrs}, "src"))
 	attrs = webWithout(attrs, "src")
 	if !slices.ContainsFunc(attrs, func(a html.Attribute) bool { return a.Key == "alt" }) { // a reader would spell the address out
 		attrs = append(attrs, html.Attribute{Key: "alt"})
 	}
 	lower := strings.ToLower(src)
+	remote := strings.HasPrefix(lower, "http://") || strings.HasPrefix(lower, "https://")
+	at := s.view.Inline(src)
 	switch {
-	case strings.HasPrefix(lower, "cid:"):
-		cid, err := url.PathUnescape(src[4:])
-		if err != nil {
-			cid = src[4:]
+	case at != "":
+		if strings.HasPrefix(lower, "cid:") {
+			s.used[cleanContentID(src[len("cid:"):])] = true
 		}
-		if at := v.Inline(cid); at != "" {
-			attrs = append(attrs, html.Attribute{Key: "src", Val: at})
-		}
+		attrs = append(attrs, html.Attribute{Key: "src", Val: at})
 	case strings.HasPrefix(lower, "data:image/"):
 		attrs = append(attrs, html.Attribute{Key: "src", Val: src})
-	case v.Pictures && (strings.HasPrefix(lower, "http://") || strings.HasPrefix(lower, "https://")):
+	case remote && s.view.Pictures:
 		attrs = append(attrs, html.Attribute{Key: "src", Val: src}, html.Attribute{Key: "referrerpolicy", Val: "no-referrer"})
 	}
+	s.remote = s.remote || (remote && at == "")
 	return attrs
-}
-
-// webMismatch returns where a link leads when its text looks like the address of another host: the oldest trick there is.
-func webMismatch(link, text string) string {
-	u, err := url.Parse(strings.TrimSpace(link))
-	text = strings.TrimSpace(text)
-	if err != nil || u.Host == "" || strings.ContainsAny(text, " \n") || !strings.Contains(text, ".") {
-		return ""
-	}
-	if !strings.Contains(text, "://") {
-		text = "http://" + text
-	}
-	shown, err := url.Parse(text)
-	if err != nil || shown.Hostname() == "" || !webHostName.MatchString(shown.Hostname()) {
-		return ""
-	}
-	a, b := strings.TrimPrefix(strings.ToLower(u.Hostname()), "www."), strings.TrimPrefix(strings.ToLower(shown.Hostname()), "www.")
-	if a == b || strings.HasSuffix(a, "."+b) || strings.HasSuffix(b, "."+a) {
-		return ""
-	}
-	if ascii, err := DomainToASCII(a); err == nil {
-		return ascii
-	}
-	return a
-}
-
-var webHostName = regexp.MustCompile(`(?i)^[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,24}$`)
-
-// webFacts is what is known of an HTML body without showing it.
-type webFacts struct {
-	Remote         bool // it has pictures elsewhere
-	Height, Narrow int  // about how many pixels it takes, and on a phone: the frame can't be measured from outside
-}
-
-const (
-	webLineHeight  = 24 // pixels, as webFrameStyle has it
-	webLineWide    = 84 // Latin letters in a line beside the list of a desktop
-	webLineNarrow  = 38 // and on a phone
-	webFrameLeast  = 100
-	webFrameMost   = 6000
-	webBlockMargin = 16 // above a paragraph or a heading
-)
-
-// webMeasure adds up how high text becomes.
-type webMeasure struct {
-	units        int // half widths of the characters in the block at hand: a Latin letter has one, a Chinese one two
-	wide, narrow int
-}
-
-func (m *webMeasure) text(s []byte) {
-	space := true
-	for _, r := range string(s) {
-		if was := space; r == ' ' || r == '\n' || r == '\t' || r == '\r' || r == '\u00a0' {
-			space = true
-			if !was {
-				m.units++
-			}
-			continue
-		}
-		space = false
-		m.units++
-		if r >= wideFrom {
-			m.units++
-		}
-	}
-}
-
-// flush ends the block at hand. An empty one takes room only if blank says so.
-func (m *webMeasure) flush(blank bool) {
-	if m.units == 0 && !blank {
-		return
-	}
-	m.wide += webLineHeight * max(1, (m.units+webLineWide-1)/webLineWide)
-	m.narrow += webLineHeight * max(1, (m.units+webLineNarrow-1)/webLineNarrow)
-	m.units = 0
-}
-
-func (m *webMeasure) add(pixels int) { m.wide, m.narrow = m.wide+pixels, m.narrow+pixels }
-
-// webHTMLFacts goes over an HTML body once.
-func webHTMLFacts(body string) webFacts {
-	if len(body) > webMaxHTML {
-		body = body[:webMaxHTML]
-	}
-	var f webFacts
-	var m webMeasure
-	z := html.NewTokenizer(strings.NewReader(body))
-	skip := ""
-	for {
-		tt := z.Next()
-		if tt == html.ErrorToken {
-			break
-		}
-		name, hasAttr := z.TagName()
-		tag := " " + string(name) + " "
-		switch {
-		case tt == html.TextToken && skip == "":
-			m.text(z.Text())
-		case tt == html.EndTagToken && tag == skip:
-			skip = ""
-		case tt != html.StartTagToken && tt != html.SelfClosingTagToken && tt != html.EndTagToken:
-		case tag == " br ":
-			m.flush(true)
-		case strings.Contains(" p h1 h2 h3 ul ol blockquote pre hr ", tag):
-			m.flush(false)
-			if tt == html.StartTagToken {
-				m.add(webBlockMargin)
-				m.add(webPadding(z, hasAttr))
-			}
-			if strings.HasPrefix(tag, " h") {
-				m.add(webBlockMargin)
-			}
-		case strings.Contains(" div tr li table section article header footer h4 h5 h6 dd dt ", tag):
-			m.flush(false)
-			if tt == html.StartTagToken {
-				m.add(webPadding(z, hasAttr))
-			}
-		case strings.Contains(" style script title template ", tag) && tt == html.StartTagToken:
-			skip = tag
-		case tag == " img " && hasAttr:
-			h, remote := webPictureFacts(z)
-			f.Remote = f.Remote || remote
-			m.add(h)
-		}
-	}
-	m.flush(false)
-	fit := func(h int) int { return min(max(h+h/10+2*webLineHeight, webFrameLeast), webFrameMost) }
-	f.Height, f.Narrow = fit(m.wide), fit(m.narrow+m.narrow/8)
-	return f
-}
-
-var webPaddingText = regexp.MustCompile(`padding(?:-top|-bottom)?:\s*([0-9]{1,2})px`)
-
-// webPadding is the room inside a block above and below its text, as its attributes have it.
-func webPadding(z *html.Tokenizer, more bool) (pixels int) {
-	for more {
-		var k, v []byte
-		k, v, more = z.TagAttr()
-		switch string(k) {
-		case "cellpadding":
-			n := 0
-			fmt.Sscanf(string(v), "%d", &n)
-			pixels += 2 * min(max(n, 0), 50)
-		case "style":
-			if x := webPaddingText.FindSubmatch(v); x != nil {
-				n := 0
-				fmt.Sscanf(string(x[1]), "%d", &n)
-				pixels += 2 * n
-			}
-		}
-	}
-	return pixels
-}
-
-// webPictureFacts reads the attributes of an img tag.
-func webPictureFacts(z *html.Tokenizer) (height int, remote bool) {
-	height = 60
-	for {
-		k, v, more := z.TagAttr()
-		switch string(k) {
-		case "src":
-			s := strings.ToLower(strings.TrimSpace(string(v)))
-			remote = strings.HasPrefix(s, "http:") || strings.HasPrefix(s, "https:")
-		case "height":
-			fmt.Sscanf(string(v), "%d", &height)
-			height = min(max(height, 0), 1000)
-		}
-		if !more {
-			return height, remote
-		}
-	}
 }

@@ -17,8 +17,10 @@ import (
 var webBadStyle = regexp.MustCompile(`(?i)url|expression|var\(|attr\(|image|@|\\|position|z-index|behavior|binding|content|filter|/\*|!|:\s*-`)
 
 // webHarmless fails if sanitised HTML, as a browser would parse it, has anything but what is allowed.
-func webHarmless(t *testing.T, out string, pictures bool) {
+func webHarmless(t *testing.T, safe webSafe, pictures bool) {
 	t.Helper()
+	webHarmlessSheet(t, safe.Style)
+	out := safe.Body
 	doc, err := html.Parse(strings.NewReader("<!doctype html><html><head></head><body>" + out + "</body></html>"))
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +29,7 @@ func webHarmless(t *testing.T, out string, pictures bool) {
 		"details dfn div dl dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark ol p pre q rp rt ruby s samp section " +
 		"small span strike strong sub summary sup table tbody td tfoot th thead time tr tt u ul var wbr")
 	attrs := strings.Fields("href src alt dir lang title width height border cellpadding cellspacing hspace vspace colspan rowspan span start value " +
-		"align valign bgcolor color size face type style target rel referrerpolicy class")
+		"align valign bgcolor color size face type style target rel referrerpolicy class id")
 	var walk func(*html.Node)
 	walk = func(n *html.Node) {
 		if n.Type == html.ElementNode {
@@ -39,8 +41,10 @@ func webHarmless(t *testing.T, out string, pictures bool) {
 				switch {
 				case !slices.Contains(attrs, a.Key) || a.Namespace != "":
 					t.Errorf("attribute %s of %s in %.500s", a.Key, n.Data, out)
-				case a.Key == "class" && v != "leads":
+				case a.Key == "class" && v != "leads" && strings.Contains(" "+v, " leads"):
 					t.Errorf("class %q", v)
+				case a.Key == "class" && v != "leads" && strings.Count(" "+v, " m-") != len(strings.Fields(v)), a.Key == "id" && !strings.HasPrefix(v, "m-"):
+					t.Errorf("%s %q is one of ours", a.Key, v)
 				case a.Key == "style" && webBadStyle.MatchString(v):
 					t.Errorf("style %q", v)
 				case a.Key == "href" && !regexp.MustCompile(`^(?:https?://|mailto:|tel:)`).MatchString(v):
@@ -58,8 +62,31 @@ func webHarmless(t *testing.T, out string, pictures bool) {
 	walk(doc)
 }
 
+// webHarmlessSheet fails if a style sheet has rules for anything but the mail, or anything that fetches or paints elsewhere.
+func webHarmlessSheet(t *testing.T, css string) {
+	t.Helper()
+	if bad := regexp.MustCompile(`(?i)[<\\"]|/\*|url|expression|import\b|font-face|[:; ]position|z-index|behavior|content:|filter:|(?:margin|padding)[^;{}]*-[0-9]`).FindString(css); bad != "" {
+		t.Errorf("%q in the style sheet %.500s", bad, css)
+	}
+	plain := regexp.MustCompile(`@media [a-z0-9(): ,.-]+\{`).ReplaceAllString(css, "{")
+	if strings.Contains(plain, "@") {
+		t.Errorf("a rule that is not @media in %.500s", css)
+	}
+	for _, m := range regexp.MustCompile(`([^{}]+)\{`).FindAllStringSubmatch(plain, -1) {
+		for _, s := range strings.Split(m[1], ",") {
+			if s != webScope && !strings.HasPrefix(s, webScope+" ") {
+				t.Errorf("the selector %q reaches out of the mail", s)
+			}
+		}
+	}
+}
+
 func webView(pictures bool) webHTMLView {
-	return webHTMLView{Pictures: pictures, Inline: func(cid string) string {
+	return webHTMLView{Pictures: pictures, Scope: webScope, Inline: func(cid string) string {
+		cid, ok := strings.CutPrefix(cid, "cid:")
+		if !ok {
+			return ""
+		}
 		if strings.ContainsAny(cid, `"'<> `) {
 			return ""
 		}
@@ -90,7 +117,7 @@ func TestWebHostileHTML(t *testing.T) {
 // TestWebGoodHTML sees that what people write stays.
 func TestWebGoodHTML(t *testing.T) {
 	for in, want := range map[string]string{
-		`<p style="color:#fff; font-family:'Times New Roman', serif">x</p>`:               `style="color: #fff; font-family: `,
+		`<p style="color:#fff; font-family:'Times New Roman', serif">x</p>`:               `style="color:#fff;font-family:`,
 		`<table width="600" cellpadding=20><tr><td bgcolor="#f0f7f0" align=center>x</td>`: `<td bgcolor="#f0f7f0" align="center">`,
 		`<img src="cid:pic@x" width=20>`:                                                  `src="/inline/1/pic@x/x"`,
 		`<img src="data:image/png;base64,AAAA">`:                                          `src="data:image/png;base64,AAAA"`,
@@ -99,17 +126,17 @@ func TestWebGoodHTML(t *testing.T) {
 		`<a href="http://www.x.example/">x.example</a> 中文 <b>粗</b>`:                       `中文 <b>粗</b>`,
 		`<ul><li>a<ol start="3"><li>b</ol></ul><blockquote dir=rtl>q</blockquote>`:        `<ol start="3">`,
 	} {
-		if out := webSanitize(in, webView(false)); !strings.Contains(out, want) {
+		if out := webSanitize(in, webView(false)).Body; !strings.Contains(out, want) {
 			t.Errorf("%s became %s, without %s", in, out, want)
 		}
 	}
-	if out := webSanitize(`<a href="http://www.x.example/">x.example</a>`, webView(false)); strings.Contains(out, "→") {
+	if out := webSanitize(`<a href="http://www.x.example/">x.example</a>`, webView(false)).Body; strings.Contains(out, "→") {
 		t.Errorf("a warning about an honest link: %s", out)
 	}
-	if out := webSanitize(`<img src="http://x.example/a.png" alt="a">`, webView(false)); strings.Contains(out, "src=") {
+	if out := webSanitize(`<img src="http://x.example/a.png" alt="a">`, webView(false)).Body; strings.Contains(out, "src=") {
 		t.Errorf("a remote picture without asking: %s", out)
 	}
-	if out := webSanitize(`<img src="http://x.example/a.png">`, webView(true)); !strings.Contains(out, `src="http://x.example/a.png"`) {
+	if out := webSanitize(`<img src="http://x.example/a.png">`, webView(true)).Body; !strings.Contains(out, `src="http://x.example/a.png"`) {
 		t.Errorf("no remote picture after asking: %s", out)
 	}
 }
@@ -125,7 +152,7 @@ func TestWebHugeHTML(t *testing.T) {
 	for _, piece := range []string{"<table><a>", "<b><i>", "<p style='color:red;color:red'>", "<img src='cid:x'>", "<a href='http://x.example'>x.example", "<!--", "<![CDATA[", "&amp", "<blockquote>"} {
 		start := cpuTime(cpuThread)
 		webSanitize(strings.Repeat(piece, size/len(piece)), webView(false))
-		webHTMLFacts(strings.Repeat(piece, size/len(piece)))
+		webHeight(strings.Repeat(piece, size/len(piece)))
 		if d := cpuTime(cpuThread) - start; d > 10*time.Second {
 			t.Errorf("%d octets of %s took %v", size, piece, d)
 		}
@@ -154,10 +181,10 @@ func TestWebFrameHeight(t *testing.T) {
 		strings.Repeat("a<br>", 1000):                                  {webFrameMost, webFrameMost},
 		`<img height=300 src=cid:x><img height=99999 src=cid:y>`:       {1300, 1300},
 	} {
-		f := webHTMLFacts(body)
-		for i, got := range []int{f.Height, f.Narrow} {
+		wide, narrow := webHeight(body)
+		for i, got := range []int{wide, narrow} {
 			if got < want[i] || got > want[i]+want[i]/2 {
-				t.Errorf("%.40q: %d and %d pixels, want about %v", body, f.Height, f.Narrow, want)
+				t.Errorf("%.40q: %d and %d pixels, want about %v", body, wide, narrow, want)
 			}
 		}
 	}
