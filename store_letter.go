@@ -35,7 +35,8 @@ type Letter struct {
 type LetterFile struct {
 	ID         int64
 	Name, Type string
-	Size       int64 // of the file
+	ContentID  string // of a picture that the letter's HTML shows
+	Size       int64  // of the file
 	Blob       BlobID
 }
 

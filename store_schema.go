@@ -13,7 +13,7 @@ import (
 )
 
 // migrations are applied in order; PRAGMA user_version is how many of them a file has seen.
-var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema}
+var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures}
 
 // What the tables hold:
 //
@@ -138,6 +138,9 @@ CREATE TABLE answered(
 
 // userEpochs counts how often a user's logins were ended: a session that began under another number is over.
 const userEpochs = `ALTER TABLE users ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;`
+
+// letterPictures: a picture that a letter's HTML shows has its Content-ID.
+const letterPictures = `ALTER TABLE letter_files ADD COLUMN cid TEXT NOT NULL DEFAULT '';`
 
 // migrate brings the file to the newest schema, all steps in one transaction. A file of a newer program is refused.
 func (s *Store) migrate() error {

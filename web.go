@@ -62,6 +62,8 @@ type webApp struct {
 	second map[string]webSecond          // browsers that have given a password and owe a code
 	rows   *webCache[BlobID, webSummary] // of the messages that lists showed last
 	found  *webCache[string, webResult]  // of the searches that were made last
+
+	sanitised *webCache[webSafeKey, webSafe] // the HTML that was shown last
 }
 
 // webStatic is a file that never changes while the program runs, also compressed.
@@ -136,6 +138,7 @@ func (s *Server) newWeb() *webApp {
 		forms: &webBudget{own: map[UserID]int64{}}, streams: &webStreams{}, codes: webNewCache[string, template.URL](webMaxCodes),
 		pages: map[string]*webLang{}, notes: map[string]*webNote{},
 		second: map[string]webSecond{}, rows: webNewCache[BlobID, webSummary](webMaxRows), found: webNewCache[string, webResult](webMaxSearches),
+		sanitised: webNewCache[webSafeKey, webSafe](webSafeKept),
 	}
 	rand.Read(a.key)
 	a.loadStatic()

@@ -2,9 +2,15 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"io"
+	"net/url"
 	"slices"
 	"strings"
+	"unicode"
+
+	"golang.org/x/net/html"
 )
 
 // webField writes people into an address field.
@@ -16,44 +22,134 @@ func webField(list []webPerson) string {
 	return strings.Join(all, ", ")
 }
 
-// quotable is a message's text as lines without flowing, at most webMaxQuoted octets.
-func (q *webReq) quotable(m *webMessage) (string, error) {
-	if p := m.root.TextPart("plain"); p != nil {
-		text, err := webReadText(p, m.content, webMaxQuoted)
-		var b strings.Builder
-		for _, ln := range webLines(text, strings.EqualFold(p.Param("format"), "flowed"), strings.EqualFold(p.Param("delsp"), "yes")) {
-			b.WriteString(strings.Repeat(">", ln.depth))
-			if ln.depth > 0 {
-				b.WriteByte(' ')
-			}
-			b.WriteString(ln.text)
-			b.WriteByte('\n')
-		}
-		return b.String(), err
+// quotable is what was read of a message as lines without flowing, at most limit octets; cut says that there is more. Where
+// there is HTML, its plain form is taken if that says about as much: it is laid out by a person, and not by us.
+func (q *webReq) quotable(m *webMessage, limit int) (text string, cut bool, err error) {
+	if err := q.readLeaves(m); err != nil {
+		return "", false, err
 	}
-	p := m.root.TextPart("html")
-	if p == nil {
-		return "", nil
+	text, cut, err = q.plainTexts(m, limit)
+	if err != nil || !m.Both || m.Plain {
+		return text, cut, err
 	}
-	b, err := io.ReadAll(io.LimitReader(HTMLText(p.Text(m.content)), webMaxQuoted))
-	return strings.ToValidUTF8(string(b), "\ufffd"), err
+	plain := &webMessage{At: m.At, Href: m.Href, M: m.M, Plain: true, content: m.content, root: m.root, header: m.header, From: m.From}
+	if err := q.readLeaves(plain); err != nil {
+		return "", false, err
+	}
+	other, otherCut, err := q.plainTexts(plain, limit)
+	if webLetters(other)*10 >= webLetters(text)*8 {
+		return other, otherCut, err
+	}
+	return text, cut, err
 }
 
-// answer fills the form for a reply (RFC 5322 §3.6.2, §3.6.4): to Reply-To or From, or for a letter of one's own to those
-// it went to; with all, a copy to everybody else.
-func (q *webReq) answer(c *webCompose, key string, all bool) error {
+// webLetters counts what is not blank.
+func webLetters(s string) int {
+	n := 0
+	for _, r := range s {
+		if !unicode.IsSpace(r) && r != '>' {
+			n++
+		}
+	}
+	return n
+}
+
+// plainTexts are the texts that are shown, one below the other, as plain text.
+func (q *webReq) plainTexts(m *webMessage, limit int) (text string, cut bool, err error) {
+	var b strings.Builder
+	for _, l := range m.texts() {
+		r := io.LimitReader(l.Part.PlainText(m.content), int64(max(limit-b.Len(), 0))+1)
+		octets, err := io.ReadAll(r)
+		if err != nil && len(octets) == 0 && errors.Is(err, ErrClosed) {
+			return "", false, err
+		}
+		if len(octets) > limit-b.Len() {
+			octets, cut = octets[:max(limit-b.Len(), 0)], true
+		}
+		one := strings.ToValidUTF8(string(octets), "\ufffd")
+		if strings.TrimSpace(one) == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('\n')
+		}
+		webWriteLines(&b, one, webIsFlowed(l.Part), strings.EqualFold(l.Part.Param("delsp"), "yes"))
+	}
+	return b.String(), cut, nil
+}
+
+// webWriteLines writes text with each paragraph on one line.
+func webWriteLines(b *strings.Builder, text string, flowed, delSp bool) {
+	for _, ln := range webLines(text, flowed, delSp) {
+		b.WriteString(strings.Repeat(">", ln.depth))
+		if ln.depth > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(ln.text)
+		b.WriteByte('\n')
+	}
+}
+
+// formatted are the texts that are shown as one HTML text for a letter, "" if there is no HTML among them. Pictures
+// elsewhere stay in it: our pages' policy keeps them from being fetched while one writes.
+func (q *webReq) formatted(m *webMessage) (string, error) {
+	if err := q.readLeaves(m); err != nil {
+		return "", err
+	}
+	if !slices.ContainsFunc(m.texts(), func(l webLeaf) bool { return l.Part.Is("text", "html") }) {
+		return "", nil
+	}
+	var b strings.Builder
+	for _, l := range m.texts() {
+		text, err := webReadText(l.Part, m.content, webMaxHTML)
+		if err != nil {
+			return "", err
+		}
+		if !l.Part.Is("text", "html") {
+			b.WriteString("<div>" + strings.ReplaceAll(html.EscapeString(text), "\n", "<br>") + "</div>")
+			continue
+		}
+		safe := webSanitize(text, webHTMLView{Pictures: true, Own: true, Inline: q.inlinePictures(m)})
+		b.WriteString("<div>" + safe.Body + "</div>")
+	}
+	return b.String(), nil
+}
+
+// webAnswer says whom a reply is for.
+type webAnswer int
+
+const (
+	webToSender webAnswer = iota
+	webToAll
+	webToList
+)
+
+// webAnswerTo reads whom the page was asked to answer.
+func webAnswerTo(v url.Values) webAnswer {
+	switch {
+	case v.Get("all") != "":
+		return webToAll
+	case v.Get("list") != "":
+		return webToList
+	}
+	return webToSender
+}
+
+// answer fills the form for a reply (RFC 5322 §3.6.2, §3.6.4).
+func (q *webReq) answer(c *webCompose, key string, whom webAnswer) error {
 	m, err := q.keyed(key)
 	if err != nil {
 		return err
 	}
 	c.Title, c.Source, c.Kind = "Reply", key, "reply"
 	own := q.ownIn(c, m)
-	to := m.ReplyTo
-	if len(to) == 0 {
-		to = m.From
-	}
-	if own(m.Sender()) && len(m.ReplyTo) == 0 && len(m.To) > 0 {
-		to = m.To
+	to := webAnswered(m, own)
+	list := m.Lists.Post
+	switch {
+	case whom == webToList && list != "":
+		to = []webPerson{{Address: list}}
+	case whom == webToAll && list != "" && !own(m.Sender()):
+		to = webOnly(slices.Concat(to, m.ReplyTo), func(webPerson) bool { return true })
 	}
 	seen := map[string]bool{}
 	first := func(p webPerson) bool {
@@ -63,7 +159,7 @@ func (q *webReq) answer(c *webCompose, key string, all bool) error {
 		return !was
 	}
 	c.To = webField(webOnly(to, first))
-	if all {
+	if whom == webToAll {
 		c.Title = "Reply to all"
 		c.Cc = webField(webOnly(slices.Concat(m.To, m.Cc), func(p webPerson) bool { return !own(p) && first(p) }))
 	}
@@ -72,7 +168,7 @@ func (q *webReq) answer(c *webCompose, key string, all bool) error {
 		c.Subject = "Re: " + m.Subject
 	}
 	c.follow(m)
-	text, err := q.quotable(m)
+	text, _, err := q.quotable(m, webMaxQuoted)
 	if err != nil {
 		return err
 	}
@@ -81,7 +177,24 @@ func (q *webReq) answer(c *webCompose, key string, all bool) error {
 	return nil
 }
 
-func webOnly(list []webPerson, keep func(webPerson) bool) (kept []webPerson) {
+// webAnswered is whom a reply goes to: Reply-To, or From where there is none, or it was a list that put its own address
+// there: that would send to all what was meant for one. A letter of one's own goes once more to those it went to.
+func webAnswered(m *webMessage, own func(webPerson) bool) []webPerson {
+	list := m.Lists.Post
+	toList := list != "" && len(m.ReplyTo) == 1 && strings.EqualFold(m.ReplyTo[0].Address, list)
+	switch {
+	case own(m.Sender()) && len(m.To) > 0:
+		return m.To
+	case own(m.Sender()) && len(m.Cc) > 0:
+		return m.Cc
+	case len(m.ReplyTo) > 0 && (!toList || len(m.From) == 0):
+		return m.ReplyTo
+	}
+	return m.From
+}
+
+func webOnly(list []webPerson, keep func(webPerson) bool) []webPerson {
+	var kept []webPerson
 	for _, p := range list {
 		if keep(p) {
 			kept = append(kept, p)
@@ -101,7 +214,7 @@ func (q *webReq) ownIn(c *webCompose, m *webMessage) func(webPerson) bool {
 	for _, p := range slices.Concat(m.To, m.Cc, m.From) {
 		for _, i := range c.From {
 			if strings.EqualFold(i.Address, p.Address) {
-				c.webLetter.From = i.Address
+				c.webFields.From = i.Address
 				return own
 			}
 		}
@@ -151,29 +264,41 @@ func (q *webReq) forward(c *webCompose, key string, whole bool) error {
 	}
 	c.Text = "\n" + c.signature()
 	if whole {
-		c.Keep = []webFile{{Name: webSubjectFile(m.Subject), Path: "whole", Size: m.M.Size}}
+		c.Keep = []webFile{{Name: webSubjectName(m.Subject, "message", ".eml"), Path: "whole", Size: m.M.Size}}
 		return nil
 	}
-	text, err := q.quotable(m)
+	c.Keep = q.inherited(m)
+	var head []string
+	for _, f := range [][2]string{{"From", webField(m.From)}, {"Date", q.lang.Long(m.Date)}, {"Subject", m.Subject}, {"To", webField(m.To)}, {"Copy", webField(m.Cc)}} {
+		if f[1] != "" {
+			head = append(head, q.lang.T(f[0])+": "+f[1])
+		}
+	}
+	line := "---------- " + q.lang.T("Forwarded message") + " ----------"
+	rich, err := q.formatted(m)
 	if err != nil {
 		return err
 	}
-	c.Keep = m.Files
-	var b strings.Builder
-	b.WriteString("\n\n---------- " + q.lang.T("Forwarded message") + " ----------\n")
-	for _, f := range [][2]string{{"From", webField(m.From)}, {"Date", q.lang.Long(m.Date)}, {"Subject", m.Subject}, {"To", webField(m.To)}, {"Copy", webField(m.Cc)}} {
-		if f[1] != "" {
-			b.WriteString(q.lang.T(f[0]) + ": " + f[1] + "\n")
-		}
+	if rich != "" && len(rich) <= webMaxField-webForwardRoom {
+		c.HTML = webLinesHTML(c.Text) + "<div><br></div>" + webLinesHTML(line+"\n"+strings.Join(head, "\n")) + "<div><br></div>" + rich
+		return nil
 	}
-	c.Text += b.String() + "\n" + text
+	text, _, err := q.quotable(m, webMaxQuoted)
+	if err != nil {
+		return err
+	}
+	c.Text += "\n\n" + line + "\n" + strings.Join(head, "\n") + "\n\n" + text
 	return nil
 }
 
-func webSubjectFile(subject string) string {
-	s := strings.Trim(webCut(strings.NewReplacer("/", "-", `\`, "-").Replace(subject), 80), " .")
-	if s == "" {
-		s = "message"
+// webForwardRoom is what remains for words of one's own, in octets, where a forwarded message keeps its formatting.
+const webForwardRoom = 100_000
+
+// webLinesHTML are lines of plain text as HTML.
+func webLinesHTML(text string) string {
+	var b strings.Builder
+	for _, line := range strings.Split(text, "\n") {
+		b.WriteString("<div>" + cmp.Or(html.EscapeString(line), "<br>") + "</div>")
 	}
-	return s + ".eml"
+	return b.String()
 }

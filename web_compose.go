@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -29,6 +27,7 @@ func webComposeRoutes() []webRoute {
 	return []webRoute{
 		{"GET /compose", webLoggedIn, (*webReq).getCompose},
 		{"POST /compose", webLoggedIn | webWithFiles, (*webReq).postCompose},
+		{"GET /compose/picture/{letter}/{file}", webLoggedIn, (*webReq).getLetterPicture},
 		{"POST /compose/recall", webLoggedIn, (*webReq).postRecall},
 		{"POST /redirect", webLoggedIn, (*webReq).postRedirect},
 		{"GET /outbox", webLoggedIn, (*webReq).getOutbox},
@@ -36,9 +35,10 @@ func webComposeRoutes() []webRoute {
 	}
 }
 
-// webLetter is a letter as it is being written: what its fields hold, as typed.
-type webLetter struct {
+// webFields is a letter as it is being written: what its fields hold, as typed.
+type webFields struct {
 	From       string   `json:"from,omitempty"` // one of the user's addresses
+	ReplyTo    string   `json:"replyto,omitempty"`
 	To         string   `json:"to,omitempty"`
 	Cc         string   `json:"cc,omitempty"`
 	Bcc        string   `json:"bcc,omitempty"`
@@ -53,7 +53,7 @@ type webLetter struct {
 
 // webCompose is the page of the form.
 type webCompose struct {
-	webLetter
+	webFields
 	ID       int64
 	Draft    string // "box.uid" of a draft from another program that this continues
 	Files    []LetterFile
@@ -87,10 +87,11 @@ func webPlain(name, address string) string {
 }
 
 // identities are those the user has made, or the one that everybody has.
-func (q *webReq) identities() (all []webIdentity, err error) {
-	err = q.s.store.Read(func(tx *Tx) error {
-		all = nil
-		return tx.Preference(q.user.ID, PrefIdentity, &all)
+func (q *webReq) identities() ([]webIdentity, error) {
+	all, err := read(q.s.store, func(tx *Tx) ([]webIdentity, error) {
+		var all []webIdentity
+		err := tx.Preference(q.user.ID, PrefIdentity, &all)
+		return all, err
 	})
 	if len(all) == 0 {
 		all = []webIdentity{{Address: q.user.Name}}
@@ -110,23 +111,24 @@ func (q *webReq) getCompose() error {
 	if err != nil {
 		return err
 	}
-	c.webLetter.From = c.From[0].Address
+	c.webFields.From = c.From[0].Address
 	switch {
 	case v.Get("id") != "":
 		err = q.continueLetter(&c, v.Get("id"))
 	case v.Get("draft") != "":
 		err = q.continueDraft(&c, v.Get("draft"))
 	case v.Get("reply") != "":
-		err = q.answer(&c, v.Get("reply"), v.Get("all") != "")
+		err = q.answer(&c, v.Get("reply"), webAnswerTo(v))
 	case v.Get("forward") != "":
 		err = q.forward(&c, v.Get("forward"), v.Get("whole") != "")
 	case v.Get("redirect") != "":
 		return q.redirectPage(&c, v.Get("redirect"))
 	default:
-		c.To, c.Cc, c.Bcc = v.Get("to"), v.Get("cc"), v.Get("bcc")
-		c.Subject, c.Text = v.Get("subject"), v.Get("body")
-		if strings.HasPrefix(strings.ToLower(c.To), "mailto:") {
-			c.mailto(c.To)
+		if link := webMailtoQuery(q.r.URL); link != "" {
+			c.mailto(link)
+		} else {
+			c.To, c.Cc, c.Bcc = v.Get("to"), v.Get("cc"), v.Get("bcc")
+			c.Subject, c.Text = v.Get("subject"), v.Get("body")
 		}
 		c.Text += c.signature()
 	}
@@ -136,29 +138,11 @@ func (q *webReq) getCompose() error {
 	return q.composePage(http.StatusOK, &c)
 }
 
-// mailto fills the form from a mailto: address (RFC 6068 §2). Only harmless fields are taken.
-func (c *webCompose) mailto(s string) {
-	u, err := url.Parse(s)
-	if err != nil {
-		c.To = ""
-		return
-	}
-	c.To, _ = url.PathUnescape(u.Opaque)
-	for k, v := range u.Query() {
-		switch strings.ToLower(k) {
-		case "to":
-			c.To = strings.Trim(c.To+", "+v[0], ", ")
-		case "cc":
-			c.Cc = v[0]
-		case "subject":
-			c.Subject = v[0]
-		case "body":
-			c.Text = v[0]
-		}
-	}
-}
+// webWritePolicy is for the page on which letters are written: the editor shows text with styles of its own.
+var webWritePolicy = strings.Replace(webPagePolicy, "style-src 'self'", "style-src 'self' 'unsafe-inline'", 1)
 
 func (q *webReq) composePage(status int, c *webCompose) error {
+	q.w.Header().Set("Content-Security-Policy", webWritePolicy)
 	c.Limit = q.fileLimit()
 	now := q.s.store.Now()
 	c.Now, c.Max = now.Format("2006-01-02T15:04"), now.Add(webMaxSchedule).Format("2006-01-02T15:04")
@@ -169,7 +153,7 @@ func (q *webReq) composePage(status int, c *webCompose) error {
 // signature is what a new letter ends with: the one of the identity it is from.
 func (c *webCompose) signature() string {
 	for _, i := range c.From {
-		if i.Address == c.webLetter.From && strings.TrimSpace(i.Signature) != "" {
+		if i.Address == c.webFields.From && strings.TrimSpace(i.Signature) != "" {
 			return "\n\n-- \n" + strings.TrimRight(i.Signature, "\n")
 		}
 	}
@@ -178,18 +162,32 @@ func (c *webCompose) signature() string {
 
 // continueLetter goes on with a letter that was stored before.
 func (q *webReq) continueLetter(c *webCompose, id string) error {
-	n, _ := strconv.ParseInt(id, 10, 64)
-	var l Letter
-	if err := q.s.store.Read(func(tx *Tx) (err error) { l, err = tx.Letter(q.user.ID, n); return err }); err != nil {
+	n := webID[int64](id)
+	l, err := read(q.s.store, func(tx *Tx) (Letter, error) { return tx.Letter(q.user.ID, n) })
+	if err != nil {
 		return err
 	}
 	return c.take(l)
 }
 
+// take fills the form with a letter. Its pictures get addresses where this user's browser finds them.
 func (c *webCompose) take(l Letter) error {
 	c.ID, c.Files, c.Fault = l.ID, l.Files, l.Fault
-	c.webLetter = webLetter{}
-	return json.Unmarshal(l.Fields, &c.webLetter)
+	c.webFields = webFields{}
+	if err := json.Unmarshal(l.Fields, &c.webFields); err != nil {
+		return err
+	}
+	if c.HTML != "" {
+		c.HTML = webSanitize(c.HTML, webHTMLView{Pictures: true, Own: true, Inline: func(src string) string {
+			for _, f := range l.Files {
+				if f.ContentID != "" && src == "cid:"+f.ContentID {
+					return fmt.Sprintf("/compose/picture/%d/%d", l.ID, f.ID)
+				}
+			}
+			return ""
+		}}).Body
+	}
+	return nil
 }
 
 // keyed opens the message that a form names.
@@ -198,6 +196,7 @@ func (q *webReq) keyed(key string) (*webMessage, error) {
 	m, err := q.openMessage(webID[MailboxID](box), webUID(uid), "")
 	if err == nil {
 		q.describe(m)
+		err = q.readLeaves(m)
 	}
 	return m, err
 }
@@ -208,28 +207,37 @@ func (q *webReq) continueDraft(c *webCompose, key string) error {
 	if err != nil {
 		return err
 	}
-	var l Letter
-	err = q.s.store.Read(func(tx *Tx) (err error) { l, err = tx.LetterOf(q.user.ID, m.Box.ID, m.M.UID); return err })
+	l, err := read(q.s.store, func(tx *Tx) (Letter, error) { return tx.LetterOf(q.user.ID, m.Box.ID, m.M.UID) })
 	if err == nil {
 		return c.take(l)
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	c.Draft, c.Source, c.Keep = key, key, m.Files
-	c.To, c.Cc, c.Bcc, c.Subject = webField(m.To), webField(m.Cc), webField(m.Bcc), m.Subject
+	c.Draft, c.Source, c.Keep = key, key, q.inherited(m)
+	c.To, c.Cc, c.Bcc, c.ReplyTo, c.Subject = webField(m.To), webField(m.Cc), webField(m.Bcc), webField(m.ReplyTo), m.Subject
 	for _, i := range c.From {
 		if strings.EqualFold(i.Address, m.Sender().Address) {
-			c.webLetter.From = i.Address
+			c.webFields.From = i.Address
 		}
 	}
 	c.InReplyTo, c.References = m.header.Get("In-Reply-To"), MessageIDs(m.header.Get("References"))
-	if m.root.TextPart("plain") == nil {
-		c.HTML, _, err = q.safeHTML(m)
+	text, cut, err := q.plainTexts(m, webMaxField)
+	if err != nil {
 		return err
 	}
-	c.Text, err = q.quotable(m)
-	return err
+	c.HTML, err = q.formatted(m)
+	if err != nil {
+		return err
+	}
+	if c.HTML == "" {
+		c.Text = text
+	}
+	if cut || len(c.HTML) > webMaxField || len(m.Files) > len(c.Keep) || len(c.Keep) > maxLetterFiles {
+		c.Draft = "" // the original stays in Drafts, because this form can't hold all of it
+		c.Error = q.lang.T("This draft is too long to be changed here as a whole. What you write is a new one; the original stays in Drafts.")
+	}
+	return nil
 }
 
 // postCompose saves, attaches and sends. Every button saves first, so that nothing that was typed is ever lost.
@@ -270,7 +278,7 @@ func (q *webReq) postCompose() error {
 	case do == "send" || do == "later":
 		return q.sendLetter(l, &c, f)
 	case do == "save":
-		if err := q.saveDraft(l, &c.webLetter); err != nil {
+		if err := q.saveDraft(l, &c.webFields); err != nil {
 			return err
 		}
 		q.say("Saved in Drafts.")
@@ -281,7 +289,7 @@ func (q *webReq) postCompose() error {
 		}
 	}
 	if l.UID == 0 { // without a script this is the first time that it is kept
-		if err := q.saveDraft(l, &c.webLetter); err != nil {
+		if err := q.saveDraft(l, &c.webFields); err != nil {
 			return err
 		}
 	}
@@ -289,7 +297,7 @@ func (q *webReq) postCompose() error {
 }
 
 // Sender is the address that the letter is from: the page's own From is the list of all.
-func (c *webCompose) Sender() string { return c.webLetter.From }
+func (c *webCompose) Sender() string { return c.webFields.From }
 
 // Shown is what the plain text field holds: of a letter with formatting, its text.
 func (c *webCompose) Shown() string {

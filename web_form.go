@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"mime"
@@ -105,7 +106,7 @@ func (q *webReq) readFile(f *webForm, p *multipart.Part, limit int64) error {
 	if err := q.s.store.Room(limit); err != nil {
 		return err
 	}
-	u := webUpload{name: webUploadName(p.FileName()), kind: "application/octet-stream", body: q.s.store.NewSpool(limit + int64(len(webFileHeader)))}
+	u := webUpload{name: cmp.Or(webFileName(p.FileName()), "file"), kind: "application/octet-stream", body: q.s.store.NewSpool(limit + int64(len(webFileHeader)))}
 	f.files = append(f.files, u)
 	if kind, _, err := mime.ParseMediaType(p.Header.Get("Content-Type")); err == nil && !strings.HasPrefix(kind, "multipart/") && !strings.HasPrefix(kind, "message/") {
 		u.kind = kind
@@ -139,17 +140,4 @@ func (q *webReq) fill(w io.Writer, r io.Reader) (n int64, err error) {
 			return n, err
 		}
 	}
-}
-
-// webUploadName is the last part of a name, without what no file system or mail program should see.
-func webUploadName(name string) string {
-	name = webClean(name)
-	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
-		name = name[i+1:]
-	}
-	name = strings.Trim(webCut(name, 200), " .")
-	if name == "" {
-		name = "file"
-	}
-	return name
 }

@@ -2,33 +2,44 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"html/template"
 	"net/http"
 	"strings"
 	"time"
 )
 
-// webFramePolicy is for a mail's own HTML: nothing runs, nothing is fetched, in a world of its own. The sandbox here
-// holds even when somebody opens the address outside our frame.
-const webFramePolicy = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; " +
-	"img-src data: %s; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+// webFramePolicy is for a mail's own HTML: nothing runs, nothing is fetched but pictures, no form is sent. allow-same-origin
+// lets our page measure the frame; without allow-scripts nothing in the frame can make use of it, and default-src 'none'
+// says so once more. The policy holds even when somebody opens the address outside our frame.
+const webFramePolicy = "sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox; default-src 'none'; script-src 'none'; " +
+	"style-src 'unsafe-inline'; img-src data: 'self' %s; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
 
-// framePolicy allows pictures of this message, and remote ones if the reader asked for them. 'self' would be nothing,
-// because a sandboxed page has no origin, so our address is spelled out.
-func (q *webReq) framePolicy(pictures bool) string {
-	scheme := "http"
-	if q.secure() {
-		scheme = "https"
-	}
-	from := scheme + "://" + q.r.Host + "/inline/"
+// frameHeaders set the policy, with remote pictures if the reader asked for them.
+func (q *webReq) frameHeaders(pictures bool) {
+	remote := ""
 	if pictures {
-		from += " http: https:"
+		remote = "http: https:"
 	}
-	return fmt.Sprintf(webFramePolicy, from)
+	h := q.w.Header()
+	h.Set("Content-Security-Policy", fmt.Sprintf(webFramePolicy, remote))
+	h.Set("X-Frame-Options", "SAMEORIGIN")
+	h.Set("Referrer-Policy", "no-referrer")
+}
+
+// webScope is the element around a mail's HTML, and the scope of its style sheets. It is one that no mail can end: an
+// applet is unknown to browsers except to their parsers, for which no end tag inside reaches past it.
+const webScope = "applet.mail"
+
+// webFrame is the inside of the frame.
+type webFrame struct {
+	Subject string
+	Look    string // "light", "dark", or "auto" as the browser has it
+	Texts   []webText
 }
 
 // getHTML is the inside of the frame.
@@ -37,67 +48,58 @@ func (q *webReq) getHTML() error {
 	if err != nil {
 		return err
 	}
-	body, pictures, err := q.safeHTML(m)
+	q.describe(m)
+	if err := q.readLeaves(m); err != nil {
+		return err
+	}
+	f := webFrame{Subject: m.Subject, Look: "light"}
+	f.Texts, err = q.shownTexts(m)
 	if err != nil {
 		return err
 	}
-	q.frameHeaders(pictures)
-	page := `<!doctype html><html><head><meta charset="utf-8"><meta name="referrer" content="no-referrer">` +
-		`<meta name="viewport" content="width=device-width, initial-scale=1"><title>` + template.HTMLEscapeString(m.header.Text("Subject")) +
-		`</title><style>` + webFrameStyle + `</style></head><body>` + body + `</body></html>`
-	q.send(http.StatusOK, "text/html; charset=utf-8", []byte(page))
-	return nil
-}
-
-// webFrameStyle is what a mail's HTML begins with. Mails are written for white paper, so they get that in the dark too.
-const webFrameStyle = `html{color-scheme:light;background:#fff}body{margin:16px;font:16px/1.5 system-ui,sans-serif;color:#1c2024;` +
-	`overflow-wrap:anywhere}img{max-width:100%;height:auto}pre{white-space:pre-wrap}table{max-width:100%}blockquote{margin:0 0 0 .5em;` +
-	`padding-left:.8em;border-left:3px solid #ccd}.leads{color:#a40;font-size:.85em}`
-
-func (q *webReq) frameHeaders(pictures bool) {
-	h := q.w.Header()
-	h.Set("Content-Security-Policy", q.framePolicy(pictures))
-	h.Set("X-Frame-Options", "SAMEORIGIN")
-	h.Set("Referrer-Policy", "no-referrer")
-}
-
-// safeHTML reads and sanitises a message's HTML.
-func (q *webReq) safeHTML(m *webMessage) (body string, pictures bool, err error) {
-	rich := m.root.TextPart("html")
-	if rich == nil {
-		return "", false, ErrNotFound
+	if len(f.Texts) == 0 {
+		return ErrNotFound
 	}
-	text, err := webReadText(rich, m.content, webMaxHTML)
+	colours, err := q.hasColours(m)
 	if err != nil {
-		return "", false, err
+		return err
 	}
-	m.From = webPeople(ParseEnvelope(m.header).From)
-	pictures, err = q.picturesWanted(m)
-	if err != nil {
-		return "", false, err
+	if !colours { // mails are written for white paper; one without colours can be read on dark as well
+		f.Look = cmp.Or(q.look().Theme, "auto")
 	}
-	cids := q.inlinePictures(m)
-	body = webSanitize(text, webHTMLView{Pictures: pictures, Inline: func(cid string) string { return cids[cid] }})
-	return body, pictures, nil
+	q.frameHeaders(m.Pictures)
+	return q.bare("mail-frame", f)
 }
 
-// inlinePictures maps Content-IDs (RFC 2392) to addresses, for pictures that browsers may show.
-func (q *webReq) inlinePictures(m *webMessage) map[string]string {
-	cids := map[string]string{}
-	m.content.Tree().Walk(func(path []int, p *Part) bool {
-		if id := strings.Trim(strings.TrimSpace(p.ID), "<>"); id != "" && webIsPicture(p.Type+"/"+p.Subtype) && cids[id] == "" {
-			cids[id] = q.inlineAddress(m.content.ID, webPathText(path))
+// hasColours says whether the sender gave the message colours.
+func (q *webReq) hasColours(m *webMessage) (bool, error) {
+	for _, l := range m.texts() {
+		if !l.Part.Is("text", "html") {
+			continue
 		}
-		return true
-	})
-	return cids
+		safe, err := q.safe(m, l.Part)
+		if err != nil || safe.Colours {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// bare sends a page without anything of ours around it.
+func (q *webReq) bare(kind string, d any) error {
+	var b bytes.Buffer
+	if err := q.lang.tmpl.ExecuteTemplate(&b, kind, d); err != nil {
+		return err
+	}
+	q.send(http.StatusOK, "text/html; charset=utf-8", b.Bytes())
+	return nil
 }
 
 // webInlineTime is how long the address of an inline picture is good for at least, and half of how long at most.
 const webInlineTime = 12 * time.Hour
 
-// inlineAddress makes the address of a picture inside a message. A sandboxed frame sends no cookies, so the address carries the
-// session that it was made for and a proof of its own: it is good as long as that session, for a day at most.
+// inlineAddress makes the address of a picture inside a message. The address carries the session that it was made for and a
+// proof of its own: it is good as long as that session, for a day at most, also for a frame that sends no cookies.
 func (q *webReq) inlineAddress(blob BlobID, path string) string {
 	return fmt.Sprintf("/inline/%d/%s/%s", blob, path, q.inlineProof(q.session.Name(), q.inlineTurn(), blob, path))
 }
@@ -120,4 +122,11 @@ func (a *webApp) mayInline(proof string, blob BlobID, path string) bool {
 		return false
 	}
 	return a.s.store.Read(func(tx *Tx) error { return tx.FindWebSession(session) }) == nil
+}
+
+// pictureID is the Content-ID that a picture of a message gets in the letter that takes it over.
+func (a *webApp) pictureID(blob BlobID, at string) string {
+	mac := hmac.New(sha256.New, a.key)
+	fmt.Fprintf(mac, "picture %d %s", blob, at)
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18]) + "@postino"
 }

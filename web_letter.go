@@ -13,63 +13,104 @@ import (
 // keepLetter stores the form's fields and files. A new letter gets its row, and brings the attachments of what it answers
 // or forwards along.
 func (q *webReq) keepLetter(f *webForm) (*Letter, error) {
-	id, _ := strconv.ParseInt(f.Get("id"), 10, 64)
+	id := webID[int64](f.Get("id"))
 	l := &Letter{User: q.user.ID}
 	if id != 0 {
-		err := q.s.store.Read(func(tx *Tx) (err error) { *l, err = tx.Letter(q.user.ID, id); return err })
+		stored, err := read(q.s.store, func(tx *Tx) (Letter, error) { return tx.Letter(q.user.ID, id) })
 		if err != nil {
 			return nil, err
 		}
+		l = &stored
 		if !l.Due.IsZero() {
 			return nil, webFault(http.StatusConflict, "This letter is on its way already.")
 		}
 	}
-	var w webLetter
+	var w webFields
 	if l.Fields != nil {
 		if err := json.Unmarshal(l.Fields, &w); err != nil {
 			return nil, err
 		}
 	}
 	w.fill(f)
-	var err error
-	l.Fields, err = json.Marshal(w)
-	if err != nil {
-		return nil, err
+	if f.Get("rich") == "1" {
+		w.HTML = webSanitize(f.Get("html"), webHTMLView{Pictures: true, Own: true, Inline: q.pictureOf(l)}).Body
 	}
-	var adds []LetterFile
-	var spools []*Spool
+	var adds webAdditions
+	defer func() { adds.close() }()
 	if id == 0 {
-		adds, spools, err = q.bring(l, &w, f)
-		if err != nil {
+		if err := q.inherit(&adds, l, &w, f); err != nil {
 			return nil, err
 		}
 	}
-	defer func() {
-		for _, sp := range spools[:max(len(spools)-len(f.files), 0)] {
-			if sp != nil {
-				sp.Close()
-			}
-		}
-	}()
-	for _, u := range f.files {
-		adds, spools = append(adds, LetterFile{Name: u.name, Type: u.kind, Size: u.size}), append(spools, u.body)
+	fields, err := json.Marshal(w)
+	if err != nil {
+		return nil, err
 	}
-	return l, q.storeLetter(l, adds, spools)
+	l.Fields = fields
+	for _, u := range f.files {
+		adds.files, adds.spools = append(adds.files, LetterFile{Name: u.name, Type: u.kind, Size: u.size}), append(adds.spools, u.body)
+	}
+	return l, q.storeLetter(l, adds)
 }
 
-// storeLetter writes the letter and what is added to it. Files with a nil spool are content that is stored already.
-func (q *webReq) storeLetter(l *Letter, adds []LetterFile, spools []*Spool) error {
+// webAdditions are files that a letter gets. One with a nil spool is content that is stored already.
+type webAdditions struct {
+	files  []LetterFile
+	spools []*Spool
+}
+
+// close gives the spools up. It may be done twice.
+func (a *webAdditions) close() {
+	for _, sp := range a.spools {
+		if sp != nil {
+			sp.Close()
+		}
+	}
+}
+
+// pictureOf turns the address of a picture that a letter's HTML shows on our page into the Content-ID that the letter has
+// for it; "" if it is no picture of the letter's or its source's.
+func (q *webReq) pictureOf(l *Letter) func(src string) string {
+	return func(src string) string {
+		src, _, _ = strings.Cut(strings.TrimPrefix(src, q.origin()), "?")
+		part := strings.Split(src, "/")
+		switch {
+		case len(part) == 5 && part[1] == "compose" && part[2] == "picture":
+			for _, x := range l.Files {
+				if part[3] == strconv.FormatInt(l.ID, 10) && part[4] == strconv.FormatInt(x.ID, 10) && x.ContentID != "" {
+					return "cid:" + x.ContentID
+				}
+			}
+		case len(part) == 5 && part[1] == "inline":
+			if blob := webID[BlobID](part[2]); q.mayInline(part[4], blob, part[3]) {
+				return "cid:" + q.pictureID(blob, part[3])
+			}
+		}
+		return ""
+	}
+}
+
+// origin is this site as the browser calls it: editors write whole addresses.
+func (q *webReq) origin() string {
+	if q.secure() {
+		return "https://" + q.r.Host
+	}
+	return "http://" + q.r.Host
+}
+
+// storeLetter writes the letter and what is added to it.
+func (q *webReq) storeLetter(l *Letter, adds webAdditions) error {
 	var total int64
 	for _, f := range l.Files {
 		total += f.Size
 	}
-	for _, f := range adds {
+	for _, f := range adds.files {
 		total += f.Size
 	}
 	if total > q.fileLimit() {
 		return webFault(http.StatusRequestEntityTooLarge, "The attachments are too big together.")
 	}
-	for _, sp := range spools {
+	for _, sp := range adds.spools {
 		if sp != nil {
 			if err := q.s.store.Stage(sp); err != nil {
 				return err
@@ -82,9 +123,9 @@ func (q *webReq) storeLetter(l *Letter, adds []LetterFile, spools []*Spool) erro
 		if err := tx.SaveLetter(l); err != nil {
 			return err
 		}
-		for i, f := range adds {
-			if spools[i] != nil {
-				b, err := tx.AddBlob(spools[i])
+		for i, f := range adds.files {
+			if adds.spools[i] != nil {
+				b, err := tx.AddBlob(adds.spools[i])
 				if err != nil {
 					return err
 				}
@@ -101,13 +142,11 @@ func (q *webReq) storeLetter(l *Letter, adds []LetterFile, spools []*Spool) erro
 }
 
 // fill takes the fields over. Line ends become single; what a person typed into one line stays one line.
-func (w *webLetter) fill(f *webForm) {
+func (w *webFields) fill(f *webForm) {
 	line := func(name string) string { return strings.TrimSpace(webClean(f.Get(name))) }
-	w.From, w.To, w.Cc, w.Bcc, w.Subject = line("from"), line("to"), line("cc"), line("bcc"), line("subject")
+	w.From, w.ReplyTo, w.Subject = line("from"), line("replyto"), line("subject")
+	w.To, w.Cc, w.Bcc = line("to"), line("cc"), line("bcc")
 	w.Text, w.HTML = strings.ReplaceAll(f.Get("text"), "\r\n", "\n"), ""
-	if f.Get("rich") == "1" {
-		w.HTML = webSanitize(f.Get("html"), webHTMLView{Inline: func(string) string { return "" }})
-	}
 	if s := f.Get("source"); s != "" {
 		w.Source, w.Kind = s, f.Get("kind")
 	}
@@ -116,44 +155,89 @@ func (w *webLetter) fill(f *webForm) {
 	}
 }
 
-// bring gathers what a new letter takes over from its source: the ticked attachments, or the whole message. For a draft
-// of another program it also takes over its place in Drafts.
-func (q *webReq) bring(l *Letter, w *webLetter, f *webForm) (adds []LetterFile, spools []*Spool, err error) {
+// inherit adds what a new letter takes over from its source: the ticked attachments and pictures, or the whole message. A
+// draft of another program gives up its place in Drafts too.
+func (q *webReq) inherit(adds *webAdditions, l *Letter, w *webFields, f *webForm) error {
+	keep := f.Values["keep"]
 	if w.Source == "" {
-		return nil, nil, nil
+		return nil
 	}
 	m, err := q.keyed(w.Source)
+	if errors.Is(err, ErrNotFound) && len(keep) > 0 {
+		return webFault(http.StatusConflict, "The message that the attachments come from is no longer there. Untick them to go on without.")
+	}
 	if errors.Is(err, ErrNotFound) {
-		return nil, nil, nil // it was deleted meanwhile: the letter can do without
+		return nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	if f.Get("draft") == w.Source {
 		l.Mailbox, l.UID, w.Source = m.Box.ID, m.M.UID, ""
 	}
-	for _, keep := range f.Values["keep"] {
-		if keep == "whole" {
-			adds = append(adds, LetterFile{Name: webSubjectFile(m.Subject), Type: "message/rfc822", Size: m.M.Size, Blob: m.M.Blob})
-			spools = append(spools, nil)
+	for _, at := range keep {
+		if at == "whole" {
+			adds.files = append(adds.files, LetterFile{Name: webSubjectName(m.Subject, "message", ".eml"), Type: "message/rfc822", Size: m.M.Size, Blob: m.M.Blob})
+			adds.spools = append(adds.spools, nil)
 			continue
 		}
-		p := m.content.Tree().Find(webPath(keep))
+		p := m.content.Tree().Find(webPath(at))
 		if p == nil || p.IsMultipart() {
 			continue
 		}
-		sp := q.s.store.NewSpool(q.fileLimit() + int64(len(webFileHeader)))
-		spools = append(spools, sp)
-		if _, err := sp.Write([]byte(webFileHeader)); err != nil {
-			return adds, spools, err
+		if err := q.inheritPart(adds, m, p, at, w.HTML); err != nil {
+			return err
 		}
-		n, err := io.Copy(sp, p.Decoded(m.content))
-		if err != nil {
-			return adds, spools, err
-		}
-		adds = append(adds, LetterFile{Name: webFileName(p), Type: p.Type + "/" + p.Subtype, Size: n})
 	}
-	return adds, spools, nil
+	return nil
+}
+
+// inheritPart copies one part of a message for a letter. A picture that the letter's HTML shows keeps its place in it.
+func (q *webReq) inheritPart(adds *webAdditions, m *webMessage, p *Part, at, text string) error {
+	sp := q.s.store.NewSpool(q.fileLimit() + int64(len(webFileHeader)))
+	adds.spools = append(adds.spools, sp)
+	if _, err := sp.Write([]byte(webFileHeader)); err != nil {
+		return err
+	}
+	n, err := io.Copy(sp, p.Decoded(m.content))
+	if err != nil {
+		return err
+	}
+	file := LetterFile{Name: webPartName(p), Type: p.Type + "/" + p.Subtype, Size: n}
+	if id := q.pictureID(m.content.ID, at); strings.Contains(text, "cid:"+id) {
+		file.ContentID = id
+	}
+	if kind := p.Picture(m.content); kind != "" {
+		file.Type = kind
+	}
+	adds.files = append(adds.files, file)
+	return nil
+}
+
+// getLetterPicture serves a picture of a letter to the page on which it is written.
+func (q *webReq) getLetterPicture() error {
+	letter := webID[int64](q.r.PathValue("letter"))
+	file := webID[int64](q.r.PathValue("file"))
+	l, err := read(q.s.store, func(tx *Tx) (Letter, error) { return tx.Letter(q.user.ID, letter) })
+	if err != nil {
+		return err
+	}
+	for _, f := range l.Files {
+		if f.ID != file {
+			continue
+		}
+		c, err := q.s.store.Content(f.Blob)
+		if err != nil {
+			return err
+		}
+		r := io.NewSectionReader(c, c.Size-f.Size, f.Size)
+		head := make([]byte, min(f.Size, pictureHead))
+		if _, err := r.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		return q.picture(pictureType(head), r)
+	}
+	return ErrNotFound
 }
 
 // autoSaved answers the script, which asks for this while somebody writes. The draft that other programs see is written
@@ -164,7 +248,7 @@ func (q *webReq) autoSaved(l *Letter, f *webForm) error {
 		total += x.Size
 	}
 	if l.UID == 0 || total <= webSmallDraft {
-		var w webLetter
+		var w webFields
 		if err := json.Unmarshal(l.Fields, &w); err != nil {
 			return err
 		}
@@ -195,7 +279,7 @@ func (q *webReq) autoSaved(l *Letter, f *webForm) error {
 
 // discard throws a letter away, with its copy in Drafts.
 func (q *webReq) discard(f *webForm) error {
-	id, _ := strconv.ParseInt(f.Get("id"), 10, 64)
+	id := webID[int64](f.Get("id"))
 	if id == 0 {
 		return q.redirect("/mail")
 	}

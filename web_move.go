@@ -70,7 +70,7 @@ func (q *webReq) postImport() error {
 		if err != nil {
 			return err
 		}
-		return q.importFile(im, webUploadName(p.FileName()), webPatient{q, p})
+		return q.importFile(im, webFileName(p.FileName()), webPatient{q, p})
 	})
 	if err != nil {
 		return err

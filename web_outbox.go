@@ -4,7 +4,6 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"strconv"
 )
 
 // webOutbox lists letters that wait, and mail of the user's that is still in the queue.
@@ -15,7 +14,7 @@ type webOutbox struct {
 
 type webWaiting struct {
 	Letter
-	W webLetter
+	W webFields
 }
 
 // webQueued is a message of the user's in the queue.
@@ -64,7 +63,7 @@ func (q *webReq) queued(items []QueueItem) (all []webQueued) {
 
 // postOutbox sends a waiting letter now.
 func (q *webReq) postOutbox() error {
-	id, _ := strconv.ParseInt(q.r.PostForm.Get("id"), 10, 64)
+	id := webID[int64](q.r.PostForm.Get("id"))
 	err := q.s.store.Write(func(tx *Tx) error {
 		l, err := tx.Letter(q.user.ID, id)
 		if err != nil {

@@ -9,7 +9,6 @@ import (
 	"mime"
 	"net/http"
 	"path"
-	"strconv"
 	"strings"
 )
 
@@ -20,7 +19,7 @@ const webMaxPicture = 32 << 20 // octets of a part that is served as a picture
 func (q *webReq) attachmentHeaders(name, kind string) {
 	h := q.w.Header()
 	h.Set("Content-Type", kind)
-	h.Set("Content-Disposition", webDisposition(name))
+	h.Set("Content-Disposition", webDisposition(webSavedName(name)))
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 }
 
@@ -90,31 +89,38 @@ func (q *webReq) getPart() error {
 	if err != nil {
 		return err
 	}
-	q.attachmentHeaders(webFileName(p), webSafeKind(p.Type+"/"+p.Subtype))
+	q.attachmentHeaders(webPartName(p), webSafeKind(p.Type+"/"+p.Subtype))
 	return q.stream(p.Decoded(m.content))
 }
 
 // getInline serves a picture of a message to its frame.
 func (q *webReq) getInline() error {
-	n, _ := strconv.ParseInt(q.r.PathValue("blob"), 10, 64)
+	n := webID[BlobID](q.r.PathValue("blob"))
 	at := q.r.PathValue("path")
-	if !q.mayInline(q.r.PathValue("mac"), BlobID(n), at) {
+	if !q.mayInline(q.r.PathValue("mac"), n, at) {
 		return ErrNotFound
 	}
-	c, err := q.s.store.Content(BlobID(n))
+	c, err := q.s.store.Content(n)
 	if err != nil {
 		return err
 	}
 	p := c.Tree().Find(webPath(at))
-	if p == nil || !webIsPicture(p.Type+"/"+p.Subtype) || p.BodyLen > webMaxPicture {
+	if p == nil || p.BodyLen > webMaxPicture {
+		return ErrNotFound
+	}
+	return q.picture(p.Picture(c), p.Decoded(c))
+}
+
+// picture sends a picture. Its kind was told by its octets: whatever it is called, nothing else leaves by this door.
+func (q *webReq) picture(kind string, r io.Reader) error {
+	if kind == "" {
 		return ErrNotFound
 	}
 	h := q.w.Header()
-	h.Set("Content-Type", p.Type+"/"+p.Subtype)
+	h.Set("Content-Type", kind)
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
-	h.Set("Cross-Origin-Resource-Policy", "cross-origin") // the frame has no origin that could be the same
-	h.Set("Cache-Control", "private, max-age=600")        // not for those who sit here later
-	return q.stream(p.Decoded(c))
+	h.Set("Cache-Control", "private, max-age=600") // not for those who sit here later
+	return q.stream(r)
 }
 
 // getZip sends all attachments in one archive, made while it is sent. Nothing is compressed: most files are already.
@@ -124,14 +130,13 @@ func (q *webReq) getZip() error {
 		return err
 	}
 	q.describe(m)
+	if err := q.body(m); err != nil {
+		return err
+	}
 	if len(m.Files) == 0 {
 		return ErrNotFound
 	}
-	name := strings.Trim(webCut(strings.NewReplacer("/", "-", `\`, "-").Replace(m.Subject), 80), " .")
-	if name == "" {
-		name = "attachments"
-	}
-	q.attachmentHeaders(name+".zip", "application/zip")
+	q.attachmentHeaders(webSubjectName(m.Subject, "attachments", ".zip"), "application/zip")
 	return q.pipe("attachments", func(w io.Writer) error { return webZip(w, m) })
 }
 
@@ -154,7 +159,7 @@ func webZip(w io.Writer, m *webMessage) error {
 		if p == nil {
 			continue
 		}
-		out, err := z.CreateHeader(&zip.FileHeader{Name: webFreeName(f.Name, taken), Method: zip.Store, Modified: m.Date})
+		out, err := z.CreateHeader(&zip.FileHeader{Name: webFreeName(webSavedName(f.Name), taken), Method: zip.Store, Modified: m.Date})
 		if err != nil {
 			return err
 		}
@@ -181,12 +186,8 @@ func (q *webReq) getEML() error {
 	if err != nil {
 		return err
 	}
-	name := strings.Trim(webCut(strings.NewReplacer("/", "-", `\`, "-").Replace(webClean(m.header.Text("Subject"))), 80), " .")
-	if name == "" {
-		name = "message"
-	}
 	r := m.whole()
-	q.attachmentHeaders(name+".eml", "message/rfc822")
+	q.attachmentHeaders(webSubjectName(m.header.Text("Subject"), "message", ".eml"), "message/rfc822")
 	q.w.Header().Set("Content-Length", fmt.Sprint(r.Size()))
 	return q.stream(r)
 }

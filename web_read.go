@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"net/http"
 	"slices"
@@ -15,9 +14,8 @@ import (
 )
 
 const (
-	webMaxTalk  = 60  // messages of a conversation that are listed
-	webMaxWhole = 12  // of which so many are shown in full
-	webMaxFiles = 200 // attachments of a message that are listed
+	webMaxTalk  = 60 // messages of a conversation that are listed
+	webMaxWhole = 12 // of which so many are shown in full
 )
 
 // webMessage is a message as its page shows it.
@@ -35,11 +33,10 @@ type webMessage struct {
 	Bcc                                         []webPerson
 	Date                                        time.Time
 	DateText                                    string // the Date field where it can't be understood
-	Text                                        template.HTML
-	Cut                                         bool // the text is longer than what is shown
-	HTML                                        bool
-	Plain                                       bool // the reader wants the plain text although there is HTML
-	Both                                        bool // there are plain text and HTML
+	Texts                                       []webText
+	HTML                                        bool // the texts are in a frame, because there is HTML among them
+	Plain                                       bool // the reader wants the plain text where there is HTML too
+	Both                                        bool // there is another form of a text
 	Height, Narrow                              int  // of the HTML's frame, and on a phone
 	Remote                                      bool // the HTML has pictures elsewhere
 	Pictures                                    bool // and they are shown
@@ -47,22 +44,13 @@ type webMessage struct {
 	FileSize                                    int64
 	Open                                        bool
 	Snippet                                     string
-	List                                        string // where List-Unsubscribe leads
+	Lists                                       webListFields
 	Flagged, Unread, Draft, Answered, Forwarded bool
 
 	content *Content
 	root    *Part
 	header  Header
-}
-
-// webFile is an attachment in a list.
-type webFile struct {
-	Name, Kind string
-	Size       int64
-	Href       string
-	Path       string
-	Picture    string // the address of a picture that a browser can show small
-	Message    string // the address of a forwarded message's page
+	leaves  []webLeaf
 }
 
 // Sender is the first From address.
@@ -100,6 +88,7 @@ func (q *webReq) openMessage(box MailboxID, uid UID, at string) (*webMessage, er
 	}
 	m.Href = webHref(box, uid)
 	m.root, m.header = m.content.Tree(), m.content.Header()
+	m.Plain = q.r.URL.Query().Get("as") == "text"
 	if at == "" {
 		return m, nil
 	}
@@ -154,124 +143,7 @@ func (q *webReq) describe(m *webMessage) {
 	f := m.M.Flags.Bits
 	m.Flagged, m.Unread, m.Draft = f&FlagFlagged != 0, f&FlagSeen == 0, f&FlagDraft != 0
 	m.Answered, m.Forwarded = f&FlagAnswered != 0, f&FlagForwarded != 0
-	m.List = webListUnsubscribe(m.header)
-	m.Files = q.files(m)
-	for _, f := range m.Files {
-		m.FileSize += f.Size
-	}
-}
-
-// webListUnsubscribe is the first address of List-Unsubscribe (RFC 2369 §3.2) that a person can follow.
-func webListUnsubscribe(h Header) string {
-	for _, part := range strings.Split(h.Get("List-Unsubscribe"), ",") {
-		part = strings.Trim(strings.TrimSpace(part), "<>")
-		switch {
-		case strings.HasPrefix(strings.ToLower(part), "https://"), strings.HasPrefix(strings.ToLower(part), "http://"):
-			return part
-		case strings.HasPrefix(strings.ToLower(part), "mailto:"):
-			return "/compose?to=" + webEscape(part)
-		}
-	}
-	return ""
-}
-
-// files lists the attachments. Their paths are found by walking, because a part does not know its own.
-func (q *webReq) files(m *webMessage) []webFile {
-	attached := map[*Part]bool{}
-	for _, p := range m.root.Attachments() {
-		attached[p] = true
-	}
-	if len(attached) == 0 {
-		return nil
-	}
-	var all []webFile
-	m.content.Tree().Walk(func(path []int, p *Part) bool {
-		if attached[p] && len(all) < webMaxFiles {
-			all = append(all, q.file(m, webPathText(path), p))
-		}
-		return true
-	})
-	return all
-}
-
-func (q *webReq) file(m *webMessage, path string, p *Part) webFile {
-	f := webFile{Name: webFileName(p), Kind: p.Type + "/" + p.Subtype, Size: p.BodyLen, Path: path, Href: m.Href + "/part/" + path}
-	if p.Encoding == "base64" {
-		f.Size = p.BodyLen / 78 * 57 // lines of 76 and CRLF
-		if p.BodyLen < 78 {
-			f.Size = p.BodyLen * 3 / 4
-		}
-	}
-	if webIsPicture(f.Kind) && f.Size <= 8<<20 {
-		f.Picture = q.inlineAddress(m.content.ID, path)
-	}
-	if p.IsMessage() {
-		f.Message = m.Href + "?at=" + path
-	}
-	return f
-}
-
-// webFileName is a name that is safe to show and to save under: no folders, no controls, nothing that turns the writing
-// direction around.
-func webFileName(p *Part) string {
-	name := webClean(p.Filename())
-	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
-		name = name[i+1:]
-	}
-	name = strings.Trim(webCut(name, 200), " .")
-	if name != "" {
-		return name
-	}
-	switch {
-	case p.IsMessage():
-		if s := strings.Trim(webCut(webClean(DecodeWords(p.Envelope.Subject)), 80), " ."); s != "" {
-			return strings.NewReplacer("/", "-", `\`, "-").Replace(s) + ".eml"
-		}
-		return "message.eml"
-	case p.Is("text", "calendar"):
-		return "invitation.ics"
-	case p.Type == "text":
-		return "text.txt"
-	}
-	return "file"
-}
-
-// webIsPicture names the kinds of picture that browsers show and that can hold nothing but pixels. SVG is a program.
-func webIsPicture(kind string) bool {
-	return kind == "image/png" || kind == "image/jpeg" || kind == "image/gif" || kind == "image/webp"
-}
-
-// body fills in the text, or that there is HTML to show in a frame.
-func (q *webReq) body(m *webMessage) error {
-	plain, rich := m.root.TextPart("plain"), m.root.TextPart("html")
-	m.Both = plain != nil && rich != nil
-	m.Plain = m.Both && q.r.URL.Query().Get("as") == "text"
-	if rich != nil && !m.Plain {
-		text, err := webReadText(rich, m.content, webMaxHTML)
-		if err != nil {
-			return err
-		}
-		facts := webHTMLFacts(text)
-		m.HTML, m.Height, m.Narrow, m.Remote = true, facts.Height, facts.Narrow, facts.Remote
-		m.Pictures, err = q.picturesWanted(m)
-		return err
-	}
-	if plain == nil {
-		return nil
-	}
-	text, err := webReadText(plain, m.content, webMaxText)
-	m.Cut = len(text) >= webMaxText
-	m.Text = webText(text, strings.EqualFold(plain.Param("format"), "flowed"), strings.EqualFold(plain.Param("delsp"), "yes"), q.lang)
-	return err
-}
-
-// webReadText reads a text part as UTF-8, at most limit octets of it. What can't be decoded is shown as far as it goes.
-func webReadText(p *Part, c *Content, limit int64) (string, error) {
-	b, err := io.ReadAll(io.LimitReader(p.Text(c), limit))
-	if err != nil && len(b) == 0 && errors.Is(err, ErrClosed) {
-		return "", err
-	}
-	return strings.ToValidUTF8(string(b), "\ufffd"), nil
+	m.Lists = webListOf(m.header)
 }
 
 // picturesWanted says whether remote pictures are shown: for this once, or always from this sender.
@@ -443,10 +315,10 @@ func (q *webReq) conversation(m *webMessage) ([]*webMessage, error) {
 	return talk, nil
 }
 
-// webPrint is the page to print a message from: the frame of a message can't grow, so paper gets a page of its own.
+// webPrint is the page to print a message from, with its HTML as a part of the page.
 type webPrint struct {
 	*webMessage
-	Body template.HTML
+	Shown []webText
 }
 
 func (q *webReq) getPrint() error {
@@ -458,17 +330,12 @@ func (q *webReq) getPrint() error {
 	if err := q.body(m); err != nil {
 		return err
 	}
-	p := webPrint{webMessage: m, Body: "<div class=\"text\">" + m.Text + "</div>"}
-	pictures := false
-	if m.HTML {
-		var body string
-		body, pictures, err = q.safeHTML(m)
-		if err != nil {
-			return err
-		}
-		p.Body = template.HTML(body)
+	p := webPrint{webMessage: m}
+	p.Shown, err = q.shownTexts(m)
+	if err != nil {
+		return err
 	}
-	q.frameHeaders(pictures)
+	q.frameHeaders(m.Pictures)
 	return q.page("print", m.Subject, p)
 }
 

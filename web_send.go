@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -46,7 +45,7 @@ func (a *webApp) addresses(field string) (list []Address, bad string) {
 }
 
 // draft makes the message of a letter.
-func (a *webApp) draft(u User, l *Letter, w *webLetter) (*Draft, error) {
+func (a *webApp) draft(u User, l *Letter, w *webFields) (*Draft, error) {
 	d := &Draft{Subject: w.Subject, Date: a.s.store.Now(), InReplyTo: w.InReplyTo, References: w.References,
 		Text: w.Text, HTML: w.HTML, Flowed: true, Extra: []Field{{"User-Agent", "Postino"}}}
 	if w.HTML != "" {
@@ -72,7 +71,7 @@ func (a *webApp) draft(u User, l *Letter, w *webLetter) (*Draft, error) {
 	for _, f := range []struct {
 		to   *[]Address
 		text string
-	}{{&d.To, w.To}, {&d.Cc, w.Cc}, {&d.Bcc, w.Bcc}} {
+	}{{&d.To, w.To}, {&d.Cc, w.Cc}, {&d.Bcc, w.Bcc}, {&d.ReplyTo, w.ReplyTo}} {
 		list, bad := a.addresses(f.text)
 		if bad != "" {
 			return nil, &webBadAddress{bad}
@@ -80,7 +79,11 @@ func (a *webApp) draft(u User, l *Letter, w *webLetter) (*Draft, error) {
 		*f.to = list
 	}
 	for _, f := range l.Files {
-		d.Attachments = append(d.Attachments, a.attachment(f))
+		x := a.attachment(f)
+		if f.ContentID != "" && strings.Contains(w.HTML, "cid:"+f.ContentID) {
+			x.Inline, x.ContentID = true, f.ContentID
+		}
+		d.Attachments = append(d.Attachments, x)
 	}
 	return d, nil
 }
@@ -102,12 +105,12 @@ func (a *webApp) attachment(f LetterFile) Attachment {
 }
 
 // saveDraft writes the letter's copy in Drafts anew, for other programs and for the list.
-func (q *webReq) saveDraft(l *Letter, w *webLetter) error {
+func (q *webReq) saveDraft(l *Letter, w *webFields) error {
 	d, err := q.draft(q.user, l, w)
 	var bad *webBadAddress
 	if errors.As(err, &bad) { // half an address: the copy does without, the letter has it
 		half := *w
-		half.To, half.Cc, half.Bcc = "", "", ""
+		half.To, half.Cc, half.Bcc, half.ReplyTo = "", "", "", ""
 		d, err = q.draft(q.user, l, &half)
 	}
 	if err != nil {
@@ -161,7 +164,7 @@ func (q *webReq) sendLetter(l *Letter, c *webCompose, f *webForm) error {
 		c.Error = q.lang.F(text, args...)
 		return q.composePage(http.StatusUnprocessableEntity, c)
 	}
-	d, err := q.draft(q.user, l, &c.webLetter)
+	d, err := q.draft(q.user, l, &c.webFields)
 	var bad *webBadAddress
 	if errors.As(err, &bad) {
 		return again("%s is no mail address.", bad.text)
@@ -247,7 +250,7 @@ func webReason(err error) string {
 
 // postRecall calls a letter back that has not gone out yet.
 func (q *webReq) postRecall() error {
-	id, _ := strconv.ParseInt(q.r.PostForm.Get("id"), 10, 64)
+	id := webID[int64](q.r.PostForm.Get("id"))
 	var l Letter
 	err := q.s.store.Write(func(tx *Tx) (err error) {
 		l, err = tx.Letter(q.user.ID, id)
@@ -347,7 +350,7 @@ func (a *webApp) transmit(l Letter) error {
 	if err != nil || l.Due.IsZero() {
 		return err
 	}
-	var w webLetter
+	var w webFields
 	if err := json.Unmarshal(l.Fields, &w); err != nil {
 		return err
 	}
@@ -407,7 +410,7 @@ func (a *webApp) ownCopy(d *Draft) (*Spool, error) {
 type webSending struct {
 	user   User
 	letter Letter
-	w      webLetter
+	w      webFields
 	mail   *Mail
 	blob   Blob
 	own    *Spool
@@ -480,7 +483,7 @@ func webSentAs(mail string, r Rcpt) (all []Sent) {
 }
 
 // webMarkSource flags the message that a letter answers or forwards.
-func webMarkSource(tx *Tx, user UserID, w webLetter) error {
+func webMarkSource(tx *Tx, user UserID, w webFields) error {
 	bits := map[string]FlagBits{"reply": FlagAnswered, "forward": FlagForwarded}[w.Kind]
 	box, uid, ok := strings.Cut(w.Source, ".")
 	if bits == 0 || !ok {

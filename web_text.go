@@ -51,39 +51,32 @@ func webLines(text string, flowed, delSp bool) []webLine {
 	return all
 }
 
-// webText renders plain text. Lines end with an element, for browsers that know no style sheets.
-func webText(text string, flowed, delSp bool, l *webLang) template.HTML {
+// webTextHTML renders plain text. Lines end with an element, for browsers that know no style sheets.
+func webTextHTML(text string, flowed, delSp bool, l *webLang) template.HTML {
 	lines := webLines(text, flowed, delSp)
-	var b strings.Builder
-	depth, sig := 0, false
-	for i, ln := range lines {
-		if ln.depth > 0 && depth == 0 && webQuoteRun(lines[i:]) >= webFoldQuote {
-			b.WriteString(`<details class="fold"><summary>` + html.EscapeString(l.T("Quoted text")) + `</summary>`)
-			webQuote(&b, lines[i:i+webQuoteRun(lines[i:])])
-			b.WriteString(`</details>`)
-			depth = -1 // until the quote is over
-		}
-		if depth == -1 {
-			if ln.depth > 0 {
-				continue
-			}
-			depth = 0
-		}
-		for ; depth < ln.depth; depth++ {
-			b.WriteString("<blockquote>")
-		}
-		for ; depth > ln.depth; depth-- {
-			b.WriteString("</blockquote>")
-		}
-		if ln.depth == 0 && ln.text == "-- " && !sig {
-			b.WriteString(`<div class="sig">`)
-			sig = true
-		}
-		b.WriteString(webLink(ln.text))
-		b.WriteString("<br>")
+	if len(lines) == 1 && strings.TrimSpace(lines[0].text) == "" {
+		return ""
 	}
-	for ; depth > 0; depth-- {
-		b.WriteString("</blockquote>")
+	var b strings.Builder
+	sig := false
+	for len(lines) > 0 {
+		run := webQuoteRun(lines)
+		switch {
+		case run >= webFoldQuote:
+			b.WriteString(`<details class="fold"><summary>` + html.EscapeString(l.T("Quoted text")) + `</summary>`)
+			webQuote(&b, lines[:run])
+			b.WriteString(`</details>`)
+		case run > 0:
+			webQuote(&b, lines[:run])
+		default:
+			run = 1
+			if lines[0].text == "-- " && !sig {
+				b.WriteString(`<div class="sig">`)
+				sig = true
+			}
+			webQuote(&b, lines[:1])
+		}
+		lines = lines[run:]
 	}
 	if sig {
 		b.WriteString("</div>")
@@ -101,6 +94,7 @@ func webQuoteRun(lines []webLine) int {
 	return len(lines)
 }
 
+// webQuote writes lines, each at its depth of quoting.
 func webQuote(b *strings.Builder, lines []webLine) {
 	depth := 0
 	for _, ln := range lines {

@@ -35,8 +35,30 @@ function localTimes(at) {
 }
 localTimes(document);
 
-// The frame of a mail can't be measured, only guessed at: on a narrow screen its text is longer.
-$$("iframe.mail-html").forEach(f => { if (f.clientWidth < 520) f.height = f.dataset.narrow; });
+// The frame of a mail becomes as high as the mail, now and when its pictures come or the window changes. Nothing runs in it.
+const frameMost = 200000;
+function fitFrame(f) {
+  const fit = () => {
+    const d = f.contentDocument, b = d && d.body;
+    if (!b) return;
+    const root = d.documentElement, side = root.scrollWidth > root.clientWidth + 1 ? 18 : 0;
+    const h = Math.min(Math.max(root.offsetHeight, b.offsetTop + b.scrollHeight + 16) + side, frameMost);
+    if (Math.abs(h - f.clientHeight) > 1) f.style.height = h + "px";
+  };
+  const ready = () => {
+    const d = f.contentDocument;
+    if (!d || !d.body || d.URL === "about:blank") return;
+    fit();
+    if (window.ResizeObserver) new ResizeObserver(fit).observe(d.body);
+    $$("img", d).forEach(i => { i.addEventListener("load", fit); i.addEventListener("error", fit); });
+    $$("details", d).forEach(x => x.addEventListener("toggle", fit));
+  };
+  f.addEventListener("load", ready);
+  ready();
+  new ResizeObserver(fit).observe(f);
+}
+$$("iframe.mail-html").forEach(f => { if (f.clientWidth < 520) f.height = f.dataset.narrow; if (window.ResizeObserver) fitFrame(f); });
+window.addEventListener("beforeprint", () => $$("iframe.mail-html").forEach(f => { f.loading = "eager"; }));
 
 // A note that can be undone counts down; others go by themselves.
 function watchNote() {
