@@ -72,7 +72,7 @@ func (a *webAdditions) close() {
 // for it; "" if it is no picture of the letter's or its source's.
 func (q *webReq) pictureOf(l *Letter) func(src string) string {
 	return func(src string) string {
-		src, _, _ = strings.Cut(strings.TrimPrefix(src, q.origin()), "?")
+		src, _, _ = strings.Cut(strings.TrimPrefix(src, q.site()), "?")
 		part := strings.Split(src, "/")
 		switch {
 		case len(part) == 5 && part[1] == "compose" && part[2] == "picture":
@@ -88,14 +88,6 @@ func (q *webReq) pictureOf(l *Letter) func(src string) string {
 		}
 		return ""
 	}
-}
-
-// origin is this site as the browser calls it: editors write whole addresses.
-func (q *webReq) origin() string {
-	if q.secure() {
-		return "https://" + q.r.Host
-	}
-	return "http://" + q.r.Host
 }
 
 // storeLetter writes the letter and what is added to it.
