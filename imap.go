@@ -365,19 +365,13 @@ func (c *imapConn) command(line string) error {
 	c.imapRun = imapRun{}
 	c.tag = p.tag()
 	name := p.commandName()
-	cmd, ok := imapCommands[name]
+	cmd := imapCommands[name]
 	err := p.err
-	switch {
-	case err != nil:
-	case !ok:
-		err = imapBad("Unknown command")
-	case cmd.states&c.state == 0:
-		err = c.notNow(cmd.states)
-	case c.uidonly && (cmd.usesSeq || name == "COPY" || name == "MOVE" || name == "REPLACE"):
-		err = &imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"} // RFC 9586
-	default:
-		err = c.stillIn()
-		if err != nil {
+	if err == nil {
+		err = c.mayRun(name)
+	}
+	if err == nil {
+		if err := c.stillIn(); err != nil {
 			return err
 		}
 		err = cmd.run(c, p)
@@ -401,6 +395,20 @@ func (c *imapConn) command(line string) error {
 		return err
 	}
 	return c.answer(name, err)
+}
+
+// mayRun refuses a command that there is not, or that may not be given now.
+func (c *imapConn) mayRun(name string) error {
+	cmd, known := imapCommands[name]
+	switch {
+	case !known:
+		return imapBad("Unknown command")
+	case cmd.states&c.state == 0:
+		return c.notNow(cmd.states)
+	case c.uidonly && (cmd.usesSeq || name == "COPY" || name == "MOVE" || name == "REPLACE"):
+		return &imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"} // RFC 9586
+	}
+	return nil
 }
 
 // syncAfter tells at the end of a command what is new in the selected mailbox, as far as that may be told then.
@@ -552,13 +560,12 @@ func (c *imapConn) checkUser() error {
 
 // userNow looks again whether the user may be logged in, and what the user may do with the selected mailbox.
 func (c *imapConn) userNow() error {
-	var now User
-	err := c.srv.store.Read(func(tx *Tx) (err error) {
-		now, err = stillIn(tx, c.user)
+	now, err := read(c.srv.store, func(tx *Tx) (User, error) {
+		now, err := stillIn(tx, c.user)
 		if err == nil && c.state == imapSelected {
 			c.rights, err = tx.RightsOf(now, c.mbox)
 		}
-		return err
+		return now, err
 	})
 	if errors.Is(err, errLoginEnded) {
 		return imapErrUserGone

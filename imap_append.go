@@ -80,9 +80,9 @@ func (p *imapParser) stageAppend(m Mailbox, sp *Spool, held, total int64, count 
 }
 
 // appendTo finds the mailbox before the client sends its message. TRYCREATE tells it what would help (RFC 9051 §6.3.12).
-func (c *imapConn) appendTo(p *imapParser, name string) (m Mailbox, err error) {
+func (c *imapConn) appendTo(p *imapParser, name string) (Mailbox, error) {
 	if p.err != nil {
-		return m, p.err
+		return Mailbox{}, p.err
 	}
 	return c.findToAdd(name)
 }
@@ -98,9 +98,9 @@ func (c *imapConn) findToAdd(name string) (Mailbox, error) {
 }
 
 // appendMessage reads one message of APPEND into a spool.
-func (p *imapParser) appendMessage() (a imapAppend) {
+func (p *imapParser) appendMessage() imapAppend {
 	st := p.c.srv.store
-	a.internal, a.spool = st.Now(), st.NewSpool(int64(p.c.srv.cfg.Limits.Message))
+	a := imapAppend{internal: st.Now(), spool: st.NewSpool(int64(p.c.srv.cfg.Limits.Message))}
 	p.space()
 	if p.next("(") {
 		a.flags = p.flags()

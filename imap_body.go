@@ -24,8 +24,8 @@ const (
 )
 
 // section reads what follows "BODY[": section-spec "]" ["<" number "." nz-number ">"].
-func (p *imapParser) section() (s imapSection) {
-	s.path = p.sectionPath()
+func (p *imapParser) section() imapSection {
+	s := imapSection{path: p.sectionPath()}
 	if !p.next("]") && (len(s.path) == 0 || p.take(".")) {
 		s.text = strings.ToUpper(p.span("a section", func(b byte) bool { return b == '.' || ('A' <= b&^0x20 && b&^0x20 <= 'Z') }))
 	}
@@ -50,7 +50,8 @@ func (p *imapParser) section() (s imapSection) {
 }
 
 // sectionPath reads part numbers: nz-number *("." nz-number). A dot before a word is left.
-func (p *imapParser) sectionPath() (path []int) {
+func (p *imapParser) sectionPath() []int {
+	var path []int
 	for p.next("123456789") {
 		n := p.number()
 		path = append(path, int(min(n, 1<<30)))

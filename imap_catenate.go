@@ -4,7 +4,7 @@ package main
 import (
 	"errors"
 	"io"
-	neturl "net/url"
+	"net/url"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -19,14 +19,14 @@ func (p *imapParser) catenate(sp *Spool) {
 		return
 	}
 	p.need("URL ")
-	url := p.astring()
+	address := p.astring()
 	if p.err != nil {
 		return
 	}
-	if err := p.c.copyURL(sp, url); err != nil {
+	if err := p.c.copyURL(sp, address); err != nil {
 		var ie *imapError
 		if errors.As(err, &ie) {
-			err = imapNo("BADURL "+imapText(strings.ReplaceAll(url, "]", "%5D")), ie.text)
+			err = imapNo("BADURL "+imapText(strings.ReplaceAll(address, "]", "%5D")), ie.text)
 		}
 		p.refuse(err)
 	}
@@ -34,8 +34,8 @@ func (p *imapParser) catenate(sp *Spool) {
 
 // copyURL adds to the spool what an IMAP URL names. Only messages here can be named, by a URL that begins with a slash
 // (RFC 5092 §11), of all a message or a section, and a part of that (URL-PARTIAL, RFC 5550).
-func (c *imapConn) copyURL(sp *Spool, url string) error {
-	u, err := imapParseURL(c, url)
+func (c *imapConn) copyURL(sp *Spool, address string) error {
+	u, err := imapParseURL(c, address)
 	if err != nil {
 		return err
 	}
@@ -77,57 +77,60 @@ type imapURL struct {
 
 // imapParseURL reads "/" mailbox [";UIDVALIDITY=" n] "/;UID=" n ["/;SECTION=" section] ["/;PARTIAL=" offset ["." length]]
 // (RFC 5092 §11). Names are in UTF-8, with what is special in percents.
-func imapParseURL(c *imapConn, s string) (u imapURL, err error) {
+func imapParseURL(c *imapConn, s string) (imapURL, error) {
+	var u imapURL
 	bad := imapNo("", "This URL does not name a message here")
 	path, ok := strings.CutPrefix(s, "/")
 	at := strings.Index(strings.ToUpper(path), "/;UID=")
-	if !ok || at < 0 {
+	if !ok || at < 0 || !u.readName(path[:at]) || !u.readFields(c, path[at:]) {
 		return u, bad
 	}
-	name, rest := path[:at], path[at:]
+	return u, nil
+}
+
+// readName reads the mailbox, and its UIDVALIDITY if it is named.
+func (u *imapURL) readName(name string) bool {
 	if i := strings.Index(strings.ToUpper(name), ";UIDVALIDITY="); i >= 0 {
-		u.validity, err = strconv.ParseInt(name[i+len(";UIDVALIDITY="):], 10, 64)
+		n, err := strconv.ParseInt(name[i+len(";UIDVALIDITY="):], 10, 64)
 		if err != nil {
-			return u, bad
+			return false
 		}
+		u.validity = n
 		name = name[:i]
 	}
+	name, err := url.PathUnescape(name)
+	u.mailbox = CanonicalName(name)
+	return err == nil && utf8.ValidString(name)
+}
+
+// readFields reads what follows the mailbox.
+func (u *imapURL) readFields(c *imapConn, fields string) bool {
 	section, partial := "", ""
-	for _, f := range strings.Split(rest, "/;")[1:] {
+	for _, f := range strings.Split(fields, "/;")[1:] {
 		key, value, _ := strings.Cut(f, "=")
 		switch strings.ToUpper(key) {
 		case "UID":
 			n, err := strconv.ParseUint(value, 10, 32)
 			if err != nil {
-				return u, bad
+				return false
 			}
 			u.uid = UID(n)
 		case "SECTION":
 			section = value
 		case "PARTIAL":
-			partial = value
 			if !strings.Contains(value, ".") {
-				partial += "." + strconv.FormatInt(1<<62, 10)
+				value += "." + strconv.FormatInt(1<<62, 10)
 			}
+			partial = "<" + value + ">"
 		default:
-			return u, bad
+			return false
 		}
 	}
-	name, err = neturl.PathUnescape(name)
-	if err != nil || !utf8.ValidString(name) {
-		return u, bad
-	}
-	section, err = neturl.PathUnescape(section)
+	section, err := url.PathUnescape(section)
 	if err != nil {
-		return u, bad
-	}
-	if partial != "" {
-		partial = "<" + partial + ">"
+		return false
 	}
 	p := &imapParser{c: c, rest: section + "]" + partial}
-	u.mailbox, u.section = CanonicalName(name), p.section()
-	if p.end() != nil {
-		return u, bad
-	}
-	return u, nil
+	u.section = p.section()
+	return p.end() == nil
 }

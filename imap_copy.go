@@ -45,7 +45,8 @@ func (c *imapConn) cmdMove(p *imapParser) error {
 	}
 	before := c.highest
 	var src, dst []UID
-	err = c.srv.store.InSteps(uids, func(tx *Tx, step []UID) (err error) {
+	err = c.srv.store.InSteps(uids, func(tx *Tx, step []UID) error {
+		var err error
 		src, dst, err = tx.Move(c.mbox, step, to)
 		if err != nil {
 			return err
@@ -70,14 +71,14 @@ func (c *imapConn) codeModSeq(before ModSeq) {
 	}
 }
 
-func (c *imapConn) copyArguments(p *imapParser) (uids []UID, to Mailbox, err error) {
+func (c *imapConn) copyArguments(p *imapParser) ([]UID, Mailbox, error) {
 	p.space()
-	uids = p.set()
+	uids := p.set()
 	p.space()
 	name := p.mailboxName()
 	if err := p.end(); err != nil {
-		return nil, to, err
+		return nil, Mailbox{}, err
 	}
-	to, err = c.findToAdd(name)
+	to, err := c.findToAdd(name)
 	return uids, to, err
 }

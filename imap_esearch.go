@@ -112,13 +112,14 @@ func (c *imapConn) cmdMultiSearch(p *imapParser) error {
 	case (s.returns.save || s.returns.update) && !s.scope.onlySelected():
 		p.fail("SAVE and UPDATE are for the selected mailbox only")
 	}
-	if err := p.end(); err != nil {
-		return err
-	}
+	err := p.end()
 	if s.scope.onlySelected() && (s.returns.save || s.returns.update) {
 		s.bind(c.mbox, c.uids)
 		s.mailbox = &c.mbox
-		return s.answer(nil)
+		return s.answer(err, nil)
+	}
+	if err != nil {
+		return err
 	}
 	return s.everywhere()
 }
@@ -148,7 +149,11 @@ func (s *imapSearch) in(e *imapEntry) error {
 	box.Name = e.name
 	uids := c.uids
 	if c.state != imapSelected || box.ID != c.mbox.ID {
-		err := c.srv.store.Read(func(tx *Tx) (err error) { uids, _, err = tx.UIDs(box.ID, nil); return err })
+		var err error
+		uids, err = read(c.srv.store, func(tx *Tx) ([]UID, error) {
+			uids, _, err := tx.UIDs(box.ID, nil)
+			return uids, err
+		})
 		if errors.Is(err, ErrNotFound) {
 			return nil // deleted meanwhile
 		}

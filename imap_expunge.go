@@ -19,30 +19,29 @@ func (c *imapConn) cmdExpunge(p *imapParser) error {
 		return err
 	}
 	before := c.highest
-	err := c.expunge(c.mbox, uids, true)
+	err := c.expunge(c.mbox, uids, func(gone []UID) error {
+		c.effects.removed = gone
+		return c.sync()
+	})
 	c.codeModSeq(before)
 	return err
 }
 
-// expunge removes the messages of m that are marked \Deleted, all of them or those of uids, in steps. With tell the client
-// hears of each step at once.
-func (c *imapConn) expunge(m Mailbox, uids []UID, tell bool) error {
+// expunge removes the messages of m that are marked \Deleted, all of them or those of uids, in steps. told gets what
+// each step has removed, once it is committed.
+func (c *imapConn) expunge(m Mailbox, uids []UID, told func([]UID) error) error {
 	if uids == nil {
-		err := c.srv.store.Read(func(tx *Tx) (err error) { uids, err = tx.Deleted(m.ID); return err })
+		var err error
+		uids, err = read(c.srv.store, func(tx *Tx) ([]UID, error) { return tx.Deleted(m.ID) })
 		if err != nil {
 			return err
 		}
 	}
 	var gone []UID
-	return c.srv.store.InSteps(uids, func(tx *Tx, step []UID) (err error) {
+	return c.srv.store.InSteps(uids, func(tx *Tx, step []UID) error {
+		var err error
 		gone, err = tx.ExpungeDeleted(m, step)
 		c.noteOwn(tx)
 		return err
-	}, func([]UID) error {
-		if !tell {
-			return nil
-		}
-		c.effects.removed = gone
-		return c.sync()
-	})
+	}, func([]UID) error { return told(gone) })
 }

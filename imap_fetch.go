@@ -345,8 +345,7 @@ func (f *imapFetch) maySee() (bool, error) {
 	if !f.seen || f.c.readonly {
 		return false, nil
 	}
-	var have Rights
-	err := f.c.srv.store.Read(func(tx *Tx) (err error) { have, err = tx.RightsOf(f.c.user, f.c.mbox); return err })
+	have, err := read(f.c.srv.store, func(tx *Tx) (Rights, error) { return tx.RightsOf(f.c.user, f.c.mbox) })
 	return have&RightSeen != 0, err
 }
 
@@ -375,9 +374,11 @@ func (f *imapFetch) group() (group, fresh []UID, err error) {
 
 // markSeen sets \Seen, in one step of which others' commits do not have to wait for long. What they changed in the same
 // messages is told with it.
-func (f *imapFetch) markSeen(uids []UID) (err error) {
+func (f *imapFetch) markSeen(uids []UID) error {
 	var res FlagResult
-	f.step, err = f.c.srv.store.Step(f.step, uids, func(tx *Tx, step []UID) (err error) {
+	var err error
+	f.step, err = f.c.srv.store.Step(f.step, uids, func(tx *Tx, step []UID) error {
+		var err error
 		res, err = tx.SetFlags(f.c.mbox, step, FlagChange{Op: '+', Flags: Flags{Bits: FlagSeen}, Unchanged: -1, Known: f.c.seen})
 		return err
 	})

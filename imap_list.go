@@ -173,12 +173,13 @@ func (l *imapList) run() error {
 
 // entries lists the names that have mailboxes, and with SUBSCRIBED the others that are subscribed; in the order of the
 // tree, so that the children of a name follow it directly.
-func (l *imapList) entries() (all []imapEntry, err error) {
+func (l *imapList) entries() ([]imapEntry, error) {
 	c := l.c
 	var own []Mailbox
 	var shared []SharedMailbox
 	var subs []string
-	err = c.srv.store.Read(func(tx *Tx) (err error) {
+	err := c.srv.store.Read(func(tx *Tx) error {
+		var err error
 		own, err = tx.Mailboxes(c.user.ID)
 		if err != nil {
 			return err
@@ -193,6 +194,7 @@ func (l *imapList) entries() (all []imapEntry, err error) {
 	if err != nil {
 		return nil, err
 	}
+	var all []imapEntry
 	for i := range own {
 		all = append(all, imapEntry{name: own[i].Name, box: &own[i], rights: RightsAll})
 	}
@@ -351,17 +353,23 @@ func (l *imapList) attributes(e imapEntry, children bool) string {
 	} else {
 		a = append(a, `\HasNoChildren`)
 	}
-	if e.box != nil && e.box.Owner == l.c.user.ID {
-		switch {
-		case l.verb == "XLIST" && e.name == "INBOX":
-			a = append(a, `\Inbox`)
-		case l.verb == "XLIST" && e.box.Special == `\Junk`:
-			a = append(a, `\Spam`)
-		case e.box.Special != "":
-			a = append(a, e.box.Special)
-		}
+	if use := l.specialUse(e); use != "" {
+		a = append(a, use)
 	}
 	return strings.Join(a, " ")
+}
+
+// specialUse is the special use of a mailbox of the user's own, in the words of the command.
+func (l *imapList) specialUse(e imapEntry) string {
+	switch {
+	case e.box == nil || e.box.Owner != l.c.user.ID:
+		return ""
+	case l.verb == "XLIST" && e.name == "INBOX":
+		return `\Inbox`
+	case l.verb == "XLIST" && e.box.Special == `\Junk`:
+		return `\Spam`
+	}
+	return e.box.Special
 }
 
 // imapMatch says whether a name matches a pattern, in which "*" stands for anything and "%" for anything without "/"

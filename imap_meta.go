@@ -19,13 +19,13 @@ type imapMetaTarget struct {
 
 // metaTarget finds the mailbox. Its annotations are for those who may look it up and do something with its mail (RFC 5464
 // §3.3).
-func (c *imapConn) metaTarget(tx *Tx, name string) (t imapMetaTarget, err error) {
+func (c *imapConn) metaTarget(tx *Tx, name string) (imapMetaTarget, error) {
 	if name == "" {
 		return imapMetaTarget{owner: SharedOwner}, nil
 	}
 	m, err := c.mailboxAs(tx, name, RightLookup)
 	if err != nil {
-		return t, err
+		return imapMetaTarget{}, err
 	}
 	have, err := tx.RightsOf(c.user, m)
 	if err == nil && have&(RightRead|RightSeen|RightWrite|RightInsert|RightPost) == 0 {
@@ -119,8 +119,7 @@ func (g *imapGetMeta) options(p *imapParser) {
 
 // run finds the mailbox and tells its values.
 func (g *imapGetMeta) run(c *imapConn, name string) error {
-	var t imapMetaTarget
-	err := c.srv.store.Read(func(tx *Tx) (err error) { t, err = c.metaTarget(tx, name); return err })
+	t, err := read(c.srv.store, func(tx *Tx) (imapMetaTarget, error) { return c.metaTarget(tx, name) })
 	if err != nil {
 		return err
 	}
@@ -129,8 +128,7 @@ func (g *imapGetMeta) run(c *imapConn, name string) error {
 
 // show tells the values one by one, as together they may be large. Entries that were asked for and are not there are NIL.
 func (g *imapGetMeta) show(c *imapConn, name string, id MailboxID) error {
-	var all []Annotation
-	err := c.srv.store.Read(func(tx *Tx) (err error) { all, err = tx.Annotations(id, c.user.ID, 0); return err })
+	all, err := read(c.srv.store, func(tx *Tx) ([]Annotation, error) { return tx.Annotations(id, c.user.ID, 0) })
 	if err != nil {
 		return err
 	}
@@ -153,8 +151,7 @@ func (g *imapGetMeta) show(c *imapConn, name string, id MailboxID) error {
 }
 
 func (g *imapGetMeta) tell(c *imapConn, name string, a Annotation) error {
-	var value []byte
-	err := c.srv.store.Read(func(tx *Tx) (err error) { value, err = tx.AnnotationValue(a); return err })
+	value, err := read(c.srv.store, func(tx *Tx) ([]byte, error) { return tx.AnnotationValue(a) })
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil

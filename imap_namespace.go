@@ -53,9 +53,8 @@ func (c *imapConn) mailboxAs(tx *Tx, name string, need Rights) (Mailbox, error) 
 }
 
 // find is mailboxAs in a transaction of its own.
-func (c *imapConn) find(name string, need Rights) (m Mailbox, err error) {
-	err = c.srv.store.Read(func(tx *Tx) (err error) { m, err = c.mailboxAs(tx, name, need); return err })
-	return m, err
+func (c *imapConn) find(name string, need Rights) (Mailbox, error) {
+	return read(c.srv.store, func(tx *Tx) (Mailbox, error) { return c.mailboxAs(tx, name, need) })
 }
 
 // imapNameError gives ErrNotFound the mailbox's name.

@@ -253,7 +253,8 @@ func (n *imapNotify) readEvents(c *imapConn, p *imapParser, g *imapGroup) {
 }
 
 // wants says which events a mailbox's entry is watched for.
-func (n *imapNotify) wants(c *imapConn, e *imapEntry) (all imapEvents) {
+func (n *imapNotify) wants(c *imapConn, e *imapEntry) imapEvents {
+	var all imapEvents
 	for _, g := range n.groups {
 		in := false
 		switch g.kind {
@@ -349,18 +350,18 @@ func (n *imapNotify) watchOwners(c *imapConn) error {
 }
 
 // modseqs reads how far the changes of all owners have come.
-func (n *imapNotify) modseqs(c *imapConn) (all map[UserID]ModSeq, err error) {
-	err = c.srv.store.Read(func(tx *Tx) (err error) {
-		all = map[UserID]ModSeq{}
+func (n *imapNotify) modseqs(c *imapConn) (map[UserID]ModSeq, error) {
+	return read(c.srv.store, func(tx *Tx) (map[UserID]ModSeq, error) {
+		all := map[UserID]ModSeq{}
 		for _, u := range n.watch {
-			all[u], err = tx.ModSeq(u)
+			now, err := tx.ModSeq(u)
 			if err != nil {
-				return err
+				return nil, err
 			}
+			all[u] = now
 		}
-		return nil
+		return all, nil
 	})
-	return all, err
 }
 
 // news tells what happened to the mailboxes that are not selected, if anything did.
@@ -397,40 +398,59 @@ func (c *imapConn) news() error {
 
 // tellNames writes a LIST for every name that was made, removed, renamed, subscribed or unsubscribed (RFC 5465 §5.4, §5.5).
 func (n *imapNotify) tellNames(c *imapConn, entries []imapEntry) {
+	t := &imapNames{n: n, c: c, entries: entries, told: map[string]bool{}}
 	here := map[MailboxID]bool{}
-	told := map[string]bool{}
+	subscribed := map[string]bool{}
 	for i := range entries {
 		e := &entries[i]
-		wants := n.wants(c, e)
-		if e.box == nil {
-			if wants&imapSubscription != 0 && !n.subs[e.name] {
-				n.tellName(c, entries, e.name, "", told)
-			}
-			continue
+		if e.subscribed {
+			subscribed[e.name] = true
 		}
-		here[e.box.ID] = true
-		old, known := n.known[e.box.ID]
-		switch {
-		case wants&imapName != 0 && !known:
-			n.tellName(c, entries, e.name, "", told)
-			n.tellName(c, entries, parentName(e.name), "", told)
-		case wants&imapName != 0 && old.name != e.name && !n.movedAlong(old.name, e, entries):
-			n.tellName(c, entries, e.name, old.name, told)
-		case wants&imapSubscription != 0 && n.subs[e.name] != e.subscribed:
-			n.tellName(c, entries, e.name, "", told)
+		if e.box != nil {
+			here[e.box.ID] = true
 		}
+		t.compare(e)
 	}
 	for id, old := range n.known {
 		if !here[id] && n.wants(c, &imapEntry{name: old.name, subscribed: n.subs[old.name]})&imapName != 0 {
-			n.tellName(c, entries, old.name, "", told)
-			n.tellName(c, entries, parentName(old.name), "", told)
+			t.tell(old.name, "")
+			t.tell(parentName(old.name), "")
 		}
 	}
 	for name := range n.subs {
-		gone := !slices.ContainsFunc(entries, func(e imapEntry) bool { return e.name == name && e.subscribed })
-		if gone && n.wants(c, &imapEntry{name: name, subscribed: true})&imapSubscription != 0 {
-			n.tellName(c, entries, name, "", told)
+		if !subscribed[name] && n.wants(c, &imapEntry{name: name, subscribed: true})&imapSubscription != 0 {
+			t.tell(name, "")
 		}
+	}
+}
+
+// imapNames is one telling of names.
+type imapNames struct {
+	n       *imapNotify
+	c       *imapConn
+	entries []imapEntry
+	told    map[string]bool
+}
+
+// compare tells of a name that is not what the client knows.
+func (t *imapNames) compare(e *imapEntry) {
+	n := t.n
+	wants := n.wants(t.c, e)
+	if e.box == nil {
+		if wants&imapSubscription != 0 && !n.subs[e.name] {
+			t.tell(e.name, "")
+		}
+		return
+	}
+	old, known := n.known[e.box.ID]
+	switch {
+	case wants&imapName != 0 && !known:
+		t.tell(e.name, "")
+		t.tell(parentName(e.name), "")
+	case wants&imapName != 0 && old.name != e.name && !n.movedAlong(old.name, e, t.entries):
+		t.tell(e.name, old.name)
+	case wants&imapSubscription != 0 && n.subs[e.name] != e.subscribed:
+		t.tell(e.name, "")
 	}
 }
 
@@ -445,15 +465,16 @@ func (n *imapNotify) movedAlong(old string, e *imapEntry, entries []imapEntry) b
 	})
 }
 
-// tellName writes one LIST, once for each name.
-func (n *imapNotify) tellName(c *imapConn, entries []imapEntry, name, old string, told map[string]bool) {
-	if name == "" || told[name] || c.didName(name) {
+// tell writes one LIST, once for each name.
+func (t *imapNames) tell(name, old string) {
+	c := t.c
+	if name == "" || t.told[name] || c.didName(name) {
 		return
 	}
-	told[name] = true
+	t.told[name] = true
 	l := &imapList{c: c, verb: "LIST", showSubscribed: true}
 	e, below := imapEntry{name: name}, false
-	for _, x := range entries {
+	for _, x := range t.entries {
 		if x.name == name {
 			e = x
 		}
@@ -503,12 +524,11 @@ func (n *imapNotify) tellStatus(c *imapConn, e *imapEntry) error {
 
 // onlyOwn says whether the client itself made all changes to the messages of m after since. It asks for what came after m was
 // read, too: a change that somebody else has made meanwhile may hide one that is in m and not told.
-func (c *imapConn) onlyOwn(m *Mailbox, since ModSeq) (only bool, err error) {
+func (c *imapConn) onlyOwn(m *Mailbox, since ModSeq) (bool, error) {
 	if len(c.own) == 0 {
 		return false, nil
 	}
-	var mods []int64
-	err = c.srv.store.Read(func(tx *Tx) (err error) { mods, err = tx.ModSeqs(m.ID, since); return err })
+	mods, err := read(c.srv.store, func(tx *Tx) ([]int64, error) { return tx.ModSeqs(m.ID, since) })
 	foreign := slices.ContainsFunc(mods, func(mod int64) bool { return !c.own[imapStamp{m.Owner, ModSeq(mod)}] })
 	return err == nil && len(mods) > 0 && !foreign, err
 }
@@ -558,33 +578,41 @@ func (n *imapNotify) tellMeta(c *imapConn, entries []imapEntry) error {
 	}
 	for i := range entries {
 		e := &entries[i]
-		if e.box == nil || (e.name != "" && n.wants(c, e)&imapMetadata == 0) || (now[e.box.Owner] == n.meta[e.box.Owner] && now[c.user.ID] == n.meta[c.user.ID]) {
+		same := e.box == nil || (now[e.box.Owner] == n.meta[e.box.Owner] && now[c.user.ID] == n.meta[c.user.ID])
+		if same || (e.name != "" && n.wants(c, e)&imapMetadata == 0) {
 			continue
 		}
-		var changed []Annotation
-		err := c.srv.store.Read(func(tx *Tx) (err error) { changed, err = tx.Annotations(e.box.ID, c.user.ID, 0); return err })
-		if err != nil {
+		if err := n.tellAnnotations(c, e, now); err != nil {
 			return err
 		}
-		changed = slices.DeleteFunc(changed, func(a Annotation) bool {
-			owner := e.box.Owner
-			if a.User != 0 {
-				owner = a.User
-			}
-			return a.ModSeq <= n.meta[owner] || a.ModSeq > now[owner] || // the latter is told next time
-				c.own[imapStamp{owner, a.ModSeq}]
-		})
-		if len(changed) == 0 {
-			continue
-		}
-		c.putf("* METADATA ")
-		c.putMailbox(e.name)
-		for _, a := range changed {
-			c.putf(" ")
-			c.putAstring(a.Entry)
-		}
-		c.putf("\r\n")
 	}
 	n.meta = now
+	return nil
+}
+
+// tellAnnotations names those of one mailbox that have changed up to now, but for what the client has done itself.
+func (n *imapNotify) tellAnnotations(c *imapConn, e *imapEntry, now map[UserID]ModSeq) error {
+	changed, err := read(c.srv.store, func(tx *Tx) ([]Annotation, error) { return tx.Annotations(e.box.ID, c.user.ID, 0) })
+	if err != nil {
+		return err
+	}
+	changed = slices.DeleteFunc(changed, func(a Annotation) bool {
+		owner := e.box.Owner
+		if a.User != 0 {
+			owner = a.User
+		}
+		return a.ModSeq <= n.meta[owner] || a.ModSeq > now[owner] || // the latter is told next time
+			c.own[imapStamp{owner, a.ModSeq}]
+	})
+	if len(changed) == 0 {
+		return nil
+	}
+	c.putf("* METADATA ")
+	c.putMailbox(e.name)
+	for _, a := range changed {
+		c.putf(" ")
+		c.putAstring(a.Entry)
+	}
+	c.putf("\r\n")
 	return nil
 }

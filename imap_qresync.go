@@ -76,7 +76,8 @@ func (c *imapConn) resync(q *imapResync) error {
 
 // matched is the highest UID up to which the client's sample of sequence numbers is right: up to there it knows of all
 // expunges (RFC 7162 §3.2.5.2).
-func (c *imapConn) matched(q *imapResync) (u uint32) {
+func (c *imapConn) matched(q *imapResync) uint32 {
+	var u uint32
 	seqs, uids := q.seqs, q.uids
 	for len(seqs) > 0 && len(uids) > 0 {
 		n, v := seqs[0].lo, uids[0].lo
@@ -157,7 +158,8 @@ func (c *imapConn) missing(gone []imapRange, r imapRange) []imapRange {
 }
 
 // imapSorted sorts ranges and joins those that overlap.
-func imapSorted(set []imapRange) (sorted []imapRange) {
+func imapSorted(set []imapRange) []imapRange {
+	var sorted []imapRange
 	set = slices.Clone(set)
 	slices.SortFunc(set, func(a, b imapRange) int { return cmp.Compare(a.lo, b.lo) })
 	for _, r := range set {

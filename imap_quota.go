@@ -49,7 +49,8 @@ func (c *imapConn) cmdGetQuotaRoot(p *imapParser) error {
 func (c *imapConn) putQuota() error {
 	var bytes, messages int64
 	var u User
-	err := c.srv.store.Read(func(tx *Tx) (err error) {
+	err := c.srv.store.Read(func(tx *Tx) error {
+		var err error
 		u, err = tx.UserByID(c.user.ID)
 		if err != nil {
 			return err

@@ -31,7 +31,8 @@ func (c *imapConn) takeRecent() {
 	}
 }
 
-func (c *imapConn) countRecent() (n int) {
+func (c *imapConn) countRecent() int {
+	n := 0
 	for _, r := range c.recent {
 		lo, _ := slices.BinarySearch(c.uids, UID(r.lo))
 		hi, found := slices.BinarySearch(c.uids, UID(r.hi))

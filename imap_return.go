@@ -115,7 +115,7 @@ func (s *imapSearch) numbers(uids []UID) []UID {
 //
 //	esearch-response = "ESEARCH" [search-correlator] [SP "UID"] *(SP search-return-data)
 func (s *imapSearch) tellExtended(found []UID, highest ModSeq) {
-	c, r := s.c, s.returns
+	c, r := s.c, &s.returns
 	if r.save && !r.min && !r.max && !r.all && !r.count && r.partial == nil {
 		return // SAVE alone has nothing to tell (RFC 5182 §2.1)
 	}
@@ -130,6 +130,15 @@ func (s *imapSearch) tellExtended(found []UID, highest ModSeq) {
 	if c.uid {
 		c.w.WriteString(" UID")
 	}
+	r.put(c, nums)
+	if s.modseq && len(nums) > 0 {
+		c.putf(" MODSEQ %d", highest)
+	}
+	c.w.WriteString("\r\n")
+}
+
+// put writes what is asked for of a result.
+func (r *imapReturn) put(c *imapConn, nums []UID) {
 	if n := len(nums); n > 0 {
 		if r.min {
 			c.putf(" MIN %d", nums[0])
@@ -147,10 +156,6 @@ func (s *imapSearch) tellExtended(found []UID, highest ModSeq) {
 	if r.count {
 		c.putf(" COUNT %d", len(nums))
 	}
-	if s.modseq && len(nums) > 0 {
-		c.putf(" MODSEQ %d", highest)
-	}
-	c.w.WriteString("\r\n")
 }
 
 // imapPartial is a window on a result (RFC 9394): positions counted from 1, or negative ones from the end.

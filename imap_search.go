@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -133,7 +134,8 @@ func (s *imapSearch) always(fn func()) {
 }
 
 // imapWithin are the UIDs that lie in ranges, sorted.
-func imapWithin(uids []UID, set []imapRange) (in []UID) {
+func imapWithin(uids []UID, set []imapRange) []UID {
+	var in []UID
 	for _, r := range imapSorted(set) {
 		lo, _ := slices.BinarySearch(uids, UID(r.lo))
 		hi, found := slices.BinarySearch(uids, UID(r.hi))
@@ -357,14 +359,25 @@ func (c *imapConn) cmdSearch(p *imapParser) error {
 	p.space()
 	s.returns.read(p)
 	s.readProgram(p, false)
-	if err := p.end(); err != nil {
-		return err
-	}
-	return s.answer(nil)
+	return s.answer(p.end(), nil)
 }
 
-// answer searches and writes the result, after order has put it in order.
-func (s *imapSearch) answer(order func([]UID) error) error {
+// answer searches and writes the result, after order has put it in order. err is what the command has failed with before.
+// A search that was to set "$" and ends in NO leaves nothing in it, so that a STORE that was sent behind it does not act on
+// the result of an earlier one; after BAD it stays (RFC 5182 §2.1).
+func (s *imapSearch) answer(err error, order func([]UID) error) error {
+	if err == nil {
+		err = s.runOrdered(order)
+	}
+	var ie *imapError
+	if bad := errors.As(err, &ie) && ie.status == "BAD"; err != nil && !bad && s.returns.save {
+		s.c.saved = nil
+	}
+	return err
+}
+
+// runOrdered is answer for a command that could be read.
+func (s *imapSearch) runOrdered(order func([]UID) error) error {
 	c := s.c
 	if !c.uid && c.uidonly {
 		return &imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"}
@@ -379,19 +392,17 @@ func (s *imapSearch) answer(order func([]UID) error) error {
 	if err == nil && order != nil {
 		err = order(found)
 	}
-	if s.returns.save {
-		c.saved = nil
-		if err == nil { // nothing after a failure (RFC 5182 §2.1)
-			c.saved = s.returns.kept(found)
-		}
-	}
 	if err == nil && s.modseq && s.returns.ends() && len(found) > 0 {
 		highest, err = s.modseqOf(s.returns.kept(found))
 	}
-	if err == nil {
-		s.tell(found, highest)
+	if err != nil {
+		return err
 	}
-	return err
+	if s.returns.save {
+		c.saved = s.returns.kept(found)
+	}
+	s.tell(found, highest)
+	return nil
 }
 
 // run searches the selected mailbox, and returns the highest modseq of what was found, too.
@@ -415,8 +426,9 @@ func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
 }
 
 // modseqOf is the highest modseq of a few messages.
-func (s *imapSearch) modseqOf(uids []UID) (highest ModSeq, err error) {
-	err = s.c.srv.store.Search(s.box.ID, uids, &Query{}, func(f []Found) error {
+func (s *imapSearch) modseqOf(uids []UID) (ModSeq, error) {
+	var highest ModSeq
+	err := s.c.srv.store.Search(s.box.ID, uids, &Query{}, func(f []Found) error {
 		for _, m := range f {
 			highest = max(highest, m.ModSeq)
 		}

@@ -77,7 +77,8 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 	view := c.srv.store.View(m.ID, 0) // before the list is read, so that nothing of it loses its content
 	v := imapView{view: view}
 	var unseen UID
-	err = c.srv.store.Read(func(tx *Tx) (err error) {
+	err = c.srv.store.Read(func(tx *Tx) error {
+		var err error
 		v.mbox, err = tx.MailboxByID(m.ID)
 		if err != nil {
 			return err
@@ -177,7 +178,7 @@ func (c *imapConn) cmdClose(p *imapParser) error {
 	if !may { // not an error (RFC 4314 §4)
 		return nil
 	}
-	return c.expunge(m, nil, false)
+	return c.expunge(m, nil, func([]UID) error { return nil })
 }
 
 // cmdUnselect is UNSELECT (RFC 9051 §6.4.2).

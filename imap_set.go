@@ -10,7 +10,8 @@ import (
 type imapRange struct{ lo, hi uint32 }
 
 // ranges reads a sequence set (RFC 9051 §9 sequence-set) as it is, with star for "*".
-func (p *imapParser) ranges(star uint32) (set []imapRange) {
+func (p *imapParser) ranges(star uint32) []imapRange {
+	var set []imapRange
 	for more := true; more && p.err == nil; more = p.take(",") {
 		r := imapRange{lo: p.setNumber(star)}
 		r.hi = r.lo

@@ -59,7 +59,8 @@ type imapCriterion struct {
 }
 
 // sortCriteria reads sort-criteria = "(" sort-criterion *(SP sort-criterion) ")".
-func (p *imapParser) sortCriteria() (all []imapCriterion) {
+func (p *imapParser) sortCriteria() []imapCriterion {
+	var all []imapCriterion
 	p.list(func() {
 		var k imapCriterion
 		for p.take("REVERSE ") {
@@ -90,10 +91,7 @@ func (c *imapConn) cmdSort(p *imapParser) error {
 	criteria := p.sortCriteria()
 	p.space()
 	s.readProgram(p, true)
-	if err := p.end(); err != nil {
-		return err
-	}
-	return s.answer(func(found []UID) error { return c.sort(found, criteria) })
+	return s.answer(p.end(), func(found []UID) error { return c.sort(found, criteria) })
 }
 
 // imapSorter puts messages in order and never holds all of their keys, which may be hundreds of octets each. It needs 16

@@ -19,14 +19,15 @@ var imapStatusItems = map[string]func(c *imapConn, m *Mailbox) int64{
 	"HIGHESTMODSEQ": func(c *imapConn, m *Mailbox) int64 { return int64(m.HighestModSeq) },          // RFC 7162 §3.1.7
 	"APPENDLIMIT":   func(c *imapConn, m *Mailbox) int64 { return int64(c.srv.cfg.Limits.Message) }, // RFC 7889 §4
 	"MAILBOXID":     nil,                                                                            // RFC 8474 §4.3, not a number
-	"DELETED-STORAGE": func(c *imapConn, m *Mailbox) (n int64) { // RFC 9208 §5.1
-		c.srv.store.Read(func(tx *Tx) (err error) { n, err = tx.DeletedBytes(*m); return err })
+	"DELETED-STORAGE": func(c *imapConn, m *Mailbox) int64 { // RFC 9208 §5.1
+		n, _ := read(c.srv.store, func(tx *Tx) (int64, error) { return tx.DeletedBytes(*m) })
 		return n
 	},
 }
 
 // statusItems reads the list of what STATUS shall tell.
-func (p *imapParser) statusItems() (items []string) {
+func (p *imapParser) statusItems() []string {
+	var items []string
 	p.list(func() {
 		name := strings.ToUpper(p.atom())
 		if _, ok := imapStatusItems[name]; !ok {

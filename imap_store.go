@@ -65,7 +65,8 @@ func (c *imapConn) store(uids []UID, change FlagChange, silent bool) error {
 	var modified []UID
 	var res FlagResult
 	missing := false
-	err := c.srv.store.InSteps(uids, func(tx *Tx, step []UID) (err error) {
+	err := c.srv.store.InSteps(uids, func(tx *Tx, step []UID) error {
+		var err error
 		change.Known = c.seen
 		res, err = tx.SetFlags(c.mbox, step, change)
 		return err
@@ -78,7 +79,8 @@ func (c *imapConn) store(uids []UID, change FlagChange, silent bool) error {
 		if c.notify.frozen() || (c.notify.quiet() && !silent) {
 			c.effects.echo = step
 		}
-		modified, missing = append(modified, res.Modified...), missing || len(res.Missing) > 0
+		modified = append(modified, res.Modified...)
+		missing = missing || len(res.Missing) > 0
 		return c.syncButExpunges()
 	})
 	switch {

@@ -150,7 +150,8 @@ func (t *imapThread) add(m *Message, k *MailKeys) error {
 }
 
 // imapThreadSubject is what subjects holds of a message.
-func imapThreadSubject(k *MailKeys) (subject uint64) {
+func imapThreadSubject(k *MailKeys) uint64 {
+	var subject uint64
 	if len(k.Subject) > 0 {
 		h := fnv.New64a()
 		h.Write(k.Subject)

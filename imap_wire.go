@@ -389,7 +389,8 @@ func (p *imapParser) flag(f Flags) Flags {
 }
 
 // flags reads a list of flags, with parentheses or, as STORE allows, without.
-func (p *imapParser) flags() (f Flags) {
+func (p *imapParser) flags() Flags {
+	var f Flags
 	if p.next("(") {
 		p.list(func() { f = p.flag(f) })
 		return f

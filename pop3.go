@@ -402,14 +402,15 @@ func (c *popConn) cmdQuit(string) error {
 }
 
 // update deletes the marked messages in steps. Those that somebody else has expunged meanwhile are gone already.
-func (c *popConn) update() (deleted int, err error) {
+func (c *popConn) update() (int, error) {
 	var marked []UID
 	for i := range c.drop {
 		if c.drop[i].deleted {
 			marked = append(marked, c.drop[i].uid)
 		}
 	}
-	err = c.srv.store.InSteps(marked, func(tx *Tx, step []UID) error {
+	deleted := 0
+	err := c.srv.store.InSteps(marked, func(tx *Tx, step []UID) error {
 		_, err := tx.Expunge(c.box, step)
 		return err
 	}, func(step []UID) error {

@@ -114,7 +114,8 @@ func (c *popConn) openMaildrop(u User) error {
 	if busy {
 		return popNo("IN-USE", "Another session has this maildrop open")
 	}
-	err := c.srv.store.Read(func(tx *Tx) (err error) { c.box, err = tx.MailboxByName(u.ID, "INBOX"); return err })
+	var err error
+	c.box, err = read(c.srv.store, func(tx *Tx) (Mailbox, error) { return tx.MailboxByName(u.ID, "INBOX") })
 	if err == nil {
 		c.view = c.srv.store.View(c.box.ID, 0) // from before the list on, so that nothing in it can lose its content
 		err = c.list(u)

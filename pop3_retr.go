@@ -55,19 +55,21 @@ func (c *popConn) needsWork(m *Message) bool {
 }
 
 // content opens a message. What was expunged since login is still there.
-func (c *popConn) content(m *popMessage) (content *Content, err error) {
-	err = c.srv.store.Read(func(tx *Tx) error {
+func (c *popConn) content(m *popMessage) (*Content, error) {
+	return read(c.srv.store, func(tx *Tx) (*Content, error) {
 		var row Message
-		err := tx.Messages(c.box.ID, m.uid, m.uid, func(x *Message) error { row = *x; return nil })
+		err := tx.Messages(c.box.ID, m.uid, m.uid, func(x *Message) error {
+			row = *x
+			return nil
+		})
 		if err == nil && row.Blob == 0 {
 			err = ErrNotFound
 		}
-		if err == nil {
-			content, err = tx.Content(row.Blob)
+		if err != nil {
+			return nil, err
 		}
-		return err
+		return tx.Content(row.Blob)
 	})
-	return content, err
 }
 
 // sizeKey is what the size of such a message is remembered under. Content never changes.
