@@ -1,4 +1,5 @@
-// BINARY: parts without their transfer encoding (RFC 3516).
+// Binary content: BINARY sends parts without their transfer encoding, and all other items describe and send what came without
+// one as if it had one (RFC 3516).
 package main
 
 import (
@@ -7,6 +8,63 @@ import (
 	"fmt"
 	"io"
 )
+
+// imapTextual is the content that textual has made last.
+type imapTextual struct {
+	id      BlobID
+	content *Content
+}
+
+// textual is content as all items but BINARY show it: "as though the binary-encoded sections are encoded in a CTE acceptable to
+// the IMAP4 base specification" (RFC 3516 §6). It stays there until another message's is made or the mailbox is left, so that
+// a client can read it in parts.
+func (c *imapConn) textual(form Form, content *Content) (*Content, error) {
+	if form&FormBinary == 0 || content == nil {
+		return content, nil
+	}
+	if c.shown.content != nil && c.shown.id == content.ID {
+		return c.shown.content, nil
+	}
+	c.shown.close()
+	text, err := content.WithoutBinary()
+	if err != nil {
+		return nil, err
+	}
+	c.shown = imapTextual{content.ID, text}
+	c.srv.sent.put(sentForm{id: content.ID, encoded: true}, text.Size)
+	return text, nil
+}
+
+// textualSize is the size of the whole message as textual shows it.
+func (c *imapConn) textualSize(m *Listed) (int64, error) {
+	if n, ok := c.srv.sent.get(sentForm{id: m.Blob, encoded: true}); ok {
+		return n, nil
+	}
+	content := m.Content
+	if content == nil {
+		var err error
+		content, err = c.srv.store.Content(m.Blob)
+		if errors.Is(err, ErrNotFound) { // expunged, and cleared away
+			return m.Size, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	text, err := c.textual(m.Form, content)
+	if err != nil {
+		return 0, err
+	}
+	return text.Size, nil
+}
+
+// close gives back what it holds.
+func (t *imapTextual) close() {
+	if t.content != nil {
+		t.content.Close()
+	}
+	*t = imapTextual{}
+}
 
 func imapMaskNUL(b []byte) {
 	for {
@@ -62,8 +120,7 @@ func (f *imapFetch) putBinary(m *Content, it *imapWish) error {
 	}
 	var all imapMeasure
 	if _, err := io.Copy(&all, p.Decoded(m)); err != nil {
-		f.c.log.Error("imap fetch", "user", f.c.user.Name, "err", err)
-		return imapErrLost
+		return f.c.unreadable(err)
 	}
 	off, n := it.section.cut(all.n)
 	r := p.Decoded(m)

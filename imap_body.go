@@ -120,54 +120,53 @@ func (s *imapSection) want() Want {
 	return WantBody
 }
 
-// open finds the section in a message, nil if the message has no such part: octets off to off+n of r. Header blocks are
-// ASCII unless the client has enabled UTF-8, with encoded words for raw text (RFC 6857); a whole message stays as it is,
-// octet for octet.
-func (s *imapSection) open(m *Content, utf8 bool) (r io.ReaderAt, off, n int64) {
+// open finds the section in a message, nil if the message has no such part. Header blocks are ASCII unless the client has
+// enabled UTF-8, with encoded words for raw text (RFC 6857); a whole message stays as it is, octet for octet.
+func (s *imapSection) open(m *Content, utf8 bool) *io.SectionReader {
 	if len(s.path) == 0 {
 		return s.openIn(m, utf8, &Part{HeaderLen: m.HeadLen, BodyOff: m.HeadLen, BodyLen: m.Size - m.HeadLen})
 	}
 	p := m.Tree().Find(s.path)
 	switch {
 	case p == nil:
-		return nil, 0, 0
+		return nil
 	case s.text == "":
-		return m, p.BodyOff, p.BodyLen
+		return io.NewSectionReader(m, p.BodyOff, p.BodyLen)
 	case s.text == "MIME":
 		return imapHeaderBlock(m, utf8, p)
 	case !p.IsMessage(): // HEADER and TEXT are those of a message inside
-		return nil, 0, 0
+		return nil
 	}
 	return s.openIn(m, utf8, p.Parts[0])
 }
 
 // openIn finds the section of a message that begins at p.
-func (s *imapSection) openIn(m *Content, utf8 bool, p *Part) (r io.ReaderAt, off, n int64) {
+func (s *imapSection) openIn(m *Content, utf8 bool, p *Part) *io.SectionReader {
 	switch s.text {
 	case "":
-		return m, p.HeaderOff, p.HeaderLen + p.BodyLen
+		return io.NewSectionReader(m, p.HeaderOff, p.HeaderLen+p.BodyLen)
 	case "TEXT":
-		return m, p.BodyOff, p.BodyLen
+		return io.NewSectionReader(m, p.BodyOff, p.BodyLen)
 	case "HEADER":
 		return imapHeaderBlock(m, utf8, p)
 	}
-	b := imapPickFields(imapHeaderBytes(m, p.HeaderOff, p.HeaderLen), s.fields, s.text == "HEADER.FIELDS")
-	if !utf8 && !isASCIIBytes(b) {
-		b = Header7Bit(b)
-	}
-	return bytes.NewReader(b), 0, int64(len(b))
+	return imapHeaderText(imapPickFields(imapHeaderBytes(m, p.HeaderOff, p.HeaderLen), s.fields, s.text == "HEADER.FIELDS"), utf8)
 }
 
 // imapHeaderBlock is a whole header block.
-func imapHeaderBlock(m *Content, utf8 bool, p *Part) (r io.ReaderAt, off, n int64) {
+func imapHeaderBlock(m *Content, utf8 bool, p *Part) *io.SectionReader {
 	if utf8 || p.HeaderLen > imapHeaderMax {
-		return m, p.HeaderOff, p.HeaderLen
+		return io.NewSectionReader(m, p.HeaderOff, p.HeaderLen)
 	}
-	b := imapHeaderBytes(m, p.HeaderOff, p.HeaderLen)
-	if !isASCIIBytes(b) {
+	return imapHeaderText(imapHeaderBytes(m, p.HeaderOff, p.HeaderLen), utf8)
+}
+
+// imapHeaderText is header fields as the client can have them.
+func imapHeaderText(b []byte, utf8 bool) *io.SectionReader {
+	if !utf8 && !isASCIIBytes(b) {
 		b = Header7Bit(b)
 	}
-	return bytes.NewReader(b), 0, int64(len(b))
+	return io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))
 }
 
 // imapPickFields returns those fields of a header block whose names are in the list, or those whose names are not, octet
@@ -224,20 +223,30 @@ func (s *imapSection) cut(n int64) (off, length int64) {
 	return off, min(s.n, n-off)
 }
 
+// part is what the partial leaves of a section.
+func (s *imapSection) part(r *io.SectionReader) *io.SectionReader {
+	off, n := s.cut(r.Size())
+	return io.NewSectionReader(r, off, n)
+}
+
 // putSection writes the octets of a section, or NIL where the message has no such part.
-func (f *imapFetch) putSection(m *Content, it *imapWish) error {
-	r, start, n := it.section.open(m, f.c.utf8)
+func (f *imapFetch) putSection(m *Listed, it *imapWish) error {
+	content, err := f.c.textual(m.Form, m.Content)
+	if err != nil {
+		return f.c.unreadable(err)
+	}
+	r := it.section.open(content, f.c.utf8)
 	if r == nil {
 		f.c.w.WriteString("NIL")
 		return nil
 	}
-	off, n := it.section.cut(n)
-	return f.putLiteral(io.NewSectionReader(r, start+off, n), n, false)
+	r = it.section.part(r)
+	return f.putLiteral(r, r.Size(), false)
 }
 
 // putLiteral writes n octets of r as a literal, a buffer at a time. With binary it may hold NUL (RFC 3516 §4.2); without,
-// a NUL is written as "?", since no literal may have one (RFC 9051 §4.3.1). The length is on its way before the octets are
-// read, so if they can't be, the connection has to end.
+// a NUL is written as "?", since no literal may have one (RFC 9051 §4.3.1); it stands in a header, or in what is too odd to be
+// encoded. The length is on its way before the octets are read, so if they can't be, the connection has to end.
 func (f *imapFetch) putLiteral(r io.Reader, n int64, binary bool) error {
 	w := f.c.w
 	if n == 0 {
@@ -256,8 +265,7 @@ func (f *imapFetch) putLiteral(r io.Reader, n int64, binary bool) error {
 	for n > 0 {
 		k, err := io.ReadFull(r, f.buf[:min(n, int64(len(f.buf)))])
 		if err != nil {
-			f.c.log.Error("imap fetch", "user", f.c.user.Name, "err", err)
-			return imapErrLost
+			return f.c.unreadable(err)
 		}
 		n -= int64(k)
 		if !binary {

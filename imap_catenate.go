@@ -39,31 +39,33 @@ func (c *imapConn) copyURL(sp *Spool, address string) error {
 	if err != nil {
 		return err
 	}
-	var content *Content
-	err = c.srv.store.Read(func(tx *Tx) error {
+	var msg Message
+	content, err := read(c.srv.store, func(tx *Tx) (*Content, error) {
 		m, err := c.mailboxAs(tx, u.mailbox, RightRead)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if u.validity != 0 && u.validity != int64(m.UIDValidity) {
-			return imapNo("", "The mailbox has another UIDVALIDITY")
+			return nil, imapNo("", "The mailbox has another UIDVALIDITY")
 		}
-		msg, err := tx.Message(m.ID, u.uid)
+		msg, err = tx.Message(m.ID, u.uid)
 		if err != nil {
-			return imapNo("", "There is no such message")
+			return nil, imapNo("", "There is no such message")
 		}
-		content, err = tx.Content(msg.Blob)
-		return err
+		return tx.Content(msg.Blob)
 	})
+	if err == nil && msg.Form&FormBinary != 0 { // the client knows it as BODYSTRUCTURE describes it
+		content, err = content.WithoutBinary()
+	}
 	if err != nil {
 		return err
 	}
-	r, off, n := u.section.open(content, true)
+	defer content.Close()
+	r := u.section.open(content, true)
 	if r == nil {
 		return imapNo("", "The message has no such section")
 	}
-	from, n := u.section.cut(n)
-	_, err = io.Copy(sp, io.NewSectionReader(r, off+from, n))
+	_, err = io.Copy(sp, u.section.part(r))
 	return err
 }
 

@@ -453,7 +453,7 @@ func (f *imapFetch) putItem(m *Listed, it *imapWish) error {
 	case it.binary:
 		return f.putBinary(m.Content, it)
 	}
-	return f.putSection(m.Content, it)
+	return f.putSection(m, it)
 }
 
 func (c *imapConn) fetchUID(m *Listed, _ *imapWish) error { c.putInt(int64(m.UID)); return nil }
@@ -473,7 +473,25 @@ func (c *imapConn) putDate(t time.Time) {
 	c.w.Write(t.UTC().AppendFormat(c.w.AvailableBuffer(), `"02-Jan-2006 15:04:05 -0700"`))
 }
 
-func (c *imapConn) fetchSize(m *Listed, _ *imapWish) error { c.putInt(m.Size); return nil }
+// fetchSize writes the size of what BODY[] gives.
+func (c *imapConn) fetchSize(m *Listed, _ *imapWish) error {
+	size := m.Size
+	if m.Form&FormBinary != 0 {
+		var err error
+		size, err = c.textualSize(m)
+		if err != nil {
+			return c.unreadable(err)
+		}
+	}
+	c.putInt(size)
+	return nil
+}
+
+// unreadable ends the connection: part of an answer is on its way, and the rest can't be read.
+func (c *imapConn) unreadable(err error) error {
+	c.log.Error("imap fetch", "user", c.user.Name, "err", err)
+	return imapErrLost
+}
 
 func (c *imapConn) fetchModSeq(m *Listed, _ *imapWish) error {
 	c.w.WriteByte('(')
@@ -505,15 +523,18 @@ func (c *imapConn) fetchThreadID(m *Listed, _ *imapWish) error {
 func (c *imapConn) fetchEnvelope(m *Listed, _ *imapWish) error {
 	h, err := m.Content.WholeHeader()
 	if err != nil {
-		c.log.Error("imap fetch", "user", c.user.Name, "err", err)
-		return imapErrLost
+		return c.unreadable(err)
 	}
 	c.putEnvelope(ParseEnvelope(h))
 	return nil
 }
 
 func (c *imapConn) fetchStructure(m *Listed, it *imapWish) error {
-	c.putStructure(m.Content.Tree(), it.name == "BODYSTRUCTURE")
+	content, err := c.textual(m.Form, m.Content)
+	if err != nil {
+		return c.unreadable(err)
+	}
+	c.putStructure(content.Tree(), it.name == "BODYSTRUCTURE")
 	return nil
 }
 

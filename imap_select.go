@@ -29,6 +29,7 @@ type imapView struct {
 	recent         []imapRange // UIDs that are \Recent in this session only
 	saved          []UID       // the result of the last search with RETURN (SAVE) (RFC 5182)
 	contexts       []*imapContext
+	shown          imapTextual
 }
 
 // imapErrGone ends a session whose selected mailbox is deleted, or not the client's to read any more.
@@ -162,6 +163,7 @@ func (c *imapConn) unselect() {
 		return
 	}
 	c.view.Close()
+	c.shown.close()
 	c.imapView, c.state = imapView{}, imapAuth
 	if c.notify != nil {
 		c.notify.woken = true // what it has not been told of the mailbox

@@ -21,6 +21,8 @@ type PeerCan struct {
 	EightBit bool // 8BITMIME (RFC 6152)
 	Binary   bool // BINARYMIME (RFC 3030)
 	UTF8     bool // SMTPUTF8 (RFC 6531)
+
+	reader bool // it is no server but somebody's program: it takes lines of any length, and wants signed parts whole, too
 }
 
 // Takes says whether the message can go to the next hop as it is. That goes by the octets
@@ -48,6 +50,9 @@ func (n PeerCan) takesHeaders(p *Part) bool {
 
 // takesBody looks at all but the form of the line ends.
 func (n PeerCan) takesBody(p *Part) bool {
+	if n.reader {
+		return !p.HasBinary()
+	}
 	return n.Binary || ((n.EightBit || !p.Has8bit) && !p.HasNUL && !p.LongLine && !p.BareCR)
 }
 
@@ -94,7 +99,7 @@ func (n PeerCan) check(p *Part) error {
 	case p.IsMultipart() && !isASCII(p.Param("boundary")):
 		return fmt.Errorf("%w: its boundary is not ASCII", ErrNotConvertible)
 	case n.takesBody(p):
-	case p.isSealed():
+	case p.isSealed() && !n.reader:
 		return fmt.Errorf("%w: it is %s", ErrNotConvertible, p.Subtype)
 	case p.Opaque && !p.isEncoded():
 		return fmt.Errorf("%w: too many parts", ErrNotConvertible)
@@ -123,7 +128,7 @@ func (c *converter) part(p *Part, root bool) error {
 	switch {
 	case p.HeaderLen+p.BodyLen == 0: // the message ends in a boundary
 		return nil
-	case p.isSealed(), p.Opaque && c.hop.takesBody(p):
+	case p.isSealed() && !(c.hop.reader && p.HasBinary()), p.Opaque && c.hop.takesBody(p):
 		if err := c.header(p, leafPlan{}, root); err != nil {
 			return err
 		}
@@ -226,7 +231,7 @@ type leafPlan struct {
 // plan decides, reading the leaf once if it has to be encoded.
 func (c *converter) plan(p *Part) (leafPlan, error) {
 	exact := p.Encoding == "binary" || (p.Type == "text" && isWide(p.Param("charset")))
-	if c.hop.takesBody(p) && (!p.BareLF || !exact || c.hop.Binary) {
+	if c.hop.takesBody(p) && (!p.BareLF || !exact || c.hop.Binary || c.hop.reader) {
 		return leafPlan{encoding: c.label(p)}, nil
 	}
 	if p.Type == "message" && !p.isEncoded() && (p.Subtype == "delivery-status" || p.Subtype == "disposition-notification") {

@@ -25,7 +25,6 @@ const (
 	popLineMax = 8 << 10          // octets of a line; RFC 2449 §4 knows 255, but names, passwords and SASL may be longer
 	popIdle    = 10 * time.Minute // until an idle client is cut off, without deleting (RFC 1939 §3)
 	popBadMax  = 10               // commands in a row that made no sense
-	popSizes   = 10_000           // sizes remembered beyond the session that found them out
 )
 
 // popCommand is one row of the command table.

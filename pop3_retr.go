@@ -51,7 +51,7 @@ func (c *popConn) cmdTop(arg string) error {
 
 // needsWork says whether a message can't be sent octet for octet as it is stored.
 func (c *popConn) needsWork(m *Message) bool {
-	return m.Form&FormLines != 0 || (m.Form&FormHeader8Bit != 0 && !c.utf8)
+	return m.Form&(FormLines|FormBinary) != 0 || (m.Form&FormHeader8Bit != 0 && !c.utf8)
 }
 
 // content opens a message. What was expunged since login is still there.
@@ -72,27 +72,18 @@ func (c *popConn) content(m *popMessage) (*Content, error) {
 	})
 }
 
-// sizeKey is what the size of such a message is remembered under. Content never changes.
-func (c *popConn) sizeKey(id BlobID) int64 {
-	key := int64(id) << 1
-	if c.utf8 {
-		key |= 1
-	}
-	return key
-}
+// sentForm is the form in which this client gets content.
+func (c *popConn) sentForm(id BlobID) sentForm { return sentForm{id: id, lines: true, ascii: !c.utf8} }
 
 // recall fills in a size that was found out before.
 func (c *popConn) recall(m *popMessage, id BlobID) {
-	c.srv.mu.Lock()
-	defer c.srv.mu.Unlock()
-	if n, ok := c.srv.sent[c.sizeKey(id)]; ok {
+	if n, ok := c.srv.sent.get(c.sentForm(id)); ok {
 		m.size, m.odd = uint32(n), false
 	}
 }
 
 // size is what RETR will send. Nearly always that is what the store says. A message that has to be repaired or converted
-// on its way out is sent to nobody first, so that both numbers come from the same code. The number is remembered, because
-// a client that leaves its mail here asks for all of them every few minutes.
+// on its way out is sent to nobody first, so that both numbers come from the same code.
 func (c *popConn) size(m *popMessage) (int64, error) {
 	if !m.odd {
 		return int64(m.size), nil
@@ -106,12 +97,7 @@ func (c *popConn) size(m *popMessage) (int64, error) {
 		return 0, err
 	}
 	m.size, m.odd = uint32(lines.n), false
-	c.srv.mu.Lock()
-	defer c.srv.mu.Unlock()
-	if len(c.srv.sent) >= popSizes {
-		clear(c.srv.sent)
-	}
-	c.srv.sent[c.sizeKey(content.ID)] = lines.n
+	c.srv.sent.put(c.sentForm(content.ID), lines.n)
 	return lines.n, nil
 }
 
@@ -128,10 +114,14 @@ func (c *popConn) send(content *Content, top int64) error {
 }
 
 // render writes a message in the form in which this client gets it. Without UTF8 its headers become ASCII, as
-// RFC 6856 asks; bodies have always been sent with eight bits. What can't be converted is sent as it is.
+// RFC 6856 asks; bodies have always been sent with eight bits, but binary parts have to be encoded, since POP3 sends lines.
+// What can't be converted is sent as it is.
 func (c *popConn) render(to *popLines, content *Content) error {
 	err := ErrNotConvertible
-	if tree := content.Tree(); !c.utf8 && tree.Any8bitHeader() {
+	switch tree := content.Tree(); {
+	case tree.HasBinary():
+		err = EncodeBinary(to, tree, content, c.utf8)
+	case !c.utf8 && tree.Any8bitHeader():
 		err = PeerCan{EightBit: true, Binary: true}.Convert(to, tree, content)
 	}
 	if errors.Is(err, ErrNotConvertible) {

@@ -337,8 +337,8 @@ func TestPopSizeMemory(t *testing.T) {
 		c.login()
 		sizes = append(sizes, c.must("LIST 1"))
 		c.must("QUIT")
-		if len(s.sent) != min(i+1, 2) {
-			t.Errorf("after session %d: %d sizes in memory", i, len(s.sent))
+		if n := len(s.sent.sizes); n != min(i+1, 2) {
+			t.Errorf("after session %d: %d sizes in memory", i, n)
 		}
 	}
 	if sizes[0] != sizes[2] || sizes[1] != sizes[3] || sizes[1] != "+OK 1 22" || sizes[0] == sizes[1] {

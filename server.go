@@ -46,7 +46,7 @@ type Server struct {
 	conns   map[*conn]bool
 	waiting map[netip.Addr]int // connections of an address that are not logged in
 	busy    map[UserID]bool    // maildrops that a POP3 session has locked
-	sent    map[int64]int64    // sizes that POP3 had to find out, see popConn.size
+	sent    sentSizes
 
 	devices map[string]*sendingUse // how much each [[device]] may send just now; guarded by mu
 
@@ -107,7 +107,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, store: store, log: log, crew: store.crew, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(),
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
-		conns: map[*conn]bool{}, waiting: map[netip.Addr]int{}, busy: map[UserID]bool{}, sent: map[int64]int64{},
+		conns: map[*conn]bool{}, waiting: map[netip.Addr]int{}, busy: map[UserID]bool{},
 		recent: ring.mem,
 	}
 	s.stop, s.cancel = context.WithCancel(context.Background())

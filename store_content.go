@@ -18,6 +18,7 @@ type Content struct {
 	s       *Store
 	at      int64 // which chunk is in chunk
 	chunk   []byte
+	spool   *Spool // holds it instead of chunks, see WithoutBinary
 }
 
 // Content opens stored content.
@@ -74,6 +75,9 @@ func (c *Content) Reader() *io.SectionReader { return io.NewSectionReader(c, 0, 
 
 // ReadAt reads content; only the chunks that it touches are fetched, and the last one is kept.
 func (c *Content) ReadAt(p []byte, off int64) (n int, err error) {
+	if c.spool != nil {
+		return c.spool.ReadAt(p, off)
+	}
 	for n < len(p) {
 		at := off + int64(n)
 		if at >= c.Size {

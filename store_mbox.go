@@ -260,9 +260,13 @@ func exportBox(st *Store, m Mailbox, out io.Writer) (n int, err error) {
 
 func exportMessage(st *Store, w *bufio.Writer, m Message) error {
 	c, err := st.Content(m.Blob)
+	if err == nil && m.Form&FormBinary != 0 { // which an mbox can't hold: its line ends are LF
+		c, err = c.WithoutBinary()
+	}
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	fmt.Fprintf(w, "From MAILER-DAEMON %s\n", m.Internal.Format(time.ANSIC))
 	status := ""
 	for i, b := range []FlagBits{FlagAnswered, FlagFlagged, FlagDeleted, FlagDraft} {

@@ -13,7 +13,7 @@ import (
 )
 
 // migrations are applied in order; PRAGMA user_version is how many of them a file has seen.
-var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures}
+var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures, formBinary}
 
 // What the tables hold:
 //
@@ -141,6 +141,13 @@ const userEpochs = `ALTER TABLE users ADD COLUMN epoch INTEGER NOT NULL DEFAULT 
 
 // letterPictures: a picture that a letter's HTML shows has its Content-ID.
 const letterPictures = `ALTER TABLE letter_files ADD COLUMN cid TEXT NOT NULL DEFAULT '';`
+
+// formBinary marks messages with a NUL in their bodies as FormBinary: the second octet of a tree has the flags of the whole
+// message, in which 2 is partNUL.
+const formBinary = `
+UPDATE messages SET form=form|4 WHERE blob IN (
+  SELECT id FROM blobs WHERE (instr('0123456789ABCDEF', substr(hex(substr(tree,2,1)),2,1))-1)&2<>0);
+`
 
 // migrate brings the file to the newest schema, all steps in one transaction. A file of a newer program is refused.
 func (s *Store) migrate() error {

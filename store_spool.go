@@ -15,6 +15,7 @@ type Form uint8
 const (
 	FormLines      Form = 1 << iota // perhaps not CRLF lines with an empty one after the header
 	FormHeader8Bit                  // octets above 127 in a header block, the message's own or a part's
+	FormBinary                      // parts that have to be encoded for whoever does not take binary (Content.WithoutBinary)
 )
 
 // Spool collects a message on its way in, in memory and then in an unlinked temporary file beside the database. Its
@@ -143,6 +144,9 @@ func (sp *Spool) form() (f Form, err error) {
 	tree := sp.Tree()
 	if tree.Any8bitHeader() {
 		f |= FormHeader8Bit
+	}
+	if tree.HasBinary() {
+		f |= FormBinary
 	}
 	ends := [4]byte{}
 	for i, end := range []int64{tree.HeaderLen, sp.Size()} {
