@@ -97,16 +97,23 @@ func (c *imapConn) synced(now ModSeq) {
 
 // tellThere tells of the changed messages that are still there, the new ones first.
 func (c *imapConn) tellThere(changed []imapChange) error {
-	arrived, own := c.tellNew(changed)
-	quiet := slices.Concat(arrived, own)
-	slices.Sort(quiet)
-	if err := c.tellFlags(changed, quiet); err != nil {
+	before := c.lastUID()
+	arrived := c.tellNew(changed)
+	if err := c.tellFlags(changed, before); err != nil {
 		return err
 	}
 	if err := c.tellArrived(arrived); err != nil {
 		return err
 	}
 	return c.contextsFollow(changed)
+}
+
+// lastUID is the highest UID that the client knows, 0 if it knows none.
+func (c *imapConn) lastUID() UID {
+	if len(c.uids) == 0 {
+		return 0
+	}
+	return c.uids[len(c.uids)-1]
 }
 
 // hint tells a client that has heard of modseqs above that of an expunge which is held back from it where it stands. If the
@@ -240,31 +247,29 @@ func (c *imapConn) putRange(r imapRange) {
 // tellNew writes EXISTS if there are new messages. Without any it must not be written, not even after an EXPUNGE: Apple
 // Mail asks again and again for what it takes to be new.
 //
-// It returns the messages of which tellArrived tells, and those to be told of with EXISTS alone, because the client itself
-// put them there (RFC 5465 §5.2).
-func (c *imapConn) tellNew(changed []imapChange) (arrived, own []UID) {
+// It returns the messages of which NOTIFY has asked for more. Not among them are those that the client itself put there (RFC
+// 5465 §5.2).
+func (c *imapConn) tellNew(changed []imapChange) []UID {
 	known := len(c.uids)
+	var arrived []UID
 	for _, m := range changed {
-		if !m.gone && (len(c.uids) == 0 || m.uid > c.uids[len(c.uids)-1]) {
-			c.uids = append(c.uids, m.uid)
-			switch {
-			case c.notify == nil || c.notify.passive:
-			case c.own[imapStamp{c.mbox.Owner, m.modseq}]:
-				own = append(own, m.uid)
-			case c.notify.fetch != nil:
-				arrived = append(arrived, m.uid)
-			}
+		if m.gone || m.uid <= c.lastUID() {
+			continue
+		}
+		c.uids = append(c.uids, m.uid)
+		if c.notify != nil && c.notify.fetch != nil && !c.notify.passive && !c.own[imapStamp{c.mbox.Owner, m.modseq}] {
+			arrived = append(arrived, m.uid)
 		}
 	}
 	if len(c.uids) == known {
-		return nil, nil
+		return nil
 	}
 	c.putf("* %d EXISTS\r\n", len(c.uids))
 	if !c.rev2 {
 		c.takeRecent()
 		c.putf("* %d RECENT\r\n", c.countRecent())
 	}
-	return arrived, own
+	return arrived
 }
 
 // tellArrived writes of new messages the FETCH items that NOTIFY asks for (RFC 5465 §5.2).
@@ -301,22 +306,23 @@ func (c *imapConn) syncOwn() error {
 	}
 	if err == nil {
 		c.tellGone(changed)
-		err = c.tellFlags(changed, nil)
+		err = c.tellFlags(changed, c.lastUID())
 	}
 	c.effects = imapEffects{}
 	return err
 }
 
-// tellFlags writes a FETCH for every message with news, new ones included, so that a client need not ask; but for those
-// of quiet, which is sorted.
-func (c *imapConn) tellFlags(changed []imapChange, quiet []UID) error {
+// tellFlags writes a FETCH for every message with news up to the last one that the client knew before. Of new messages it hears
+// by EXISTS alone: clients ask for what they need of them, and a FETCH that they did not ask for, amid the answer to a UID FETCH
+// or a SEARCH, makes Delta Chat drop the connection.
+func (c *imapConn) tellFlags(changed []imapChange, last UID) error {
 	for _, m := range changed {
 		n, news := c.isNews(m)
-		if !news {
+		if !news || m.uid > last {
 			continue
 		}
 		c.highest = max(c.highest, m.modseq)
-		if _, isQuiet := slices.BinarySearch(quiet, m.uid); isQuiet || !c.wantsFlags(m) {
+		if !c.wantsFlags(m) {
 			continue
 		}
 		if err := c.tellWords(m.flags.Words); err != nil {

@@ -119,7 +119,7 @@ func TestImapStoredGone(t *testing.T) {
 	c.rev2, c.uids = true, []UID{1, 2, 3}
 	c.effects.stored = []UID{2}
 	seen := Flags{Bits: FlagSeen}
-	if err := c.tellFlags([]imapChange{{1, 9, seen, true}, {2, 9, seen, true}, {3, 8, seen, false}}, nil); err != nil {
+	if err := c.tellFlags([]imapChange{{1, 9, seen, true}, {2, 9, seen, true}, {3, 8, seen, false}}, 3); err != nil {
 		t.Fatal(err)
 	}
 	want := "* 2 FETCH (UID 2 FLAGS (\\Seen))\r\n* 3 FETCH (UID 3 FLAGS (\\Seen))\r\n"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -295,6 +296,13 @@ func (c *modelClient) vanished(cmd string, f []string) {
 		}
 		for u := lo; u <= hi; u++ {
 			i := slices.IndexFunc(c.msgs, func(m modelMsg) bool { return m.uid == u })
+			if i < 0 && !earlier { // one that it has been told of by EXISTS alone
+				for k := 0; k < len(c.msgs) && (c.kind.uidonly || c.msgs[k].uid < u); k++ { // without numbers, those come last
+					if c.msgs[k].uid == 0 {
+						i = k
+					}
+				}
+			}
 			if i >= 0 {
 				c.msgs = slices.Delete(c.msgs, i, i+1)
 			} else if !earlier {
@@ -336,6 +344,7 @@ func (c *modelClient) uidFetched(cmd, line string, m []string) {
 	}
 	c.msgs[i].uid = uid
 	c.noteFlags(i, line)
+	slices.SortStableFunc(c.msgs, func(a, b modelMsg) int { return cmp.Compare(uint(a.uid)-1, uint(b.uid)-1) }) // unknown ones last
 }
 
 // noteFlags takes in what a FETCH says of the flags of c.msgs[i].
@@ -376,6 +385,10 @@ func (c *modelClient) sel(box string) {
 func (c *modelClient) comeBack() {
 	if c.box == "" || c.highest == "" {
 		return
+	}
+	c.ask()
+	if slices.ContainsFunc(c.msgs, func(m modelMsg) bool { return m.uid == 0 }) {
+		return // what it has not asked for is told by EXISTS alone
 	}
 	box, validity, highest, known := c.box, c.validity, c.highest, c.msgs
 	c.Close()
@@ -554,10 +567,12 @@ func (c *modelClient) step() {
 		c.store()
 	case n < 12:
 		c.do("%s", []string{"NOOP", "CHECK", "IDLE"}[c.r.IntN(3)])
-	case n < 14:
+	case n < 13:
 		if set, uid, _ := c.some(); set != "" {
 			c.do("%s%s %s %s", uid, []string{"COPY", "MOVE"}[c.r.IntN(2)], set, box)
 		}
+	case n == 13:
+		c.ask()
 	case n == 14:
 		if set, uid, _ := c.some(); set != "" {
 			c.do("%sFETCH %s (UID FLAGS)", uid, set)
@@ -633,14 +648,14 @@ func TestModel(t *testing.T) {
 	checkStore(t, s.store)
 }
 
-// askOwn asks for the messages that the client was told of with EXISTS alone: with NOTIFY, those that it put there itself.
-func (c *modelClient) askOwn() {
+// ask asks for the messages that the client was told of by EXISTS alone.
+func (c *modelClient) ask() {
 	lo := 0
 	for _, m := range c.msgs {
-		switch {
-		case m.uid == 0 && c.kind.notify == "":
-			return // then it should have been told
-		case m.uid == 0:
+		if m.uid == 0 {
+			if c.kind.uidonly {
+				lo = 0
+			}
 			c.do("UID FETCH %d:* (UID FLAGS)", lo+1)
 			return
 		}
@@ -656,7 +671,7 @@ func modelCompare(t *testing.T, setup *modelClient, all []*modelClient) {
 		}
 		c.do("NOOP")
 		c.do("NOOP")
-		c.askOwn()
+		c.ask()
 		box := c.box
 		if setup.sel(box); setup.box == "" { // a session goes on in a mailbox whatever its name has become
 			setup.sel(modelBoxes[5-slices.Index(modelBoxes, box)])
