@@ -93,7 +93,10 @@ type Limits struct {
 	Received      int  `toml:"received"`       // Received fields before a message is taken for a loop
 	LoginsMinute  int  `toml:"logins_minute"`  // different wrong passwords of one address in a minute, then they wait
 	LoginsDay     int  `toml:"logins_day"`     // and in a day
-	QueueMessages int  `toml:"queue_messages"` // waiting in the queue
+	QueueMessages int  `toml:"queue_messages"` // waiting in the queue, beside reports
+	QueuePerson   int  `toml:"queue_person"`   // of them, one person's or one device's
+	QueueStranger int  `toml:"queue_stranger"` // of them, from one network of people who don't log in
+	QueueReports  int  `toml:"queue_reports"`  // delivery reports waiting in the queue
 	IMAPMessages  int  `toml:"imap_messages"`  // that one IMAP command works on
 }
 
@@ -196,7 +199,7 @@ func defaultConfig() *Config {
 	c.Queue.Retry, c.Queue.RetryMax = Duration(3*time.Minute), Duration(time.Hour)
 	c.Queue.Warn, c.Queue.GiveUp = Duration(4*time.Hour), Duration(3*24*time.Hour)
 	c.Limits = Limits{Message: 50 << 20, Recipients: 1000, Connections: 200, PerAddress: 20, Received: 50,
-		LoginsMinute: 10, LoginsDay: 50, QueueMessages: 100_000, IMAPMessages: 1_000_000}
+		LoginsMinute: 10, LoginsDay: 50, QueueMessages: 100_000, QueuePerson: 10_000, QueueStranger: 1000, QueueReports: 2000, IMAPMessages: 1_000_000}
 	return c
 }
 
@@ -390,7 +393,8 @@ func (c *Config) checkLimits() error {
 		n   int
 	}{{"recipients", c.Limits.Recipients}, {"connections", c.Limits.Connections}, {"per_address", c.Limits.PerAddress},
 		{"received", c.Limits.Received}, {"logins_minute", c.Limits.LoginsMinute}, {"logins_day", c.Limits.LoginsDay},
-		{"queue_messages", c.Limits.QueueMessages}, {"imap_messages", c.Limits.IMAPMessages}} {
+		{"queue_messages", c.Limits.QueueMessages}, {"queue_person", c.Limits.QueuePerson}, {"queue_stranger", c.Limits.QueueStranger},
+		{"queue_reports", c.Limits.QueueReports}, {"imap_messages", c.Limits.IMAPMessages}} {
 		if l.n < 1 {
 			return keyFault("limits."+l.key, "must be at least 1")
 		}

@@ -48,7 +48,18 @@ type Mail struct {
 
 	ID string // names it in the log, in Received and in the queue; accept gives it one if it has none
 
-	reports []*Mail // for each recipient: what the sender is told when it is delivered, nil nothing
+	Stranger bool   // nobody vouches for it: its sender may be anybody's address, who is told as little as can be
+	Account  string // whose places in the queue it takes: a user's or device's name, "net …" for strangers; "" is Login's or nobody's
+
+	reports []successReport // what the sender is told when it is delivered
+}
+
+// account is whose places in the queue the message takes, "" nobody's.
+func (m *Mail) account() string {
+	if m.Account == "" && m.Login != nil {
+		return m.Login.Name
+	}
+	return m.Account
 }
 
 // Rcpt is one recipient of a Mail.
@@ -88,6 +99,10 @@ func (s *Server) accept(m *Mail) error {
 	err := s.store.Write(func(tx *Tx) (err error) { answers, err = s.place(tx, m); return err })
 	if err != nil {
 		return err
+	}
+	err = s.reportRest(m)
+	if err != nil {
+		s.log.Warn("report", "msg", m.ID, "err", err)
 	}
 	for _, v := range answers {
 		if err := s.answer(m, v); err != nil {
@@ -136,9 +151,9 @@ func (s *Server) place(tx *Tx, m *Mail) ([]vacation, error) {
 	if err := s.enqueue(tx, &p); err != nil {
 		return nil, err
 	}
-	for i, r := range m.reports {
-		if r != nil && m.To[i].Err == nil {
-			if _, err := s.place(tx, r); err != nil {
+	for _, r := range m.reports {
+		if r.mail != nil && r.complete(m) {
+			if _, err := s.place(tx, r.mail); err != nil {
 				return nil, fmt.Errorf("report: %w", err)
 			}
 		}
@@ -188,7 +203,11 @@ func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 			if perr != nil {
 				return perr
 			}
-			p.queue = append(p.queue, QueueRcpt{Recipient: r.as(a), Error: err.Error()})
+			waits := QueueRcpt{Recipient: r.as(a), Error: err.Error()}
+			if p.m.Stranger { // who gave somebody else's address as theirs would have reports sent there
+				waits.Notify = NotifyNever
+			}
+			p.queue = append(p.queue, waits)
 		}
 	}
 	for _, a := range r.resolved.remote {
@@ -228,14 +247,15 @@ func (s *Server) enqueue(tx *Tx, p *placement) error {
 	if len(p.queue) == 0 {
 		return nil
 	}
-	n, err := tx.QueueLength()
+	q := QueueItem{Name: p.m.ID, Blob: p.b, SMTPEnvelope: p.m.SMTPEnvelope, Created: tx.s.Now(), Account: p.m.account(), Report: p.m.Report}
+	err := s.queuePlace(tx, &q)
+	if err != nil && p.m.Report { // a report never stops what it is about
+		s.crew.Complain("report dropped", err, "msg", q.Name, "account", q.Account)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	if n >= s.cfg.Limits.QueueMessages && !p.m.Report {
-		return ErrQueueFull
-	}
-	q := QueueItem{Name: p.m.ID, Blob: p.b, SMTPEnvelope: p.m.SMTPEnvelope, Created: tx.s.Now()}
 	q.Since = q.Created
 	seen := map[string]bool{}
 	for _, r := range p.queue {
@@ -254,6 +274,36 @@ func (s *Server) enqueue(tx *Tx, p *placement) error {
 	q.Deadline = s.deadline(&q, q.Created)
 	return tx.Enqueue(&q)
 }
+
+// queuePlace says whether there is a place in the queue for one more message: ErrQueueFull if not. Reports have places of their
+// own, so that neither they nor people's mail keep the other out, and nobody has all of them: not one person, and not the
+// strangers of one network.
+func (s *Server) queuePlace(tx *Tx, q *QueueItem) error {
+	all, own, err := tx.QueueCounts(q.Account, q.Report)
+	if err != nil {
+		return err
+	}
+	l := s.cfg.Limits
+	most, share := l.QueueMessages, l.QueuePerson
+	if strings.HasPrefix(q.Account, strangerAccount) {
+		share = l.QueueStranger
+	}
+	if q.Report {
+		most, share = l.QueueReports, min(share, max(1, l.QueueReports/queueReportShare))
+	}
+	switch {
+	case all >= most:
+		return ErrQueueFull
+	case own >= share && q.Account != "":
+		return fmt.Errorf("%w: %d messages from the same sender wait already", ErrQueueFull, own)
+	}
+	return nil
+}
+
+const (
+	strangerAccount  = "net " // begins the accounts of those who don't log in, with their network behind it
+	queueReportShare = 20     // of the places for reports, one in so many may be about one account's messages
+)
 
 // addFields puts the fields that a message gets here in front of it: Return-Path for its local readers (it is left out
 // again on the way out, RFC 5321 §4.4), Received, and what a submitted message lacks (RFC 6409 §8).

@@ -5,14 +5,17 @@ import (
 	"fmt"
 )
 
-// makeReport writes a report and makes it ready for place. It is nil when it has no way to go: a report is never answered
-// by a report (RFC 5321 §4.5.5), so that is only logged. msg is the name of the message that it is about.
-func (s *Server) makeReport(r *Report, msg string) (*Mail, error) {
+// makeReport writes a report about a message and makes it ready for place. It is nil when it has no way to go: a report is
+// never answered by a report (RFC 5321 §4.5.5), so that is only logged. account is whose message it is about, msg its name and
+// flags its facts: a report on a message that is only to go over checked TLS goes no other way (RFC 8689 §5).
+func (s *Server) makeReport(r *Report, msg, account string, flags int) (*Mail, error) {
 	r.MTA, r.From, r.ID, r.Date = s.asciiHost(), Addr{"postmaster", s.cfg.Domains[0]}, newMailID(), s.store.Now()
+	r.UTF8 = flags&MailUTF8 != 0
 	for _, rc := range r.Rcpts {
 		r.UTF8 = r.UTF8 || !rc.Final.IsASCII()
 	}
-	m := &Mail{To: rcptsTo(r.To), Body: s.store.NewSpool(int64(s.cfg.Limits.Message) + 1<<20), Report: true, ID: r.ID}
+	m := &Mail{To: rcptsTo(r.To), Body: s.store.NewSpool(int64(s.cfg.Limits.Message) + 1<<20), Report: true, ID: r.ID, Account: account}
+	m.Flags = flags & MailRequireTLS
 	if r.UTF8 {
 		m.Flags |= MailUTF8
 	}
@@ -21,46 +24,103 @@ func (s *Server) makeReport(r *Report, msg string) (*Mail, error) {
 		return nil, fmt.Errorf("write report: %w", err)
 	}
 	if err := s.prepare(m); err != nil {
-		s.log.Warn("report dropped", "msg", msg, "rcpt", r.To, "err", err)
+		s.crew.Complain("report dropped", err, "msg", msg, "rcpt", r.To)
 		m.Body.Close()
 		return nil, nil
 	}
 	return m, nil
 }
 
-// successReports makes the reports for those local recipients whose sender asked to hear of success (RFC 3461 §5.2). An
-// alias for several people is a list to its sender: it is told that the message was sent on, and no more (§5.2.7.3).
+// successReport is a report of success that is ready for place, and for whom of the message's recipients.
+type successReport struct {
+	action ReportAction
+	rcpts  []int
+	mail   *Mail // nil: it has no way to go
+}
+
+// successReports makes the reports for those local recipients whose sender asked to hear of success (RFC 3461 §5.2), one for
+// each action. An alias for several people is a list to its sender: it is told that the message was sent on, and no more
+// (§5.2.7.3).
 func (s *Server) successReports(m *Mail) error {
 	m.reports = nil
-	if m.From.IsZero() {
+	if m.From.IsZero() || m.Stranger {
 		return nil
 	}
+	all := []successReport{{action: ActionDelivered}, {action: ActionExpanded}}
 	for i := range m.To {
 		r := &m.To[i]
 		if r.Notify&NotifySuccess == 0 || (len(r.resolved.users) == 0 && !r.resolved.aliased) || m.Hold.After(s.store.Now()) {
 			continue
 		}
-		if m.reports == nil {
-			m.reports = make([]*Mail, len(m.To))
-		}
-		action := ActionDelivered
 		switch {
 		case len(r.resolved.users)+len(r.resolved.remote) > 1:
-			action = ActionExpanded
+			all[1].rcpts = append(all[1].rcpts, i)
 			r.Notify &^= NotifySuccess
-		case len(r.resolved.remote) > 0:
-			continue // one alias for one address elsewhere: the next server tells
+		case len(r.resolved.remote) > 0: // one alias for one address elsewhere: the next server tells
+		default:
+			all[0].rcpts = append(all[0].rcpts, i)
 		}
-		head, err := m.Body.Head()
-		if err != nil {
-			return fmt.Errorf("read spool: %w", err)
+	}
+	for _, r := range all {
+		if len(r.rcpts) == 0 {
+			continue
 		}
-		head = head[returnPathLen(head):]
-		m.reports[i], err = s.makeReport(&Report{Action: action, To: m.From, Arrived: s.store.Now(), EnvID: envID(m.EnvID), Header: head,
-			UTF8:  m.Flags&MailUTF8 != 0,
-			Rcpts: []ReportRcpt{{Final: r.Addr, Original: originalRecipient(r.ORcpt), Status: "2.1.5"}}}, m.ID)
+		err := s.writeSuccess(m, &r)
 		if err != nil {
 			m.closeReports()
+			return err
+		}
+		m.reports = append(m.reports, r)
+	}
+	return nil
+}
+
+// writeSuccess writes the report for those of its recipients who got the message, as far as is known.
+func (s *Server) writeSuccess(m *Mail, r *successReport) error {
+	head, err := m.Body.Head()
+	if err != nil {
+		return fmt.Errorf("read spool: %w", err)
+	}
+	rep := &Report{Action: r.action, To: m.From, Arrived: s.store.Now(), EnvID: envID(m.EnvID), Header: head[returnPathLen(head):]}
+	for _, i := range r.rcpts {
+		if to := m.To[i]; to.Err == nil {
+			rep.Rcpts = append(rep.Rcpts, ReportRcpt{Final: to.Addr, Original: originalRecipient(to.ORcpt), Status: "2.1.5"})
+		}
+	}
+	r.mail = nil
+	if len(rep.Rcpts) > 0 {
+		r.mail, err = s.makeReport(rep, m.ID, m.account(), m.Flags)
+	}
+	return err
+}
+
+// complete says whether everybody whom the report is about got the message.
+func (r *successReport) complete(m *Mail) bool {
+	for _, i := range r.rcpts {
+		if m.To[i].Err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// reportRest sends the reports that could not go with the message because some of those they are about did not get it.
+func (s *Server) reportRest(m *Mail) error {
+	for _, r := range m.reports {
+		if r.complete(m) {
+			continue
+		}
+		rest := r
+		err := s.writeSuccess(m, &rest)
+		if err != nil {
+			return err
+		}
+		if rest.mail == nil {
+			continue
+		}
+		err = s.store.Write(func(tx *Tx) error { _, err := s.place(tx, rest.mail); return err })
+		rest.mail.Body.Close()
+		if err != nil {
 			return err
 		}
 	}
@@ -69,8 +129,8 @@ func (s *Server) successReports(m *Mail) error {
 
 func (m *Mail) closeReports() {
 	for _, r := range m.reports {
-		if r != nil {
-			r.Body.Close()
+		if r.mail != nil {
+			r.mail.Body.Close()
 		}
 	}
 }

@@ -135,5 +135,5 @@ func (s *Server) answer(m *Mail, v vacation) error {
 		return err
 	}
 	to := Recipient{Addr: m.From, Notify: NotifyNever}
-	return s.accept(&Mail{To: []Rcpt{{Recipient: to}}, Body: sp})
+	return s.accept(&Mail{SMTPEnvelope: SMTPEnvelope{Flags: m.Flags & MailRequireTLS}, To: []Rcpt{{Recipient: to}}, Body: sp, Account: v.user.Name})
 }

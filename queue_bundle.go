@@ -476,7 +476,7 @@ func (s *Server) importBundle(r io.ReadSeeker) (res bundleResult, err error) {
 
 // importOne takes one message in, unless it has been; recipients that don't exist are reported to the sender from here.
 func (s *Server) importOne(m *Mail, key string) (known bool, err error) {
-	rep := &Report{Action: ActionFailed, To: m.From, EnvID: envID(m.EnvID), Arrived: s.store.Now(), UTF8: m.Flags&MailUTF8 != 0}
+	rep := &Report{Action: ActionFailed, To: m.From, EnvID: envID(m.EnvID), Arrived: s.store.Now()}
 	good, late := m.To[:0], m.ByMode == "R" && !m.Due.After(s.store.Now())
 	for _, r := range m.To {
 		r.resolved, err = s.resolve(r.Addr)
@@ -502,7 +502,7 @@ func (s *Server) importOne(m *Mail, key string) (known bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		report, err = s.makeReport(rep, key)
+		report, err = s.makeReport(rep, key, "", m.Flags)
 		if err != nil {
 			return false, err
 		}

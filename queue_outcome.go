@@ -65,7 +65,7 @@ func (j *queueJob) deliverLocal(q *QueueItem) error {
 
 // deliverQueued gives a message of the queue to somebody who lives here, and takes them off the queue, in one commit.
 func (s *Server) deliverQueued(q *QueueItem, r QueueRcpt) error {
-	m := &Mail{SMTPEnvelope: q.SMTPEnvelope, EachAlone: true, ID: q.Name, To: []Rcpt{{Recipient: r.Recipient}}}
+	m := &Mail{SMTPEnvelope: q.SMTPEnvelope, Account: q.Account, EachAlone: true, ID: q.Name, To: []Rcpt{{Recipient: r.Recipient}}}
 	var err error
 	m.To[0].resolved, err = s.resolve(r.Addr)
 	if err != nil {
@@ -234,7 +234,7 @@ func queueGaveUp(status string) string {
 
 // report writes the delivery report that the sender of a message in the queue gets; nil when nobody wants it.
 func (s *Server) report(q *QueueItem, action ReportAction, out []outcome) (*Mail, error) {
-	r := &Report{Action: action, To: q.From, Arrived: q.Created, EnvID: envID(q.EnvID), UTF8: q.Flags&MailUTF8 != 0}
+	r := &Report{Action: action, To: q.From, Arrived: q.Created, EnvID: envID(q.EnvID)}
 	for _, o := range out {
 		if action == ActionFailed || action == ActionDelayed {
 			s.log.Info("undelivered", "msg", q.Name, "from", q.From, "rcpt", o.rcpt.Addr, "action", string(action), "err", o.said)
@@ -259,5 +259,5 @@ func (s *Server) report(q *QueueItem, action ReportAction, out []outcome) (*Mail
 	r.Message = io.NewSectionReader(content, skip, content.Size-skip)
 	r.Header = content.Head[skip:]
 	r.Whole = action == ActionFailed && (q.Ret == "FULL" || (q.Ret == "" && content.Size <= queueReportSize))
-	return s.makeReport(r, q.Name)
+	return s.makeReport(r, q.Name, q.Account, q.Flags)
 }

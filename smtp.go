@@ -110,7 +110,7 @@ var smtpExtensions = []smtpExtension{
 	{"ENHANCEDSTATUSCODES", 2034, smtpAlways("ENHANCEDSTATUSCODES")},
 	{"CHUNKING", 3030, smtpAlways("CHUNKING")},
 	{"BINARYMIME", 3030, smtpAlways("BINARYMIME")},
-	{"DSN", 3461, smtpAlways("DSN")},
+	{"DSN", 3461, (*smtpConn).offerDSN},
 	{"DELIVERBY", 2852, smtpAlways("DELIVERBY")},
 	{"REQUIRETLS", 8689, func(c *smtpConn) string { return map[bool]string{true: "REQUIRETLS"}[c.secure] }},
 	{"FUTURERELEASE", 4865, (*smtpConn).offerHold},

@@ -35,7 +35,10 @@ func (c *smtpConn) cmdMail(arg string) smtpReply {
 	if twice := paramTwice(params); twice != "" {
 		return smtpReply{501, "5.5.4 " + smtpClean(twice) + " stands there twice"}
 	}
-	m := &Mail{SMTPEnvelope: SMTPEnvelope{From: from}, Login: c.user, Submitted: c.trusted(), EachAlone: c.role == smtpLMTP}
+	m := &Mail{SMTPEnvelope: SMTPEnvelope{From: from}, Login: c.user, Submitted: c.trusted(), EachAlone: c.role == smtpLMTP, Stranger: c.stranger()}
+	if m.Stranger {
+		m.Account = strangerAccount + networkOf(c.remote).String()
+	}
 	size := int64(-1)
 	for _, p := range params {
 		if r := c.mailParam(m, p, &size); r.code != 0 {
@@ -66,11 +69,23 @@ func (c *smtpConn) trusted() bool {
 	return c.role != smtpLMTP && (c.user != nil || c.device != nil || contains(c.srv.cfg.Relay.Networks, c.remote))
 }
 
+// stranger says whether nobody vouches for what the client says: it is neither trusted nor a server in front of this one. A
+// stranger is not offered DSN: who gives an address that is somebody else's could have any number of reports sent there.
+func (c *smtpConn) stranger() bool { return c.role != smtpLMTP && !c.trusted() }
+
+func (c *smtpConn) offerDSN() string {
+	if c.stranger() {
+		return ""
+	}
+	return "DSN"
+}
+
 // fromDevice makes a message one of the device's: its sender, and a line for `postino check`.
 func (c *smtpConn) fromDevice(m *Mail) {
 	d := c.device
 	if a, err := ParseAddr(d.Sender); err == nil {
 		m.From, m.Login = a, nil
+		m.Account = "device " + d.Name
 	}
 	m.Also = func(tx *Tx, _ Blob) error {
 		n, _, err := tx.SendingUse(d.Name)
@@ -220,6 +235,12 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 		key, _, _ := strings.Cut(p, "=")
 		if r := smtpParamReply(key, known, err); r.code != 0 {
 			return r
+		}
+	}
+	if c.stranger() && rcpt.Notify&NotifySuccess != 0 { // it was not offered, and is not heard
+		rcpt.Notify &^= NotifySuccess
+		if rcpt.Notify == 0 {
+			rcpt.Notify = NotifyNever
 		}
 	}
 	var err error

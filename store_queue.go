@@ -56,6 +56,14 @@ DROP INDEX queue_since;
 DROP INDEX queue_due;
 `
 
+// queueAccounts says whose places in the queue a message takes, and which are reports.
+const queueAccounts = `
+ALTER TABLE queue ADD COLUMN account TEXT NOT NULL DEFAULT '';
+ALTER TABLE queue ADD COLUMN report INTEGER NOT NULL DEFAULT 0;
+UPDATE queue SET account=lower(sender), report=sender='';
+CREATE INDEX queue_account ON queue(report,account);
+`
+
 // QueueItem is a message that somebody is still owed.
 type QueueItem struct {
 	ID   int64  `json:"-"`
@@ -66,6 +74,9 @@ type QueueItem struct {
 	Sender  string    `json:"sender"` // From as text
 	Created time.Time `json:"created"`
 	Since   time.Time `json:"-"` // what its age is counted from: Created, or when a hold ended
+
+	Account string `json:"account,omitempty"` // whose places in the queue it takes, as Mail.Account; "" nobody's
+	Report  bool   `json:"-"`                 // a delivery report
 
 	Deadline time.Time `json:"-"` // when something has to be done about it that is not a try; zero is never
 
@@ -97,7 +108,7 @@ type Destination struct {
 // overdue says whether the time by which the sender wants it delivered has passed (RFC 2852).
 func (q *QueueItem) overdue(now time.Time) bool { return !q.Due.IsZero() && !now.Before(q.Due) }
 
-// ErrQueueFull says that [limits] queue_messages are waiting already.
+// ErrQueueFull says that as many messages wait as [limits] allows: in all, from one person, or from one network of strangers.
 var ErrQueueFull = errors.New("the queue is full")
 
 // Enqueue puts an item into the queue and its destinations on the list of things to do, at its recipients' Next.
@@ -137,6 +148,12 @@ func (tx *Tx) QueueLength() (n int, err error) {
 	return n, err
 }
 
+// QueueCounts counts the messages in the queue that are reports, or those that are not: all of them, and one account's.
+func (tx *Tx) QueueCounts(account string, report bool) (all, own int, err error) {
+	err = tx.one(`SELECT count(*), coalesce(sum(account=?1),0) FROM queue WHERE report=?2`, []any{account, report}, &all, &own)
+	return all, own, err
+}
+
 // DueDestinations lists the domains whose time has come, the longest due first, and says when the next one's comes
 // (zero: none waits).
 func (tx *Tx) DueDestinations(now time.Time) (due []Destination, next time.Time, err error) {
@@ -172,11 +189,11 @@ func (tx *Tx) Destinations() (all []Destination, err error) {
 	return all, err
 }
 
-const queueColumns = `name,blob,size,thread,form,sender,flags,ret,envid,created,since,due,bymode,deadline`
+const queueColumns = `name,blob,size,thread,form,sender,flags,ret,envid,created,since,due,bymode,deadline,account,report`
 
 func queueRow(q *QueueItem) []any {
 	return []any{&q.Name, &q.Blob.ID, &q.Blob.Size, &q.Blob.Thread, &q.Blob.Form, &q.Sender, &q.Flags, &q.Ret, &q.EnvID,
-		(*unixTime)(&q.Created), (*unixTime)(&q.Since), (*unixTime)(&q.Due), &q.ByMode, (*unixTime)(&q.Deadline)}
+		(*unixTime)(&q.Created), (*unixTime)(&q.Since), (*unixTime)(&q.Due), &q.ByMode, (*unixTime)(&q.Deadline), &q.Account, &q.Report}
 }
 
 // queueItem reads an envelope, without its recipients.

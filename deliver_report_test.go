@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// bringFor has somebody send a message with what set says of it.
+func (s *testServer) bringFor(t *testing.T, to []Rcpt, set func(*Mail)) error {
+	t.Helper()
+	m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "bob@home.arpa")}, To: to, Body: s.store.NewSpool(1 << 20)}
+	defer m.Body.Close()
+	io.WriteString(m.Body, "Subject: hello\r\n\r\nhi\r\n")
+	set(m)
+	return s.accept(m)
+}
+
+// However many recipients a message has, its sender gets one report of success; and none where nobody vouches for the sender.
+func TestReportsOfSuccess(t *testing.T) {
+	for _, stranger := range []bool{false, true} {
+		s := startServer(t)
+		var to []Rcpt
+		for i := range 30 {
+			to = append(to, Rcpt{Recipient: Recipient{Addr: mustAddr(t, fmt.Sprintf("ann+%d@home.arpa", i)), Notify: NotifySuccess}})
+		}
+		if err := s.bringFor(t, to, func(m *Mail) { m.Stranger = stranger }); err != nil {
+			t.Fatal(err)
+		}
+		box := s.inbox(t, "bob@home.arpa")
+		switch {
+		case stranger && len(box) != 0:
+			t.Errorf("a stranger's address got %d reports", len(box))
+		case !stranger && (len(box) != 1 || strings.Count(box[0], "Action: delivered") != 30):
+			t.Errorf("%d reports: %q", len(box), box)
+		}
+	}
+}
+
+// In LMTP some recipients may not get it: the one report is about the others.
+func TestReportsOfSome(t *testing.T) {
+	s := startServer(t)
+	s.write(t, func(tx *Tx) error {
+		u, err := tx.UserByName("ann@home.arpa")
+		u.Quota = 1
+		if err != nil {
+			return err
+		}
+		return tx.UpdateUser(u)
+	})
+	to := rcptsTo(mustAddr(t, "ann@home.arpa"), mustAddr(t, "bob+1@home.arpa"))
+	for i := range to {
+		to[i].Notify = NotifySuccess
+	}
+	if err := s.bringFor(t, to, func(m *Mail) { m.EachAlone = true }); err != nil {
+		t.Fatal(err)
+	}
+	box := s.inbox(t, "bob@home.arpa")
+	if len(box) != 2 || strings.Contains(box[1], "Final-Recipient: rfc822; ann") || !strings.Contains(box[1], "Final-Recipient: rfc822; bob+1@home.arpa") {
+		t.Errorf("bob has %q", box)
+	}
+}
+
+// Nobody has all places in the queue, and neither do reports.
+func TestQueuePlaces(t *testing.T) {
+	p := newPeer(t, nil)
+	qt := newQueueTest(t, p, "[limits]", "queue_messages = 10", "queue_person = 5", "queue_stranger = 3", "queue_reports = 4")
+	to := rcptsTo(mustAddr(t, "x@far.example"))
+	fill := func(account string, report bool) (n int) {
+		for range 20 {
+			err := qt.bringFor(t, to, func(m *Mail) {
+				m.Account, m.Report = account, report
+				if report {
+					m.From = Addr{}
+				}
+			})
+			switch {
+			case err == nil:
+				n++
+			case !errors.Is(err, ErrQueueFull):
+				t.Fatal(err)
+			}
+		}
+		return n
+	}
+	if n := fill("ann@home.arpa", false); n != 5 {
+		t.Errorf("one person has %d places", n)
+	}
+	if n := fill("net 192.0.2.0/24", false); n != 3 {
+		t.Errorf("strangers of one network have %d places", n)
+	}
+	before := len(qt.queue())
+	fill("net 192.0.2.0/24", true)
+	fill("net 198.51.100.0/24", true)
+	if n := len(qt.queue()) - before; n != 2 { // a twentieth of the places each, and one at least
+		t.Errorf("%d reports wait", n)
+	}
+	for i := range 20 {
+		fill(fmt.Sprintf("net 203.0.113.%d/32", i), true)
+	}
+	if n := len(qt.queue()) - before; n != 4 {
+		t.Errorf("%d reports wait", n)
+	}
+	if n := fill("bob@home.arpa", false); n != 2 {
+		t.Errorf("with reports waiting another one has %d places", n)
+	}
+}
+
+// A copy that does not fit into one of the mailboxes behind an alias is not reported to an address that a stranger gave.
+func TestReportsNotToStrangers(t *testing.T) {
+	for _, stranger := range []bool{false, true} {
+		p := newPeer(t, nil)
+		qt := newQueueTest(t, p)
+		qt.write(t, func(tx *Tx) error {
+			u, err := tx.UserByName("ann@home.arpa")
+			if err == nil {
+				u.Quota = 1
+				err = tx.UpdateUser(u)
+			}
+			if err == nil {
+				err = tx.AddAlias("all@home.arpa", "ann@home.arpa", "bob@home.arpa")
+			}
+			return err
+		})
+		err := qt.bringFor(t, rcptsTo(mustAddr(t, "all@home.arpa")), func(m *Mail) {
+			m.Stranger, m.From = stranger, mustAddr(t, "victim@far.example")
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			qt.step()
+			qt.forward(time.Hour)
+		}
+		if got := len(p.received()) > 0; got == stranger {
+			t.Errorf("stranger %v: reports %q", stranger, p.received())
+		}
+		if n := len(qt.inbox(t, "bob@home.arpa")); n != 1 {
+			t.Errorf("bob has %d", n)
+		}
+	}
+}
