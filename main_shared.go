@@ -7,6 +7,20 @@ import (
 	"strings"
 )
 
+// sharedQuota limits what the shared folders take together.
+func (c *command) sharedQuota(text string) error {
+	var size Size
+	if err := size.UnmarshalTOML(text); err != nil {
+		return usageError{err.Error()}
+	}
+	_, st, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	return st.Write(func(tx *Tx) error { return tx.SetSharedQuota(int64(size)) })
+}
+
 // listedFolder is a folder in `shared list -json`.
 type listedFolder struct {
 	Name     string `json:"name"`
@@ -18,6 +32,9 @@ type listedFolder struct {
 func (c *command) shared(args []string) error {
 	if len(args) == 0 || (args[0] == "list") != (len(args) == 1) || len(args) > 2 {
 		return usageError{}
+	}
+	if args[0] == "quota" {
+		return c.sharedQuota(args[1])
 	}
 	_, st, err := c.open()
 	if err != nil {
@@ -37,7 +54,14 @@ func (c *command) shared(args []string) error {
 		for _, m := range boxes {
 			fmt.Fprintf(c.out, "Shared/%-32s %7d messages\n", m.Name, m.Exists)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return st.Read(func(tx *Tx) error {
+			limit, used, _, err := tx.SharedQuota()
+			fmt.Fprintf(c.out, "%d of %d MB used\n", used>>20, limit>>20)
+			return err
+		})
 	case "add":
 		err := st.Write(func(tx *Tx) error {
 			_, err := tx.CreateShared(args[1])

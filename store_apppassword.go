@@ -18,14 +18,14 @@ const appPasswordColumns = `name,secret,created`
 
 func appPasswordRow(p *AppPassword) []any { return []any{&p.Name, &p.Secret, (*unixTime)(&p.Created)} }
 
-// AddAppPassword stores an app password. ErrQuota when the user has too many.
+// AddAppPassword stores an app password. ErrTooMany.
 func (tx *Tx) AddAppPassword(user UserID, name, secret string) error {
 	var n int
 	if err := tx.one(`SELECT count(*) FROM device_passwords WHERE user=?`, []any{user}, &n); err != nil {
 		return err
 	}
 	if n >= maxDevices {
-		return fmt.Errorf("%d app passwords: %w", n, ErrQuota)
+		return fmt.Errorf("%w app passwords: there are %d", ErrTooMany, n)
 	}
 	p := AppPassword{Name: name, Secret: secret, Created: tx.s.Now()}
 	_, err := tx.exec(insertInto("device_passwords", `user,`+appPasswordColumns), append([]any{user}, appPasswordRow(&p)...)...)

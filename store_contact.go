@@ -75,7 +75,7 @@ func (tx *Tx) contactRoom(user UserID) error {
 		return err
 	}
 	if kept >= maxContacts {
-		return fmt.Errorf("%d contacts: %w", kept, ErrQuota)
+		return fmt.Errorf("%w contacts: there are %d", ErrTooMany, kept)
 	}
 	_, err := tx.exec(`DELETE FROM contacts WHERE user=? AND address IN
 		(SELECT address FROM contacts WHERE user=? AND NOT kept ORDER BY used LIMIT 100)`, user, user)

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -14,6 +15,7 @@ const (
 	maxLetters      = 500 // letters of one user being written or waiting
 	maxLetterFiles  = 100 // attachments of one letter
 	maxLetterFields = 4 << 20
+	letterAlways    = 64 << 10            // octets of a letter's text that are kept for somebody without room, too
 	letterStray     = 7 * 24 * time.Hour  // a letter without a copy in Drafts is kept so long
 	sentKept        = 90 * 24 * time.Hour // for so long it is remembered what became of a letter
 )
@@ -82,10 +84,21 @@ func (tx *Tx) LetterOf(user UserID, box MailboxID, uid UID) (Letter, error) {
 	return tx.letter(`user=? AND mailbox=? AND uid=? LIMIT 1`, user, box, uid)
 }
 
-// SaveLetter stores a letter without its files; one with ID 0 gets its ID.
+// SaveLetter stores a letter without its files; one with ID 0 gets its ID. ErrTooBig, ErrTooMany; ErrQuota when the user has no
+// room for a long one.
 func (tx *Tx) SaveLetter(l *Letter) error {
 	if len(l.Fields) > maxLetterFields {
 		return ErrTooBig
+	}
+	if len(l.Fields) > letterAlways {
+		var had int64
+		err := tx.one(`SELECT octet_length(fields) FROM letters WHERE id=? AND user=?`, []any{l.ID, l.User}, &had)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			err = tx.Room(l.User, max(int64(len(l.Fields))-had, 0), 0)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	l.Changed = tx.s.Now()
 	if l.ID != 0 {
@@ -100,7 +113,7 @@ func (tx *Tx) SaveLetter(l *Letter) error {
 		return err
 	}
 	if n >= maxLetters {
-		return fmt.Errorf("%d letters: %w", n, ErrQuota)
+		return fmt.Errorf("%w letters: there are %d", ErrTooMany, n)
 	}
 	return tx.one(insertInto("letters", letterColumns)+` RETURNING id`, letterRow(l), &l.ID)
 }
@@ -121,14 +134,36 @@ func (tx *Tx) forgetStrayLetters(user UserID) error {
 	return err
 }
 
-// AddLetterFile attaches content to a letter: f.Blob, which is stored already.
-func (tx *Tx) AddLetterFile(letter int64, f LetterFile) error {
+// AppendDraft puts a letter's copy into Drafts, and notes in l where it is; the one before must be gone. The letter's files and
+// what they are in the copy count once. ErrQuota.
+func (tx *Tx) AppendDraft(m Mailbox, b Blob, l *Letter) error {
+	size := int64(len(l.Fields))
+	for _, f := range l.Files {
+		size += f.Size
+	}
+	if err := tx.Room(m.Owner, max(b.Size-size, 0), 1); err != nil {
+		return err
+	}
+	msg, err := tx.add(m, b, Flags{Bits: FlagDraft | FlagSeen}, tx.s.Now())
+	if err != nil {
+		return err
+	}
+	l.Mailbox, l.UID = m.ID, msg.UID
+	return tx.SaveLetter(l)
+}
+
+// AddLetterFile attaches content to a letter: f.Blob, which is stored already, of f.Size octets. ErrTooMany, ErrQuota.
+func (tx *Tx) AddLetterFile(l *Letter, f LetterFile) error {
+	letter := l.ID
 	var n int
 	if err := tx.one(`SELECT count(*) FROM letter_files WHERE letter=?`, []any{letter}, &n); err != nil {
 		return err
 	}
 	if n >= maxLetterFiles {
-		return fmt.Errorf("%d attachments: %w", n, ErrQuota)
+		return fmt.Errorf("%w attachments: there are %d", ErrTooMany, n)
+	}
+	if err := tx.Room(l.User, f.Size, 0); err != nil {
+		return err
 	}
 	if err := tx.refer(f.Blob); err != nil {
 		return err

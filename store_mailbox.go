@@ -215,31 +215,6 @@ func (tx *Tx) Subscriptions(user UserID) ([]string, error) {
 	return column[string](tx, `SELECT name FROM subscriptions WHERE user=? ORDER BY name`, user)
 }
 
-// Used returns how many octets and messages an owner's mailboxes hold.
-func (tx *Tx) Used(owner UserID) (bytes, messages int64, err error) {
-	err = tx.one(`SELECT coalesce(sum(bytes),0), coalesce(sum(n_exists),0) FROM mailboxes WHERE owner=?`, []any{owner}, &bytes, &messages)
-	return bytes, messages, err
-}
-
-// Room returns ErrQuota when the owner may not have so many more octets and messages.
-func (tx *Tx) Room(owner UserID, bytes, messages int64) error {
-	var maxBytes, maxMessages int64
-	err := tx.one(`SELECT quota,quota_messages FROM users WHERE id=?`, []any{owner}, &maxBytes, &maxMessages)
-	if err != nil || (maxBytes == 0 && maxMessages == 0) {
-		return err
-	}
-	usedBytes, used, err := tx.Used(owner)
-	switch {
-	case err != nil:
-		return err
-	case maxBytes > 0 && usedBytes+bytes > maxBytes:
-		return fmt.Errorf("%w: %d of %d octets used", ErrQuota, usedBytes, maxBytes)
-	case maxMessages > 0 && used+messages > maxMessages:
-		return fmt.Errorf("%w: %d of %d messages", ErrQuota, used, maxMessages)
-	}
-	return nil
-}
-
 // DeletedBytes is how much expunging a mailbox would free.
 func (tx *Tx) DeletedBytes(m Mailbox) (int64, error) {
 	if m.Deleted == 0 {

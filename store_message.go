@@ -87,7 +87,7 @@ func (tx *Tx) account(user UserID) (account, error) {
 	if ok {
 		return a, nil
 	}
-	err := tx.one(`UPDATE users SET modseq=modseq+1 WHERE id=? RETURNING modseq,quota<>0 OR quota_messages<>0`, []any{user}, &a.modseq, &a.limited)
+	err := tx.one(`UPDATE users SET modseq=modseq+1 WHERE id=? RETURNING modseq,quota<>0 OR quota_messages<>0 OR id=?`, []any{user, SharedOwner}, &a.modseq, &a.limited)
 	if err != nil {
 		return a, fmt.Errorf("modseq of user %d: %w", user, err)
 	}
@@ -112,11 +112,16 @@ func (tx *Tx) Append(m Mailbox, b Blob, f Flags, internal time.Time) (Message, e
 	if err != nil {
 		return Message{}, err
 	}
+	return tx.add(m, b, f, internal)
+}
+
+// add is Append without asking for room.
+func (tx *Tx) add(m Mailbox, b Blob, f Flags, internal time.Time) (Message, error) {
 	if err := tx.refer(b.ID); err != nil {
 		return Message{}, err
 	}
 	rows := []Message{{Flags: f, Blob: b.ID, Size: b.Size, Internal: internal, Saved: tx.s.Now(), Thread: b.Thread, Form: b.Form}}
-	err = tx.insert(m, rows)
+	err := tx.insert(m, rows)
 	return rows[0], err
 }
 

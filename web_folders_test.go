@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -48,4 +50,35 @@ func TestWebFolders(t *testing.T) {
 		t.Errorf("bob renamed what he may not: %d at %s", bob.code, bob.at)
 	}
 	s.folder(t, "ann", "X/Y/Z")
+}
+
+// TestWebQuota: an upload that there is no room for is refused and leaves nothing behind; the shared folders' limit can be set.
+func TestWebQuota(t *testing.T) {
+	s := startServer(t)
+	s.setQuota(t, "bob@home.arpa", 1<<20)
+	bob := newWebClient(t, s).login("bob")
+	bob.get("/compose")
+	for range 2 {
+		bob.letter(map[string]string{"big.bin": strings.Repeat("x", 3<<20)}, "to", "ann@home.arpa", "subject", "big", "text", "x", "do", "auto")
+		if bob.code != http.StatusInsufficientStorage {
+			t.Errorf("3 MB for somebody who may have 1: %d", bob.code)
+		}
+	}
+	var files, used int64
+	s.write(t, func(tx *Tx) error {
+		u, err := tx.UserByName("bob@home.arpa")
+		if err != nil {
+			return err
+		}
+		used, _, err = tx.Used(u.ID)
+		return errors.Join(err, tx.one(`SELECT count(*) FROM letter_files`, nil, &files))
+	})
+	if files != 0 || used > 1<<20 {
+		t.Errorf("%d files, %d octets", files, used)
+	}
+	s.admin(t, "ann")
+	ann := newWebClient(t, s).login("ann")
+	ann.get("/admin/shared")
+	ann.post("/admin/shared", "do", "quota", "quota", "7")
+	ann.want(`name="quota" inputmode="numeric" pattern="[0-9]*" maxlength="9" value="7"`)
 }

@@ -123,7 +123,7 @@ func (q *webReq) storeLetter(l *Letter, adds webAdditions) error {
 				}
 				f.Blob = b.ID
 			}
-			if err := tx.AddLetterFile(l.ID, f); err != nil {
+			if err := tx.AddLetterFile(l, f); err != nil {
 				return err
 			}
 		}

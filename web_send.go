@@ -139,12 +139,7 @@ func (q *webReq) saveDraft(l *Letter, w *webFields) error {
 		if err != nil {
 			return err
 		}
-		m, err := tx.Append(box, b, Flags{Bits: FlagDraft | FlagSeen}, tx.s.Now())
-		if err != nil {
-			return err
-		}
-		l.Mailbox, l.UID = box.ID, m.UID
-		return tx.SaveLetter(l)
+		return tx.AppendDraft(box, b, l)
 	})
 }
 
@@ -438,13 +433,13 @@ func (a *webApp) filed(tx *Tx, x webSending) error {
 			return err
 		}
 	}
-	if _, err := tx.Append(box, b, Flags{Bits: FlagSeen}, tx.s.Now()); err != nil {
-		return err
-	}
 	if err := webDropDraft(tx, &l); err != nil {
 		return err
 	}
 	if err := tx.RemoveLetter(x.user.ID, l.ID); err != nil {
+		return err
+	}
+	if _, err := tx.Append(box, b, Flags{Bits: FlagSeen}, tx.s.Now()); err != nil {
 		return err
 	}
 	if err := webMarkSource(tx, x.user.ID, x.w); err != nil {
@@ -459,7 +454,7 @@ func (a *webApp) filed(tx *Tx, x webSending) error {
 	}
 	for _, p := range x.people {
 		if addr, err := p.Addr(); err == nil {
-			if err := tx.MeetContact(x.user.ID, addr.Key(), webClean(p.DisplayName())); err != nil && !errors.Is(err, ErrQuota) {
+			if err := tx.MeetContact(x.user.ID, addr.Key(), webClean(p.DisplayName())); err != nil && !errors.Is(err, ErrTooMany) {
 				return err
 			}
 		}

@@ -10,6 +10,9 @@ import (
 type webSharedPage struct {
 	webTabs
 	Folders []webSharedFolder
+	Used    int64
+	Limit   int64
+	SetMB   int64 // 0: nobody has set the limit
 	Users   []User
 	Levels  []string
 }
@@ -52,6 +55,15 @@ func (q *webReq) getShared() error {
 		if err != nil {
 			return err
 		}
+		var set bool
+		p.Limit, p.Used, set, err = tx.SharedQuota()
+		if err != nil {
+			return err
+		}
+		p.SetMB = 0
+		if set {
+			p.SetMB = p.Limit >> 20
+		}
 		boxes, err := tx.Mailboxes(SharedOwner)
 		for _, m := range boxes {
 			x := webSharedFolder{Mailbox: m}
@@ -93,6 +105,8 @@ func (q *webReq) postShared() error {
 			}
 			return err
 		})
+	case "quota":
+		err = q.s.store.Write(func(tx *Tx) error { return tx.SetSharedQuota(webMegabytes(f.Get("quota"))) })
 	case "rights":
 		err = q.s.store.Write(func(tx *Tx) error {
 			m, err := webSharedBox(tx, id)
