@@ -39,7 +39,6 @@ const (
 	clockStep     = time.Minute           // what the system's time may run ahead without having jumped
 	clockEvery    = 10 * time.Minute      // how often a running store writes down the time
 	dataVersion   = time.Second           // how often the file is asked whether another process wrote to it
-	diskReserve   = 16 << 20              // bytes kept free on the disk, whatever the caller asks for
 )
 
 // QueueTopic is what Watch takes to hear of changes to the outgoing queue instead of a user's mail.
@@ -76,12 +75,16 @@ type Store struct {
 	closing      sync.RWMutex  // held for reading while a job is handed over
 	closed       bool
 	bg           sync.WaitGroup
-	inflight     atomic.Int64  // deliveries announced and not yet committed
-	flush        atomic.Int64  // what the last commit took, in nanoseconds
-	trouble      trouble       // why nothing can be written, normally nothing
-	unreadable   error         // why the file could not be opened at all, normally nil
-	wal          *os.File      // the log, for the salts in its header; the writer's
-	salts        string        // of the log at the last commit
+	inflight     atomic.Int64 // deliveries announced and not yet committed
+	flush        atomic.Int64 // what the last commit took, in nanoseconds
+	trouble      trouble      // why nothing can be written, normally nothing
+	unreadable   error        // why the file could not be opened at all, normally nil
+	wal          *os.File     // the log, for the salts in its header; the writer's
+	salts        string       // of the log at the last commit
+	logLong      time.Time    // since when the log is too long, the collector\'s
+	gaveUp       time.Time    // when the reserve was, under trouble.mu
+	freePages    atomic.Int64 // of the file
+	pageSize     int64
 	suspected    chan struct{} // the file may be damaged: it is to be checked
 	dirty        atomic.Bool   // the collector may find something to do
 	contentAdded atomic.Bool   // the text index may not have all content
@@ -114,6 +117,7 @@ type StoreOptions struct {
 	Inject      func(name string)    // panics where the crew runs something under this name
 	Service     bool                 // this is the appliance and not a verb beside it: it checks the file
 	Alone       bool                 // no appliance has the file open: a log that is not the file's may be set aside
+	LogCalm     time.Duration        // how long a log is too long before it is cut; 0 is logCalm
 	StandIn     bool                 // with Service: be open even if the file can't be opened at all
 }
 
@@ -193,7 +197,7 @@ func (tx *Tx) stmt(query string) (*sql.Stmt, error) {
 	}
 	st, err := tx.c.PrepareContext(noCancel, query)
 	if err != nil {
-		return nil, err
+		return nil, storeError(err)
 	}
 	if len(tx.c.stmts) >= maxStatements {
 		for q, old := range tx.c.stmts {

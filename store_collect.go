@@ -18,11 +18,13 @@ const (
 // same transaction, if that may write, what it returned does it, for at most collectStep or collectRows items, so that others
 // can write in between.
 var collectSteps = []func(tx *Tx) (func() error, error){
-	(*Tx).emptyTombstones, (*Tx).pruneTombstones, (*Tx).clearMailboxes, (*Tx).clearBlobs, (*Tx).packIndex,
+	(*Tx).emptyTombstones, (*Tx).pruneTombstones, (*Tx).clearMailboxes, (*Tx).clearBlobs, (*Tx).packIndex, (*Tx).giveBack,
 }
 
 func (s *Store) collector() {
 	s.every(collectEvery, func() {
+		s.cutLog()
+		s.keepReserve()
 		if !s.dirty.Swap(false) {
 			return
 		}

@@ -221,6 +221,10 @@ func (s *Store) indexer() {
 		if !s.contentAdded.Swap(false) {
 			return
 		}
+		if s.Room(indexStep*indexBlock) != nil { // mail needs what is left more than searching does
+			s.contentAdded.Store(true)
+			return
+		}
 		if err := s.indexGently(); err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrReadOnly) {
 			s.log.Error("store index", "err", err)
 		}
@@ -245,6 +249,10 @@ func (s *Store) indexGently() error {
 		if err != nil || !more {
 			return err
 		}
+		if s.Room(indexStep*indexBlock) != nil {
+			s.contentAdded.Store(true)
+			return nil
+		}
 		for rest := time.Since(began); rest > 0 || s.inflight.Load() > 0; rest = 0 {
 			select {
 			case <-s.quit:
@@ -260,6 +268,10 @@ func (s *Store) indexGently() error {
 func (s *Store) indexStep() (more bool, err error) {
 	if s.opt.NoIndex {
 		return s.dropIndex()
+	}
+	if s.Room(indexStep*indexBlock) != nil { // mail needs what is left more than searching does
+		s.contentAdded.Store(true)
+		return false, nil
 	}
 	upto, err := read(s, (*Tx).indexEnd)
 	if err != nil {

@@ -190,19 +190,25 @@ func (im *importer) add(item importItem) error {
 	return im.flush()
 }
 
-func (im *importer) flush() error {
-	err := im.st.Write(func(tx *Tx) error {
-		for _, it := range im.pending {
-			b, err := tx.AddBlob(it.spool)
-			if err != nil {
-				return err
-			}
-			if _, err := tx.Append(im.box, b, it.flags, it.date); err != nil {
-				return err
-			}
+// addPending adds what waits to the mailbox.
+func (im *importer) addPending(tx *Tx) error {
+	for _, it := range im.pending {
+		b, err := tx.AddBlob(it.spool)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		if _, err := tx.Append(im.box, b, it.flags, it.date); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (im *importer) flush() error {
+	err := im.st.Room(im.bytes)
+	if err == nil {
+		err = im.st.Write(im.addPending)
+	}
 	for _, it := range im.pending {
 		it.spool.Close()
 		if err == nil {

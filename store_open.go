@@ -248,6 +248,11 @@ func (s *Store) connectAll(dsn string) error {
 	if err != nil {
 		return err
 	}
+	err = s.w.QueryRowContext(noCancel, `SELECT page_size FROM pragma_page_size`).Scan(&s.pageSize)
+	if err != nil {
+		return err
+	}
+	s.countFree()
 	for range s.opt.Readers {
 		r, err := s.connect("PRAGMA cache_size=-1000", "PRAGMA query_only=1")
 		if err != nil {

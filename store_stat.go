@@ -2,10 +2,7 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
-	"syscall"
 )
 
 // StoreStat is how big everything is.
@@ -25,10 +22,7 @@ func (s *Store) Stat() (st StoreStat, err error) {
 	if fi, err := os.Stat(s.path + "-wal"); err == nil {
 		st.WAL = fi.Size()
 	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(filepath.Dir(s.path), &fs); err == nil {
-		st.DiskFree, st.DiskTotal = int64(fs.Bavail)*int64(fs.Bsize), int64(fs.Blocks)*int64(fs.Bsize)
-	}
+	st.DiskFree, st.DiskTotal, _ = diskSpace(s.path)
 	err = s.Read(func(tx *Tx) error {
 		err := tx.one(`SELECT freelist_count*page_size FROM pragma_freelist_count,pragma_page_size`, nil, &st.FileFree)
 		if err != nil {
@@ -41,17 +35,4 @@ func (s *Store) Stat() (st StoreStat, err error) {
 			&st.Mailboxes, &st.Messages, &st.Bytes)
 	})
 	return st, err
-}
-
-// Room returns nil when a message of the given size can be stored and the disk then still holds half as much again
-// and a reserve; otherwise ErrDiskFull. Deleting needs no room.
-func (s *Store) Room(size int64) error {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(filepath.Dir(s.path), &fs); err != nil {
-		return nil // a file system that can't say: the commit will
-	}
-	if free := int64(fs.Bavail) * int64(fs.Bsize); free < size+size/2+diskReserve {
-		return fmt.Errorf("%w: %d MB free", ErrDiskFull, free>>20)
-	}
-	return nil
 }

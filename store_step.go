@@ -51,6 +51,9 @@ func (s *Store) Step(n int, step []UID, fn func(tx *Tx, step []UID) error) (next
 // CopyAll copies messages in steps, all of them or none (RFC 9051 §6.4.7), whatever happens in between. also may do more
 // with the copies of a step. The answers pair up; messages that are not there are left out.
 func (s *Store) CopyAll(from Mailbox, uids []UID, to Mailbox, also func(tx *Tx, dst []UID) error) (src, dst []UID, err error) {
+	if err := s.RoomToCopy(len(uids)); err != nil {
+		return nil, nil, err
+	}
 	if err := s.CopyFits(from, uids, to); err != nil {
 		return nil, nil, err
 	}

@@ -10,6 +10,7 @@ const (
 // tendWAL has the WAL copied into the database when it is full, in the writer after a commit. SQLite begins it anew with
 // the first commit that finds all of it copied, so the writer does the rest that came in while the checkpointer was busy.
 func (s *Store) tendWAL() {
+	s.countFree()
 	var busy, frames, done int
 	tx := Tx{s: s, c: s.w}
 	if err := tx.one(`PRAGMA wal_checkpoint(NOOP)`, nil, &busy, &frames, &done); err != nil || frames < walFull || frames == done {

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"sync"
 	"time"
 )
@@ -64,6 +65,10 @@ func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
 		b.wrote += j.tx.wrote
 		if j.err != nil && len(b.jobs) == 1 { // the first needs no savepoint: so far the transaction is its own
 			s.w.ExecContext(noCancel, `ROLLBACK`)
+			if errors.Is(j.err, ErrDiskFull) && s.giveUpReserve() {
+				s.commit(&batch{began: time.Now()}, j, onlyOne)
+				return
+			}
 			j.err = commitError(j.err)
 			s.committed(j.err)
 			close(j.done)
@@ -138,6 +143,10 @@ func (s *Store) join(b *batch) *job {
 // the error.
 func (s *Store) alone(jobs []*job, err error) {
 	if len(jobs) == 1 {
+		if jobs[0].err == nil && errors.Is(err, ErrDiskFull) && s.giveUpReserve() {
+			s.commit(&batch{began: time.Now()}, jobs[0], onlyOne)
+			return
+		}
 		if jobs[0].err == nil {
 			jobs[0].err = err
 		}
@@ -148,9 +157,12 @@ func (s *Store) alone(jobs []*job, err error) {
 	s.crew.Complain("store: a commit failed, trying one by one", err, "batch", len(jobs))
 	for _, j := range jobs {
 		j.err = nil
-		s.commit(&batch{began: time.Now()}, j, func(*batch) *job { return nil })
+		s.commit(&batch{began: time.Now()}, j, onlyOne)
 	}
 }
+
+// onlyOne is join for a transaction that nobody is to share.
+func onlyOne(*batch) *job { return nil }
 
 // runJob runs one closure. A panic in it rolls it back like an error: the writer serves everybody.
 func (s *Store) runJob(j *job, savepoint bool) {

@@ -122,6 +122,9 @@ func (q *webReq) saveDraft(l *Letter, w *webFields) error {
 		return err
 	}
 	defer sp.Close()
+	if err := q.s.store.Room(sp.Size()); err != nil {
+		return err
+	}
 	if err := q.s.store.Stage(sp); err != nil {
 		return err
 	}
