@@ -107,7 +107,7 @@ func chainServer(t *testing.T, ip, domain, who string) *testServer {
 	s.write(t, func(tx *Tx) error { return tx.AddAlias(who+"@"+domain, "bob@home.arpa") })
 	l, err := net.Listen("tcp", ip+":0")
 	if err != nil {
-		t.Skipf("SKIPPED: no address %s here: %v", ip, err)
+		skip(t, fmt.Sprintf("no address %s here: %v", ip, err))
 	}
 	t.Cleanup(func() { l.Close() })
 	s.addr["smtp"] = l.Addr().String()

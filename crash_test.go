@@ -21,7 +21,12 @@ func TestMain(m *testing.M) {
 		c := &command{in: os.Stdin, out: os.Stdout, err: os.Stderr}
 		os.Exit(c.run(strings.Split(args, "\n")))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	saySkipped()
+	if code == 0 && sayMissing() {
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // selfCommand runs this test binary as the program. TEST_EXEC is what can run it, such as qemu-arm-static.

@@ -427,7 +427,7 @@ func livePeak(run func()) int64 {
 // batches and slices in which everything is read, is no growth.
 func TestIMAPMemory(t *testing.T) {
 	if testing.Short() || os.Getenv("TEST_EXEC") != "" {
-		t.Skip("takes long")
+		skip(t, "takes long")
 	}
 	if stop := "gcstoptheworld=1"; os.Getenv("GODEBUG") != stop { // or what is made while garbage is collected would count as alive
 		cmd := exec.Command(os.Args[0], "-test.run=^TestIMAPMemory$", "-test.v")

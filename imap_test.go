@@ -608,7 +608,7 @@ var imaptestDiffers = map[string]string{
 func TestImaptest(t *testing.T) {
 	bin, scripts := os.Getenv("IMAPTEST"), os.Getenv("IMAPTEST_TESTS")
 	if bin == "" || scripts == "" || testing.Short() {
-		t.Skip("SKIPPED: imaptest, the program and the folder of its tests named by IMAPTEST and IMAPTEST_TESTS, and no -short")
+		skip(t, "imaptest, the program and the folder of its tests named by IMAPTEST and IMAPTEST_TESTS, and no -short")
 	}
 	s := startServer(t, "[limits]", "per_address = 100")
 	_, port, _ := net.SplitHostPort(s.addr["imap"])

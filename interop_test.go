@@ -140,7 +140,7 @@ func selfSigned(t *testing.T, path string) {
 // startPostfix runs Debian's Postfix on ports of its own, in a folder of its own.
 func startPostfix(t *testing.T, ours string) *interopServer {
 	if _, err := exec.LookPath("postfix"); err != nil || os.Getuid() != 0 {
-		t.Skip("SKIPPED: interoperation with Postfix needs root and `apt-get install postfix`")
+		skip(t, "interoperation with Postfix needs root and `apt-get install postfix`")
 	}
 	dir, err := os.MkdirTemp("/tmp", "postfix")
 	if err != nil {
@@ -487,7 +487,7 @@ func startExim(t *testing.T, ours string) *interopServer {
 		bin, _ = exec.LookPath("exim4")
 	}
 	if bin == "" || os.Getuid() != 0 {
-		t.Skip("SKIPPED: interoperation with Exim needs root and exim4-daemon-light (or its binary named by EXIM)")
+		skip(t, "interoperation with Exim needs root and exim4-daemon-light (or its binary named by EXIM)")
 	}
 	dir, err := os.MkdirTemp("/tmp", "exim")
 	if err != nil {
@@ -605,7 +605,7 @@ func TestInteropExim(t *testing.T) { interop(t, startExim) }
 func BenchmarkQueueDrain(b *testing.B) {
 	const messages = 10_000
 	if _, err := exec.LookPath("smtp-sink"); err != nil {
-		b.Skip("SKIPPED: smtp-sink and smtp-source come with `apt-get install postfix`")
+		skip(b, "smtp-sink and smtp-source come with `apt-get install postfix`")
 	}
 	for range b.N {
 		b.StopTimer()

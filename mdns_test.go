@@ -195,7 +195,7 @@ func TestMDNSSocket(t *testing.T) {
 	m, _ := mdnsTest(t)
 	lo, err := net.InterfaceByIndex(1)
 	if err != nil || lo.Flags&net.FlagLoopback == 0 {
-		t.Skip("no loopback interface: ", err)
+		skip(t, "no loopback interface: ", err)
 	}
 	probe, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
@@ -209,7 +209,7 @@ func TestMDNSSocket(t *testing.T) {
 	m.port = free.LocalAddr().(*net.UDPAddr).Port
 	free.Close()
 	if err := m.open(); err != nil {
-		t.Skip("no multicast here: ", err)
+		skip(t, "no multicast here: ", err)
 	}
 	m.links = map[int]*mdnsLink{lo.Index: {name: "lo", addrs: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")}}}
 	for _, c := range m.conns {

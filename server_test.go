@@ -70,7 +70,7 @@ func silentFrom(t *testing.T, from int, to, text string) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(from))}}
 	nc, err := d.Dial("tcp", to)
 	if err != nil {
-		t.Skip(err) // only Linux has all of 127.0.0.0/8
+		skip(t, err) // only Linux has all of 127.0.0.0/8
 	}
 	t.Cleanup(func() { nc.Close() })
 	io.WriteString(nc, text)

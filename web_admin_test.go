@@ -442,7 +442,7 @@ func TestWebMetrics(t *testing.T) {
 func TestWebQRCodes(t *testing.T) {
 	zbar, err := exec.LookPath("zbarimg")
 	if err != nil {
-		t.Skip("SKIPPED: zbarimg is not installed")
+		skip(t, "zbarimg is not installed")
 	}
 	texts := []string{"http://192.168.7.5:8080/root.crt", webKeyAddress("mx.home.arpa", "ann@home.arpa", webNewSecret())}
 	for n := 1; n < 650; n += 31 {

@@ -21,7 +21,7 @@ import (
 // `npm ci --prefix testdata/browser`. Pictures for people to look at go to the folder that SCREENSHOTS names.
 func TestBrowser(t *testing.T) {
 	if testing.Short() {
-		t.Skip("SKIPPED: the browser test takes a minute")
+		skip(t, "the browser test takes a minute")
 	}
 	chromium := ""
 	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
@@ -32,7 +32,7 @@ func TestBrowser(t *testing.T) {
 	}
 	node, err := exec.LookPath("node")
 	if _, merr := os.Stat("testdata/browser/node_modules/playwright-core"); chromium == "" || err != nil || merr != nil {
-		t.Skip("SKIPPED: NO BROWSER TEST WAS RUN. It needs chromium, node and `npm ci --prefix testdata/browser`.")
+		skip(t, "NO BROWSER TEST WAS RUN. It needs chromium, node and `npm ci --prefix testdata/browser`.")
 	}
 	t.Parallel() // it waits most of the time
 	s := startServer(t, append(webListen, `http = [":8080"]`, `https = [":8443"]`)...)
@@ -71,7 +71,7 @@ func TestBrowser(t *testing.T) {
 func TestWebLynx(t *testing.T) {
 	lynx, err := exec.LookPath("lynx")
 	if err != nil {
-		t.Skip("SKIPPED: lynx is not installed")
+		skip(t, "lynx is not installed")
 	}
 	s := startServer(t)
 	s.put(t, "ann", "INBOX", "From: Rose <rose@home.arpa>\nSubject: Sunday lunch\n\nfirst line\nsecond line\n", 0)
@@ -210,7 +210,7 @@ func TestWebWeight(t *testing.T) {
 // the heap.
 func TestWebMemory(t *testing.T) {
 	if testing.Short() {
-		t.Skip("SKIPPED: it moves 200 MB")
+		skip(t, "it moves 200 MB")
 	}
 	const size, flat = 50 << 20, 16 << 20
 	s := startServer(t, "[limits]", `message = "100MB"`)
