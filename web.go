@@ -109,7 +109,7 @@ type webReq struct {
 	user    User // zero without a login
 	session WebSession
 	token   string // of the session, or of the browser before login; form tokens are made from it
-	fresh   bool   // the browser has not been told its token yet
+	visitor bool   // the browser has not been told its token yet
 	remote  netip.Addr
 	room    int64    // octets of forms that this request holds
 	looked  *webLook // once it was read

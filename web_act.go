@@ -217,7 +217,7 @@ func (q *webReq) postAct() error {
 		return err
 	}
 	if c.count() == 0 {
-		q.sayBad("No message was chosen.")
+		q.sayBad("No message was selected.")
 		return q.redirect(back)
 	}
 	do := f.Get("do")

@@ -93,7 +93,7 @@ func TestWebActs(t *testing.T) {
 	s.wantIn(t, "ann", "Trash", 2)
 	ann.get(list)
 	ann.press("/act", "do", "archive", "back", list)
-	ann.want("No message was chosen.")
+	ann.want("No message was selected.")
 }
 
 // TestWebEmptyAndRemove empties a folder and removes one, each after asking.

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -233,21 +235,25 @@ func (q *webReq) postBackup() error {
 // webAllDevices lists what sends mail or reads it with a password of its own, or without one.
 type webAllDevices struct {
 	webTabs
-	Devices  []webUserDevice
-	Networks []Network
-	Plain    []Network
-	Recent   []LogLine
+	AppPasswords []webUserPassword
+	Sending      []SendingDevice
+	Networks     []Network // that may send without login
+	Plain        []Network // that may log in without TLS
 }
 
-type webUserDevice struct {
+// webUserPassword is an app password and whose it is.
+type webUserPassword struct {
 	AppPassword
 	User User
 }
 
 func (q *webReq) getAllDevices() error {
-	p := webAllDevices{webTabs: webTabs{"devices"}, Networks: q.s.cfg.Relay.Networks, Plain: q.s.cfg.Auth.Plaintext, Recent: q.s.recent.recent("relay=", 20)}
+	p := webAllDevices{webTabs: webTabs{"devices"}, Sending: slices.Clone(q.s.cfg.SendingDevices), Networks: q.s.cfg.Relay.Networks, Plain: q.s.cfg.Auth.Plaintext}
+	for i := range p.Sending {
+		p.Sending[i].Rate = cmp.Or(p.Sending[i].Rate, deviceRate)
+	}
 	err := q.s.store.Read(func(tx *Tx) error {
-		p.Devices = nil
+		p.AppPasswords = nil
 		users, err := tx.Users()
 		for _, u := range users {
 			all, err := tx.AppPasswords(u.ID)
@@ -255,7 +261,7 @@ func (q *webReq) getAllDevices() error {
 				return err
 			}
 			for _, d := range all {
-				p.Devices = append(p.Devices, webUserDevice{d, u})
+				p.AppPasswords = append(p.AppPasswords, webUserPassword{d, u})
 			}
 		}
 		return err

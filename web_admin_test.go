@@ -495,3 +495,15 @@ func FuzzWebOutlook(f *testing.F) {
 		}
 	})
 }
+
+// TestWebAdminDevices sees what sends without a login: entries of [[device]], with the rate that holds where none is given.
+func TestWebAdminDevices(t *testing.T) {
+	s := startServer(t, "[[device]]", `name = "scanner"`, `network = "192.168.1.20"`, "old_tls = true",
+		"[[device]]", `name = "camera"`, `network = "192.168.2.0/24"`, `sender = "camera@home.arpa"`, "rate = 40")
+	s.admin(t, "ann")
+	ann := newWebClient(t, s).login("ann")
+	ann.get("/devices")
+	ann.press("/devices", "do", "add", "name", "Old laptop", "old", "secret")
+	ann.get("/admin/devices")
+	ann.want("Old laptop", "scanner", "192.168.1.20", "what it says itself", "300 an hour", "old TLS", "camera@home.arpa", "40 an hour", "[[device]]")
+}

@@ -269,7 +269,7 @@ func (q *webReq) forward(c *webCompose, key string, whole bool) error {
 	}
 	c.Keep = q.inherited(m)
 	var head []string
-	for _, f := range [][2]string{{"From", webField(m.From)}, {"Date", q.lang.Long(m.Date)}, {"Subject", m.Subject}, {"To", webField(m.To)}, {"Copy", webField(m.Cc)}} {
+	for _, f := range [][2]string{{"From", webField(m.From)}, {"Date", q.lang.Long(m.Date)}, {"Subject", m.Subject}, {"To", webField(m.To)}, {"Cc", webField(m.Cc)}} {
 		if f[1] != "" {
 			head = append(head, q.lang.T(f[0])+": "+f[1])
 		}

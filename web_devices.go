@@ -86,8 +86,8 @@ func (q *webReq) getWelcome() error { return q.guidePage("welcome", "Welcome", w
 
 func (q *webReq) getDevices() error { return q.devices("") }
 
-func (q *webReq) devices(fresh string) error {
-	p := webDevices{New: fresh}
+func (q *webReq) devices(password string) error {
+	p := webDevices{New: password}
 	err := q.s.store.Read(func(tx *Tx) (err error) { p.Devices, err = tx.AppPasswords(q.user.ID); return err })
 	if err != nil {
 		return err

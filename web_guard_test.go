@@ -95,7 +95,7 @@ func TestWebSecondFactor(t *testing.T) {
 	ann.post("/settings/totp", "do", "confirm", "secret", secret, "code", "000000x", "old", "secret")
 	ann.want("That code is wrong.")
 	ann.post("/settings/totp", "do", "confirm", "secret", secret, "code", code(), "old", "wrong")
-	ann.want("Your present password is not right.")
+	ann.want("Your current password is not right.")
 	ann.get("/settings/security")
 	ann.want("Set it up")
 	ann.post("/settings/totp", "do", "confirm", "secret", secret, "code", code(), "old", "secret")

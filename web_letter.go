@@ -288,7 +288,7 @@ func (q *webReq) discard(f *webForm) error {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	q.say("The draft was thrown away.")
+	q.say("The draft was discarded.")
 	return q.redirect("/mail")
 }
 

@@ -27,11 +27,11 @@ func (q *webReq) metricsToken() (string, error) {
 	if !errors.Is(err, ErrNotFound) {
 		return string(v), err
 	}
-	fresh := webToken()
+	made := webToken()
 	err = q.s.store.Write(func(tx *Tx) (err error) {
 		v, err = tx.Setting(webSettingMetrics)
 		if errors.Is(err, ErrNotFound) {
-			v = []byte(fresh)
+			v = []byte(made)
 			err = tx.SetSetting(webSettingMetrics, v)
 		}
 		return err

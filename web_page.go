@@ -174,7 +174,7 @@ func (q *webReq) status(code int, kind, title string, d any) error {
 			q.log.Error("page frame", "user", q.user.Name, "err", err)
 		}
 	}
-	if q.fresh {
+	if q.visitor {
 		q.setCookie("visit", q.token, 0)
 	}
 	var b bytes.Buffer
@@ -187,7 +187,7 @@ func (q *webReq) status(code int, kind, title string, d any) error {
 	return nil
 }
 
-// webInBox is a page's content that belongs to a folder.
+// webInBox is a page's content that is about one folder: inBox says which, 0 for none, and what is searched for in it.
 type webInBox interface{ inBox() (MailboxID, string) }
 
 // frame fills in what is around the content for somebody who is logged in.

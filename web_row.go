@@ -150,8 +150,8 @@ func webSummarize(c *Content) *webSummary {
 	return s
 }
 
-// dress fills in what follows from the message's row and its summary.
-func (r *webRow) dress() {
+// fill adds what follows from the message's row and its summary.
+func (r *webRow) fill() {
 	f := r.M.Flags.Bits
 	r.Unread = r.Unread || f&FlagSeen == 0
 	r.Flagged = r.Flagged || f&FlagFlagged != 0

@@ -98,7 +98,7 @@ func (q *webReq) findSession() error {
 	}
 	q.token = q.cookie("visit")
 	if q.token == "" {
-		q.token, q.fresh = webToken(), true
+		q.token, q.visitor = webToken(), true
 	}
 	return nil
 }
@@ -320,7 +320,7 @@ func (q *webReq) checkOwn() error {
 	case errors.Is(err, ErrAuthRate):
 		return webFault(http.StatusTooManyRequests, "Too many failed logins. Wait a minute and try again.")
 	case errors.Is(err, ErrAuth):
-		return webFault(http.StatusUnprocessableEntity, "Your present password is not right.")
+		return webFault(http.StatusUnprocessableEntity, "Your current password is not right.")
 	}
 	return err
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"html/template"
 	"net/http"
@@ -38,24 +39,26 @@ func webSettingsRoutes() []webRoute {
 	}
 }
 
-// webSettings is the page of settings. Only what its part shows is filled in.
+// webSettings is what every page of the settings has.
 type webSettings struct {
-	Part       string
+	Part  string // which tab it is
+	Error string // what was wrong with the form that came
+}
+
+// webGeneralPage is the first tab: how the pages look, and names to write under.
+type webGeneralPage struct {
+	webSettings
 	Identities []webIdentity
-	Forward    string
-	Keep       bool
-	Vacation   Vacation
-	Filters    []webFilter
-	Targets    []webFolder
-	TOTP       bool     // it is on
-	Secret     string   // of a second factor that is being set up
-	Spare      []string // codes to be kept on paper, shown once
-	QR         template.URL
-	Sessions   []WebSession
-	Current    string
-	Pictures   []string
-	Error      string
-	Min        int
+}
+
+// webRulesPage is the tab of what happens to new mail.
+type webRulesPage struct {
+	webSettings
+	Forward  string // addresses, as they are typed
+	Keep     bool   // a copy of what is forwarded
+	Vacation Vacation
+	Filters  []webFilter
+	Targets  []webFolder
 }
 
 // webFilter is a filter with the name of its folder.
@@ -64,70 +67,97 @@ type webFilter struct {
 	Name string
 }
 
-// webSettingsParts are the tabs.
-var webSettingsParts = []string{"general", "rules", "security", "data"}
+// webSecurityPage is the tab of the password, the second factor and the browsers that are logged in.
+type webSecurityPage struct {
+	webSettings
+	Min      int  // characters of a password
+	TOTP     bool // the second factor is on
+	Sessions []WebSession
+	Current  string   // this browser's session
+	Pictures []string // senders whose pictures are shown
+}
 
-// Parts lists the tabs for the template.
-func (webSettings) Parts() []string { return webSettingsParts }
+// webDataPage is the tab of import and export.
+type webDataPage struct {
+	webSettings
+	Targets []webFolder
+}
+
+// webTOTPPage is where a second factor is set up: first Secret and QR, then Spare.
+type webTOTPPage struct {
+	Secret string
+	QR     template.URL
+	Spare  []string // codes to be kept on paper, shown once
+	Error  string
+}
 
 func (q *webReq) getSettings() error {
-	part := q.r.PathValue("part")
-	if part == "" {
-		part = webSettingsParts[0]
-	}
-	return q.settings(http.StatusOK, part, "")
+	return q.settings(http.StatusOK, cmp.Or(q.r.PathValue("part"), "general"), "")
 }
 
 // settings shows one part, with an error in it if there is one.
 func (q *webReq) settings(status int, part, fault string) error {
-	if !slices.Contains(webSettingsParts, part) {
+	head := webSettings{part, fault}
+	var page any
+	var err error
+	switch part {
+	case "general":
+		p := webGeneralPage{webSettings: head}
+		p.Identities, err = q.identities()
+		page = p
+	case "rules":
+		page, err = read(q.s.store, func(tx *Tx) (webRulesPage, error) { return q.rulesPage(tx, head) })
+	case "security":
+		page, err = read(q.s.store, func(tx *Tx) (webSecurityPage, error) { return q.securityPage(tx, head) })
+	case "data":
+		p := webDataPage{webSettings: head}
+		p.Targets, err = read(q.s.store, q.folders)
+		page = p
+	default:
 		return ErrNotFound
 	}
-	p := webSettings{Part: part, Error: fault, Current: q.session.Name(), Min: webMinPassword}
-	var err error
-	p.Identities, err = q.identities()
 	if err != nil {
 		return err
 	}
-	err = q.s.store.Read(func(tx *Tx) error { return q.loadSettings(tx, &p) })
-	if err != nil {
-		return err
-	}
-	return q.status(status, "settings", "Settings", p)
+	return q.status(status, "settings-"+part, "Settings", page)
 }
 
-func (q *webReq) loadSettings(tx *Tx, p *webSettings) error {
+func (q *webReq) rulesPage(tx *Tx, head webSettings) (webRulesPage, error) {
+	p := webRulesPage{webSettings: head}
 	rules, err := tx.Rules(q.user.ID)
 	if err != nil {
-		return err
+		return p, err
 	}
 	p.Targets, err = q.folders(tx)
-	if err != nil {
-		return err
+	if err != nil || rules == nil {
+		return p, err
 	}
-	p.Vacation, p.Filters = Vacation{}, nil
-	if rules != nil {
-		p.Forward, p.Keep, p.Vacation = strings.Join(rules.Forward.To, ", "), rules.Forward.Keep, rules.Vacation
-		for _, f := range rules.Filters {
-			x := webFilter{Filter: f}
-			for _, t := range p.Targets {
-				if t.ID == f.Folder {
-					x.Name = q.lang.folderName(t.Mailbox)
-				}
+	p.Forward, p.Keep, p.Vacation = strings.Join(rules.Forward.To, ", "), rules.Forward.Keep, rules.Vacation
+	for _, f := range rules.Filters {
+		x := webFilter{Filter: f}
+		for _, t := range p.Targets {
+			if t.ID == f.Folder {
+				x.Name = q.lang.folderName(t.Mailbox)
 			}
-			p.Filters = append(p.Filters, x)
 		}
+		p.Filters = append(p.Filters, x)
 	}
+	return p, nil
+}
+
+func (q *webReq) securityPage(tx *Tx, head webSettings) (webSecurityPage, error) {
+	p := webSecurityPage{webSettings: head, Current: q.session.Name(), Min: webMinPassword}
+	var err error
 	p.TOTP, err = tx.HasPreference(q.user.ID, PrefTOTP)
 	if err != nil {
-		return err
+		return p, err
 	}
-	p.Pictures = nil
-	if err := tx.Preference(q.user.ID, PrefPictures, &p.Pictures); err != nil {
-		return err
+	err = tx.Preference(q.user.ID, PrefPictures, &p.Pictures)
+	if err != nil {
+		return p, err
 	}
 	p.Sessions, err = tx.WebSessions(q.user.ID)
-	return err
+	return p, err
 }
 
 // keep stores a preference and comes back to its part.
@@ -390,7 +420,7 @@ func (q *webReq) confirmTOTP() error {
 		return err
 	}
 	q.log.Info("second factor on", "user", q.user.Name)
-	return q.page("totp", "Second factor", webSettings{Spare: codes})
+	return q.page("totp", "Second factor", webTOTPPage{Spare: codes})
 }
 
 func (q *webReq) totpPage(secret, fault string) error {
@@ -398,7 +428,7 @@ func (q *webReq) totpPage(secret, fault string) error {
 	if err != nil {
 		return err
 	}
-	return q.page("totp", "Second factor", webSettings{Secret: secret, QR: qr, Error: fault})
+	return q.page("totp", "Second factor", webTOTPPage{Secret: secret, QR: qr, Error: fault})
 }
 
 // postSessions logs one browser out, or all but this one.
