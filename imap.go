@@ -161,7 +161,7 @@ var imapCapabilities = []imapCapability{
 	{name: "CATENATE", rfc: 4469, states: imapLoggedIn},
 	{name: "URL-PARTIAL", rfc: 5550, states: imapLoggedIn},
 	{name: "MESSAGELIMIT", rfc: 9738, states: imapLoggedIn, value: imapMessageLimit}, // FETCH, SEARCH, STORE, MOVE, UID EXPUNGE
-	{name: "SAVELIMIT", rfc: 9738, states: imapLoggedIn, value: imapMessageLimit},    // COPY, APPEND
+	{name: "SAVELIMIT", rfc: 9738, states: imapLoggedIn, value: imapSaveLimit},       // COPY, APPEND
 	{name: "REPLACE", rfc: 8508, states: imapLoggedIn},
 	{name: "UNAUTHENTICATE", rfc: 8437, states: imapLoggedIn},
 	{name: "ESEARCH", rfc: 4731, states: imapLoggedIn},
@@ -183,6 +183,9 @@ var imapCapabilities = []imapCapability{
 }
 
 func imapMessageLimit(c *imapConn) string { return fmt.Sprint(c.srv.cfg.Limits.IMAPMessages) }
+
+// imapSaveLimit is what APPEND takes; COPY takes as many as other commands.
+func imapSaveLimit(c *imapConn) string { return fmt.Sprint(c.appendLimit()) }
 
 // imapRun is the command that runs, and what it leaves for its end.
 type imapRun struct {

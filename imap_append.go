@@ -40,7 +40,7 @@ func (c *imapConn) cmdAppend(p *imapParser) error {
 	}
 	var held, total int64
 	for p.err == nil && (len(all) == 0 || p.rest != "") {
-		if most := min(imapAppendMax, c.srv.cfg.Limits.IMAPMessages); len(all) == most {
+		if most := c.appendLimit(); len(all) == most {
 			p.refuse(imapNo(fmt.Sprintf("MESSAGELIMIT %d", most), "Too many messages for one command")) // RFC 9738
 			break
 		}
@@ -61,6 +61,9 @@ func (c *imapConn) cmdAppend(p *imapParser) error {
 	c.code = fmt.Sprintf("APPENDUID %d %s", m.UIDValidity, imapSet(uids))
 	return nil
 }
+
+// appendLimit is how many messages one APPEND may add.
+func (c *imapConn) appendLimit() int { return min(imapAppendMax, c.srv.cfg.Limits.IMAPMessages) }
 
 // stageAppend stores a message ahead of the others of its command when they are too big together, so that it does not
 // take memory, and looks whether all so far have room. It returns how much waits.

@@ -10,7 +10,8 @@ type imapContext struct {
 	tag   string
 	uid   bool // it counts in UIDs
 	query *Query
-	found []UID // sorted; what the client knows to match
+	found []UID      // sorted; what the client knows to match
+	fetch *imapFetch // what to tell of those that come to match
 }
 
 // imapContextMax is how many contexts a session may have; each costs four octets for every message that matches.
@@ -24,7 +25,7 @@ func (s *imapSearch) keepContext(found []UID) {
 		c.putf("* NO [NOUPDATE %q] Changes will not be told\r\n", c.tag)
 		return
 	}
-	c.contexts = append(c.contexts, &imapContext{tag: c.tag, uid: c.uid, query: s.query, found: slices.Clone(found)})
+	c.contexts = append(c.contexts, &imapContext{tag: c.tag, uid: c.uid, query: s.query, found: slices.Clone(found), fetch: s.returns.fetch})
 }
 
 // tagTaken says whether a context has the tag of the command; it could not be told apart.
@@ -97,6 +98,9 @@ func (c *imapConn) contextsFollow(changed []imapChange) error {
 			}
 		}
 		x.tell(c, "REMOVEFROM", lost)
+		if err := x.fetch.tell(come); err != nil { // before ESEARCH, says RFC 5465 §7; §5.2 has it the other way round (erratum 4833)
+			return err
+		}
 		x.tell(c, "ADDTO", come)
 	}
 	return nil

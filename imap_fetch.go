@@ -96,7 +96,7 @@ type imapFetch struct {
 
 	at      int    // sequence number - 1 of the message in hand
 	step    int    // messages that get \Seen at a time, at most; it follows from how long the last ones took
-	changed ModSeq // what setting \Seen gave
+	marked  ModSeq // what setting \Seen gave
 	lost    int    // messages whose content is gone
 	unknown bool   // a message was left out because BINARY could not undo its encoding
 	words   string // the last message's keywords, which the client has been told of
@@ -138,6 +138,23 @@ func (c *imapConn) cmdFetch(p *imapParser) error {
 		c.code, c.text = "EXPUNGEISSUED", fmt.Sprintf("%d of the messages are no longer there", f.lost)
 	}
 	return nil
+}
+
+// readUnasked reads the items, in parentheses, of messages that will be told of without being asked for, by NOTIFY and UPDATE.
+func (p *imapParser) readUnasked() *imapFetch {
+	f := &imapFetch{c: p.c, since: -1}
+	f.readItems(p)
+	f.arrange()
+	return f
+}
+
+// tell sends messages that nobody has just asked for.
+func (f *imapFetch) tell(uids []UID) error {
+	if f == nil || len(uids) == 0 {
+		return nil
+	}
+	f.at = 0
+	return f.send(uids)
 }
 
 // readItems reads a macro, an item, or a list of items.
@@ -268,34 +285,22 @@ func imapWishFirst(items []imapWish, name string) []imapWish {
 	return append([]imapWish{{imapFetchItem: imapFetchItems[name], name: name}}, items...)
 }
 
-// narrow leaves those messages that the modifiers ask for, and tells of the vanished ones.
+// narrow leaves those messages that the modifiers ask for, and tells of the vanished ones. Of a page those are left that have
+// changed: a client that watches a window does not want the changes of others (RFC 9394 §3.4).
 func (f *imapFetch) narrow() error {
 	c := f.c
-	if f.since >= 0 {
-		left := f.uids[:0]
-		rest := f.uids
-		err := c.srv.store.Read(func(tx *Tx) error {
-			left, rest = f.uids[:0:0], f.uids
-			_, err := tx.Changes(c.mbox.ID, f.since, 0, func(m *Message) error {
-				i, ok := slices.BinarySearch(rest, m.UID)
-				rest = rest[i:]
-				if ok {
-					left = append(left, m.UID)
-				}
-				return nil
-			})
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		f.uids = left
-	}
 	if f.partial != nil {
 		f.uids = f.partial.of(f.uids)
 		if err := c.mayTake(f.uids); err != nil {
 			return err
 		}
+	}
+	if f.since >= 0 {
+		left, err := read(c.srv.store, f.changed)
+		if err != nil {
+			return err
+		}
+		f.uids = left
 	}
 	f.uids = c.takeHighest(f.uids)
 	if !f.vanished || f.set == "$" {
@@ -307,6 +312,21 @@ func (f *imapFetch) narrow() error {
 		c.putVanished("(EARLIER) ", gone)
 	}
 	return err
+}
+
+// changed lists those of the messages that have changed since.
+func (f *imapFetch) changed(tx *Tx) ([]UID, error) {
+	var left []UID
+	rest := f.uids
+	_, err := tx.Changes(f.c.mbox.ID, f.since, 0, func(m *Message) error {
+		i, ok := slices.BinarySearch(rest, m.UID)
+		rest = rest[i:]
+		if ok {
+			left = append(left, m.UID)
+		}
+		return nil
+	})
+	return left, err
 }
 
 // run sends the messages. Where \Seen is to be set, that is done for some at a time, before they are sent, so that the
@@ -322,13 +342,13 @@ func (f *imapFetch) run() error {
 	// Marked first and sent then: the other way round the client would hear of \Seen only after the command, in a second
 	// FETCH for each message, and a crash in between would leave unread what it has.
 	for len(f.uids) > 0 {
-		group, fresh, err := f.group()
+		group, unseen, err := f.group()
 		if err != nil {
 			return err
 		}
-		f.changed = 0
-		if len(fresh) > 0 {
-			if err := f.markSeen(fresh); err != nil {
+		f.marked = 0
+		if len(unseen) > 0 {
+			if err := f.markSeen(unseen); err != nil {
 				return err
 			}
 		}
@@ -352,7 +372,7 @@ func (f *imapFetch) maySee() (bool, error) {
 // group returns the next messages that are to be sent in one step, and those of them that are not \Seen. They are few enough
 // to get it in one short transaction, and so one modseq; and not so large that a lost connection leaves many octets marked
 // that the client never saw.
-func (f *imapFetch) group() (group, fresh []UID, err error) {
+func (f *imapFetch) group() (group, unseen []UID, err error) {
 	var size int64
 	n := min(len(f.uids), f.step, listRows)
 	err = f.c.srv.store.List(f.c.mbox.ID, f.uids[:n], WantRow, func(m *Listed) error {
@@ -362,14 +382,14 @@ func (f *imapFetch) group() (group, fresh []UID, err error) {
 		}
 		size += m.Size
 		if !m.Gone && m.Flags.Bits&FlagSeen == 0 {
-			fresh = append(fresh, m.UID)
+			unseen = append(unseen, m.UID)
 		}
 		return nil
 	})
 	if errors.Is(err, errListFull) {
 		err = nil
 	}
-	return f.uids[:n], fresh, err
+	return f.uids[:n], unseen, err
 }
 
 // markSeen sets \Seen, in one step of which others' commits do not have to wait for long. What they changed in the same
@@ -382,9 +402,9 @@ func (f *imapFetch) markSeen(uids []UID) error {
 		res, err = tx.SetFlags(f.c.mbox, step, FlagChange{Op: '+', Flags: Flags{Bits: FlagSeen}, Unchanged: -1, Known: f.c.seen})
 		return err
 	})
-	f.changed = res.ModSeq
-	if err == nil && f.changed != 0 {
-		f.c.effects.shown = append(f.c.effects.shown, f.changed)
+	f.marked = res.ModSeq
+	if err == nil && f.marked != 0 {
+		f.c.effects.shown = append(f.c.effects.shown, f.marked)
 	}
 	return err
 }
@@ -427,7 +447,7 @@ func (f *imapFetch) message(m *Listed) error {
 		w.WriteString(" FETCH (")
 	}
 	items := f.items
-	if f.changed != 0 && m.ModSeq == f.changed {
+	if f.marked != 0 && m.ModSeq == f.marked {
 		items = f.told
 	}
 	for i := range items {

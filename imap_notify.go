@@ -236,9 +236,7 @@ func (n *imapNotify) readEvents(c *imapConn, p *imapParser, g *imapGroup) {
 			if g.kind != "SELECTED" {
 				p.fail("FETCH items are only for SELECTED")
 			}
-			n.fetch = &imapFetch{c: c, since: -1}
-			n.fetch.readItems(p)
-			n.fetch.arrange()
+			n.fetch = p.readUnasked()
 		}
 	})
 	both := g.events & (imapNew | imapExpunge)

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -21,8 +22,9 @@ func (c *imapConn) cmdGetQuota(p *imapParser) error {
 	return c.putQuota()
 }
 
-// cmdGetQuotaRoot is GETQUOTAROOT (RFC 9208 §4.1.3). A mailbox of somebody else's counts against their quota, which is none
-// of the client's business. Without a limit no root is named: Thunderbird shows a bar for any.
+// cmdGetQuotaRoot is GETQUOTAROOT (RFC 9208 §4.1.3), of a mailbox that need not exist. What is not the client's own counts
+// against somebody else's quota, which is none of its business. Without a limit no root is named: Thunderbird shows a bar for
+// any.
 //
 //	getquotaroot = "GETQUOTAROOT" SP mailbox
 func (c *imapConn) cmdGetQuotaRoot(p *imapParser) error {
@@ -31,13 +33,21 @@ func (c *imapConn) cmdGetQuotaRoot(p *imapParser) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	m, err := c.find(name, RightRead)
+	var at Place
+	u, err := read(c.srv.store, func(tx *Tx) (User, error) {
+		var err error
+		at, err = c.place(tx, name)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return User{}, err
+		}
+		return tx.UserByID(c.user.ID)
+	})
 	if err != nil {
 		return err
 	}
 	c.putf("* QUOTAROOT ")
 	c.putMailbox(name)
-	if m.Owner != c.user.ID || (c.user.Quota == 0 && c.user.Messages == 0) {
+	if at.Owner != u.ID || (u.Quota == 0 && u.Messages == 0) {
 		c.putf("\r\n")
 		return nil
 	}
@@ -45,7 +55,8 @@ func (c *imapConn) cmdGetQuotaRoot(p *imapParser) error {
 	return c.putQuota()
 }
 
-// putQuota writes what is used of the user's quota; storage counts in units of 1024 octets (RFC 9208 §5.1).
+// putQuota writes what is used of the user's quota; storage counts in units of 1024 octets (RFC 9208 §5.1). Without a limit
+// the list is empty.
 func (c *imapConn) putQuota() error {
 	var bytes, messages int64
 	var u User
@@ -68,8 +79,6 @@ func (c *imapConn) putQuota() error {
 	if u.Messages > 0 {
 		list = append(list, fmt.Sprintf("MESSAGE %d %d", messages, u.Messages))
 	}
-	if len(list) > 0 {
-		c.putf("* QUOTA \"\" (%s)\r\n", strings.Join(list, " "))
-	}
+	c.putf("* QUOTA \"\" (%s)\r\n", strings.Join(list, " "))
 	return nil
 }

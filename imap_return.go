@@ -13,6 +13,7 @@ type imapReturn struct {
 	extended                   bool
 	min, max, all, count, save bool
 	update                     bool         // RFC 5267 §4.3
+	fetch                      *imapFetch   // what to tell of messages that come to match, nil for nothing (RFC 5465 §7)
 	partial                    *imapPartial // RFC 9394
 }
 
@@ -40,6 +41,10 @@ func (r *imapReturn) read(p *imapParser) {
 			r.save = true
 		case "UPDATE":
 			r.update = true
+			if strings.HasPrefix(p.rest, " (") {
+				p.space()
+				r.fetch = p.readUnasked()
+			}
 		case "CONTEXT": // a hint that the client will ask again; nothing has to be prepared for that
 		case "PARTIAL":
 			pages++

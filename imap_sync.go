@@ -102,8 +102,10 @@ func (c *imapConn) tellThere(changed []imapChange) error {
 	if err := c.tellFlags(changed, before); err != nil {
 		return err
 	}
-	if err := c.tellArrived(arrived); err != nil {
-		return err
+	if c.notify != nil {
+		if err := c.notify.fetch.tell(arrived); err != nil {
+			return err
+		}
 	}
 	return c.contextsFollow(changed)
 }
@@ -270,15 +272,6 @@ func (c *imapConn) tellNew(changed []imapChange) []UID {
 		c.putf("* %d RECENT\r\n", c.countRecent())
 	}
 	return arrived
-}
-
-// tellArrived writes of new messages the FETCH items that NOTIFY asks for (RFC 5465 §5.2).
-func (c *imapConn) tellArrived(arrived []UID) error {
-	if len(arrived) == 0 {
-		return nil
-	}
-	c.notify.fetch.at = 0
-	return c.notify.fetch.send(arrived)
 }
 
 // syncOwn is sync for a client that wants no news: it hears what it does itself, and all else stays to be told.
