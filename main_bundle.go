@@ -4,8 +4,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
+	"io"
 	"strings"
 )
 
@@ -47,40 +46,41 @@ func (c *command) bundle(args []string) error {
 	return err
 }
 
-// bundleExport writes the file under another name first, so that a stick that is full leaves no half a bundle behind.
+// bundleExport writes everything that waits for a domain into a new file.
 func (c *command) bundleExport(s *Server, domain, path string) error {
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is there already; name a new file", path)
-	}
-	tmp := path + ".part"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
+	n := 0
+	err := writePart(path, false, func(w io.Writer) error {
+		var err error
+		n, err = s.exportBundle(domain, w)
+		if err == nil && n == 0 {
+			err = errBundleNothing
+		}
 		return err
-	}
-	defer os.Remove(tmp)
-	n, err := s.exportBundle(domain, f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("%w; what was to go is held until `postino queue release %s`", err, domain)
-	}
-	if n == 0 {
+	})
+	switch {
+	case errors.Is(err, errBundleNothing):
 		return fmt.Errorf("nothing waits for %s; `postino queue list` shows what waits, and for whom", domain)
-	}
-	if err := os.Rename(tmp, path); err != nil {
+	case err != nil && n > 0:
+		return fmt.Errorf("%w; what was to go is held until `postino queue release %s`", err, domain)
+	case err != nil:
 		return err
 	}
 	fmt.Fprintf(c.out, "%d messages for %s are in %s, and held here until its receipt comes back (or `postino queue sent %s`).\n", n, domain, path, domain)
 	return nil
 }
 
+var errBundleNothing = errors.New("nothing waits")
+
+// bundleImport takes a bundle or a receipt in, and writes the receipt of a bundle beside it.
 func (c *command) bundleImport(s *Server, path string) error {
-	f, err := os.Open(path)
+	f, err := openPlain(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if err := freeName(path+".receipt", true); err != nil {
+		return err
+	}
 	res, err := s.importBundle(f)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -89,7 +89,11 @@ func (c *command) bundleImport(s *Server, path string) error {
 		fmt.Fprintf(c.out, "%d messages have arrived and are off the queue.\n", res.Confirmed)
 		return nil
 	}
-	if err := os.WriteFile(path+".receipt", []byte(res.Receipt), 0o600); err != nil {
+	err = writePart(path+".receipt", true, func(w io.Writer) error {
+		_, err := io.WriteString(w, res.Receipt)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("the mail is taken, but the receipt: %w", err)
 	}
 	fmt.Fprintf(c.out, "%d messages taken, %d had been before. Carry %s.receipt back and import it there.\n", res.Taken, res.Known, path)

@@ -27,6 +27,7 @@ import (
 const (
 	bundleType    = "application/batch-SMTP"
 	bundleMade    = "NOOP made:"
+	bundleFrom    = "NOOP from:" // whose file it was made from, and for which domain
 	bundleReceipt = "Postino-Receipt: "
 	bundleLine    = 8 << 10 // octets of a command
 	bundleRcpts   = 1000    // recipients of one message
@@ -38,6 +39,8 @@ var (
 	errBundleSum = fmt.Errorf("%w: the checksum is wrong", errBundle)
 	errBundleEnd = fmt.Errorf("%w: it ends too early", errBundle)
 	errBundleKey = fmt.Errorf("%w: it was not made with a bundle_key that [routes] has here", errBundle)
+	errBundleOwn = fmt.Errorf("%w: it was made here, for somebody else", errBundle)
+	errBundleFor = fmt.Errorf("%w: the receipt is for another machine", errBundle)
 	errBundleNew = fmt.Errorf("%w: it was made with a bundle_key, and [routes] has none here", errBundle)
 )
 
@@ -135,7 +138,11 @@ func (s *Server) exportBundle(domain string, w io.Writer) (n int, err error) {
 	fmt.Fprintf(bw, "Subject: Mail for %s\r\nFrom: postmaster@%s\r\nDate: %s\r\nMIME-Version: 1.0\r\nContent-Type: %s\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
 		domain, s.asciiHost(), FormatDate(s.store.Now()), bundleType)
 	out := bufio.NewWriter(io.MultiWriter(bw, sum))
-	fmt.Fprintf(out, "EHLO %s\r\n%s%s\r\n", s.asciiHost(), bundleMade, s.store.Now().UTC().Format(time.RFC3339))
+	origin, err := write(s.store, (*Tx).BundleOrigin)
+	if err != nil {
+		return 0, err
+	}
+	fmt.Fprintf(out, "EHLO %s\r\n%s%s\r\n%s%s for:%s\r\n", s.asciiHost(), bundleMade, s.store.Now().UTC().Format(time.RFC3339), bundleFrom, origin, domain)
 	for after := int64(0); ; n++ {
 		var q QueueItem
 		err := s.store.Read(func(tx *Tx) (err error) { q, err = tx.BundleNext(domain, s.store.Now(), after); return err })
@@ -223,6 +230,7 @@ type bundleReader struct {
 	key   string    // of [routes], that it was made with
 	made  time.Time // by the clock of whoever made it
 	host  string
+	from  string   // the origin of whoever made it; "" in bundles of older programs
 	lines []string // MAIL and RCPT of the message in hand
 	mail  func(m *Mail, key string) error
 }
@@ -295,6 +303,8 @@ func (b *bundleReader) command(line string) (end bool, err error) {
 	case "NOOP":
 		if made, ok := strings.CutPrefix(line, bundleMade); ok {
 			b.made, _ = time.Parse(time.RFC3339, made)
+		} else if from, ok := strings.CutPrefix(line, bundleFrom); ok {
+			b.from, _, _ = strings.Cut(from, " ")
 		} else if bundleProof(line) {
 			b.key, err = b.sum.check(arg)
 			if err == nil {
@@ -423,13 +433,23 @@ type bundleResult struct {
 	Confirmed    int    // of a receipt: messages that are off the queue now
 }
 
-// importBundle takes a bundle or a receipt in. It reads it twice: nothing of a damaged or forged file is taken.
-func (s *Server) importBundle(r io.ReadSeeker) (res bundleResult, err error) {
-	defer func() {
-		if err != nil {
-			s.log.Warn("bundle", "taken", res.Taken, "err", err)
-		}
-	}()
+// importBundle takes a bundle or a receipt in. It is read once, into a copy of our own: what is checked is what is taken, whatever
+// the stick says the second time. Nothing of a damaged or forged file is taken.
+func (s *Server) importBundle(from io.Reader) (bundleResult, error) {
+	var res bundleResult
+	r, err := s.store.copyAside(from)
+	if err == nil {
+		res, err = s.importCopy(r)
+		err = errors.Join(err, r.Close())
+	}
+	if err != nil {
+		s.log.Warn("bundle", "taken", res.Taken, "err", err)
+	}
+	return res, err
+}
+
+func (s *Server) importCopy(r io.ReadSeeker) (bundleResult, error) {
+	var res bundleResult
 	head := make([]byte, len(bundleReceipt))
 	if _, err := io.ReadFull(r, head); err != nil {
 		return res, errBundle
@@ -437,12 +457,19 @@ func (s *Server) importBundle(r io.ReadSeeker) (res bundleResult, err error) {
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
 		return res, err
 	}
+	origin, err := write(s.store, (*Tx).BundleOrigin)
+	if err != nil {
+		return res, err
+	}
 	if string(head) == bundleReceipt {
-		return s.importReceipt(r)
+		return s.importReceipt(r, origin)
 	}
 	b := &bundleReader{s: s}
 	if err := b.run(r); err != nil {
 		return res, err
+	}
+	if b.from == origin {
+		return res, errBundleOwn
 	}
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
 		return res, err
@@ -464,7 +491,7 @@ func (s *Server) importBundle(r io.ReadSeeker) (res bundleResult, err error) {
 	if err := b.run(r); err != nil {
 		return res, err
 	}
-	res.Receipt = bundleReceipt + b.host + "\n" + strings.Join(keys, "\n")
+	res.Receipt = strings.TrimRight(bundleReceipt+b.host+" "+b.from, " ") + "\n" + strings.Join(keys, "\n")
 	sum := newBundleSums(nil)
 	if b.key != "" {
 		sum = newBundleSums([]string{b.key})
@@ -526,8 +553,9 @@ func (s *Server) importOne(m *Mail, key string) (known bool, err error) {
 	return false, err
 }
 
-// importReceipt takes off the queue what has arrived.
-func (s *Server) importReceipt(r io.Reader) (res bundleResult, err error) {
+// importReceipt takes off the queue what has arrived. origin is ours: a receipt says for whom it is.
+func (s *Server) importReceipt(r io.Reader, origin string) (bundleResult, error) {
+	var res bundleResult
 	b, err := io.ReadAll(io.LimitReader(r, 64<<20))
 	if err != nil {
 		return res, err
@@ -542,8 +570,12 @@ func (s *Server) importReceipt(r io.Reader) (res bundleResult, err error) {
 	if _, err := sum.check(text[end+1:]); err != nil {
 		return res, err
 	}
-	text = text[:end]
-	res.Confirmed, err = s.bundleSent(strings.Split(text, "\n")[1:])
+	lines := strings.Split(text[:end], "\n")
+	words := strings.Fields(lines[0])
+	if len(words) > 2 && words[2] != origin {
+		return res, errBundleFor
+	}
+	res.Confirmed, err = s.bundleSent(lines[1:])
 	return res, err
 }
 

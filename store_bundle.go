@@ -2,6 +2,12 @@
 package main
 
 import (
+	"crypto/rand"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -66,3 +72,41 @@ func (tx *Tx) BundleSeen(key string) error {
 	_, err := tx.exec(`INSERT INTO bundled(key,at) VALUES(?,?)`, key, tx.s.Now().Unix())
 	return err
 }
+
+const settingBundleOrigin = "bundle origin"
+
+// BundleOrigin is what this file is called in bundles, so that what was made from it is not taken for somebody else's. It is made
+// when it is first asked for.
+func (tx *Tx) BundleOrigin() (string, error) {
+	v, err := tx.Setting(settingBundleOrigin)
+	if !errors.Is(err, ErrNotFound) {
+		return string(v), err
+	}
+	origin := strings.ToLower(rand.Text())
+	return origin, tx.SetSetting(settingBundleOrigin, []byte(origin))
+}
+
+// copyAside copies what r holds into a file without a name beside the database, and returns it at its beginning. Closing it removes
+// it. The disk's reserve is not touched: ErrDiskFull.
+func (s *Store) copyAside(r io.Reader) (*os.File, error) {
+	f, err := os.CreateTemp(filepath.Dir(s.path), ".spool-*")
+	if err != nil {
+		return nil, err
+	}
+	err = os.Remove(f.Name())
+	for err == nil {
+		err = s.Room(copyStep)
+		if err == nil {
+			_, err = io.CopyN(f, r, copyStep)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		_, err = f.Seek(0, io.SeekStart)
+		if err == nil {
+			return f, nil
+		}
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+const copyStep = 1 << 20 // octets between two looks at the room that is left
