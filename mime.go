@@ -3,6 +3,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"strings"
 )
@@ -98,8 +99,9 @@ type MIMEReader struct {
 	headSeen octetFlags
 
 	parts    int
-	full     bool // maxMIMEParts is reached, or no room is left: boundaries mean nothing any more
-	textLeft int  // of maxTreeText
+	full     bool   // maxMIMEParts is reached, or no room is left: boundaries mean nothing any more
+	textLeft int    // of maxTreeText
+	charset  string // of the first text that is not in UTF-8
 	done     bool
 
 	room    func(octets int64) bool // nil: always
@@ -112,6 +114,7 @@ type MIMEReader struct {
 type mimeFrame struct {
 	part     *Part
 	boundary []byte // of a multipart; nil for anything else
+	shorter  []byte // what it is if its field had to be quoted and was not: the first line that is one of them decides
 	startNo  int64  // MIMEReader.lines at the start of the body
 	ended    bool   // the closing boundary was seen
 	seen     octetFlags
@@ -321,10 +324,18 @@ func (m *MIMEReader) boundaryLine(line []byte) bool {
 		if f.boundary == nil || f.ended {
 			continue
 		}
-		last := len(token) == len(f.boundary)+2 && bytes.HasSuffix(token, []byte("--"))
-		if !bytes.HasPrefix(token, f.boundary) || (!last && len(token) != len(f.boundary)) {
+		is, last := isDelimiter(token, f.boundary)
+		if !is && f.shorter != nil {
+			is, last = isDelimiter(token, f.shorter)
+			if is {
+				f.boundary = f.shorter
+				f.part.setBoundary(string(f.shorter))
+			}
+		}
+		if !is {
 			continue
 		}
+		f.shorter = nil
 		if !last && (m.parts >= maxMIMEParts || !m.take(partCost)) {
 			m.full = true
 			m.top().part.Opaque = true
@@ -339,6 +350,41 @@ func (m *MIMEReader) boundaryLine(line []byte) bool {
 		return true
 	}
 	return false
+}
+
+// isDelimiter says whether the token is the boundary, and whether it is the one that ends the multipart.
+func isDelimiter(token, boundary []byte) (is, last bool) {
+	rest, ok := bytes.CutPrefix(token, boundary)
+	last = string(rest) == "--"
+	return ok && (len(rest) == 0 || last), last
+}
+
+// setBoundary corrects what was kept of the boundary.
+func (p *Part) setBoundary(boundary string) {
+	for i := range p.Params {
+		if p.Params[i].Name == "boundary" {
+			p.Params[i].Value = boundary
+		}
+	}
+}
+
+// shortBoundary is the boundary as a reader has it that takes a field by the letter: an unquoted value ends at a blank or a
+// comment, and single quotes are no quotes. nil when that is the same.
+func shortBoundary(field, boundary string) []byte {
+	if strings.Contains(field, `"`+boundary) {
+		return nil
+	}
+	short := boundary
+	if i := strings.IndexAny(short, " \t("); i > 0 {
+		short = short[:i]
+	}
+	if n := len(short); n > 2 && short[0] == '\'' && short[n-1] == '\'' {
+		short = short[1 : n-1]
+	}
+	if short == boundary {
+		return nil
+	}
+	return []byte(short)
 }
 
 // child adds a part to a multipart or message.
@@ -426,6 +472,7 @@ func (m *MIMEReader) endHeader(end int64, complete bool) {
 	case p.Type == "multipart":
 		if boundary != "" && len(boundary) <= maxBoundary {
 			f.boundary = []byte(boundary)
+			f.shorter = shortBoundary(h.Get("Content-Type"), boundary)
 		}
 	case p.nests():
 		if m.parts >= maxMIMEParts || p.isEncoded() || !m.take(partCost) {
@@ -477,12 +524,17 @@ func (m *MIMEReader) openInner(p *Part, at int64) {
 
 // describe fills in what the header says, and returns the boundary.
 func (m *MIMEReader) describe(p *Part, h Header, digest bool) (boundary string) {
-	typ, subtype, params, ok := parseMediaType(h.Get("Content-Type"))
+	charset := ""
+	if p.Header8bit {
+		charset = cmp.Or(h.charset(), m.charset)
+	}
+	typ, subtype, params, ok := parseMediaTypeIn(h.Get("Content-Type"), charset)
 	switch {
 	case ok && len(typ)+len(subtype) < 200:
 		p.Type, p.Subtype = strings.Clone(typ), strings.Clone(subtype)
 		boundary = strings.TrimRight(findParam(params, "boundary"), " ")
 		p.Params = m.keepParams(params)
+		m.noteCharset(p)
 	case digest && !h.Has("Content-Type"): // RFC 2046 §5.1.5
 		p.Type, p.Subtype = "message", "rfc822"
 	default:
@@ -493,13 +545,13 @@ func (m *MIMEReader) describe(p *Part, h Header, digest bool) (boundary string) 
 	if !isMIMEToken(p.Encoding) || len(p.Encoding) > 40 {
 		p.Encoding = "7bit"
 	}
-	p.ID = m.keepField(h, "Content-ID")
-	p.Desc = m.keepField(h, "Content-Description")
-	p.MD5 = m.keepField(h, "Content-MD5")
-	p.Location = m.keepField(h, "Content-Location")
+	p.ID = m.keepField(h, "Content-ID", charset)
+	p.Desc = m.keepField(h, "Content-Description", charset)
+	p.MD5 = m.keepField(h, "Content-MD5", charset)
+	p.Location = m.keepField(h, "Content-Location", charset)
 	if v := h.Get("Content-Disposition"); v != "" {
 		var params []Param
-		p.Disp, params = parseDisposition(v)
+		p.Disp, params = parseDisposition(v, charset)
 		p.Disp = m.keepText(p.Disp)
 		p.DispParams = m.keepParams(params)
 	}
@@ -522,12 +574,22 @@ func (m *MIMEReader) keepText(s string) string {
 	return strings.Clone(s)
 }
 
-func (m *MIMEReader) keepField(h Header, name string) string {
+func (m *MIMEReader) keepField(h Header, name, charset string) string {
 	v := h.Get(name)
 	if v == "" {
 		return ""
 	}
-	return m.keepText(decodeRaw(v, h.charset()))
+	return m.keepText(decodeAround(v, charset))
+}
+
+// noteCharset remembers the charset of the first text that has one of its own.
+func (m *MIMEReader) noteCharset(p *Part) {
+	if m.charset != "" || p.Type != "text" {
+		return
+	}
+	if name := charsetName(p.Param("charset")); name != "utf-8" {
+		m.charset = name
+	}
 }
 
 const paramCost, addressCost = 32, 48 // octets of the structs, beside their strings

@@ -109,7 +109,7 @@ func ParseAddressList(s string) []Address {
 
 // addressToken is a word, a quoted string, a domain literal, or one of the specials.
 type addressToken struct {
-	kind byte   // 'w' word, 'q' quoted string, or the special itself
+	kind byte   // 'w' word, 'q' quoted string, or the special itself: '<', ',', ':' or '@'
 	text string // without quotes
 	gap  bool   // blanks or a comment before it
 }
@@ -250,6 +250,9 @@ func (p *addressParser) special(c byte) {
 	case ':':
 		p.colon()
 	case '<':
+		if p.angle > 0 && !p.closed && len(p.tokens) == p.angle { // "<<a@b>>"
+			return
+		}
 		if p.angle > 0 {
 			p.endItem()
 		}
@@ -269,25 +272,38 @@ func (p *addressParser) isRoute() bool {
 	return len(p.tokens) > p.angle && p.tokens[p.angle].kind == '@'
 }
 
-// colon ends a source route, opens a group, or is just text.
+// colon ends a source route or an address, opens a group, or is just text.
 func (p *addressParser) colon() {
-	if p.angle > 0 && !p.closed {
-		if p.isRoute() {
-			p.tokens = p.tokens[:p.angle]
-		}
+	switch {
+	case p.closed: // "<a@b>:<c@d>"
+		p.endItem()
+		return
+	case p.angle > 0 && p.isRoute():
+		p.tokens = p.tokens[:p.angle]
+		return
+	case p.angle > 0:
+		p.add(':', ":")
 		return
 	}
 	name := ""
-	if !p.inGroup && p.angle == 0 && !p.at {
+	if !p.inGroup && !p.at {
 		name = joinTokens(p.tokens)
 	}
-	if name == "" {
-		p.add('w', ":")
-		return
+	switch {
+	case isScheme(name):
+		p.tokens = p.tokens[:0]
+	case name == "":
+		p.add(':', ":")
+	default:
+		p.inGroup = true
+		p.out = append(p.out, Address{Local: name})
+		p.reset()
 	}
-	p.inGroup = true
-	p.out = append(p.out, Address{Local: name})
-	p.reset()
+}
+
+// isScheme says whether the word before a colon says only that an address follows.
+func isScheme(s string) bool {
+	return strings.EqualFold(s, "mailto") || strings.EqualFold(s, "smtp") || strings.EqualFold(s, "email")
 }
 
 func (p *addressParser) reset() {
@@ -303,14 +319,8 @@ func (p *addressParser) endItem() {
 		if name == "" {
 			name = p.comment
 		}
-		if len(spec) == 0 && name == "" { // "<>"
-			return
-		}
-		at := indexAt(spec)
-		if at < 0 {
-			p.push(name, joinTight(spec), "")
-		} else {
-			p.push(name, joinTight(spec[:at]), joinTight(spec[at+1:]))
+		if len(spec) > 0 || name != "" { // not "<>"
+			p.pushSpec(name, spec)
 		}
 		return
 	}
@@ -318,6 +328,64 @@ func (p *addressParser) endItem() {
 	for len(tokens) > 0 {
 		tokens = p.bareItem(tokens)
 	}
+}
+
+// pushSpec makes an address of what stands in brackets.
+func (p *addressParser) pushSpec(name string, spec []addressToken) {
+	if len(spec) > 2 && spec[1].kind == ':' && isScheme(spec[0].text) {
+		spec = spec[2:]
+		last := &spec[len(spec)-1]
+		last.text, _, _ = strings.Cut(last.text, "?") // the subject and other things that a link has
+	}
+	spec = unquoteSpec(spec)
+	at := indexAt(spec)
+	if at < 0 {
+		at = len(spec)
+	}
+	p.pushHalves(name, spec[:at], spec[min(at+1, len(spec)):], spec)
+}
+
+// pushHalves makes an address of the tokens on both sides of the "@". Halves that are in pieces are never put together:
+// that would make up an address that nobody wrote. Then all is shown as text that cannot be answered.
+func (p *addressParser) pushHalves(name string, local, domain, all []addressToken) {
+	if isOnePiece(local, true) && isOnePiece(domain, false) {
+		p.push(name, joinTight(local), joinTight(domain))
+		return
+	}
+	if name == "" {
+		name = joinTokens(all)
+	}
+	p.push(name, "", "")
+}
+
+// isOnePiece says whether the tokens are a local part or a domain without blanks inside, but for those around a dot that
+// obsolete syntax has (RFC 5322 §4.4).
+func isOnePiece(tokens []addressToken, quotes bool) bool {
+	for i, t := range tokens {
+		switch {
+		case t.kind != 'w' && !(quotes && t.kind == 'q'), t.kind == 'w' && strings.ContainsAny(t.text, ")\\>"):
+			return false
+		case i > 0 && !joined(tokens[i-1], t):
+			return false
+		}
+	}
+	return true
+}
+
+// unquoteSpec takes quotes off a whole address: <'a@b'> and <"a@b">.
+func unquoteSpec(spec []addressToken) []addressToken {
+	n := len(spec)
+	switch {
+	case n == 1 && spec[0].kind == 'q' && strings.Count(spec[0].text, "@") == 1:
+		local, domain, _ := strings.Cut(spec[0].text, "@")
+		if isDotString(local) && domain != "" {
+			return []addressToken{{kind: 'w', text: local}, {kind: '@', text: "@"}, {kind: 'w', text: domain}}
+		}
+	case n > 1 && strings.HasPrefix(spec[0].text, "'") && strings.HasSuffix(spec[n-1].text, "'"):
+		spec[0].text = spec[0].text[1:]
+		spec[n-1].text = strings.TrimSuffix(spec[n-1].text, "'")
+	}
+	return spec
 }
 
 // bareItem reads "name local@domain" without brackets and returns the tokens after it.
@@ -331,7 +399,7 @@ func (p *addressParser) bareItem(tokens []addressToken) (rest []addressToken) {
 		return nil
 	}
 	from := at
-	for from > 0 && (from == at || joined(tokens[from-1], tokens[from])) {
+	for from > 0 && tokens[from-1].kind != ':' && (from == at || joined(tokens[from-1], tokens[from])) {
 		from--
 	}
 	end := at + 1
@@ -343,11 +411,14 @@ func (p *addressParser) bareItem(tokens []addressToken) (rest []addressToken) {
 		last--
 	}
 	name := joinTokens(tokens[:from])
+	if name == ":" || isScheme(strings.TrimSuffix(name, ":")) {
+		name = ""
+	}
 	if name == "" {
 		name = p.comment
 	}
 	if from < last || last+1 < end {
-		p.push(name, joinTight(tokens[from:last]), joinTight(tokens[last+1:end]))
+		p.pushHalves(name, tokens[from:last], tokens[last+1:end], tokens[from:end])
 	}
 	return tokens[end:]
 }
@@ -364,9 +435,13 @@ func (p *addressParser) bareWords(tokens []addressToken) {
 	}
 }
 
+// push adds an address. A domain alone is no address that anybody could be asked at: it is shown as the name.
 func (p *addressParser) push(name, local, domain string) {
 	if local == "" {
-		local = missingLocal
+		if name == "" && domain != "" {
+			name = "@" + domain
+		}
+		local, domain = missingLocal, ""
 	}
 	if domain == "" {
 		domain = missingDomain
@@ -467,7 +542,7 @@ func (h Header) envelopeFields() map[string][]string {
 				if !asked {
 					charset, asked = h.charset(), true
 				}
-				v = decodeRaw(v, charset)
+				v = decodeAround(v, charset)
 			}
 			fields[name] = append(fields[name], v)
 		}

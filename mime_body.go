@@ -4,6 +4,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 	"strings"
 )
@@ -244,6 +245,9 @@ func (p *Part) Filename() string {
 	name := findParam(p.DispParams, "filename")
 	if name == "" {
 		name = findParam(p.Params, "name")
+	}
+	if name == "" { // written where it should not be
+		name = cmp.Or(findParam(p.DispParams, "name"), findParam(p.Params, "filename"))
 	}
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
 		name = name[i+1:]

@@ -8,37 +8,23 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
-	"golang.org/x/text/encoding/htmlindex"
-	"golang.org/x/text/encoding/ianaindex"
-	"golang.org/x/text/encoding/japanese"
 	"golang.org/x/text/encoding/korean"
-	"golang.org/x/text/encoding/simplifiedchinese"
-	"golang.org/x/text/encoding/traditionalchinese"
-	"golang.org/x/text/encoding/unicode"
-	"golang.org/x/text/encoding/unicode/utf32"
 	"golang.org/x/text/transform"
 )
 
-// maxCharsetLabel is the longest charset name looked up; IANA's longest has 45 octets.
-const maxCharsetLabel = 64
-
 // CharsetReader decodes r to UTF-8; unknown charsets decode as windows-1252, invalid input becomes U+FFFD.
 //
-// No label, us-ascii and unknown labels are taken as UTF-8 where the octets are valid
-// UTF-8, and as windows-1252 where not: that is what unlabelled mail is in practice.
+// No label, us-ascii and unknown labels are taken as UTF-8 where the octets are valid UTF-8, and as windows-1252 where not:
+// that is what unlabelled mail is in practice.
 func CharsetReader(charset string, r io.Reader) io.Reader {
 	return transform.NewReader(r, charsetDecoder(charset))
 }
 
 // KnownCharset says whether the label names a charset we decode as such.
 func KnownCharset(charset string) bool {
-	switch charset = cleanLabel(charset); charset {
-	case "us-ascii", "ascii", "utf-7", "iso-2022-kr":
-		return true
-	}
-	return lookupCharset(charset) != nil
+	name := charsetName(charset)
+	return name != "" || asciiLabels[cleanLabel(charset)]
 }
 
 // decodeBytes is CharsetReader for a few octets at hand.
@@ -53,120 +39,48 @@ func decodeBytes(charset string, b []byte) string {
 	return string(out)
 }
 
-// decodeRaw makes UTF-8 of octets that carry no label of their own: valid UTF-8 stays,
-// else it is the charset that the rest of the message uses, else windows-1252.
+// decodeRaw makes UTF-8 of octets that carry no label of their own: valid UTF-8 stays; else it is the charset that the rest
+// of the message uses, if they can be that; else what they look like.
 func decodeRaw(s, fallback string) string {
 	if utf8.ValidString(s) {
 		return s
 	}
-	if e := lookupCharset(cleanLabel(fallback)); e == nil || e == unicode.UTF8BOM {
-		fallback = ""
-	}
-	return decodeBytes(fallback, []byte(s))
-}
-
-// isStateful says whether ASCII octets may mean other characters: the 7-bit charsets and
-// the wide ones.
-func isStateful(charset string) bool {
-	charset = cleanLabel(charset)
-	for _, p := range []string{"iso-2022", "csiso2022", "hz", "utf-7", "utf-16", "utf-32", "ucs-"} {
-		if strings.HasPrefix(charset, p) {
-			return true
+	if name := charsetName(fallback); name != "" && name != "utf-8" {
+		if text := decodeBytes(name, []byte(s)); !strings.ContainsRune(text, utf8.RuneError) {
+			return text
 		}
 	}
-	return false
+	return decodeBytes(guessCharset(s), []byte(s))
 }
 
-// isWide says whether the charset's text holds NULs and octets that only look like line
-// ends, so that it must be carried as binary.
+// isStateful says whether ASCII octets may mean other characters: the 7-bit charsets and the wide ones.
+func isStateful(charset string) bool {
+	switch name := charsetName(charset); name {
+	case "utf-7", "hz-gb-2312":
+		return true
+	default:
+		return strings.HasPrefix(name, "iso-2022-") || isWide(name)
+	}
+}
+
+// isWide says whether the charset's text holds NULs and octets that only look like line ends, so that it must be carried as
+// binary.
 func isWide(charset string) bool {
-	charset = cleanLabel(charset)
-	return strings.HasPrefix(charset, "utf-16") || strings.HasPrefix(charset, "utf-32") || strings.HasPrefix(charset, "ucs-")
+	name := charsetName(charset)
+	return strings.HasPrefix(name, "utf-16") || strings.HasPrefix(name, "utf-32")
 }
 
 func charsetDecoder(charset string) transform.Transformer {
-	charset = cleanLabel(charset)
-	switch charset {
+	name := charsetName(charset)
+	switch name {
+	case "":
+		return guessDecoder{}
 	case "utf-7":
 		return &utf7Decoder{}
 	case "iso-2022-kr":
 		return transform.Chain(&iso2022kr{}, korean.EUCKR.NewDecoder())
 	}
-	if e := lookupCharset(charset); e != nil {
-		return e.NewDecoder()
-	}
-	return guessDecoder{}
-}
-
-// cleanLabel undoes what mailers do to charset names: case, quotes, blanks, prefixes.
-func cleanLabel(label string) string {
-	if len(label) > maxCharsetLabel {
-		return ""
-	}
-	label = strings.ToLower(strings.Trim(label, " \t'\"<>;,"))
-	switch label {
-	case "unicode-1-1-utf-7", "utf7", "csutf7":
-		return "utf-7"
-	case "csiso2022kr":
-		return "iso-2022-kr"
-	}
-	return label
-}
-
-// lookupCharset finds the charset of a cleaned label. nil is unknown, or ASCII, or one of
-// the charsets that charsetDecoder does itself.
-//
-// The web's labels come first, because its index maps each label to the superset that
-// mailers really write: iso-8859-1 to windows-1252, and so on. GB 2312 and GBK are read as
-// GB 18030, which holds both.
-func lookupCharset(label string) encoding.Encoding {
-	switch label {
-	case "", "us-ascii", "ascii", "ansi_x3.4-1968", "iso646-us", "unknown-8bit", "x-unknown", "8bit", "binary":
-		return nil
-	case "utf-8", "utf8", "utf_8", "unicode-1-1-utf-8":
-		return unicode.UTF8BOM
-	case "gb2312", "gb_2312-80", "gb_2312", "gbk", "x-gbk", "cp936", "ms936", "windows-936", "euc-cn", "x-euc-cn", "gb18030", "gb-18030", "chinese":
-		return simplifiedchinese.GB18030
-	case "hz-gb-2312", "hz":
-		return simplifiedchinese.HZGB2312
-	case "cp950", "ms950", "windows-950", "x-big5", "big5-hkscs", "big5hkscs":
-		return traditionalchinese.Big5
-	case "cp932", "windows-932", "shiftjis":
-		return japanese.ShiftJIS
-	case "iso-2022-jp-1", "iso-2022-jp-2", "iso-2022-jp-3", "iso-2022-jp-2004", "iso-2022-jp-ms", "cp50220", "cp50221":
-		return japanese.ISO2022JP
-	case "cp949", "ms949", "uhc", "x-windows-949", "ksc5601", "ks_c_5601":
-		return korean.EUCKR
-	case "utf-16", "utf16", "unicode", "ucs-2", "iso-10646-ucs-2":
-		return unicode.UTF16(unicode.BigEndian, unicode.UseBOM)
-	case "utf-32", "utf32", "ucs-4", "iso-10646-ucs-4":
-		return utf32.UTF32(utf32.BigEndian, utf32.UseBOM)
-	case "utf-32be":
-		return utf32.UTF32(utf32.BigEndian, utf32.IgnoreBOM)
-	case "utf-32le":
-		return utf32.UTF32(utf32.LittleEndian, utf32.IgnoreBOM)
-	case "latin-1":
-		return charmap.Windows1252
-	case "cp874":
-		return charmap.Windows874
-	case "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258":
-		label = "windows-" + label[2:]
-	case "win-1250", "win-1251", "win-1252":
-		label = "windows-" + label[4:]
-	}
-	if e, err := htmlindex.Get(label); err == nil {
-		if name, err := htmlindex.Name(e); err == nil && name != "replacement" {
-			return e
-		}
-		return nil
-	}
-	if e, err := ianaindex.MIME.Encoding(label); err == nil && e != nil {
-		return e
-	}
-	if e, err := ianaindex.IANA.Encoding(label); err == nil && e != nil {
-		return e
-	}
-	return nil
+	return charsetEncoding(name).NewDecoder()
 }
 
 // guessDecoder passes valid UTF-8 and takes every other octet as windows-1252.

@@ -511,12 +511,12 @@ func (hc *headerConverter) structured(name, key, v string) string {
 			return foldAddresses7Bit(name, list)
 		}
 	case "content-type":
-		if typ, subtype, params, ok := parseMediaType(v); ok {
+		if typ, subtype, params, ok := parseMediaTypeIn(v, hc.charset); ok {
 			return contentType(typ+"/"+subtype, params)
 		}
 		return contentType("text/plain", nil) // which is what it meant (RFC 2045 §5.2)
 	case "content-disposition":
-		if disp, params := parseDisposition(v); disp != "" {
+		if disp, params := parseDisposition(v, hc.charset); disp != "" {
 			return paramField(name, disp, params)
 		}
 	}

@@ -124,6 +124,16 @@ func (h Header) Text(name string) string {
 	return decodeWords(v, h.charset())
 }
 
+// Readable is Get in valid UTF-8: raw octets are decoded as Text does it, encoded words are left to the reader. It is for
+// address lists, whose words must be decoded after the list is taken apart.
+func (h Header) Readable(name string) string {
+	v := h.Get(name)
+	if isASCII(v) {
+		return v
+	}
+	return decodeAround(v, h.charset())
+}
+
 // charset is the charset parameter of the block's Content-Type, or "".
 func (h Header) charset() string {
 	_, _, params, _ := parseMediaType(h.Get("Content-Type"))

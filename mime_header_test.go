@@ -89,6 +89,26 @@ func TestDecodeWords(t *testing.T) {
 		"=?utf-8?Q?=FF?=":                               "\uFFFD",
 		"=?utf-8?Q??=":                                  "",
 		"a =?utf-8?q?b?= c =?utf-8?q?d?= =?utf-8?q?e?=": "a b c de",
+		// cut inside a group of base64, or a character
+		"=?utf-8?B?5Lit5paH6Y?= =?utf-8?B?Ku5Lu2?=":                         "中文邮件",
+		"=?utf-8?B?5Lit5paH6YKu5L?= =?utf-8?B?u2?=":                         "中文邮件",
+		"=?utf-8?B?5Lit5paH6?= =?utf-8?B?YKu5Lu2?=":                         "中文邮件",
+		"=?utf-8?B?5Lit5p?= =?UTF-8?B?aH6YKu?= =?utf8?B?5Lu2?=":             "中文邮件",
+		"=?gbk?B?1tDO?= =?cp936?B?xNPKvP4=?=":                               "中文邮件",
+		"=?gb2312?Q?=D6?= =?gb2312?B?0M7E08q8/g==?=":                        "中文邮件",
+		"=?iso-8859-1?B?RnL2c2?= =?iso-8859-1?B?No?=":                       "Frösch",
+		"=?utf-8?B?YWI?= =?utf-8?B?Y2Q?=":                                   "abcd", // no padding, and nothing is cut
+		"=?utf-8?B?YQ?= =?utf-8?B?Yg==?=":                                   "ab",
+		"=?utf-8?B?5L2g?= =?utf-8?Q?=E5=A5?= =?utf-8?B?vQ==?=":              "你好",
+		"=?ISO-2022-JP?B?GyRCJDMkcyRLJEEk?= =?ISO-2022-JP?B?T0AkMyYbKEI=?=": "こんにちは世界",
+		// raw octets in a word
+		"=?iso-8859-1?Q?Die_Fr\xf6sche?=":       "Die Frösche",
+		"=?iso-8859-1?Q?Die_Fr\xc3\xb6sche?=":   "Die Frösche",
+		"=?utf-8?Q?Die_Fr\xc3\xb6sche?=":        "Die Frösche",
+		"=?gb2312?Q?\xd6\xd0=CE=C4?=":           "中文",
+		"=?koi8-r?q?\xf0\xd2\xc9\xd7\xc5\xd4?=": "Привет",
+		"=?windows-1251?q?=CF\xf0=E8\xe2?=":     "Прив",
+		"=?utf-8?B?5L2g\xc3\xa95aW9?=":          "你好",
 		// no words
 		"=?utf-8?Q?never closed": "=?utf-8?Q?never closed",
 		"=?utf-8?X?a?=":          "=?utf-8?X?a?=",
@@ -186,6 +206,35 @@ var charsetWords = map[string]string{
 	`=?ibm866?Q?=8F=E0=A8=A2=A5=E2?=`:                                "Привет",
 }
 
+// charsetLabels are names that mailers write, and what they mean.
+var charsetLabels = map[string]string{
+	"gb18030":        "cn-gb gb_18030 GB18030-2000 gb-18030 x-gbk GBK gb2312 gb_2312-80 GB2312-80 csGB2312 cp936 MS936 windows-936 x-euc-cn EUC-CN chinese iso-ir-58 euc_cn",
+	"hz-gb-2312":     "hz-gb-2312 HZ hz_gb_2312 hzgb2312",
+	"big5":           "big-5 Big5 x-x-big5 cn-big5 Big5-HKSCS big5_hkscs cp950 ms950 x-windows-950 big5-eten csBig5",
+	"shift_jis":      "SJIS-win x-sjis windows-31j sjis Shift-JIS shift_jis ms_kanji cp932 MS932 x-ms-cp932 csShiftJIS windows-932 SJIS",
+	"euc-jp":         "eucJP-win x-euc-jp EUCJP eucjp-ms EUC_JP cp51932 ujis",
+	"iso-2022-jp":    "JIS ISO-2022-JP-MS cp50220 iso2022jp csISO2022JP iso-2022-jp-2 jis7",
+	"euc-kr":         "ks_c_5601 ks_c_5601-1987 euc_kr EUC-KR cp949 ksc5601 KSC_5601 ks_c_5601-1989 uhc windows-949 x-windows-949 korean x-euc-kr",
+	"iso-2022-kr":    "ISO-2022-KR csISO2022KR iso2022kr",
+	"iso-8859-8-i":   "iso-8859-8-i ISO_8859-8-I csISO88598I logical",
+	"iso-8859-8":     "iso-8859-8-e visual hebrew",
+	"utf-8":          "utf8 UTF_8 utf-8-mac utf8mb4 unicode-1-1-utf-8 cp65001 x-utf-8 utf-8; charset=utf-8 'utf-8'",
+	"utf-7":          "unicode-1-1-utf-7 UTF7 csUTF7 x-unicode-2-0-utf-7",
+	"utf-16":         "UTF16 unicode ucs-2 iso-10646-ucs-2",
+	"windows-1250":   "cp-1250 win-1250 windows1250 x-cp1250 ms-ee",
+	"windows-1251":   "cp-1251 cp1251 win1251 windows_1251 x-cp1251 ANSI-1251 ms-cyrl cp_1251",
+	"windows-1252":   "iso-8859-1 iso8859-1 ISO_8859_1 8859_1 latin1 latin-1 cp1252 ANSI l1 iso88591 windows-1252 cp28591",
+	"windows-1254":   "iso-8859-9 latin5 cp1254 iso8859-9",
+	"windows-874":    "tis-620 TIS620 cp874 iso-8859-11 windows-874 ibm874",
+	"iso-8859-2":     "latin2 iso8859_2 ISO8859-2 8859-2 iso-8859-2 cp28592",
+	"iso-8859-15":    "latin9 latin-9 iso8859-15 iso_8859_15 8859-15",
+	"koi8-r":         "koi8 KOI8R koi8_r cp20866 koi",
+	"koi8-u":         "koi8u KOI8-RU koi8_u",
+	"x-mac-cyrillic": "x-mac-cyrillic mac-cyrillic x-mac-ukrainian",
+	"macintosh":      "x-mac-roman macroman mac",
+	"ibm866":         "cp866 866 ibm-866 dos-866 csIBM866",
+}
+
 func TestCharsets(t *testing.T) {
 	for in, want := range charsetWords {
 		if got := DecodeWords(in); got != want {
@@ -202,6 +251,13 @@ func TestCharsets(t *testing.T) {
 		} {
 			if got, err := io.ReadAll(CharsetReader(charset, r)); err != nil || string(got) != want {
 				t.Errorf("CharsetReader(%s) %s = %q %v, want %q", charset, name, got, err, want)
+			}
+		}
+	}
+	for want, labels := range charsetLabels {
+		for _, label := range strings.Fields(labels) {
+			if got := charsetName(label); got != want || !KnownCharset(label) {
+				t.Errorf("%s is %q, want %q", label, got, want)
 			}
 		}
 	}
@@ -301,6 +357,27 @@ func TestParams(t *testing.T) {
 		`a/b; n*=utf-8''%zz%4`:               {{"n", "%zz%4"}},
 		`a/b; n*x=1`:                         nil,
 		`a/b; n*=utf-8''a%0D%0Ab`:            {{"n", "a  b"}},
+		// encoded words in sections and extended values
+		`a/b; n*0="=?UTF-8?B?5oql5ZGK?="; n*1="=?UTF-8?B?LnBkZg==?="`:   {{"n", "报告.pdf"}},
+		`a/b; n*0="=?UTF-8?B?5oql"; n*1="5ZGKLnBkZg==?="`:               {{"n", "报告.pdf"}},
+		`a/b; n*1="=?gbk?B?LnBkZg==?="; n*0="=?gbk?B?sai45g==?="`:       {{"n", "报告.pdf"}},
+		`a/b; n*="=?UTF-8?B?5oql5ZGKLnBkZg==?="`:                        {{"n", "报告.pdf"}},
+		`a/b; n*=UTF-8''=?UTF-8?Q?=E6=8A=A5=E5=91=8A.pdf?=`:             {{"n", "报告.pdf"}},
+		`a/b; n*0*="=?UTF-8?B?5oql5ZGK?="; n*1*="=?UTF-8?B?LnBkZg==?="`: {{"n", "报告.pdf"}},
+		`a/b; n*=UTF-8''%3D%3FUTF-8%3FQ%3Fa%3F%3D`:                      {{"n", "=?UTF-8?Q?a?="}}, // meant so
+		`a/b; n*="=?a?=.pdf"`:                                           {{"n", "=?a?=.pdf"}},
+		`a/b; n*=UTF-8'%E6%8A%A5`:                                       {{"n", "报"}},
+		`a/b; n*=it's`:                                                  {{"n", "it's"}},
+		"a/b; n*0=\xd6\xd0; n*1=\xce\xc4.pdf":                           {{"n", "中文.pdf"}},
+		// quotes as they come
+		`a/b; name="x "y" z.pdf"; size=1`: {{"name", `x "y" z.pdf`}, {"size", "1"}},
+		`a/b; name="x" y.pdf"`:            {{"name", `x" y.pdf`}},
+		`a/b; name='x y.pdf'; size=1`:     {{"name", "x y.pdf"}, {"size", "1"}},
+		`a/b; name="x.pdf" size=1`:        {{"name", "x.pdf"}, {"size", "1"}},
+		`a/b; name="" ; size=1`:           {{"name", ""}, {"size", "1"}},
+		`a/b; boundary=foo bar; x=y`:      {{"boundary", "foo bar"}, {"x", "y"}},
+		`a/b; boundary=--(a)_(b)`:         {{"boundary", "--(a)_(b)"}},
+		`a/b; boundary=foo charset=utf-8`: {{"boundary", "foo"}, {"charset", "utf-8"}},
 		// what mailers do
 		`a/b; name=my file (1).txt; x=y`:                        {{"name", "my file (1).txt"}, {"x", "y"}},
 		`a/b; name="=?utf-8?B?5L2g5aW9?= =?utf-8?B?LnR4dA==?="`: {{"name", "你好.txt"}},
@@ -331,13 +408,46 @@ func TestParams(t *testing.T) {
 			t.Errorf("%q is no media type", in)
 		}
 	}
-	many := parseParams(strings.Repeat("; a=b", 5) + strings.Repeat("; x*0=y", maxParams) + "; last=1")
+	many := parseParams(strings.Repeat("; a=b", 5)+strings.Repeat("; x*0=y", maxParams)+"; last=1", "")
 	if len(many) != 2 {
 		t.Errorf("%d parameters", len(many))
 	}
 }
 
 // TestFormatParam writes parameters and reads them back.
+func TestDispositions(t *testing.T) {
+	for in, want := range map[string]string{
+		`attachment; filename="x y.pdf"`:             "attachment|x y.pdf",
+		`filename="x y.pdf"`:                         "|x y.pdf",
+		`filename=x y.pdf`:                           "|x y.pdf",
+		`filename = "x y.pdf"; size=3`:               "|x y.pdf",
+		`filename*=utf-8''x%20y.pdf`:                 "|x y.pdf",
+		`attachment filename="x y.pdf"`:              "attachment|x y.pdf",
+		`attachment, filename="x y.pdf"`:             "attachment|x y.pdf",
+		`attachment: filename="x y.pdf"`:             "attachment|x y.pdf",
+		`"attachment"; filename="x y.pdf"`:           "attachment|x y.pdf",
+		`ATTACHMENT;filename=x y.pdf`:                "attachment|x y.pdf",
+		`attachment; filename=x y.pdf; size=3`:       "attachment|x y.pdf",
+		`attachment;; filename="x y.pdf";`:           "attachment|x y.pdf",
+		`; filename="x y.pdf"`:                       "|x y.pdf",
+		`attachment; name="x y.pdf"`:                 "attachment|x y.pdf",
+		`inline; attachment; filename="x y.pdf"`:     "inline|x y.pdf",
+		`(c) attachment (c); filename="x y.pdf" (c)`: "attachment|x y.pdf",
+		`attachment; filename="C:\dir\x y.pdf"`:      "attachment|C:dirx y.pdf",
+		`=attachment`:                                "|",
+		``:                                           "|",
+	} {
+		disp, params := parseDisposition(in, "")
+		name := findParam(params, "filename")
+		if name == "" {
+			name = findParam(params, "name")
+		}
+		if disp+"|"+name != want {
+			t.Errorf("%q: %q %q, want %q", in, disp, params, want)
+		}
+	}
+}
+
 func TestFormatParam(t *testing.T) {
 	values := []string{"", "a", "a b", `a"b\c`, "报告.pdf", strings.Repeat("长", 100), strings.Repeat("long name ", 30), "a'b%c*d", "é", strings.Repeat("%", 99)}
 	for _, name := range []string{"filename", "name"} {
@@ -348,7 +458,7 @@ func TestFormatParam(t *testing.T) {
 					t.Errorf("line of %d: %q", len(line), line)
 				}
 			}
-			_, got := parseDisposition(ParseHeader([]byte(field)).Get("Content-Disposition"))
+			_, got := parseDisposition(ParseHeader([]byte(field)).Get("Content-Disposition"), "")
 			if want := []Param{{name, v}, {"size", "1"}}; !isASCII(field) || !reflect.DeepEqual(got, want) {
 				t.Errorf("%q came back as %q\n%s", v, got, field)
 			}
@@ -394,6 +504,63 @@ func TestDates(t *testing.T) {
 		"Thu, 01 Jan 1970 00:00:00 -0000":          "1970-01-01T00:00:00Z",
 		"Lundi, 1 Jan 2024 10:00 CEST":             "2024-01-01T10:00:00+02:00",
 		"1 Jan 2024 10:00 -5":                      "2024-01-01T10:00:00-05:00",
+		// a zone in digits with a name beside it
+		"Tue, 5 Aug 2025 10:00:00 +0800 CST":                      "2025-08-05T10:00:00+08:00",
+		"Tue, 5 Aug 2025 10:00:00 +0800 (CST)":                    "2025-08-05T10:00:00+08:00",
+		"Tue, 5 Aug 2025 10:00:00 CST +0800":                      "2025-08-05T10:00:00+08:00",
+		"2025-08-05 10:00:00.123456 +0800 CST m=+0.000123":        "2025-08-05T10:00:00+08:00",
+		"Tue, 5 Aug 2025 10:00:00 +0530 IST":                      "2025-08-05T10:00:00+05:30",
+		"Tue, 5 Aug 2025 10:00:00 -0700 PDT":                      "2025-08-05T10:00:00-07:00",
+		"Tue, 5 Aug 2025 10:00:00 +0000 GMT":                      "2025-08-05T10:00:00Z",
+		"Tue, 5 Aug 2025 10:00:00 +0100 EST":                      "2025-08-05T10:00:00+01:00",
+		"Tue Aug 05 2025 10:00:00 GMT+0800 (China Standard Time)": "2025-08-05T10:00:00+08:00",
+		"Tue, 5 Aug 2025 10:00:00 GMT+08:00":                      "2025-08-05T10:00:00+08:00",
+		"Tue, 5 Aug 2025 10:00:00 UTC+8":                          "2025-08-05T10:00:00+08:00",
+		"Tue, 5 Aug 2025 10:00:00 CST":                            "2025-08-05T10:00:00-06:00",
+		"Tue, 5 Aug 2025 10:00:00+08:00":                          "2025-08-05T10:00:00+08:00",
+		// dots
+		"Tue, 17 Jul 2012 19.38.50 +0200":  "2012-07-17T19:38:50+02:00",
+		"17 Jul 2012 19.38 +0200":          "2012-07-17T19:38:00+02:00",
+		"17.07.2012 19:38:50 +0200":        "2012-07-17T19:38:50+02:00",
+		"17.07.2012 19.38.50":              "2012-07-17T19:38:50Z",
+		"17.7.12 9:38":                     "2012-07-17T09:38:00Z",
+		"Di, 17. Juli 2012 19:38:50 +0200": "2012-07-17T19:38:50+02:00",
+		"2012.07.17 19:38":                 "2012-07-17T19:38:00Z",
+		"17 Jul 2012 7.38 p.m.":            "2012-07-17T19:38:00Z",
+		"99.99.9999 10:00":                 "",
+		// names of days and months
+		"mar., 5 Aug 2025 10:00:00 +0200":    "2025-08-05T10:00:00+02:00",
+		"Mar, 5 Aug 2025 10:00:00 +0200":     "2025-08-05T10:00:00+02:00",
+		"mar. 5 août 2025 10:00:00 +0200":    "2025-08-05T10:00:00+02:00",
+		"martes, 5 ago 2025 10:00:00 +0200":  "2025-08-05T10:00:00+02:00",
+		"mardi 4 mars 2025 10:00":            "2025-03-04T10:00:00Z",
+		"mar, 4 mar 2025 10:00":              "2025-03-04T10:00:00Z",
+		"Mar 5 2025 10:00":                   "2025-03-05T10:00:00Z",
+		"March 5, 2025 10:00":                "2025-03-05T10:00:00Z",
+		"Tuesday, August 5th, 2025 10:00 AM": "2025-08-05T10:00:00Z",
+		"Mi, 5 Mär 2025 10:00":               "2025-03-05T10:00:00Z",
+		"lun, 1 dic 2025 10:00":              "2025-12-01T10:00:00Z",
+		"вт, 5 авг 2025 10:00":               "2025-08-05T10:00:00Z",
+		"Sat":                                "", "Mar": "",
+		// years and ISO 8601
+		"5 Aug 25 10:00":              "2025-08-05T10:00:00Z",
+		"Tue, 05-Aug-25 10:00:00 GMT": "2025-08-05T10:00:00Z",
+		"5 Aug '25 10:00":             "2025-08-05T10:00:00Z",
+		"Aug 5 125 10:00":             "2025-08-05T10:00:00Z",
+		"2025-08-05":                  "2025-08-05T00:00:00Z",
+		"2025-08-05t10:00:00z":        "2025-08-05T10:00:00Z",
+		"2025-08-05T10:00":            "2025-08-05T10:00:00Z",
+		"2025-08-05T10:00:00.5-0300":  "2025-08-05T10:00:00-03:00",
+		"2025-08-05T10:00:00,5+02:00": "2025-08-05T10:00:00+02:00",
+		"20250805T100000Z":            "2025-08-05T10:00:00Z",
+		"20250805T100000+0800":        "2025-08-05T10:00:00+08:00",
+		"20250805T1000":               "2025-08-05T10:00:00Z",
+		"20250805100000":              "2025-08-05T10:00:00Z",
+		"20250805":                    "2025-08-05T00:00:00Z",
+		"2025/08/05 10:00:00":         "2025-08-05T10:00:00Z",
+		"08/05/2025 10:00:00":         "2025-08-05T10:00:00Z",
+		"25/08/2025 10:00:00":         "2025-08-25T10:00:00Z",
+		"2025年8月5日 下午3:04":            "2025-08-05T15:04:00Z",
 		// none
 		"": "", "now": "", "32 Jan 2024 00:00": "", "30 Feb 2024 00:00": "", "0 Jan 2024": "", "1 Foo 2024": "",
 		"1 Jan 2024 24:00": "", "1 Jan 2024 10:60": "", "1 Jan 2024 1:2:3:4": "", "1 Jan 99999": "",
@@ -532,8 +699,8 @@ func TestAddressList(t *testing.T) {
 		"John Smith":                              "John Smith|unknown@missing.invalid",
 		"MAILER-DAEMON <>":                        "MAILER-DAEMON|unknown@missing.invalid",
 		"<>":                                      "",
-		"a@b@c":                                   "|a@b@c",
-		"@b":                                      "|unknown@b",
+		"a@b@c":                                   "a@b@c|unknown@missing.invalid",
+		"@b":                                      "@b|unknown@missing.invalid",
 		"a@":                                      "|a@missing.invalid",
 		"@":                                       "",
 		"group: a@b, c@d":                         "group{ |a@b |c@d }",
@@ -542,8 +709,37 @@ func TestAddressList(t *testing.T) {
 		"用户 <用户@例子.测试>":                           "用户|用户@例子.测试",
 		`"Ann  Smith" <a@b>`:                      "Ann  Smith|a@b",
 		`Ann\, Smith <a@b>`:                       `Ann\|unknown@missing.invalid Smith|a@b`,
-		"":                                        "",
-		" , ,, ;":                                 "",
+		// what is wrong, and must not become an address that nobody wrote
+		"Ann <mailto:ann@a.example>":                  "Ann|ann@a.example",
+		"Ann <MAILTO:ann@a.example?subject=x>":        "Ann|ann@a.example",
+		"mailto:ann@a.example":                        "|ann@a.example",
+		"Ann <SMTP:ann@a.example>":                    "Ann|ann@a.example",
+		"g: mailto:ann@a.example;":                    "g{ |ann@a.example }",
+		"Ann <x400:ann@a.example>":                    "Ann|unknown@missing.invalid",
+		"<http://a.example/ann@b>":                    "http://a.example/ann@b|unknown@missing.invalid",
+		"Ann <ann@a.example:25>":                      "Ann|unknown@missing.invalid",
+		`"Boss" <boss@good.example>:<x@evil.example>`: "Boss|boss@good.example |x@evil.example",
+		"<a>:<b>": "|a@missing.invalid |b@missing.invalid",
+		"<boss@good.example>: Boss <x@evil.example>": "|boss@good.example Boss|x@evil.example",
+		"Ann <<ann@a.example>>":                      "Ann|ann@a.example",
+		"Ann <<<ann@a.example>>>, b@c":               "Ann|ann@a.example |b@c",
+		"Ann < <ann@a.example> >":                    "Ann|ann@a.example",
+		"Ann <ann smith@a.example>":                  "Ann|unknown@missing.invalid",
+		"Ann <ann@a example>":                        "Ann|unknown@missing.invalid",
+		"<ann smith@a.example>":                      "ann smith@a.example|unknown@missing.invalid",
+		"Ann <ann@@a.example>":                       "Ann|unknown@missing.invalid",
+		"Ann <boss@good.example@evil.example>":       "Ann|unknown@missing.invalid",
+		"Ann <ann . smith @ a . example>":            "Ann|ann.smith@a.example",
+		"Ann <'ann@a.example'>":                      "Ann|ann@a.example",
+		`Ann <"ann@a.example">`:                      "Ann|ann@a.example",
+		`Ann <"ann smith"@a.example>`:                "Ann|ann smith@a.example",
+		`<"a"."b"@c>`:                                "|a.b@c",
+		"Ann <ann@a.example(x)>":                     "Ann|ann@a.example",
+		"Ann <ann@a.example>>":                       "Ann|ann@a.example",
+		"x:y:ann@b":                                  "x{ y:|ann@b }",
+		"a..b@docomo.example":                        "|a..b@docomo.example",
+		"":                                           "",
+		" , ,, ;":                                    "",
 	} {
 		if got := dumpAddresses(ParseAddressList(in)); got != want {
 			t.Errorf("%q:\n%q, want\n%q", in, got, want)

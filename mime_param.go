@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxParams is how many parameters of one field are read, continuations counted.
@@ -33,27 +34,37 @@ func findParam(params []Param, name string) string {
 	return ""
 }
 
-// parseMediaType reads a Content-Type value (RFC 2045 §5.1), names in lower case; false
-// when there is no type/subtype, and then §5.2 wants text/plain.
+// parseMediaType reads a Content-Type value (RFC 2045 §5.1), names in lower case; false when there is no type/subtype, and
+// then §5.2 wants text/plain.
 func parseMediaType(s string) (typ, subtype string, params []Param, ok bool) {
+	return parseMediaTypeIn(s, "")
+}
+
+// parseMediaTypeIn is parseMediaType where raw octets may be in the charset of the rest of the message.
+func parseMediaTypeIn(s, charset string) (typ, subtype string, params []Param, ok bool) {
 	typ, s = cutToken(skipCFWS(s), "/;")
 	s = skipCFWS(s)
 	if strings.HasPrefix(s, "/") {
 		subtype, s = cutToken(skipCFWS(s[1:]), ";")
 	}
 	typ, subtype = strings.ToLower(typ), strings.ToLower(subtype)
-	params = parseParams(s)
+	params = parseParams(s, charset)
 	return typ, subtype, params, isMIMEToken(typ) && isMIMEToken(subtype)
 }
 
-// parseDisposition reads a Content-Disposition value (RFC 2183 §2).
-func parseDisposition(s string) (disp string, params []Param) {
-	disp, s = cutToken(skipCFWS(s), ";")
-	disp = strings.ToLower(disp)
+// parseDisposition reads a Content-Disposition value (RFC 2183 §2), as loosely as it is written: the type may be missing or
+// quoted, and end in a comma or colon. Raw octets may be in the charset of the rest of the message.
+func parseDisposition(s, charset string) (disp string, params []Param) {
+	s = skipCFWS(s)
+	disp, rest := cutToken(s, ";,:=")
+	if after := strings.TrimLeft(rest, " \t"); strings.HasPrefix(after, "=") && disp != "" { // a parameter comes first
+		return "", parseParams(s, charset)
+	}
+	disp = strings.ToLower(strings.Trim(disp, `"'`))
 	if !isMIMEToken(disp) {
 		disp = ""
 	}
-	return disp, parseParams(s)
+	return disp, parseParams(strings.TrimLeft(rest, " \t,:="), charset)
 }
 
 // cutToken takes what is before a blank, a comment or one of the ends off s.
@@ -151,10 +162,10 @@ type rawParam struct {
 	value    string
 }
 
-// parseParams reads parameters in the order of their first appearance. It takes what real
-// mailers send: missing semicolons, blanks around "=", file names with blanks or raw 8-bit
-// text and no quotes, quotes never closed, encoded words in quotes.
-func parseParams(s string) []Param {
+// parseParams reads parameters in the order of their first appearance. It takes what real mailers send: missing semicolons,
+// blanks around "=", names and boundaries with blanks or raw 8-bit text and no quotes, quotes never closed or inside
+// quotes, encoded words in quotes and in sections. charset is what raw octets may be in.
+func parseParams(s, charset string) []Param {
 	raw := scanParams(unfold(s))
 	if len(raw) == 0 {
 		return nil
@@ -164,7 +175,7 @@ func parseParams(s string) []Param {
 	for _, r := range raw {
 		if !seen[r.name] {
 			seen[r.name] = true
-			params = append(params, Param{r.name, paramValue(raw, r.name)})
+			params = append(params, Param{r.name, paramValue(raw, r.name, charset)})
 		}
 	}
 	return params
@@ -196,21 +207,71 @@ func scanParams(s string) []rawParam {
 	return raw
 }
 
-// scanParamValue reads a value and returns what follows it.
+// scanParamValue reads a value and returns what follows it. Names of files and boundaries may have unquoted blanks, nothing
+// else has.
 func scanParamValue(s, name string) (value, rest string) {
+	isName := name == "filename" || name == "name"
 	if strings.HasPrefix(s, `"`) {
-		if n := quotedLen(s); n > 0 {
+		n := quotedLen(s)
+		if isName {
+			n = looseQuotedLen(s)
+		}
+		if n > 0 {
 			return unquote(s[1 : n-1]), s[n:]
 		}
 		return unquote(s[1:]), "" // never closed
 	}
 	value, rest, _ = strings.Cut(s, ";")
-	if name != "filename" && name != "name" { // a file name may have unquoted blanks, nothing else has
-		if i := strings.IndexAny(value, " \t("); i >= 0 {
-			return value[:i], s[i:]
+	value = strings.TrimRight(value, " \t")
+	if isName {
+		if n := len(value); n > 1 && value[0] == '\'' && value[n-1] == '\'' {
+			value = value[1 : n-1]
+		}
+		return value, rest
+	}
+	if name == "boundary" && !strings.Contains(value, "=") {
+		return value, rest
+	}
+	if i := strings.IndexAny(value, " \t"); i >= 0 {
+		return value[:i], s[i:]
+	}
+	if i := strings.IndexByte(value, '('); i >= 0 && name != "boundary" {
+		return value[:i], s[i:]
+	}
+	return value, rest
+}
+
+// looseQuotedLen is quotedLen for the name of a file, in which some programs leave quotes as they are: the one that closes
+// is the first that a semicolon, another parameter or nothing follows.
+func looseQuotedLen(s string) int {
+	end := quotedLen(s)
+	semicolon := strings.IndexByte(s[end:], ';')
+	if semicolon < 0 {
+		semicolon = len(s)
+	} else {
+		semicolon += end
+	}
+	for n := end; n > 0 && n < len(s); {
+		rest := strings.TrimLeft(s[n:], " \t")
+		if rest == "" || rest[0] == ';' || rest[0] == '(' || startsParam(rest) {
+			return n
+		}
+		more := strings.IndexByte(s[n:semicolon], '"')
+		if more < 0 {
+			return end
+		}
+		n += more + 1
+		if n == len(s) {
+			return n
 		}
 	}
-	return strings.TrimRight(value, " \t"), rest
+	return end
+}
+
+// startsParam says whether s begins with a name and "=".
+func startsParam(s string) bool {
+	name, _, ok := strings.Cut(s[:min(len(s), 80)], "=")
+	return ok && isMIMEToken(strings.TrimRight(name, " \t"))
 }
 
 // newRawParam takes name*, name*0 and name*0* apart.
@@ -225,9 +286,9 @@ func newRawParam(name string) rawParam {
 	return r
 }
 
-// paramValue puts the value of a name together. The extended form wins over
-// continuations, and these over the plain form, which is there for old readers.
-func paramValue(raw []rawParam, name string) string {
+// paramValue puts the value of a name together. The extended form wins over continuations, and these over the plain form,
+// which is there for old readers.
+func paramValue(raw []rawParam, name, charset string) string {
 	var plain *rawParam
 	var sections []rawParam
 	for i, r := range raw {
@@ -236,26 +297,26 @@ func paramValue(raw []rawParam, name string) string {
 		case r.section >= 0:
 			sections = append(sections, r)
 		case r.extended:
-			return joinSections([]rawParam{r})
+			return joinSections([]rawParam{r}, charset)
 		case plain == nil:
 			plain = &raw[i]
 		}
 	}
 	if sections != nil {
 		sort.SliceStable(sections, func(i, j int) bool { return sections[i].section < sections[j].section })
-		return joinSections(sections)
+		return joinSections(sections, charset)
 	}
 	if name == "boundary" { // compared as octets
 		return plain.value
 	}
-	return DecodeWords(plain.value)
+	return decodeWords(plain.value, charset)
 }
 
-// joinSections decodes RFC 2231 §3 and §4: sections in order, repeated ones dropped, up to
-// the first gap.
-func joinSections(sections []rawParam) string {
+// joinSections decodes RFC 2231 §3 and §4: sections in order, repeated ones dropped, up to the first gap. Some programs put
+// encoded words into sections, or into an extended value; what was percent-encoded is never taken for one.
+func joinSections(sections []rawParam, fallback string) string {
 	var data []byte
-	charset, next := "", sections[0].section
+	charset, next, encoded := "", sections[0].section, false
 	for i, r := range sections {
 		if r.section != next {
 			if r.section < next {
@@ -270,15 +331,34 @@ func joinSections(sections []rawParam) string {
 		}
 		v := r.value
 		if i == 0 {
-			if cs, tail, ok := strings.Cut(v, "'"); ok {
-				if _, text, ok := strings.Cut(tail, "'"); ok {
-					charset, v = cs, text
-				}
-			}
+			charset, v = cutExtended(v)
 		}
+		encoded = encoded || strings.Contains(v, "%")
 		data = percentDecode(data, v)
 	}
+	switch {
+	case !encoded && strings.Contains(string(data), "=?"):
+		return decodeWords(string(data), fallback)
+	case charset == "" && !utf8.Valid(data):
+		return cleanText(decodeRaw(string(data), fallback))
+	}
 	return cleanText(decodeBytes(charset, data))
+}
+
+// cutExtended takes charset'language' off an extended value. Where the language and its quote are forgotten, the charset
+// must be one that we know.
+func cutExtended(v string) (charset, value string) {
+	cs, tail, ok := strings.Cut(v, "'")
+	if !ok {
+		return "", v
+	}
+	if _, text, ok := strings.Cut(tail, "'"); ok {
+		return cs, text
+	}
+	if KnownCharset(cs) {
+		return cs, tail
+	}
+	return "", v
 }
 
 func percentDecode(b []byte, s string) []byte {

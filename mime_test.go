@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 var updateTrees = flag.Bool("update", false, "write the golden trees of testdata/mime anew")
@@ -502,4 +503,84 @@ func TestMIMEHeld(t *testing.T) {
 	}
 	runtime.KeepAlive(m)
 	runtime.KeepAlive(p)
+}
+
+// TestBoundaries: one that should have been quoted is found as its sender writes it below.
+func TestBoundaries(t *testing.T) {
+	for field, boundary := range map[string]string{
+		`boundary=--=_NextPart_(0001)_x`:  "--=_NextPart_(0001)_x",
+		`boundary=foo bar`:                "foo bar",
+		`boundary=foo bar; charset=utf-8`: "foo bar",
+		`boundary=foo (a comment)`:        "foo",
+		`boundary=foo(a comment)`:         "foo",
+		`boundary=foo charset=utf-8`:      "foo",
+		`boundary='foo'`:                  "foo",
+		`boundary='foo' `:                 "'foo'",
+		`boundary="foo bar"`:              "foo bar",
+		`boundary="foo (bar)"; x=y`:       "foo (bar)",
+		`boundary="foo`:                   "foo",
+		`boundary = foo@bar:1/2?3`:        "foo@bar:1/2?3",
+		`boundary==_foo`:                  "=_foo",
+		`boundary*0=fo; boundary*1=o`:     "foo",
+	} {
+		msg := crlf("Content-Type: multipart/mixed; " + field + "\n\n--" + boundary + "\nContent-Type: text/plain\n\na\n--" + boundary + "\n\nb\n--" + boundary + "--\nend\n")
+		p := parseMIME(msg)
+		if len(p.Parts) != 2 || p.Param("boundary") != boundary || checkTree(p, int64(len(msg))) != nil {
+			t.Errorf("%s: %s", field, dumpTree(p))
+		}
+	}
+	// A quoted one is what it is.
+	p := parseMIME(crlf("Content-Type: multipart/mixed; boundary=\"foo bar\"\n\n--foo\n\n--foo bar\n\na\n--foo bar--\n"))
+	if len(p.Parts) != 1 {
+		t.Error(dumpTree(p))
+	}
+}
+
+// TestRawNames: names of files in raw octets are read in the charset that the message's text has, or else by what they look
+// like; and so are the subjects of messages inside and out.
+func TestRawNames(t *testing.T) {
+	for _, c := range []struct{ charset, raw, want string }{
+		{"gb2312", "\xb1\xa8\xb8\xe6.pdf", "报告.pdf"},
+		{"gbk", "\xd6\xd0.pdf", "中.pdf"},
+		{"big5", "\xb3\xf8\xa7i.pdf", "報告.pdf"},
+		{"shift_jis", "\x95\xf1\x8d\x90.pdf", "報告.pdf"},
+		{"koi8-r", "\xef\xd4\xde\xc5\xd4.pdf", "Отчет.pdf"},
+		{"windows-1251", "\xce\xf2\xf7\xe5\xf2.pdf", "Отчет.pdf"},
+		{"euc-kr", "\xba\xb8\xb0\xed\xbc\xad.pdf", "보고서.pdf"},
+		{"iso-8859-2", "\xb3\xf3d\xbc.pdf", "łódź.pdf"},
+		{"utf-8", "\xb1\xa8\xb8\xe6.pdf", "报告.pdf"},
+		{"us-ascii", "\xef\xd4\xde\xc5\xd4.pdf", "Отчет.pdf"},
+		{"utf-8", "\xe6\x8a\xa5.pdf", "报.pdf"},
+		{"gb2312", "\xe6\x8a\xa5.pdf", "报.pdf"},
+		{"utf-8", "caf\xe9.pdf", "café.pdf"},
+	} {
+		for _, field := range []string{"Content-Disposition: attachment; filename=\"%s\"", "Content-Disposition: attachment; filename=%s", "Content-Type: a/b; name=\"%s\"", "Content-Disposition: filename=%s"} {
+			msg := crlf("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain; charset=" + c.charset + "\n\nx\n--b\n" + fmt.Sprintf(field, c.raw) + "\n\nx\n--b--\n")
+			if got := parseMIME(msg).Parts[1].Filename(); got != c.want {
+				t.Errorf("%s %q: %q, want %q", c.charset, c.raw, got, c.want)
+			}
+		}
+	}
+}
+
+// TestRawWords: the envelope of a message with raw octets, in encoded words too, is decoded once by whoever reads it.
+func TestRawWords(t *testing.T) {
+	for raw, want := range map[string]string{
+		"=?iso-8859-1?Q?Die_Fr\xf6sche?=":                        "Die Frösche",
+		"=?gb2312?Q?\xd6\xd0?= \xce\xc4\xd3\xca\xbc\xfe":         "中 文邮件",
+		"=?iso-8859-1?Q?Fr=F6sche?= \xe9 x":                      "Frösche é x",
+		"\xd6\xd0\xce\xc4\xd3\xca\xbc\xfe":                       "中文邮件",
+		"=?utf-8?Q?Fr\xc3\xb6sche?= \xc3\xa9":                    "Frösche é",
+		"=?koi8-r?Q?\xf0\xd2\xc9\xd7\xc5\xd4?= =?koi8-r?Q?=21?=": "Привет!",
+		"=?iso-8859-1?Q?Die_Fr\xc3\xb6sche?=":                    "Die Frösche",
+	} {
+		h := ParseHeader([]byte("Subject: " + raw + "\r\nFrom: " + raw + " <a@b>\r\n\r\n"))
+		e := ParseEnvelope(h)
+		if got := DecodeWords(e.Subject); got != want || h.Text("Subject") != want || !utf8.ValidString(e.Subject) {
+			t.Errorf("%q: subject %q, text %q, want %q", raw, got, h.Text("Subject"), want)
+		}
+		if len(e.From) != 1 || e.From[0].DisplayName() != want || e.From[0].Domain != "b" {
+			t.Errorf("%q: from %q, want %q", raw, e.From, want)
+		}
+	}
 }

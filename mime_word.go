@@ -18,16 +18,11 @@ func DecodeWords(s string) string { return decodeWords(s, "") }
 
 func decodeWords(s, fallback string) string {
 	var (
-		out     strings.Builder
-		data    []byte // of words not yet decoded, all in charset
-		charset string
-		start   int // of the plain text since the last word
-		pos     int // where to look for the next word
+		out   strings.Builder
+		run   []encodedWord // words not yet decoded, all in one charset
+		start int           // of the plain text since the last word
+		pos   int           // where to look for the next word
 	)
-	flush := func() {
-		out.WriteString(decodeBytes(charset, data))
-		data = data[:0]
-	}
 	for {
 		i := strings.Index(s[pos:], "=?")
 		if i < 0 {
@@ -40,23 +35,68 @@ func decodeWords(s, fallback string) string {
 			continue
 		}
 		// Blanks between two words are not shown (RFC 2047 §6.2).
-		if gap := s[start:i]; start == 0 || strings.Trim(gap, " \t\r\n") != "" {
-			flush()
+		gap := s[start:i]
+		apart := start == 0 || strings.Trim(gap, " \t\r\n") != ""
+		if len(run) > 0 && (apart || !run[0].sameCharset(word)) {
+			out.WriteString(decodeRun(run))
+			run = run[:0]
+		}
+		if apart {
 			out.WriteString(decodeRaw(gap, fallback))
 		}
-		if !strings.EqualFold(charset, word.charset) {
-			flush()
-			charset = word.charset
-		}
-		data = word.decode(data)
+		run = append(run, word)
 		start, pos = i+n, i+n
 	}
 	if start == 0 {
 		return cleanText(decodeRaw(s, fallback))
 	}
-	flush()
+	out.WriteString(decodeRun(run))
 	out.WriteString(decodeRaw(s[start:], fallback))
 	return cleanText(out.String())
+}
+
+// sameCharset says whether the octets of w and x may be joined.
+func (w encodedWord) sameCharset(x encodedWord) bool {
+	return strings.EqualFold(w.charset, x.charset) || (charsetName(w.charset) != "" && charsetName(w.charset) == charsetName(x.charset))
+}
+
+// decodeRun decodes neighbouring words of one charset. Their octets are joined first. Where a word of base64 ends inside a
+// group of four, either its padding is missing or the next word goes on with the group: what makes fewer wrong characters
+// is right, and bits that are left over are lost in the first case.
+func decodeRun(run []encodedWord) string {
+	charset := run[0].charset
+	data, lost := joinWords(run, false)
+	text := decodeBytes(charset, data)
+	if !lost {
+		return text
+	}
+	data, _ = joinWords(run, true)
+	other := decodeBytes(charset, data)
+	if n, k := strings.Count(text, "\uFFFD"), strings.Count(other, "\uFFFD"); k < n || (k == n && lost) {
+		return other
+	}
+	return text
+}
+
+// joinWords decodes the words' encodings. through goes on with a group of base64 in the next word; lost says that without it
+// bits were left over that are not zero, or too few for an octet.
+func joinWords(run []encodedWord, through bool) (data []byte, lost bool) {
+	var d base64Decoder
+	for i, w := range run {
+		if !w.base64 {
+			data = w.decode(data)
+			d = base64Decoder{}
+			continue
+		}
+		data = d.decode(data, []byte(w.text))
+		if goesOn := i+1 < len(run) && run[i+1].base64; goesOn && (d.nbits == 6 || (d.nbits > 0 && d.bits&(1<<d.nbits-1) != 0)) {
+			lost = true
+		}
+		if !through {
+			d = base64Decoder{}
+		}
+	}
+	return data, lost
 }
 
 // cleanText replaces control characters by spaces, so that no decoded value can break a
@@ -75,6 +115,70 @@ type encodedWord struct {
 	charset string
 	base64  bool
 	text    string
+}
+
+// trustRaw takes raw octets in a word, where there should be none, for UTF-8 if they are that and nothing else is encoded
+// in it: somebody between has made UTF-8 of the whole header.
+func (w *encodedWord) trustRaw() {
+	if w.base64 || isASCII(w.text) || !utf8.ValidString(w.text) {
+		return
+	}
+	for i := 0; i+2 < len(w.text); i++ {
+		if w.text[i] == '=' && w.text[i+1] >= '8' {
+			return
+		}
+	}
+	w.charset = "utf-8"
+}
+
+// decodeAround makes valid UTF-8 of a value and leaves its encoded words to be decoded by others: raw octets between them
+// are decoded as decodeRaw does it, and those in them, which have the charset of the word, are encoded as they should
+// have been. So every octet is decoded once, whoever does it.
+func decodeAround(s, fallback string) string {
+	if isASCII(s) {
+		return s
+	}
+	var out strings.Builder
+	start := 0 // of what is not written yet
+	for pos := 0; ; {
+		i := strings.Index(s[pos:], "=?")
+		if i < 0 {
+			break
+		}
+		i += pos
+		word, n := scanWord(s[i:])
+		pos = i + max(n, 2)
+		if n == 0 || isASCII(s[i:i+n]) {
+			continue
+		}
+		out.WriteString(decodeRaw(s[start:i], fallback))
+		out.WriteString(word.ascii())
+		start = i + n
+	}
+	out.WriteString(decodeRaw(s[start:], fallback))
+	return out.String()
+}
+
+// ascii writes the word without raw octets: in base64 they mean nothing.
+func (w encodedWord) ascii() string {
+	var b strings.Builder
+	kind := "?q?"
+	if w.base64 {
+		kind = "?b?"
+	}
+	b.WriteString("=?" + decodeRaw(w.charset, "") + kind)
+	for i := range len(w.text) {
+		switch c := w.text[i]; {
+		case c < utf8.RuneSelf:
+			b.WriteByte(c)
+		case !w.base64:
+			b.WriteByte('=')
+			b.WriteByte(hexDigits[c>>4])
+			b.WriteByte(hexDigits[c&15])
+		}
+	}
+	b.WriteString("?=")
+	return b.String()
 }
 
 // scanWord reads the encoded word at the start of s and its length; 0 when there is none.
@@ -103,6 +207,7 @@ func scanWord(s string) (w encodedWord, n int) {
 		}
 		if i+1 < len(s) && s[i+1] == '=' {
 			w.text = s[at:i]
+			w.trustRaw()
 			return w, i + 2
 		}
 		if s[i-1] == '=' && i > at {

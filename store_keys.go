@@ -125,9 +125,9 @@ func mailKeys(h Header) *MailKeys {
 	}
 	subject, reply := BaseSubject(string(Fold(nil, h.Text("Subject"))))
 	k.Subject, k.Reply = sortKey(subject, keySubject), reply
-	k.From, k.ShowFrom = addressKeys(h.Get("From"))
-	k.To, k.ShowTo = addressKeys(h.Get("To"))
-	k.Cc, _ = addressKeys(h.Get("Cc"))
+	k.From, k.ShowFrom = addressKeys(h.Readable("From"))
+	k.To, k.ShowTo = addressKeys(h.Readable("To"))
+	k.Cc, _ = addressKeys(h.Readable("Cc"))
 	if ids := MessageIDs(h.Get("Message-ID")); len(ids) > 0 {
 		k.ID = idHash(ids[0])
 	}
