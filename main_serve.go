@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,10 +17,8 @@ import (
 )
 
 const (
-	memoryLimit = 96 << 20 // of Go's heap, unless GOMEMLIMIT says otherwise; page caches come on top
-	gcPercent   = 50
-	lockTries   = 10 // to have the file for itself
-	lockPause   = 100 * time.Millisecond
+	lockTries = 10 // to have the file for itself
+	lockPause = 100 * time.Millisecond
 )
 
 func (c *command) serve(args []string) error {
@@ -32,19 +29,14 @@ func (c *command) serve(args []string) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	coming := setMemory()
 	log := slog.New(newLogRing(c.logger().Handler()))
 	lock, err := serveLock(cfg.Path(cfg.Database))
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	st, err := openDatabase(cfg, StoreOptions{Log: log, Service: true, Alone: lock != nil, StandIn: true, NoIndex: !cfg.Search.Index})
+	st, err := openDatabase(cfg, StoreOptions{Log: log, Service: true, Alone: lock != nil, StandIn: true, NoIndex: !cfg.Search.Index, Coming: coming})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -566,7 +567,7 @@ func (m *MIMEReader) describe(p *Part, h Header, digest bool) (boundary string) 
 
 // keepText is a copy that does not hold on to the header block; "" once maxTreeText is used up.
 func (m *MIMEReader) keepText(s string) string {
-	if len(s) > m.textLeft || !m.take(int64(len(s))) {
+	if len(s) > m.textLeft || (s != "" && !m.take(int64(len(s)+textCost))) {
 		m.textLeft = 0
 		return ""
 	}
@@ -592,18 +593,18 @@ func (m *MIMEReader) noteCharset(p *Part) {
 	}
 }
 
-const paramCost, addressCost = 32, 48 // octets of the structs, beside their strings
+const paramCost, addressCost, textCost = 32, 48, 16 // octets of the structs, beside their strings, and what a string takes at least
 
 func (m *MIMEReader) keepParams(params []Param) []Param {
 	for i, p := range params {
 		if m.textLeft < len(p.Name)+len(p.Value)+paramCost || !m.take(paramCost) {
 			m.textLeft = 0
-			return params[:i:i]
+			return slices.Clone(params[:i]) // without the room of the others
 		}
 		m.textLeft -= paramCost
 		params[i] = Param{m.keepText(p.Name), m.keepText(p.Value)}
 	}
-	return params
+	return slices.Clone(params)
 }
 
 func (m *MIMEReader) keepEnvelope(e *Envelope) *Envelope {

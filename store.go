@@ -102,6 +102,8 @@ type Store struct {
 	known    map[Addr]User   // see Known
 	knownAt  int64           // what usersChanged was when they were found
 
+	coming *comingBudget // of memory, for mail that has not come whole
+
 	clock clock
 	built time.Time
 }
@@ -114,6 +116,7 @@ type StoreOptions struct {
 	CommitDelay time.Duration        // an injected flush cost, added to every commit
 	Readers     int                  // reading connections; 0 is 4
 	NoIndex     bool                 // the text index is not kept; the mail itself is searched
+	Coming      int64                // octets of memory for mail that is still coming; 0 is comingDefault
 	Inject      func(name string)    // panics where the crew runs something under this name
 	Service     bool                 // this is the appliance and not a verb beside it: it checks the file
 	Alone       bool                 // no appliance has the file open: a log that is not the file's may be set aside
@@ -148,7 +151,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	}
 	sqlite.Fdatasync(true) // where there is none, fsync is used
 	s := &Store{
-		path: path, log: opt.Log, crew: NewCrew(opt.Log, opt.Inject), opt: opt,
+		path: path, log: opt.Log, coming: newComingBudget(opt.Coming), crew: NewCrew(opt.Log, opt.Inject), opt: opt,
 		readers: make(chan *dbConn, opt.Readers),
 		jobs:    make(chan *job, batchMessages), stopped: make(chan struct{}), quit: make(chan struct{}),
 		walDue: make(chan struct{}, 1), suspected: make(chan struct{}, 1),

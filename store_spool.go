@@ -25,6 +25,10 @@ type Spool struct {
 	limit  int64
 	prefix []byte
 	mem    []byte
+	charge int64 // octets of mem, as the budget has them
+	closed bool
+	tried  bool   // the tree was learned again, or could not be
+	done   func() // gives the turn back in which it was
 	file   *os.File
 	size   int64
 	mime   *MIMEReader
@@ -35,7 +39,9 @@ type Spool struct {
 
 // NewSpool makes a spool for a message of at most limit octets.
 func (s *Store) NewSpool(limit int64) *Spool {
-	return &Spool{s: s, limit: limit, mime: NewMIMEReader()}
+	sp := &Spool{s: s, limit: limit}
+	sp.mime = NewMIMEReaderWithin(sp.room)
+	return sp
 }
 
 // Write adds content. ErrTooBig past the limit; what was written before stays.
@@ -43,7 +49,7 @@ func (sp *Spool) Write(p []byte) (int, error) {
 	if sp.size+int64(len(p)) > sp.limit {
 		return 0, ErrTooBig
 	}
-	if sp.file == nil && len(sp.mem)+len(p) > spoolMemory {
+	if sp.file == nil && !sp.inMemory(int64(len(p))) {
 		f, err := os.CreateTemp(filepath.Dir(sp.s.path), ".spool-*")
 		if err != nil {
 			return 0, fmt.Errorf("spool: %w", err)
@@ -54,6 +60,8 @@ func (sp *Spool) Write(p []byte) (int, error) {
 			return 0, fmt.Errorf("spool: %w", err)
 		}
 		sp.mem = nil
+		sp.s.coming.give(sp.charge)
+		sp.charge = 0
 	}
 	if sp.file != nil {
 		if _, err := sp.file.Write(p); err != nil {
@@ -64,6 +72,24 @@ func (sp *Spool) Write(p []byte) (int, error) {
 	}
 	sp.size += int64(len(p))
 	return sp.mime.Write(p)
+}
+
+// room is the MIME reader's question whether the tree may grow.
+func (sp *Spool) room(octets int64) bool {
+	held := int64(0)
+	if sp.mime != nil {
+		held = sp.mime.Held()
+	}
+	return sp.s.coming.take(held, octets, comingTree)
+}
+
+// inMemory says whether n octets more of content may stay in memory.
+func (sp *Spool) inMemory(n int64) bool {
+	if int64(len(sp.mem))+n > spoolMemory || !sp.s.coming.take(sp.charge, n, comingContent) {
+		return false
+	}
+	sp.charge += n
+	return true
 }
 
 // Prepend puts whole header fields in front of the message, after all content is written.
@@ -78,7 +104,9 @@ func (sp *Spool) Prepend(fields []byte) {
 // BodyOnly makes the content a body below an empty header: it is a message without any field, as some devices send them.
 func (sp *Spool) BodyOnly() error {
 	body := io.NewSectionReader(sp, 0, sp.Size())
-	sp.mime, sp.tree, sp.row = NewMIMEReader(), nil, nil
+	sp.s.coming.give(sp.mime.Held())
+	sp.mime, sp.tree, sp.row = nil, nil, nil
+	sp.mime = NewMIMEReaderWithin(sp.room)
 	sp.mime.Write([]byte("\r\n"))
 	if _, err := io.Copy(sp.mime, body); err != nil {
 		return fmt.Errorf("spool: %w", err)
@@ -90,10 +118,24 @@ func (sp *Spool) BodyOnly() error {
 // Size counts the message with what was put in front.
 func (sp *Spool) Size() int64 { return int64(len(sp.prefix)) + sp.size }
 
-// Tree is the message's MIME tree; no more content may be written once it is asked for.
+// Tree is the message's MIME tree; no more content may be written once it is asked for. If it found no room while the message
+// came, it is learned again now, from the content.
 func (sp *Spool) Tree() *Part {
-	if sp.tree == nil {
-		sp.tree = sp.mime.Tree()
+	if sp.tree != nil {
+		return sp.tree
+	}
+	sp.tree = sp.mime.Tree()
+	if !sp.mime.Refused() || sp.tried {
+		return sp.tree
+	}
+	sp.tried = true
+	sp.done = sp.s.coming.again()
+	if sp.done == nil {
+		return sp.tree
+	}
+	whole := NewMIMEReader()
+	if _, err := io.Copy(whole, io.NewSectionReader(sp, 0, sp.Size())); err == nil {
+		sp.tree = whole.Tree()
 	}
 	return sp.tree
 }
@@ -168,6 +210,13 @@ func (sp *Spool) Close() error {
 	if sp.staged.ID != 0 {
 		sp.s.unstage(sp.staged.ID)
 	}
+	if sp.done != nil {
+		sp.done()
+	}
+	if !sp.closed {
+		sp.closed = true
+		sp.s.coming.give(sp.mime.Held())
+	}
 	return sp.forget()
 }
 
@@ -178,5 +227,7 @@ func (sp *Spool) forget() error {
 		err = sp.file.Close()
 	}
 	sp.file, sp.mem, sp.row = nil, nil, nil
+	sp.s.coming.give(sp.charge)
+	sp.charge = 0
 	return err
 }
