@@ -2,124 +2,126 @@
 package main
 
 import (
-	"archive/zip"
 	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
 
 const (
-	importBatch = 100      // messages that share a commit, at most
-	importBytes = 4 << 20  // octets that share a commit, about
 	mboxLine    = 64 << 10 // longest piece of a line handled at once
+	mboxFrom    = 1000     // octets of a From line, at most
+	mboxFacts   = 64 << 10 // octets of a message's Status fields and the like
+	mboxLookout = 200      // octets of the line after a From line that show whether it is a header's
 )
 
-// importer appends messages to one mailbox, many for each commit.
-type importer struct {
-	st      *Store
-	limit   int64
-	box     Mailbox
-	pending []importItem
-	bytes   int64
-	count   int
-	tell    func(n int)
-}
-
-type importItem struct {
-	spool *Spool
-	flags Flags
-	date  time.Time
-}
-
-// maildirFlags reads the flags from the end of a Maildir file's name (":2,FRS").
-func maildirFlags(name string) (f Flags) {
-	_, info, _ := strings.Cut(name, ":2,")
-	for i, c := range "SRFTD" {
-		if strings.ContainsRune(info, c) {
-			f.Bits |= []FlagBits{FlagSeen, FlagAnswered, FlagFlagged, FlagDeleted, FlagDraft}[i]
-		}
-	}
-	if strings.ContainsRune(info, 'P') {
-		f.Bits |= FlagForwarded
-	}
-	return f
-}
-
-// mboxReader takes an mbox file apart: messages begin with a "From " line after an empty line, ">From " loses a ">"
-// (mboxrd), the empty line at the end is not the message's, and Status and X-Status become flags.
+// mboxReader takes an mbox file apart: messages begin with a From line, ">From " loses a ">" (mboxrd), the empty line at the end
+// is not the message's, and the fields in which mail programs keep flags and keywords are no part of it.
 type mboxReader struct {
-	im     *importer
-	item   *importItem
-	out    *crlfWriter
-	status string // of the Status fields
-	head   bool   // still in the header block
-	held   bool   // an empty line that is written when something follows it
-	start  bool   // at the start of a line
+	im    *importer
+	src   importSource
+	r     *bufio.Reader
+	item  *importItem
+	out   *crlfWriter
+	large bool // the message has more than the limit
+	n     int  // messages begun
+	head  bool // still in the header block
+	drops bool // the field in hand is left out
+	held  bool // an empty line that is written when something follows it
+	start bool // at the start of a line
 }
 
-// read imports an mbox file, or one message with the date and flags it is said to have.
-func (im *importer) read(r *bufio.Reader, date time.Time, flags Flags) error {
-	switch start, err := r.Peek(5); {
-	case len(start) == 0 && err == io.EOF: // an empty folder, as mbox has it
-		return nil
-	case string(start) == "From ":
-		return im.mbox(r)
-	}
-	item := importItem{spool: im.st.NewSpool(im.limit), date: date, flags: flags}
-	if _, err := io.Copy(&crlfWriter{w: item.spool}, r); err != nil {
-		item.spool.Close()
-		return err
-	}
-	return im.add(item)
-}
-
-func (im *importer) mbox(r *bufio.Reader) error {
-	m := &mboxReader{im: im, start: true, held: true}
+// mbox reads an mbox file to its end.
+func (im *importer) mbox(r *bufio.Reader, src importSource) error {
+	m := &mboxReader{im: im, src: src, r: r, start: true, held: true}
 	for {
 		line, err := r.ReadSlice('\n')
 		if len(line) > 0 {
 			if err := m.piece(line); err != nil {
-				return fmt.Errorf("message %d: %w", im.count+len(im.pending)+1, err)
+				m.drop()
+				return fmt.Errorf("message %d: %w", m.n, err)
 			}
 		}
 		if err == io.EOF {
 			return m.finish()
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			m.drop()
 			return err
 		}
 	}
 }
 
-// piece handles a line, or a part of a very long one.
+// drop gives up the message in hand.
+func (m *mboxReader) drop() {
+	if m.item != nil {
+		m.item.spool.Close()
+		m.item = nil
+	}
+}
+
+// begins says whether a line begins a message, and when that arrived. A line that could be text somebody forgot to quote must
+// have a date that can be read, and a header behind it; the line before it must be empty, or the header one of a mail.
+func (m *mboxReader) begins(line []byte) (time.Time, bool) {
+	if !bytes.HasPrefix(line, []byte("From ")) || len(line) > mboxFrom {
+		return time.Time{}, false
+	}
+	text := string(line) // looking ahead moves what the line is a part of
+	next, _ := m.r.Peek(mboxLookout)
+	date := mboxDate(text)
+	header := isFieldLine(next) || bytes.HasPrefix(next, []byte(">From "))
+	switch {
+	case m.item == nil:
+		return date, true
+	case m.held && !date.IsZero():
+		return date, header || len(bytes.TrimLeft(next, "\r\n")) < len(next) || len(next) == 0
+	case m.held:
+		return date, header && looksLikeMail(next) && mboxSender(text)
+	}
+	return date, !date.IsZero() && isFieldLine(next) && looksLikeMail(next)
+}
+
+// mboxSender says whether a From line without a date that can be read has a sender, and digits for a date.
+func mboxSender(line string) bool {
+	f := strings.Fields(line)
+	if len(f) < 3 {
+		return len(f) == 2 && strings.Contains(f[1], "@")
+	}
+	named := f[1] == "-" || strings.ContainsAny(f[1], "@!") || f[1] == strings.ToUpper(f[1])
+	return named && strings.ContainsAny(strings.Join(f[2:], ""), "0123456789")
+}
+
+// piece handles a line, or a part of a very long one. line is not valid any more when it returns.
 func (m *mboxReader) piece(line []byte) error {
 	start := m.start
 	m.start = line[len(line)-1] == '\n'
-	if start && m.held && bytes.HasPrefix(line, []byte("From ")) && (m.item == nil || !mboxDate(string(line)).IsZero()) {
-		if err := m.finish(); err != nil {
-			return err
+	if start && bytes.HasPrefix(line, []byte("From ")) {
+		line = bytes.Clone(line)
+		if date, yes := m.begins(line); yes {
+			return m.begin(date)
 		}
-		m.item = &importItem{spool: m.im.st.NewSpool(m.im.limit), date: mboxDate(string(line))}
-		m.out, m.status, m.head, m.held = &crlfWriter{w: m.item.spool}, "", true, false
-		return nil
 	}
 	if m.item == nil {
 		return nil
 	}
 	empty := start && len(bytes.TrimRight(line, "\r\n")) == 0
-	if m.head && start {
-		name, value, _ := strings.Cut(string(line), ":")
-		if strings.EqualFold(name, "Status") || strings.EqualFold(name, "X-Status") {
-			m.status += value
+	if m.head && !empty {
+		if start {
+			m.drops = m.leavesOut(line)
+		}
+		if m.drops {
+			if len(m.item.facts) < mboxFacts {
+				m.item.facts = append(m.item.facts, line...)
+			}
 			return nil
 		}
 	}
 	if m.held {
-		if _, err := m.out.Write([]byte("\n")); err != nil {
+		if err := m.write([]byte("\n")); err != nil {
 			return err
 		}
 	}
@@ -131,31 +133,94 @@ func (m *mboxReader) piece(line []byte) error {
 	if start && line[0] == '>' && bytes.HasPrefix(bytes.TrimLeft(line, ">"), []byte("From ")) {
 		line = line[1:]
 	}
-	_, err := m.out.Write(line)
+	return m.write(line)
+}
+
+// leavesOut says whether a line of the header is a mail program's note, or goes on with one.
+func (m *mboxReader) leavesOut(line []byte) bool {
+	if line[0] == ' ' || line[0] == '\t' {
+		return m.drops
+	}
+	name, _, _ := strings.Cut(string(line), ":")
+	switch strings.ToLower(name) {
+	case "status", "x-status", "x-keywords", "x-uid", "x-imap", "x-imapbase", "x-mozilla-status", "x-mozilla-status2", "x-mozilla-keys":
+		return true
+	}
+	return false
+}
+
+func (m *mboxReader) write(b []byte) error {
+	if m.large {
+		return nil
+	}
+	_, err := m.out.Write(b)
+	if errors.Is(err, ErrTooBig) {
+		m.large = true
+		return nil
+	}
 	return err
 }
 
+func (m *mboxReader) begin(date time.Time) error {
+	if err := m.finish(); err != nil {
+		return err
+	}
+	m.n++
+	m.item = &importItem{spool: m.im.st.NewSpool(m.im.limit), box: m.src.box, flags: m.src.flags, date: date, name: fmt.Sprintf("%s, message %d", m.src.name, m.n)}
+	m.out = &crlfWriter{w: m.item.spool}
+	m.large, m.head, m.drops, m.held = false, true, false, false
+	return nil
+}
+
+// finish hands over the message in hand.
 func (m *mboxReader) finish() error {
 	if m.item == nil {
 		return nil
 	}
-	m.item.flags = mboxFlags(m.status)
 	item := *m.item
 	m.item = nil
+	if m.large {
+		item.spool.Close()
+		m.im.skip(item.name, m.im.tooBig())
+		return nil
+	}
 	return m.im.add(item)
 }
 
-// mboxDate reads the date of a From line, which is local time as asctime writes it, or with a zone. A line without one
-// is text that somebody forgot to quote.
+// mboxLayouts are the dates of From lines: asctime's, with or without seconds and a zone, ISO 8601, and those of mail.
+var mboxLayouts = []string{
+	"Mon Jan 2 15:04:05 2006", "Mon Jan 2 15:04 2006", "Mon Jan 2 15:04:05 MST 2006", "Mon Jan 2 15:04 MST 2006", "Mon Jan 2 15:04:05 -0700 2006",
+	"Mon Jan 2 15:04 -0700 2006", "Mon Jan 2 15:04:05 2006 -0700", "Mon Jan 2 15:04:05 2006 MST", "Mon Jan 2 15:04 2006 -0700", "Jan 2 15:04:05 2006",
+	"Jan 2 15:04 2006", "Mon Jan 2 2006 15:04:05", "Mon Jan 2 15:04:05.000 2006", "Mon Jan 2 3:04:05 PM 2006",
+	"2006-01-02 15:04:05", "2006-01-02 15:04:05 -0700", "2006-01-02 15:04:05-07:00", "2006-01-02 15:04:05 -07:00", "2006-01-02 15:04", "2006-01-02T15:04:05",
+	"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05-0700", "2006/01/02 15:04:05",
+	"Mon, 2 Jan 2006 15:04:05 -0700", "Mon, 2 Jan 2006 15:04:05 MST", "Mon, 2 Jan 2006 15:04:05", "Mon, 2 Jan 2006 15:04", "2 Jan 2006 15:04:05 -0700",
+	"2 Jan 2006 15:04:05", "2 Jan 2006 15:04", "2 Jan 06 15:04", "Mon Jan 2 15:04:05 06",
+}
+
+// mboxDate reads the date of a From line, which is local time unless it has a zone. It stands behind a sender of one or more
+// words, and "remote from somewhere" may stand behind it. Zero is none: text that somebody forgot to quote.
 func mboxDate(line string) time.Time {
 	f := strings.Fields(line)
-	if len(f) < 7 {
-		return time.Time{}
+	for i := range f {
+		if i > 3 && f[i] == "remote" && i+1 < len(f) && f[i+1] == "from" {
+			f = f[:i]
+			break
+		}
 	}
-	date := strings.Join(f[3:], " ")
-	for _, layout := range []string{"Jan 2 15:04:05 2006", "Jan 2 15:04:05 MST 2006", "Jan 2 15:04:05 -0700 2006", "Jan 2 15:04:05 2006 -0700"} {
-		if t, err := time.ParseInLocation(layout, date, time.Local); err == nil {
-			return t
+	for first := 1; first < len(f); first++ {
+		date := strings.Join(f[first:], " ")
+		for _, layout := range mboxLayouts {
+			if t, err := time.ParseInLocation(layout, date, time.Local); err == nil {
+				return t
+			}
+		}
+		// "MET DST": two words for the zone
+		if n := len(f); first+6 < n && len(f[n-2]) == 3 && strings.ToUpper(f[n-2]) == "DST" {
+			short := append(slices.Clone(f[first:n-2]), f[n-1])
+			if t, err := time.ParseInLocation("Mon Jan 2 15:04:05 MST 2006", strings.Join(short, " "), time.Local); err == nil {
+				return t
+			}
 		}
 	}
 	return time.Time{}
@@ -169,55 +234,6 @@ func mboxFlags(s string) (f Flags) {
 		}
 	}
 	return f
-}
-
-func (im *importer) add(item importItem) error {
-	if item.date.IsZero() {
-		head, err := item.spool.Head()
-		if err != nil {
-			return err
-		}
-		item.date, err = ParseDate(ParseHeader(head).Get("Date"))
-		if err != nil {
-			item.date = im.st.Now()
-		}
-	}
-	im.pending = append(im.pending, item)
-	im.bytes += item.spool.Size()
-	if len(im.pending) < importBatch && im.bytes < importBytes {
-		return nil
-	}
-	return im.flush()
-}
-
-// addPending adds what waits to the mailbox.
-func (im *importer) addPending(tx *Tx) error {
-	for _, it := range im.pending {
-		b, err := tx.AddBlob(it.spool)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.Append(im.box, b, it.flags, it.date); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (im *importer) flush() error {
-	err := im.st.Room(im.bytes)
-	if err == nil {
-		err = im.st.Write(im.addPending)
-	}
-	for _, it := range im.pending {
-		it.spool.Close()
-		if err == nil {
-			im.count++
-			im.tell(im.count)
-		}
-	}
-	im.pending, im.bytes = nil, 0
-	return err
 }
 
 // exportName makes a file name that can't leave its folder, whatever the mailbox is called.
@@ -286,6 +302,10 @@ func exportMessage(st *Store, w *bufio.Writer, m Message) error {
 	if status != "" {
 		fmt.Fprintf(w, "X-Status: %s\n", status)
 	}
+	keywords := slices.DeleteFunc(m.Flags.Names(), func(name string) bool { return name[0] == '\\' })
+	if len(keywords) > 0 {
+		fmt.Fprintf(w, "X-Keywords: %s\n", strings.Join(keywords, " "))
+	}
 	r := bufio.NewReaderSize(c.Reader(), mboxLine)
 	start := true
 	for {
@@ -311,17 +331,4 @@ func exportMessage(st *Store, w *bufio.Writer, m Message) error {
 		w.WriteByte('\n')
 	}
 	return w.WriteByte('\n')
-}
-
-// archived imports a file of an archive. Whatever the archive says of its size, each message has the limit.
-func (im *importer) archived(f *zip.File) error {
-	r, err := f.Open()
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.Name, err)
-	}
-	defer r.Close()
-	if err := im.read(bufio.NewReaderSize(r, mboxLine), f.Modified, maildirFlags(f.Name)); err != nil {
-		return fmt.Errorf("%s: %w", f.Name, err)
-	}
-	return nil
 }

@@ -56,12 +56,8 @@ func webExport(w io.Writer, st *Store, boxes []webFolder) error {
 // come.
 func (q *webReq) postImport() error {
 	f := url.Values{}
-	im := &importer{st: q.s.store, limit: int64(q.s.cfg.Limits.Message), tell: func(int) {}}
-	defer func() {
-		for _, it := range im.pending { // of an import that failed
-			it.spool.Close()
-		}
-	}()
+	im := &importer{st: q.s.store, user: q.user, limit: int64(q.s.cfg.Limits.Message)}
+	defer im.close()
 	err := q.readParts(f, webMaxImport, func(p *multipart.Part) error {
 		err := q.s.store.Read(func(tx *Tx) (err error) {
 			im.box, _, err = q.access(tx, webID[MailboxID](f.Get("box")), RightInsert)
@@ -80,6 +76,9 @@ func (q *webReq) postImport() error {
 	}
 	if err := im.flush(); err != nil {
 		return err
+	}
+	if im.count == 0 && len(im.skips) > 0 {
+		return webFault(http.StatusUnprocessableEntity, q.lang.T("This is no mail. An mbox file, .eml files or an archive of them can be imported.")+" "+im.skips[0].Why)
 	}
 	q.sayCount(int64(im.count), "%s message imported.", "%s messages imported.")
 	return q.redirect(fmt.Sprintf("/box/%d", im.box.ID))
@@ -115,7 +114,7 @@ func (l *webListing) ReadAt(p []byte, off int64) (int, error) {
 
 func (q *webReq) importFile(im *importer, name string, r io.Reader) error {
 	if !strings.EqualFold(path.Ext(name), ".zip") {
-		return im.read(bufio.NewReaderSize(r, mboxLine), time.Time{}, Flags{Bits: FlagSeen})
+		return im.read(bufio.NewReaderSize(r, mboxLine), importSource{name: name, flags: Flags{Bits: FlagSeen}})
 	}
 	sp := q.s.store.NewSpool(webMaxArchive)
 	defer sp.Close()
@@ -132,7 +131,7 @@ func (q *webReq) importFile(im *importer, name string, r io.Reader) error {
 		if f.FileInfo().IsDir() || strings.HasPrefix(path.Base(f.Name), ".") {
 			continue
 		}
-		if err := im.archived(f); err != nil {
+		if err := im.archived(f, importSource{name: f.Name, flags: maildirFlags(path.Base(f.Name), nil), mail: maildirInfo(path.Base(f.Name)) != ""}); err != nil {
 			return err
 		}
 	}
