@@ -10,11 +10,11 @@ type imapContext struct {
 	tag   string
 	uid   bool // it counts in UIDs
 	query *Query
-	found []UID      // sorted; what the client knows to match
+	found imapUIDs   // what the client knows to match
 	fetch *imapFetch // what to tell of those that come to match
 }
 
-// imapContextMax is how many contexts a session may have; each costs four octets for every message that matches.
+// imapContextMax is how many contexts a session may have; each costs a quarter of an octet for every message, at most.
 const imapContextMax = 8
 
 // keepContext makes a search live on, or tells the client that it will not (RFC 5267 §4.3.1). Sorted ones never do: where
@@ -25,7 +25,7 @@ func (s *imapSearch) keepContext(found []UID) {
 		c.putf("* NO [NOUPDATE %q] Changes will not be told\r\n", c.tag)
 		return
 	}
-	c.contexts = append(c.contexts, &imapContext{tag: c.tag, uid: c.uid, query: s.query, found: slices.Clone(found), fetch: s.returns.fetch})
+	c.contexts = append(c.contexts, &imapContext{tag: c.tag, uid: c.uid, query: s.query, found: imapUIDsOf(slices.Sorted(slices.Values(found))), fetch: s.returns.fetch})
 }
 
 // tagTaken says whether a context has the tag of the command; it could not be told apart.
@@ -107,8 +107,7 @@ func (c *imapConn) contextsFollow(changed []imapChange) error {
 }
 
 func (x *imapContext) has(u UID) bool {
-	_, ok := slices.BinarySearch(x.found, u)
-	return ok
+	return x.found.has(u)
 }
 
 // tell writes an update and keeps it in mind. The position is always 0: the client keeps the results in mailbox order.
@@ -119,10 +118,9 @@ func (x *imapContext) tell(c *imapConn, what string, uids []UID) {
 		return
 	}
 	if what == "ADDTO" {
-		x.found = append(x.found, uids...)
-		slices.Sort(x.found)
+		x.found.insert(uids)
 	} else {
-		x.found = slices.DeleteFunc(x.found, func(u UID) bool { _, lost := slices.BinarySearch(uids, u); return lost })
+		x.found.remove(uids)
 	}
 	c.putf("* ESEARCH (TAG %q)", x.tag)
 	if x.uid {

@@ -114,7 +114,7 @@ func (c *imapConn) cmdMultiSearch(p *imapParser) error {
 	}
 	err := p.end()
 	if s.scope.onlySelected() && (s.returns.save || s.returns.update) {
-		s.bind(c.mbox, c.uids)
+		s.bind(c.mbox, c.uids.all())
 		s.mailbox = &c.mbox
 		return s.answer(err, nil)
 	}
@@ -147,8 +147,10 @@ func (s *imapSearch) in(e *imapEntry) error {
 	c := s.c
 	box := *e.box
 	box.Name = e.name
-	uids := c.uids
-	if c.state != imapSelected || box.ID != c.mbox.ID {
+	var uids []UID
+	if c.state == imapSelected && box.ID == c.mbox.ID {
+		uids = c.uids.all()
+	} else {
 		var err error
 		uids, err = read(c.srv.store, func(tx *Tx) ([]UID, error) {
 			uids, _, err := tx.UIDs(box.ID, nil)

@@ -94,7 +94,6 @@ type imapFetch struct {
 	vanished bool   // and what was expunged since, too
 	partial  *imapPartial
 
-	at      int    // sequence number - 1 of the message in hand
 	step    int    // messages that get \Seen at a time, at most; it follows from how long the last ones took
 	marked  ModSeq // what setting \Seen gave
 	lost    int    // messages whose content is gone
@@ -153,7 +152,6 @@ func (f *imapFetch) tell(uids []UID) error {
 	if f == nil || len(uids) == 0 {
 		return nil
 	}
-	f.at = 0
 	return f.send(uids)
 }
 
@@ -440,10 +438,8 @@ func (f *imapFetch) message(m *Listed) error {
 		c.putInt(int64(m.UID))
 		w.WriteString(" UIDFETCH (")
 	} else {
-		for f.at < len(c.uids) && c.uids[f.at] < m.UID {
-			f.at++
-		}
-		c.putInt(int64(f.at + 1))
+		n, _ := c.seq(m.UID)
+		c.putInt(int64(n))
 		w.WriteString(" FETCH (")
 	}
 	items := f.items

@@ -318,7 +318,7 @@ func (n *imapNotify) markTold(c *imapConn, entries []imapEntry) {
 		if m := e.box; m != nil {
 			k := imapKnown{e.name, m.HighestModSeq, m.UIDNext, m.Exists, m.Unseen}
 			if c.state == imapSelected && m.ID == c.mbox.ID && !n.passive {
-				k = imapKnown{e.name, min(c.seen, c.gone), 0, int64(len(c.uids)), -1}
+				k = imapKnown{e.name, min(c.seen, c.gone), 0, int64(c.uids.len()), -1}
 			}
 			n.known[m.ID] = k
 		}

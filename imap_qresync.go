@@ -81,7 +81,7 @@ func (c *imapConn) matched(q *imapResync) uint32 {
 	seqs, uids := q.seqs, q.uids
 	for len(seqs) > 0 && len(uids) > 0 {
 		n, v := seqs[0].lo, uids[0].lo
-		if n == 0 || uint64(n) > uint64(len(c.uids)) || c.uids[n-1] != UID(v) {
+		if n == 0 || uint64(n) > uint64(c.uids.len()) || c.uids.at(int(n-1)) != UID(v) {
 			break
 		}
 		u = v
@@ -128,9 +128,7 @@ func (c *imapConn) vanishedSince(since ModSeq, known []imapRange, matched uint32
 		return gone, err
 	}
 	last := uint32(c.mbox.UIDNext) - 1
-	if n := len(c.uids); n > 0 {
-		last = max(last, uint32(c.uids[n-1]))
-	}
+	last = max(last, uint32(c.uids.last()))
 	for _, r := range known {
 		gone = c.missing(gone, imapRange{max(r.lo, matched+1), min(r.hi, last)})
 	}
@@ -139,20 +137,19 @@ func (c *imapConn) vanishedSince(since ModSeq, known []imapRange, matched uint32
 
 // missing adds to gone what of r is not in uids.
 func (c *imapConn) missing(gone []imapRange, r imapRange) []imapRange {
-	i, _ := slices.BinarySearch(c.uids, UID(r.lo))
-	for r.lo <= r.hi {
-		hi := r.hi
-		if i < len(c.uids) {
-			hi = min(hi, uint32(c.uids[i])-1)
-		}
-		if r.lo <= hi {
-			gone = imapAddRange(gone, imapRange{r.lo, hi})
-		}
-		if i == len(c.uids) || uint32(c.uids[i]) >= r.hi {
+	i, _ := c.uids.find(UID(r.lo))
+	for ; r.lo <= r.hi && i < c.uids.len(); i++ {
+		next := uint32(c.uids.at(i))
+		if next > r.hi {
 			break
 		}
-		r.lo = uint32(c.uids[i]) + 1
-		i++
+		if r.lo < next {
+			gone = imapAddRange(gone, imapRange{r.lo, next - 1})
+		}
+		r.lo = next + 1
+	}
+	if r.lo <= r.hi {
+		gone = imapAddRange(gone, r)
 	}
 	return gone
 }

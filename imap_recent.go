@@ -8,10 +8,10 @@ import (
 
 // takeRecent makes new messages \Recent for this session and no other (RFC 3501 §2.3.2). EXAMINE takes none away.
 func (c *imapConn) takeRecent() {
-	if len(c.uids) == 0 || c.rev2 {
+	if c.uids.len() == 0 || c.rev2 {
 		return
 	}
-	next := c.uids[len(c.uids)-1] + 1
+	next := c.uids.last() + 1
 	first := next
 	if c.readonly {
 		first = c.srv.store.FirstRecent(c.mbox.ID, next)
@@ -34,8 +34,8 @@ func (c *imapConn) takeRecent() {
 func (c *imapConn) countRecent() int {
 	n := 0
 	for _, r := range c.recent {
-		lo, _ := slices.BinarySearch(c.uids, UID(r.lo))
-		hi, found := slices.BinarySearch(c.uids, UID(r.hi))
+		lo, _ := c.uids.find(UID(r.lo))
+		hi, found := c.uids.find(UID(r.hi))
 		n += hi - lo
 		if found {
 			n++

@@ -127,10 +127,18 @@ func (s *imapSearch) recent() *Query {
 // always does something now for the selected mailbox, and again for each other one that is searched.
 func (s *imapSearch) always(fn func()) {
 	if s.scope == nil {
-		s.box, s.uids = s.c.mbox, s.c.uids
+		s.bindSelected()
 	}
 	s.perBox = append(s.perBox, fn)
 	fn()
+}
+
+// bindSelected has the search look at what the client knows of the selected mailbox.
+func (s *imapSearch) bindSelected() {
+	if s.uids == nil {
+		s.box = s.c.mbox
+		s.uids = s.c.uids.all()
+	}
 }
 
 // imapWithin are the UIDs that lie in ranges, sorted.
@@ -371,7 +379,7 @@ func (s *imapSearch) answer(err error, order func([]UID) error) error {
 	}
 	var ie *imapError
 	if bad := errors.As(err, &ie) && ie.status == "BAD"; err != nil && !bad && s.returns.save {
-		s.c.saved = nil
+		s.c.saved = imapUIDs{}
 	}
 	return err
 }
@@ -399,7 +407,7 @@ func (s *imapSearch) runOrdered(order func([]UID) error) error {
 		return err
 	}
 	if s.returns.save {
-		c.saved = s.returns.kept(found)
+		c.saved = imapUIDsOf(s.returns.kept(found))
 	}
 	s.tell(found, highest)
 	return nil
@@ -408,7 +416,7 @@ func (s *imapSearch) runOrdered(order func([]UID) error) error {
 // run searches the selected mailbox, and returns the highest modseq of what was found, too.
 func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
 	if s.scope == nil {
-		s.box, s.uids = s.c.mbox, s.c.uids
+		s.bindSelected()
 	}
 	uids := s.query.Narrow(s.uids)
 	if s.name == "SEARCH" { // what is searched counts, not what is found; SORT and THREAD make no sense of a part (RFC 9738, §3.3)

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// imapView is what a client knows of the mailbox it has selected. It costs four octets a message.
+// imapView is what a client knows of the mailbox it has selected. It costs a quarter of an octet a message (imapUIDs).
 //
 // seen and gone are modseqs: the client has been told of all new messages and flags up to seen, and of all expunges up
 // to gone. They differ because during a command that uses sequence numbers everything but expunges may be told (RFC 9051
@@ -17,7 +17,7 @@ type imapView struct {
 	mbox           Mailbox // as it was at SELECT
 	rights         Rights  // what the client may do with it
 	readonly       bool
-	uids           []UID // sequence number - 1 → UID
+	uids           imapUIDs // sequence number - 1 → UID
 	seen           ModSeq
 	gone           ModSeq
 	highest        ModSeq // of what the client was told
@@ -27,7 +27,7 @@ type imapView struct {
 	words          string      // keywords that FLAGS has named
 	full           bool        // the mailbox can't have more of them
 	recent         []imapRange // UIDs that are \Recent in this session only
-	saved          []UID       // the result of the last search with RETURN (SAVE) (RFC 5182)
+	saved          imapUIDs    // the result of the last search with RETURN (SAVE) (RFC 5182)
 	contexts       []*imapContext
 	shown          imapTextual
 }
@@ -92,7 +92,7 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 		if err != nil {
 			return err
 		}
-		v.uids, v.seen, err = tx.UIDs(m.ID, nil)
+		v.seen, err = tx.EachUID(m.ID, v.uids.add)
 		if err != nil || v.mbox.Unseen == 0 {
 			return err
 		}
@@ -118,12 +118,12 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 // showMailbox writes what SELECT answers with, in the order of RFC 9051 §6.3.2.
 func (c *imapConn) showMailbox(name string, unseen UID) {
 	c.putFlags()
-	c.putf("* %d EXISTS\r\n", len(c.uids))
+	c.putf("* %d EXISTS\r\n", c.uids.len())
 	c.takeRecent()
 	if !c.rev2 {
 		c.putf("* %d RECENT\r\n", c.countRecent())
 	}
-	if i, ok := slices.BinarySearch(c.uids, unseen); ok && !c.rev2 && !c.uidonly {
+	if i, ok := c.uids.find(unseen); ok && !c.rev2 && !c.uidonly {
 		c.putf("* OK [UNSEEN %d] First unseen\r\n", i+1)
 	}
 	c.putf("* OK [UIDVALIDITY %d] UIDs valid\r\n", c.mbox.UIDValidity)

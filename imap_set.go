@@ -42,30 +42,30 @@ func (p *imapParser) set() []UID { return p.setOf(p.c.uid) }
 func (p *imapParser) setOf(uid bool) []UID {
 	c := p.c
 	if p.take("$") {
-		return c.known(c.saved)
+		return c.known(&c.saved)
 	}
 	if !uid && c.uidonly {
 		p.refuse(&imapError{"BAD", "UIDREQUIRED", "Sequence numbers are switched off"})
 		return nil
 	}
 	var star uint32
-	if n := len(c.uids); n > 0 && uid {
-		star = uint32(c.uids[n-1])
+	if n := c.uids.len(); n > 0 && uid {
+		star = uint32(c.uids.last())
 	} else {
 		star = uint32(n)
 	}
 	set := p.ranges(star)
 	for i, r := range set {
 		if uid {
-			lo, _ := slices.BinarySearch(c.uids, UID(r.lo))
-			hi, found := slices.BinarySearch(c.uids, UID(r.hi))
+			lo, _ := c.uids.find(UID(r.lo))
+			hi, found := c.uids.find(UID(r.hi))
 			if !found {
 				hi--
 			}
 			set[i] = imapRange{uint32(lo + 1), uint32(hi + 1)} // empty if lo > hi
 		} else if p.lenient {
-			set[i] = imapRange{max(r.lo, 1), min(r.hi, uint32(len(c.uids)))}
-		} else if r.lo == 0 || r.hi > uint32(len(c.uids)) {
+			set[i] = imapRange{max(r.lo, 1), min(r.hi, uint32(c.uids.len()))}
+		} else if r.lo == 0 || r.hi > uint32(c.uids.len()) {
 			p.fail("There is no message %d", r.hi)
 			return nil
 		}
@@ -78,28 +78,22 @@ func (c *imapConn) pick(set []imapRange) []UID {
 	slices.SortFunc(set, func(a, b imapRange) int { return cmp.Compare(a.lo, b.lo) })
 	most := 0
 	for _, r := range set {
-		most += int(min(int64(r.hi)-int64(r.lo)+1, int64(len(c.uids))))
+		most += int(min(int64(r.hi)-int64(r.lo)+1, int64(c.uids.len())))
 	}
-	picked := make([]UID, 0, min(max(most, 0), len(c.uids))) // growing into it would take twice as much
+	picked := make([]UID, 0, min(max(most, 0), c.uids.len())) // growing into it would take twice as much
 	next := uint32(1)
 	for _, r := range set {
 		if lo := max(r.lo, next); lo <= r.hi {
-			picked = append(picked, c.uids[lo-1:r.hi]...)
+			picked = c.uids.appendTo(picked, int(lo-1), int(r.hi))
 			next = r.hi + 1
 		}
 	}
 	return picked
 }
 
-// known returns those of a sorted list that the client still knows.
-func (c *imapConn) known(uids []UID) []UID {
-	var left []UID
-	for _, u := range uids {
-		if _, ok := slices.BinarySearch(c.uids, u); ok {
-			left = append(left, u)
-		}
-	}
-	return left
+// known lists those of a set that the client still knows.
+func (c *imapConn) known(set *imapUIDs) []UID {
+	return slices.DeleteFunc(set.all(), func(u UID) bool { return !c.uids.has(u) })
 }
 
 // seqs turns UIDs that the client knows into sequence numbers.
@@ -114,6 +108,6 @@ func (c *imapConn) seqs(uids []UID) []UID {
 
 // seq is the sequence number of a message that the client knows.
 func (c *imapConn) seq(u UID) (n int, ok bool) {
-	i, ok := slices.BinarySearch(c.uids, u)
+	i, ok := c.uids.find(u)
 	return i + 1, ok
 }

@@ -97,7 +97,7 @@ func (c *imapConn) synced(now ModSeq) {
 
 // tellThere tells of the changed messages that are still there, the new ones first.
 func (c *imapConn) tellThere(changed []imapChange) error {
-	before := c.lastUID()
+	before := c.uids.last()
 	arrived := c.tellNew(changed)
 	if err := c.tellFlags(changed, before); err != nil {
 		return err
@@ -108,14 +108,6 @@ func (c *imapConn) tellThere(changed []imapChange) error {
 		}
 	}
 	return c.contextsFollow(changed)
-}
-
-// lastUID is the highest UID that the client knows, 0 if it knows none.
-func (c *imapConn) lastUID() UID {
-	if len(c.uids) == 0 {
-		return 0
-	}
-	return c.uids[len(c.uids)-1]
 }
 
 // hint tells a client that has heard of modseqs above that of an expunge which is held back from it where it stands. If the
@@ -182,34 +174,30 @@ func (c *imapConn) changes(since ModSeq, after UID) (imapChanges, error) {
 	return step, err
 }
 
-// tellGone writes the expunges and takes them out of uids, which is one pass however many they are. The size of the mailbox
-// changes, so RECENT follows if it does, too (RFC 3501 §7.3.2).
+// tellGone writes the expunges and takes them out of uids. The size of the mailbox changes, so RECENT follows if it does, too
+// (RFC 3501 §7.3.2).
 func (c *imapConn) tellGone(changed []imapChange) {
-	kept, from := 0, 0 // uids[:kept] stay, uids[from:] are still to be looked at
+	var gone []UID
 	var vanished []imapRange
 	recent := false
 	for _, m := range changed {
 		if !m.gone {
 			continue
 		}
-		i, ok := slices.BinarySearch(c.uids[from:], m.uid)
-		kept += copy(c.uids[kept:], c.uids[from:from+i])
-		from += i
-		if ok {
-			from++
+		n, known := c.seq(m.uid)
+		twice := len(gone) > 0 && m.uid <= gone[len(gone)-1] // as echo has it, too
+		if known && !twice {
 			recent = recent || c.isRecent(m.uid)
 			if c.qresync || c.uidonly {
 				vanished = imapAddRange(vanished, imapRange{uint32(m.uid), uint32(m.uid)})
 			} else {
-				c.putf("* %d EXPUNGE\r\n", kept+1)
+				c.putf("* %d EXPUNGE\r\n", n-len(gone))
 			}
+			gone = append(gone, m.uid)
 		}
 		c.highest = max(c.highest, m.modseq)
 	}
-	if from != kept {
-		kept += copy(c.uids[kept:], c.uids[from:])
-		c.uids = c.uids[:kept]
-	}
+	c.uids.remove(gone)
 	c.putVanished("", vanished)
 	if recent && !c.rev2 {
 		c.putf("* %d RECENT\r\n", c.countRecent())
@@ -252,21 +240,21 @@ func (c *imapConn) putRange(r imapRange) {
 // It returns the messages of which NOTIFY has asked for more. Not among them are those that the client itself put there (RFC
 // 5465 §5.2).
 func (c *imapConn) tellNew(changed []imapChange) []UID {
-	known := len(c.uids)
+	known := c.uids.len()
 	var arrived []UID
 	for _, m := range changed {
-		if m.gone || m.uid <= c.lastUID() {
+		if m.gone || m.uid <= c.uids.last() {
 			continue
 		}
-		c.uids = append(c.uids, m.uid)
+		c.uids.add(m.uid)
 		if c.notify != nil && c.notify.fetch != nil && !c.notify.passive && !c.own[imapStamp{c.mbox.Owner, m.modseq}] {
 			arrived = append(arrived, m.uid)
 		}
 	}
-	if len(c.uids) == known {
+	if c.uids.len() == known {
 		return nil
 	}
-	c.putf("* %d EXISTS\r\n", len(c.uids))
+	c.putf("* %d EXISTS\r\n", c.uids.len())
 	if !c.rev2 {
 		c.takeRecent()
 		c.putf("* %d RECENT\r\n", c.countRecent())
@@ -299,7 +287,7 @@ func (c *imapConn) syncOwn() error {
 	}
 	if err == nil {
 		c.tellGone(changed)
-		err = c.tellFlags(changed, c.lastUID())
+		err = c.tellFlags(changed, c.uids.last())
 	}
 	c.effects = imapEffects{}
 	return err

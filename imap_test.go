@@ -57,7 +57,7 @@ func TestImapMatch(t *testing.T) {
 
 func TestImapSets(t *testing.T) {
 	c := &imapConn{}
-	c.uids = []UID{2, 3, 5, 8, 13}
+	c.uids = imapUIDsOf([]UID{2, 3, 5, 8, 13})
 	for _, e := range []struct {
 		set  string
 		uid  bool
@@ -90,13 +90,13 @@ func TestImapGone(t *testing.T) {
 		var lines []string
 		for u := UID(1); u < 40; u++ {
 			if r.IntN(3) > 0 {
-				c.uids = append(c.uids, u)
+				c.uids.add(u)
 			}
 			if r.IntN(3) == 0 {
 				changed = append(changed, imapChange{uid: u, gone: r.IntN(2) == 0})
 			}
 		}
-		want = slices.Clone(c.uids)
+		want = c.uids.all()
 		for _, m := range changed {
 			if i := slices.Index(want, m.uid); i >= 0 && m.gone {
 				want = slices.Delete(want, i, i+1)
@@ -104,8 +104,8 @@ func TestImapGone(t *testing.T) {
 			}
 		}
 		c.tellGone(changed)
-		if !slices.Equal(c.uids, want) {
-			t.Errorf("seed %d: %v, want %v", seed, c.uids, want)
+		if !slices.Equal(c.uids.all(), want) {
+			t.Errorf("seed %d: %v, want %v", seed, c.uids.all(), want)
 		}
 		if got := c.said(); got != strings.Join(lines, "") {
 			t.Errorf("seed %d: said %q, want %q", seed, got, lines)
@@ -116,7 +116,7 @@ func TestImapGone(t *testing.T) {
 // TestImapStoredGone has messages expunged between a STORE's commit and its answer: what it stored is told all the same.
 func TestImapStoredGone(t *testing.T) {
 	c := newImapTester()
-	c.rev2, c.uids = true, []UID{1, 2, 3}
+	c.rev2, c.uids = true, imapUIDsOf([]UID{1, 2, 3})
 	c.effects.stored = []UID{2}
 	seen := Flags{Bits: FlagSeen}
 	if err := c.tellFlags([]imapChange{{1, 9, seen, true}, {2, 9, seen, true}, {3, 8, seen, false}}, 3); err != nil {
@@ -235,7 +235,7 @@ func TestImapResyncNews(t *testing.T) {
 			c.mbox, err = tx.MailboxByName(u.ID, "INBOX")
 		}
 		if err == nil {
-			c.uids, c.seen, err = tx.UIDs(c.mbox.ID, nil)
+			c.seen, err = tx.EachUID(c.mbox.ID, c.uids.add)
 		}
 		return err
 	})

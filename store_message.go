@@ -196,18 +196,27 @@ func (s *Store) noteRecent(id MailboxID, uid UID) {
 
 // UIDs lists the messages of a mailbox in order, appended to buf, and the modseq the answer is current to.
 func (tx *Tx) UIDs(id MailboxID, buf []UID) (uids []UID, now ModSeq, err error) {
-	now, err = tx.modseqOf(id)
+	uids = buf[:0]
+	now, err = tx.EachUID(id, func(u UID) { uids = append(uids, u) })
 	if err != nil {
 		return nil, 0, err
 	}
-	uids = buf[:0]
+	return uids, now, nil
+}
+
+// EachUID calls fn for the messages of a mailbox in order, and returns the modseq this is current to.
+func (tx *Tx) EachUID(id MailboxID, fn func(UID)) (ModSeq, error) {
+	now, err := tx.modseqOf(id)
+	if err != nil {
+		return 0, err
+	}
 	err = tx.each(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone ORDER BY uid`, []any{id}, func(scan func(...any) error) error {
 		var u UID
 		err := scan(&u)
-		uids = append(uids, u)
+		fn(u)
 		return err
 	})
-	return uids, now, err
+	return now, err
 }
 
 // FirstUnseen is the lowest UID of a message that is not \Seen, 0 if all are.
