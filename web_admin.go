@@ -137,6 +137,10 @@ func (q *webReq) lights(o webOverview) (all []webLight) {
 	say(q.s.store.ClockTrusted(), "The clock is right, as far as can be told.", "The clock is older than the mail: set it, or connect to a network with the time.")
 	say(o.CertUntil.IsZero() || o.CertUntil.Sub(q.s.store.Now()) > webCertWarn, "The certificate is valid.", "The certificate ends soon.")
 	say(q.oldest() < time.Duration(q.s.cfg.Queue.Warn), "No mail waits for long.", "Some mail waits for a long time: see the queue.")
+	for _, f := range q.s.crew.Faults() {
+		all = append(all, webLight{false, q.lang.F("A fault in Postino, in %s: %d since the start, the last one %s. The log has more: please report it.",
+			f.Name, f.Count, q.lang.Stamp(f.Last))})
+	}
 	return all
 }
 

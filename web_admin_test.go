@@ -507,3 +507,22 @@ func TestWebAdminDevices(t *testing.T) {
 	ann.get("/admin/devices")
 	ann.want("Old laptop", "scanner", "192.168.1.20", "what it says itself", "300 an hour", "old TLS", "camera@home.arpa", "40 an hour", "[[device]]")
 }
+
+// TestWebFaults lets something panic: the administrator's first page and the figures say so.
+func TestWebFaults(t *testing.T) {
+	s := startServer(t)
+	s.admin(t, "ann")
+	ann := newWebClient(t, s).login("ann")
+	if ann.get("/admin"); strings.Contains(ann.page, "A fault in Postino") {
+		t.Error("a fault is shown before there was one")
+	}
+	for range 2 {
+		if err := s.crew.Guard("this test", func() error { panic("on purpose") }); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	ann.get("/admin")
+	ann.want("A fault in Postino, in this test: 2 since the start")
+	ann.get("/metrics")
+	ann.want(`postino_faults_total{in="this test"} 2`)
+}

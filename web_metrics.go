@@ -97,6 +97,10 @@ func (q *webReq) getMetrics() error {
 	} {
 		fmt.Fprintf(&b, "# HELP postino_%s %s\n# TYPE postino_%s %s\npostino_%s %d\n", m.name, m.help, m.name, m.kind, m.name, m.value)
 	}
+	b.WriteString("# HELP postino_faults_total Panics that were caught, by where.\n# TYPE postino_faults_total counter\n")
+	for _, f := range q.s.crew.Faults() {
+		fmt.Fprintf(&b, "postino_faults_total{in=%q} %d\n", f.Name, f.Count)
+	}
 	q.send(http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", []byte(b.String()))
 	return nil
 }
