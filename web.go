@@ -49,10 +49,11 @@ type webApp struct {
 	version string // of the static files, a part of their addresses
 	key     []byte // signs addresses of inline pictures; new at every start
 	started time.Time
-	wake    chan struct{}                   // a letter was put into the queue of waiting ones
-	entered func(route, do string)          // a test's: called for what is about to be handled; nil otherwise
-	forms   *webBudget                      // octets of forms that are in memory
-	streams *webStreams                     // browsers that listen for news
+	wake    chan struct{}          // a letter was put into the queue of waiting ones
+	entered func(route, do string) // a test's: called for what is about to be handled; nil otherwise
+	forms   *webBudget             // octets of forms that are in memory
+	streams *webStreams            // browsers that listen for news
+	zones   *webCache[string, time.Location]
 	codes   *webCache[string, template.URL] // QR codes that were drawn last, by what they say
 
 	mu     sync.Mutex
@@ -135,7 +136,7 @@ func (s *Server) newWeb() *webApp {
 	a := &webApp{
 		s: s, log: s.log.With("proto", "http"), mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(),
 		key: make([]byte, 32), started: time.Now(), wake: make(chan struct{}, 1),
-		forms: &webBudget{own: map[UserID]int64{}}, streams: &webStreams{}, codes: webNewCache[string, template.URL](webMaxCodes),
+		forms: &webBudget{own: map[UserID]int64{}}, streams: &webStreams{}, codes: webNewCache[string, template.URL](webMaxCodes), zones: webNewCache[string, time.Location](webMaxZones),
 		pages: map[string]*webLang{}, notes: map[string]*webNote{},
 		second: map[string]webSecond{}, rows: webNewCache[BlobID, webSummary](webMaxRows), found: webNewCache[string, webResult](webMaxSearches),
 		sanitised: webNewCache[webSafeKey, webSafe](webSafeKept),
@@ -316,7 +317,9 @@ func (a *webApp) answer(w http.ResponseWriter, r *http.Request, rt webRoute) {
 		return
 	}
 	err := q.findSession()
-	q.lang = a.language(q.languageWanted())
+	lang := *a.language(q.languageWanted())
+	lang.zone = q.zone()
+	q.lang = &lang
 	if err == nil {
 		err = q.admit(rt)
 	}

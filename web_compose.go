@@ -145,7 +145,7 @@ func (q *webReq) composePage(status int, c *webCompose) error {
 	q.w.Header().Set("Content-Security-Policy", webWritePolicy)
 	c.Limit = q.fileLimit()
 	now := q.s.store.Now()
-	c.Now, c.Max = now.Format("2006-01-02T15:04"), now.Add(webMaxSchedule).Format("2006-01-02T15:04")
+	c.Now, c.Max = q.lang.Input(now), q.lang.Input(now.Add(webMaxSchedule))
 	c.Subject, c.To, c.Cc, c.Bcc = webClean(c.Subject), webClean(c.To), webClean(c.Cc), webClean(c.Bcc)
 	return q.status(status, "compose", c.Title, c)
 }

@@ -7,11 +7,14 @@ import (
 	"time"
 )
 
-// webLang is a language with its templates, parsed when somebody first asks for it.
+// webLang is a language with its templates, parsed when somebody first asks for it. Each request has a copy, with the zone
+// of who reads.
 type webLang struct {
-	Code  string // as in the lang attribute
+	Code  string // one of webLanguages
 	words map[string]string
 	tmpl  *template.Template
+	zone  *time.Location
+	now   func() time.Time
 }
 
 // T translates a text, which is its own key in English.
@@ -53,39 +56,4 @@ func (l *webLang) Size(n int64) string {
 		return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
 	}
 	return fmt.Sprintf("%.2f GB", float64(n)/(1<<30))
-}
-
-// Short is a time as a list shows it: the time today, the day this year, the date before.
-func (l *webLang) Short(t, now time.Time) string {
-	t, now = t.Local(), now.Local()
-	zh := l.Code == "zh"
-	switch {
-	case t.YearDay() == now.YearDay() && t.Year() == now.Year():
-		return t.Format("15:04")
-	case t.Year() == now.Year() && zh:
-		return t.Format("1月2日")
-	case t.Year() == now.Year():
-		return t.Format("2 Jan")
-	case zh:
-		return t.Format("2006年1月2日")
-	}
-	return t.Format("2 Jan 2006")
-}
-
-// Long is a time in full.
-func (l *webLang) Long(t time.Time) string {
-	t = t.Local()
-	if l.Code == "zh" {
-		return t.Format("2006年1月2日 ") + "星期" + []string{"日", "一", "二", "三", "四", "五", "六"}[t.Weekday()] + t.Format(" 15:04")
-	}
-	return t.Format("Monday, 2 January 2006, 15:04")
-}
-
-// Stamp is a time to the minute, with the day if it is not today.
-func (l *webLang) Stamp(t time.Time) string {
-	t = t.Local()
-	if now := time.Now(); t.YearDay() == now.YearDay() && t.Year() == now.Year() {
-		return t.Format("15:04")
-	}
-	return l.Short(t, t.Add(48*time.Hour)) + t.Format(" 15:04")
 }

@@ -257,7 +257,7 @@ func (q *webReq) autoSaved(l *Letter, f *webForm) error {
 		ID    int64  `json:"id"`
 		Files []file `json:"files"`
 		Saved string `json:"saved"`
-	}{ID: l.ID, Files: []file{}, Saved: q.lang.F("Saved at %s", q.s.store.Now().Local().Format("15:04"))}
+	}{ID: l.ID, Files: []file{}, Saved: q.lang.F("Saved at %s", q.lang.here(q.s.store.Now()).Format("15:04"))}
 	for _, x := range l.Files {
 		answer.Files = append(answer.Files, file{x.ID, x.Name, q.lang.Size(x.Size)})
 	}

@@ -20,6 +20,7 @@ type webLook struct {
 	Lang    string `json:"lang,omitempty"`
 	Theme   string `json:"theme,omitempty"`
 	Threads bool   `json:"threads,omitempty"`
+	Zone    string `json:"zone,omitempty"` // a name of the time zone database
 }
 
 // look is what the user has chosen, or this browser before login. It is read once for a request.

@@ -227,7 +227,7 @@ func (q *webReq) finish(l *webList) error {
 		return err
 	}
 	for _, r := range l.Rows {
-		r.fill()
+		r.fill(q.lang)
 		if l.Query != "" {
 			r.Href += "?q=" + webEscape(l.Query)
 		} else if _, tail, ok := strings.Cut(l.Self, "?"); ok {

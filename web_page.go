@@ -26,7 +26,7 @@ func (a *webApp) language(code string) *webLang {
 	if l := a.pages[code]; l != nil {
 		return l
 	}
-	l := &webLang{Code: code}
+	l := &webLang{Code: code, zone: time.Local, now: a.s.store.Now}
 	if code == "zh" {
 		l.words = webChinese()
 	}
@@ -61,8 +61,6 @@ func (a *webApp) functions(l *webLang) template.FuncMap {
 	return template.FuncMap{
 		"t": l.T, "f": l.F, "n": func(n any, one, many string) string { return l.N(webInt(n), one, many) },
 		"size":   func(n any) string { return l.Size(webInt(n)) },
-		"short":  func(t time.Time) string { return l.Short(t, a.s.store.Now()) },
-		"long":   l.Long,
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"num":    func(n any) string { return webNumber(webInt(n)) },
 		"icon":   webIcon,
@@ -77,7 +75,7 @@ func (a *webApp) functions(l *webLang) template.FuncMap {
 			return m
 		},
 		"folder": func(m Mailbox) string { return l.folderName(m) },
-		"bar":    webBar, "stamp": l.Stamp,
+		"bar":    webBar,
 	}
 }
 
@@ -134,7 +132,9 @@ type webPage struct {
 	User        User
 	CSRF        string
 	Theme       string
-	Here        string // this page's address, for forms that come back to it
+	L           *webLang // the reader's: times are written by its methods
+	Zone        string   // chosen in the settings; "" follows the browser
+	Here        string   // this page's address, for forms that come back to it
 	Note        *webNote
 	Folders     []webFolder
 	Box         MailboxID // the folder that is open
@@ -161,7 +161,7 @@ func (q *webReq) page(kind, title string, d any) error {
 
 // status renders a page with a status other than 200.
 func (q *webReq) status(code int, kind, title string, d any) error {
-	p := webPage{Title: q.lang.T(title), Kind: kind, User: q.user, CSRF: q.formToken(), Theme: q.look().Theme,
+	p := webPage{Title: q.lang.T(title), Kind: kind, User: q.user, CSRF: q.formToken(), Theme: q.look().Theme, L: q.lang, Zone: q.look().Zone,
 		Here: q.r.URL.RequestURI(), Hostname: q.s.cfg.Hostname, D: d, Keys: true}
 	if q.r.Method != http.MethodGet {
 		p.Here = "/"

@@ -94,6 +94,7 @@ type webRow struct {
 	Unread                     bool
 	Flagged                    bool
 	Open                       bool
+	When                       string // it came, in the reader's zone
 	Answered, Forwarded, Draft bool
 }
 
@@ -151,7 +152,8 @@ func webSummarize(c *Content) *webSummary {
 }
 
 // fill adds what follows from the message's row and its summary.
-func (r *webRow) fill() {
+func (r *webRow) fill(l *webLang) {
+	r.When = l.Short(r.M.Internal)
 	f := r.M.Flags.Bits
 	r.Unread = r.Unread || f&FlagSeen == 0
 	r.Flagged = r.Flagged || f&FlagFlagged != 0

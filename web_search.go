@@ -182,25 +182,25 @@ func webIs(value string) *Query {
 	return nil
 }
 
-// webDay understands 2026-12-01, 2026-12, 2026, today, yesterday.
+// webDay understands 2026-12-01, 2026-12, 2026, today, yesterday, in now's zone.
 func webDay(name, value string, now time.Time) *Query {
 	var lo, hi time.Time
 	for _, f := range []struct {
 		layout  string
 		y, m, d int
 	}{{"2006-1-2", 0, 0, 1}, {"2006/1/2", 0, 0, 1}, {"2006-1", 0, 1, 0}, {"2006", 1, 0, 0}} {
-		if t, err := time.ParseInLocation(f.layout, value, time.Local); err == nil {
+		if t, err := time.ParseInLocation(f.layout, value, now.Location()); err == nil {
 			lo, hi = t, t.AddDate(f.y, f.m, f.d)
 			break
 		}
 	}
-	y, m, d := now.Local().Date()
+	y, m, d := now.Date()
 	switch value {
 	case "today", "今天":
-		lo = time.Date(y, m, d, 0, 0, 0, 0, time.Local)
+		lo = time.Date(y, m, d, 0, 0, 0, 0, now.Location())
 		hi = lo.AddDate(0, 0, 1)
 	case "yesterday", "昨天":
-		hi = time.Date(y, m, d, 0, 0, 0, 0, time.Local)
+		hi = time.Date(y, m, d, 0, 0, 0, 0, now.Location())
 		lo = hi.AddDate(0, 0, -1)
 	}
 	if lo.IsZero() {
@@ -254,7 +254,8 @@ type webResult struct {
 // search finds messages in one folder, or with 0 in all folders but Junk and Trash. It ends when it has most of them, and
 // remembers them for the other pages and for whoever comes back from a message.
 func (q *webReq) search(id MailboxID, text string, most int) (*webResult, error) {
-	w := webParseQuery(text, q.s.store.Now())
+	now := q.lang.here(q.s.store.Now())
+	w := webParseQuery(text, now)
 	boxes, err := q.searchIn(id, w.in)
 	if err != nil || !w.any {
 		return &webResult{hint: q.oddWord(w)}, err
@@ -266,7 +267,7 @@ func (q *webReq) search(id MailboxID, text string, most int) (*webResult, error)
 			r.state += fmt.Sprint(m.HighestModSeq, " ")
 		}
 	}
-	key := fmt.Sprintf("%d %d %s %s", q.user.ID, id, q.s.store.Now().Format(time.DateOnly), text)
+	key := fmt.Sprintf("%d %d %s %s", q.user.ID, id, now.Format("2006-01-02 MST"), text)
 	if old := q.found.get(key); old != nil && old.state == r.state && (!old.more || len(old.hits) >= most) {
 		return old, nil
 	}

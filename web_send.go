@@ -183,7 +183,7 @@ func (q *webReq) sendLetter(l *Letter, c *webCompose, f *webForm) error {
 	}
 	due := q.s.store.Now().Add(webRecallTime)
 	if f.Get("do") == "later" {
-		t, err := time.ParseInLocation("2006-01-02T15:04", f.Get("when"), time.Local)
+		t, err := q.lang.parseInput(f.Get("when"))
 		if err != nil || t.Before(due) || t.After(due.Add(webMaxSchedule)) {
 			return again("Choose a time in the future for sending later.")
 		}

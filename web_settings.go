@@ -26,6 +26,7 @@ func webSettingsRoutes() []webRoute {
 	return []webRoute{
 		{"GET /settings", webLoggedIn, (*webReq).getSettings},
 		{"GET /settings/{part}", webLoggedIn, (*webReq).getSettings},
+		{"POST /settings/zone", webLoggedIn, (*webReq).postZone},
 		{"POST /settings/identities", webLoggedIn, (*webReq).postIdentities},
 		{"POST /settings/forward", webLoggedIn, (*webReq).postForward},
 		{"POST /settings/vacation", webLoggedIn, (*webReq).postVacation},
@@ -49,6 +50,8 @@ type webSettings struct {
 type webGeneralPage struct {
 	webSettings
 	Identities []webIdentity
+	Zones      []string // to choose from
+	Now        string   // in the reader's zone
 }
 
 // webRulesPage is the tab of what happens to new mail.
@@ -102,7 +105,7 @@ func (q *webReq) settings(status int, part, fault string) error {
 	var err error
 	switch part {
 	case "general":
-		p := webGeneralPage{webSettings: head}
+		p := webGeneralPage{webSettings: head, Zones: webZones, Now: q.lang.Long(q.s.store.Now())}
 		p.Identities, err = q.identities()
 		page = p
 	case "rules":

@@ -171,6 +171,17 @@ func (c *webClient) find(pattern string) string {
 // put puts a message into a mailbox of a user.
 func (s *testServer) put(t testing.TB, user, box, raw string, f FlagBits) UID {
 	t.Helper()
+	return s.putFlagged(t, user, box, raw, f, s.store.Now())
+}
+
+// putAt puts a message that came at some time.
+func (s *testServer) putAt(t testing.TB, user, box, raw string, at time.Time) UID {
+	t.Helper()
+	return s.putFlagged(t, user, box, raw, 0, at)
+}
+
+func (s *testServer) putFlagged(t testing.TB, user, box, raw string, f FlagBits, at time.Time) UID {
+	t.Helper()
 	sp := s.store.NewSpool(100 << 20)
 	defer sp.Close()
 	io.WriteString(sp, strings.ReplaceAll(raw, "\n", "\r\n"))
@@ -186,7 +197,7 @@ func (s *testServer) put(t testing.TB, user, box, raw string, f FlagBits) UID {
 		}
 		b, err := tx.AddBlob(sp)
 		if err == nil {
-			m, err = tx.Append(mb, b, Flags{Bits: f}, s.store.Now())
+			m, err = tx.Append(mb, b, Flags{Bits: f}, at)
 		}
 		return err
 	})

@@ -23,14 +23,15 @@ const setup = $("#setup");
 if (setup && location.hash.length > 1) setup.elements.code.value = decodeURIComponent(location.hash.slice(1));
 $$("[data-keep-hash]").forEach(a => a.addEventListener("click", () => { a.href = a.href.split("#")[0] + location.hash; }));
 
-// Times in the reader's own time zone, if it is not the server's.
+// The server writes times in the reader's zone, which a cookie tells it; whoever points at one sees it in full.
+try {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone) document.cookie = "postino-zone=" + zone + ";path=/;max-age=31536000;samesite=strict" + (location.protocol === "https:" ? ";secure" : "");
+} catch (e) { /* then times are the server's, and say so */ }
 function localTimes(at) {
-  const two = n => String(n).padStart(2, "0"), now = new Date();
   $$("time[datetime]", at).forEach(t => {
     const d = new Date(t.dateTime);
-    if (isNaN(d)) return;
-    t.title = d.toLocaleString(document.documentElement.lang);
-    if (/^\d\d:\d\d$/.test(t.textContent) && d.toDateString() === now.toDateString()) t.textContent = two(d.getHours()) + ":" + two(d.getMinutes());
+    if (!isNaN(d)) t.title = d.toLocaleString(document.documentElement.lang);
   });
 }
 localTimes(document);
