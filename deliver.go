@@ -2,7 +2,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -24,6 +23,8 @@ var (
 	errCaller     = errors.New("the mail waits until the other side calls for it")
 	errNeverFits  = errors.New("the message is bigger than the whole mailbox may be")
 	errNotSender  = errors.New("the From field names somebody else")
+	errFromTwice  = fmt.Errorf("%w: there is more than one of it", errNotSender)
+	errFromNobody = fmt.Errorf("%w: there is nobody in it", errNotSender)
 	errLate       = errors.New("the message is late, and was to be returned then (DELIVERBY)")
 )
 
@@ -304,153 +305,3 @@ const (
 	strangerAccount  = "net " // begins the accounts of those who don't log in, with their network behind it
 	queueReportShare = 20     // of the places for reports, one in so many may be about one account's messages
 )
-
-// addFields puts the fields that a message gets here in front of it: Return-Path for its local readers (it is left out
-// again on the way out, RFC 5321 §4.4), Received, and what a submitted message lacks (RFC 6409 §8).
-func (s *Server) addFields(m *Mail) error {
-	head, err := m.Body.Head()
-	if err == nil && !startsHeader(head) {
-		if err = m.Body.BodyOnly(); err == nil {
-			head, err = m.Body.Head()
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("read spool: %w", err)
-	}
-	tree := m.Body.Tree()
-	if tree.HeaderLen > maxHeaderBlock {
-		return errHeaderSize
-	}
-	tree.Walk(func(_ []int, p *Part) bool {
-		if p.Has8bit {
-			m.Flags |= Mail8Bit
-		}
-		return true
-	})
-	h := ParseHeader(head)
-	if received := h.All("Received"); len(received) >= s.cfg.Limits.Received || s.goesRound(received, m.To) {
-		return errMailLoop
-	}
-	now := s.store.Now()
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "Return-Path: %s\r\n", m.From.Path())
-	if m.Trace != "" {
-		fmt.Fprintf(&b, "Received: %s id %s", m.Trace, m.ID)
-		if len(m.To) == 1 {
-			fmt.Fprintf(&b, "\r\n\tfor %s", m.To[0].Addr.Path())
-		}
-		fmt.Fprintf(&b, "; %s\r\n", FormatDate(now))
-	}
-	if h.Get("Message-ID") == "" {
-		fmt.Fprintf(&b, "Message-ID: <%s@%s>\r\n", m.ID, s.asciiHost())
-	}
-	if m.Submitted {
-		if h.Get("Date") == "" {
-			fmt.Fprintf(&b, "Date: %s\r\n", FormatDate(now))
-		}
-		if h.Get("From") == "" {
-			fmt.Fprintf(&b, "From: %s\r\n", s.submitter(m))
-		}
-		if h.Get("To") == "" && h.Get("Cc") == "" && h.Get("Bcc") == "" {
-			b.WriteString("To: undisclosed-recipients:;\r\n")
-		}
-		if err := s.checkFrom(m, h); err != nil {
-			return err
-		}
-	}
-	m.Body.Prepend(b.Bytes())
-	return nil
-}
-
-// maxRounds is how often one message may come for the same person: once, and when people send it on by hand some times more.
-const maxRounds = 3
-
-// goesRound says whether a message with one recipient has come here for them too often already: two people who forward to each
-// other, and keep a copy, would get it again with each round until all hops are used up.
-func (s *Server) goesRound(received []string, to []Rcpt) bool {
-	if len(received) < maxRounds || len(to) != 1 {
-		return false
-	}
-	n, by, who := 0, "by "+s.asciiHost()+" with ", "for "+to[0].Addr.Path()+";"
-	for _, r := range received {
-		if strings.Contains(r, by) && strings.Contains(r, who) {
-			n++
-		}
-	}
-	return n >= maxRounds
-}
-
-// startsHeader says whether a message begins with a header field, an empty header, or the "From " line that some programs
-// leave in front of it.
-func startsHeader(head []byte) bool {
-	if bytes.HasPrefix(head, []byte("\r\n")) || bytes.HasPrefix(head, []byte("From ")) || bytes.HasPrefix(head, []byte(">From ")) {
-		return true
-	}
-	name, _, ok := bytes.Cut(head, []byte(":"))
-	for _, b := range bytes.TrimRight(name, " \t") {
-		if b <= ' ' || b > '~' {
-			return false
-		}
-	}
-	return ok && len(name) > 0
-}
-
-// asciiHost is our name as every peer may see it.
-func (s *Server) asciiHost() string {
-	if h, err := DomainToASCII(s.cfg.Hostname); err == nil {
-		return h
-	}
-	return s.cfg.Hostname
-}
-
-// submitter is who a message without From is from.
-func (s *Server) submitter(m *Mail) Addr {
-	if m.From.IsZero() && m.Login != nil {
-		if a, err := ParseAddr(m.Login.Name); err == nil {
-			return a
-		}
-	}
-	if m.From.IsZero() {
-		return Addr{"postmaster", s.cfg.Domains[0]}
-	}
-	return m.From
-}
-
-// checkFrom sees that somebody who logged in writes under addresses of their own.
-func (s *Server) checkFrom(m *Mail, h Header) error {
-	if m.Login == nil {
-		return nil
-	}
-	for _, f := range h.All("From") {
-		for _, e := range ParseAddressList(f) {
-			if e.Domain == "" {
-				continue // a group
-			}
-			a, err := ParseAddr(e.Local + "@" + e.Domain)
-			if err != nil {
-				return errNotSender
-			}
-			if ok, err := s.owns(*m.Login, a); err != nil {
-				return err
-			} else if !ok {
-				return fmt.Errorf("%w: %s", errNotSender, a)
-			}
-		}
-	}
-	return nil
-}
-
-// returnPathLen is the length of the Return-Path field that begins a stored message: it is for those who read the
-// message here, and is left out when it goes on (RFC 5321 §4.4).
-func returnPathLen(head []byte) int64 {
-	const name = "return-path:"
-	if len(head) < len(name) || !strings.EqualFold(string(head[:len(name)]), name) {
-		return 0
-	}
-	for i := 0; i < len(head); i++ {
-		if head[i] == '\n' && (i+1 == len(head) || (head[i+1] != ' ' && head[i+1] != '\t')) {
-			return int64(i + 1)
-		}
-	}
-	return 0
-}

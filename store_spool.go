@@ -101,6 +101,21 @@ func (sp *Spool) Prepend(fields []byte) {
 	sp.prefix = append(append([]byte(nil), fields...), sp.prefix...)
 }
 
+// Overwrite replaces octets of the content, which begins at 0, by as many others. It is for the names of header fields: what the tree
+// says must stay true. Nothing may have been put in front yet, nor staged.
+func (sp *Spool) Overwrite(at int64, with []byte) error {
+	at -= int64(len(sp.prefix))
+	if at < 0 || at+int64(len(with)) > sp.size || sp.row != nil || sp.staged.ID != 0 {
+		return fmt.Errorf("overwrite %d octets at %d of %d", len(with), at, sp.size)
+	}
+	if sp.file == nil {
+		copy(sp.mem[at:], with)
+		return nil
+	}
+	_, err := sp.file.WriteAt(with, at)
+	return err
+}
+
 // BodyOnly makes the content a body below an empty header: it is a message without any field, as some devices send them.
 func (sp *Spool) BodyOnly() error {
 	body := io.NewSectionReader(sp, 0, sp.Size())
