@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -247,6 +249,9 @@ var imapStoreErrors = []struct {
 	{ErrDiskFull, "UNAVAILABLE", "The server's disk is full"},
 	{ErrReadOnly, "UNAVAILABLE", "The server's file can't be written to"},
 	{ErrClosed, "UNAVAILABLE", "The server is being stopped"},
+	{syscall.ENOSPC, "UNAVAILABLE", "The server's disk is full"},
+	{syscall.EMFILE, "UNAVAILABLE", "The server has too many files open, try again later"},
+	{syscall.ENFILE, "UNAVAILABLE", "The server has too many files open, try again later"},
 	{ErrInbox, "CANNOT", "INBOX can't be deleted or renamed"},
 	{ErrOtherOwner, "CANNOT", "A mailbox can't change its owner; create one there and move the messages"},
 	{ErrIntoItself, "CANNOT", "A mailbox can't become its own child"},
@@ -475,7 +480,8 @@ func imapFatal(err error) bool {
 			return true
 		}
 	}
-	return errors.As(err, &network)
+	var file *fs.PathError // what a file of ours fails with looks like a network's error
+	return errors.As(err, &network) && !errors.As(err, &file)
 }
 
 // clientError is err in the client's words, nil if the connection is lost.

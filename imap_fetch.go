@@ -78,6 +78,7 @@ type imapWish struct {
 const (
 	imapWishMax   = 100     // items of one FETCH
 	imapSeenBytes = 4 << 20 // octets that are announced as \Seen in one step, and then sent
+	imapFetchStep = 2000    // UIDs that are listed at a time
 )
 
 // imapFetch is one FETCH command.
@@ -327,20 +328,34 @@ func (f *imapFetch) changed(tx *Tx) ([]UID, error) {
 	return left, err
 }
 
-// run sends the messages. Where \Seen is to be set, that is done for some at a time, before they are sent, so that the
-// answer can say so.
+// run sends the messages, and takes their UIDs from a set: a client that reads slowly, or not at all, is no reason to hold a
+// list of all.
 func (f *imapFetch) run() error {
 	seen, err := f.maySee()
 	if err != nil {
 		return err
 	}
-	if !seen {
-		return f.send(f.uids)
+	all := imapUIDsOf(f.uids)
+	f.uids = nil
+	for at := 0; at < all.len(); at += imapFetchStep {
+		f.uids = all.appendTo(f.uids[:0], at, min(at+imapFetchStep, all.len()))
+		if seen {
+			err = f.markAndSend(f.uids)
+		} else {
+			err = f.send(f.uids)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	// Marked first and sent then: the other way round the client would hear of \Seen only after the command, in a second
-	// FETCH for each message, and a crash in between would leave unread what it has.
-	for len(f.uids) > 0 {
-		group, unseen, err := f.group()
+	return nil
+}
+
+// markAndSend sets \Seen for some messages at a time, and then sends them: the other way round the client would hear of \Seen
+// only after the command, in a second FETCH for each message, and a crash in between would leave unread what it has.
+func (f *imapFetch) markAndSend(uids []UID) error {
+	for len(uids) > 0 {
+		group, unseen, err := f.group(uids)
 		if err != nil {
 			return err
 		}
@@ -353,7 +368,7 @@ func (f *imapFetch) run() error {
 		if err := f.send(group); err != nil {
 			return err
 		}
-		f.uids = f.uids[len(group):]
+		uids = uids[len(group):]
 	}
 	return nil
 }
@@ -370,12 +385,12 @@ func (f *imapFetch) maySee() (bool, error) {
 // group returns the next messages that are to be sent in one step, and those of them that are not \Seen. They are few enough
 // to get it in one short transaction, and so one modseq; and not so large that a lost connection leaves many octets marked
 // that the client never saw.
-func (f *imapFetch) group() (group, unseen []UID, err error) {
+func (f *imapFetch) group(uids []UID) (group, unseen []UID, err error) {
 	var size int64
-	n := min(len(f.uids), f.step, listRows)
-	err = f.c.srv.store.List(f.c.mbox.ID, f.uids[:n], WantRow, func(m *Listed) error {
+	n := min(len(uids), f.step, listRows)
+	err = f.c.srv.store.List(f.c.mbox.ID, uids[:n], WantRow, func(m *Listed) error {
 		if size > 0 && size+m.Size > imapSeenBytes {
-			n, _ = slices.BinarySearch(f.uids[:n], m.UID)
+			n, _ = slices.BinarySearch(uids[:n], m.UID)
 			return errListFull
 		}
 		size += m.Size
@@ -387,7 +402,7 @@ func (f *imapFetch) group() (group, unseen []UID, err error) {
 	if errors.Is(err, errListFull) {
 		err = nil
 	}
-	return f.uids[:n], unseen, err
+	return uids[:n], unseen, err
 }
 
 // markSeen sets \Seen, in one step of which others' commits do not have to wait for long. What they changed in the same
