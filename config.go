@@ -47,6 +47,10 @@ type Config struct {
 		Plaintext []Network `toml:"plaintext"`
 	} `toml:"auth"`
 
+	HTTP struct {
+		Proxies []Network `toml:"proxies"` // whose X-Forwarded-For and PROXY headers are believed
+	} `toml:"http"`
+
 	MDNS struct {
 		Enabled bool `toml:"enabled"`
 	} `toml:"mdns"`
@@ -89,7 +93,8 @@ type Limits struct {
 	Message       Size `toml:"message"`        // octets of one message
 	Recipients    int  `toml:"recipients"`     // of one message
 	Connections   int  `toml:"connections"`    // in all
-	PerAddress    int  `toml:"per_address"`    // connections of one address that are not logged in
+	PerAddress    int  `toml:"per_address"`    // connections of one address (or /64) that are not logged in
+	PerUser       int  `toml:"per_user"`       // connections of one person who is
 	Received      int  `toml:"received"`       // Received fields before a message is taken for a loop
 	LoginsMinute  int  `toml:"logins_minute"`  // different wrong passwords of one address in a minute, then they wait
 	LoginsDay     int  `toml:"logins_day"`     // and in a day
@@ -198,7 +203,7 @@ func defaultConfig() *Config {
 	c.Search.Index = true
 	c.Queue.Retry, c.Queue.RetryMax = Duration(3*time.Minute), Duration(time.Hour)
 	c.Queue.Warn, c.Queue.GiveUp = Duration(4*time.Hour), Duration(3*24*time.Hour)
-	c.Limits = Limits{Message: 50 << 20, Recipients: 1000, Connections: 200, PerAddress: 20, Received: 50,
+	c.Limits = Limits{Message: 50 << 20, Recipients: 1000, Connections: 200, PerAddress: 20, PerUser: 50, Received: 50,
 		LoginsMinute: 10, LoginsDay: 50, QueueMessages: 100_000, QueuePerson: 10_000, QueueStranger: 1000, QueueReports: 2000, IMAPMessages: 1_000_000}
 	return c
 }
@@ -392,6 +397,7 @@ func (c *Config) checkLimits() error {
 		key string
 		n   int
 	}{{"recipients", c.Limits.Recipients}, {"connections", c.Limits.Connections}, {"per_address", c.Limits.PerAddress},
+		{"per_user", c.Limits.PerUser},
 		{"received", c.Limits.Received}, {"logins_minute", c.Limits.LoginsMinute}, {"logins_day", c.Limits.LoginsDay},
 		{"queue_messages", c.Limits.QueueMessages}, {"queue_person", c.Limits.QueuePerson}, {"queue_stranger", c.Limits.QueueStranger},
 		{"queue_reports", c.Limits.QueueReports}, {"imap_messages", c.Limits.IMAPMessages}} {
@@ -404,6 +410,11 @@ func (c *Config) checkLimits() error {
 
 // checkNetworks refuses to trust everybody.
 func (c *Config) checkNetworks() error {
+	for _, n := range c.HTTP.Proxies {
+		if n.Bits() == 0 {
+			return keyFault("http.proxies", "%s would let the whole world say where it comes from", n)
+		}
+	}
 	for _, n := range c.Relay.Networks {
 		if n.Bits() == 0 {
 			return keyFault("relay.networks", "%s would let the whole world send through this machine", n)

@@ -377,7 +377,7 @@ func benchOthers(b *testing.B, s *testServer) func() time.Duration {
 // have nothing to say.
 func BenchmarkIMAPIdle(b *testing.B) {
 	const conns = 1000
-	s := startServer(b, "[limits]", "connections = 2000", "per_address = 2000")
+	s := startServer(b, "[limits]", "connections = 2000", "per_address = 2000", "per_user = 2000")
 	putMail(b, s, "ann", "INBOX", fetchPlain)
 	before := benchHeap()
 	for range conns {

@@ -74,8 +74,10 @@ func (c *imapConn) login(u User, err error) error {
 		c.log.Info("imap login failed", "remote", c.remote, "err", err)
 		return err
 	}
+	if err := c.loggedIn(u.ID); err != nil {
+		return imapNo("LIMIT", "Too many connections of yours at once")
+	}
 	c.user, c.state = u, imapAuth
-	c.loggedIn()
 	wake, stop := c.srv.store.Watch(u.ID)
 	c.wake, c.stops = wake, append(c.stops, stop)
 	c.log.Info("imap login", "user", u.Name, "remote", c.remote)

@@ -73,6 +73,7 @@ var popChinese = map[string]string{
 	"The server is being stopped":                    "服务器正在停止",
 	"The top follows":                                "邮件开头如下",
 	"Too many arguments":                             "参数太多",
+	"Too many connections of yours at once":          "您的连接过多",
 	"Too many bad commands":                          "错误命令太多",
 	"You have been logged out":                       "您已被退出登录",
 	"Too many failed logins, wait a while":           "登录失败次数太多，请稍后再试",

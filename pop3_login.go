@@ -90,6 +90,9 @@ func (c *popConn) cmdAuth(arg string) error {
 
 // loginResult opens the maildrop of who has logged in.
 func (c *popConn) loginResult(u User, err error) error {
+	if err == nil && c.loggedIn(u.ID) != nil {
+		err = popNo("SYS/TEMP", "Too many connections of yours at once")
+	}
 	if err == nil {
 		err = c.openMaildrop(u)
 	}
@@ -99,7 +102,6 @@ func (c *popConn) loginResult(u User, err error) error {
 		}
 		return err
 	}
-	c.loggedIn()
 	c.log.Info("login", "user", u.Name, "remote", c.remote, "messages", len(c.drop))
 	c.ok("%d messages", len(c.drop))
 	return nil

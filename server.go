@@ -24,7 +24,6 @@ const (
 	stopTimeout  = 5 * time.Second  // for connections to end when the server stops
 	acceptPause  = 5 * time.Millisecond
 	acceptMax    = time.Second // between tries to accept when file descriptors have run out
-	roomSpare    = 50          // connections that may still be ending while others have their places
 )
 
 // Server is the appliance. There are no mutable package variables: a test runs as many as it likes.
@@ -44,8 +43,9 @@ type Server struct {
 	serial  atomic.Int64
 	mu      sync.Mutex
 	conns   map[*conn]bool
-	waiting map[netip.Addr]int // connections of an address that are not logged in
-	busy    map[UserID]bool    // maildrops that a POP3 session has locked
+	waiting map[netip.Prefix]int // connections of a network that are not logged in
+	people  map[UserID]int       // connections of somebody who is
+	busy    map[UserID]bool      // maildrops that a POP3 session has locked
 	sent    sentSizes
 
 	devices map[string]*sendingUse // how much each [[device]] may send just now; guarded by mu
@@ -55,6 +55,7 @@ type Server struct {
 	turn func(nc net.Conn, host string, domains []string) bool
 
 	recent *logMemory // the last lines of log
+	floods *logFloods
 }
 
 // sendingUse is a bucket that fills with the device's rate and holds a tenth of an hour's messages at least.
@@ -107,8 +108,8 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, store: store, log: log, crew: store.crew, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(),
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
-		conns: map[*conn]bool{}, waiting: map[netip.Addr]int{}, busy: map[UserID]bool{},
-		recent: ring.mem,
+		conns: map[*conn]bool{}, waiting: map[netip.Prefix]int{}, people: map[UserID]int{}, busy: map[UserID]bool{},
+		recent: ring.mem, floods: newLogFloods(),
 	}
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.auth.stop = s.stop.Done()
@@ -126,10 +127,12 @@ type conn struct {
 	log     *slog.Logger
 	svc     *service
 	id      int64
-	remote  netip.Addr // without zone, IPv4 as IPv4
-	secure  bool       // TLS, or a UNIX socket
+	remote  netip.Addr   // without zone, IPv4 as IPv4
+	from    netip.Prefix // what it counts against before login
+	secure  bool         // TLS, or a UNIX socket
 	started time.Time
-	counted bool      // among waiting
+	counted bool      // among waiting; guarded by srv.mu
+	person  UserID    // among people, 0 not; guarded by srv.mu
 	asked   time.Time // when the client was last asked for something; guarded by srv.mu
 	dropped bool      // another one has its place; guarded by srv.mu
 }
@@ -150,7 +153,7 @@ func (s *Server) serve(l net.Listener, svc *service) {
 		switch {
 		case err == nil:
 			pause = acceptPause
-			s.admit(nc, svc)
+			s.receive(nc, svc)
 		case s.stop.Err() != nil || errors.Is(err, net.ErrClosed):
 			return
 		default: // out of file descriptors, most likely: waiting helps, spinning does not
@@ -161,23 +164,32 @@ func (s *Server) serve(l net.Listener, svc *service) {
 	}
 }
 
+// receive admits a connection, and finds out first for whom it is if a proxy has made it.
+func (s *Server) receive(nc net.Conn, svc *service) {
+	if !s.isProxy(remoteAddr(nc)) {
+		s.admit(nc, svc)
+		return
+	}
+	s.crew.Go(nil, "connection", func() {
+		client, err := behindProxy(nc)
+		if err != nil {
+			s.crew.Complain("proxy", err, "proto", svc.name, "remote", remoteAddr(nc))
+			nc.Close()
+			return
+		}
+		s.admit(client, svc)
+	})
+}
+
 // admit starts a connection, or turns it away when there are too many.
 func (s *Server) admit(nc net.Conn, svc *service) {
-	c := &conn{srv: s, net: nc, raw: nc, svc: svc, id: s.serial.Add(1), remote: remoteAddr(nc), started: time.Now(), counted: true}
+	c := &conn{srv: s, net: nc, raw: nc, svc: svc, id: s.serial.Add(1), remote: remoteAddr(nc), started: time.Now()}
+	c.from = networkOf(c.remote)
 	c.asked = c.started
-	c.log = s.log.With("conn", c.id, "proto", svc.name)
+	c.log = slog.New(s.floods.of(s.log.Handler(), c.from)).With("conn", c.id, "proto", svc.name)
 	c.secure = svc.tls || nc.LocalAddr().Network() == "unix"
-	s.mu.Lock()
-	stopping := s.stop.Err() != nil
-	full := s.waiting[c.remote] >= s.cfg.Limits.PerAddress || (!stopping && !s.makeRoom(c.remote))
-	if !full && !stopping {
-		s.conns[c] = true
-		s.waiting[c.remote]++
-		s.wg.Add(1)
-	}
-	s.mu.Unlock()
-	if full || stopping {
-		s.log.Warn("too many connections", "proto", svc.name, "remote", c.remote)
+	if !s.enter(c) {
+		c.log.Warn("too many connections", "remote", c.remote)
 		if !svc.tls && svc.full != "" {
 			nc.SetWriteDeadline(time.Now().Add(time.Second))
 			io.WriteString(nc, svc.full+"\r\n")
@@ -200,37 +212,6 @@ func (s *Server) admit(nc net.Conn, svc *service) {
 	})
 }
 
-// makeRoom says whether there is a place for one more connection. When all are taken, the address with the most
-// connections that are not logged in loses the one that was silent for longest, as long as it has no fewer of them than
-// the newcomer's: whoever opens many and says nothing, or one octet a second, is in nobody's way but his own. s.mu is held.
-func (s *Server) makeRoom(from netip.Addr) bool {
-	limit, going := s.cfg.Limits.Connections, 0
-	if len(s.conns) < limit {
-		return true
-	}
-	var out *conn
-	for c := range s.conns {
-		switch {
-		case c.dropped:
-			going++
-		case !c.counted:
-		case out == nil, s.waiting[c.remote] > s.waiting[out.remote],
-			s.waiting[c.remote] == s.waiting[out.remote] && c.asked.Before(out.asked):
-			out = c
-		}
-	}
-	switch {
-	case len(s.conns)-going < limit:
-		return true
-	case going >= roomSpare || out == nil || out.remote == from || s.waiting[out.remote] < s.waiting[from]:
-		return false
-	}
-	s.log.Warn("connection dropped for another one", "conn", out.id, "proto", out.svc.name, "remote", out.remote)
-	out.dropped = true
-	out.raw.Close()
-	return true
-}
-
 func remoteAddr(nc net.Conn) netip.Addr {
 	if ap, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
 		return ap.Addr().Unmap().WithZone("")
@@ -240,24 +221,10 @@ func remoteAddr(nc net.Conn) netip.Addr {
 
 func (c *conn) close() {
 	c.net.Close()
-	c.loggedIn()
 	c.srv.mu.Lock()
 	defer c.srv.mu.Unlock()
+	c.leave()
 	delete(c.srv.conns, c)
-}
-
-// loggedIn takes the connection out of those that count against its address.
-func (c *conn) loggedIn() {
-	c.srv.mu.Lock()
-	defer c.srv.mu.Unlock()
-	if !c.counted {
-		return
-	}
-	c.counted = false
-	c.srv.waiting[c.remote]--
-	if c.srv.waiting[c.remote] <= 0 {
-		delete(c.srv.waiting, c.remote)
-	}
 }
 
 // Read and Write are the buffers' way to the network.

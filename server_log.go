@@ -3,7 +3,9 @@ package main
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -100,4 +102,67 @@ func (m *logMemory) recent(text string, n int) (all []LogLine) {
 		}
 	}
 	return all
+}
+
+const (
+	floodLines = 300 // lines of log that one network may cause in a minute
+	floodSlots = 512 // networks are counted in so many places; those that share one share its lines
+)
+
+// logFloods keeps strangers from filling the log: beyond floodLines a minute what a network causes is left out, but for mail that
+// was taken.
+type logFloods struct {
+	mu    sync.Mutex
+	seed  maphash.Seed
+	slots [floodSlots]struct {
+		minute int64
+		lines  int
+	}
+}
+
+func newLogFloods() *logFloods { return &logFloods{seed: maphash.MakeSeed()} }
+
+// due counts a line of a network. It says whether the line may be written, and whether it is the last one that may.
+func (f *logFloods) due(network netip.Prefix, now time.Time) (ok, last bool) {
+	slot := &f.slots[maphash.Comparable(f.seed, network)%floodSlots]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := now.Unix() / 60; m != slot.minute {
+		slot.minute, slot.lines = m, 0
+	}
+	slot.lines++
+	return slot.lines <= floodLines, slot.lines == floodLines
+}
+
+// of returns a handler for what a network causes.
+func (f *logFloods) of(next slog.Handler, network netip.Prefix) slog.Handler {
+	return &floodHandler{Handler: next, floods: f, network: network}
+}
+
+type floodHandler struct {
+	slog.Handler
+	floods  *logFloods
+	network netip.Prefix
+}
+
+func (h *floodHandler) Handle(ctx context.Context, rec slog.Record) error {
+	if rec.Message == "message taken" {
+		return h.Handler.Handle(ctx, rec)
+	}
+	ok, last := h.floods.due(h.network, time.Now())
+	if !ok {
+		return nil
+	}
+	if last {
+		rec.AddAttrs(slog.Bool("more of this network is left out for a minute", true))
+	}
+	return h.Handler.Handle(ctx, rec)
+}
+
+func (h *floodHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &floodHandler{h.Handler.WithAttrs(attrs), h.floods, h.network}
+}
+
+func (h *floodHandler) WithGroup(name string) slog.Handler {
+	return &floodHandler{h.Handler.WithGroup(name), h.floods, h.network}
 }

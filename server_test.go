@@ -3,14 +3,18 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -277,4 +281,170 @@ func TestContention(t *testing.T) {
 	})
 	wg.Wait()
 	checkStore(t, st)
+}
+
+// logIMAP opens a connection and logs a user in; the answer is the tagged one.
+func logIMAP(t *testing.T, s *testServer, user string) (net.Conn, *bufio.Reader, string) {
+	t.Helper()
+	nc, r, line := dialService(t, s, "imap")
+	fmt.Fprintf(nc, "a LOGIN %s@home.arpa secret\r\n", user)
+	for !strings.HasPrefix(line, "a ") {
+		var err error
+		line, err = r.ReadString('\n')
+		if err != nil {
+			return nc, r, ""
+		}
+	}
+	return nc, r, line
+}
+
+// TestPerUser: one person has only so many connections; a silent one of theirs makes room, and nobody else's.
+func TestPerUser(t *testing.T) {
+	s := startServer(t, "[limits]", "per_user = 3").hasty()
+	first, in, line := logIMAP(t, s, "ann")
+	for range 2 {
+		if _, _, line = logIMAP(t, s, "ann"); !strings.HasPrefix(line, "a OK") {
+			t.Fatal(line)
+		}
+	}
+	if _, _, line = logIMAP(t, s, "ann"); !strings.HasPrefix(line, "a NO [LIMIT]") {
+		t.Errorf("a fourth while all are busy: %q", line)
+	}
+	if s.tryLogin(t, "pop3", "ann", "secret") || s.tryLogin(t, "submission", "ann", "secret") {
+		t.Error("POP3 and SMTP do not count")
+	}
+	if _, _, line = logIMAP(t, s, "bob"); !strings.HasPrefix(line, "a OK") {
+		t.Errorf("somebody else: %q", line)
+	}
+	s.mu.Lock()
+	for c := range s.conns {
+		if c.raw.RemoteAddr().String() == first.LocalAddr().String() {
+			c.asked = time.Now().Add(-roomSilent - time.Second)
+		}
+	}
+	s.mu.Unlock()
+	if _, _, line = logIMAP(t, s, "ann"); !strings.HasPrefix(line, "a OK") {
+		t.Errorf("a fourth beside a silent one: %q", line)
+	}
+	if _, err := io.Copy(io.Discard, in); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the silent one: %v", err)
+	}
+}
+
+// TestRoomForStrangers: those who are logged in leave places on port 25, and the one with the most makes room for others.
+func TestRoomForStrangers(t *testing.T) {
+	s := startServer(t, "[limits]", "connections = 10", "per_user = 100").hasty()
+	for range 30 {
+		logIMAP(t, s, "ann")
+	}
+	for _, service := range []string{"smtp", "imap"} {
+		line := ""
+		for i := 0; i < 50 && !strings.HasPrefix(line, "220") && !strings.HasPrefix(line, "* OK"); i++ {
+			var nc net.Conn
+			nc, _, line = dialService(t, s, service)
+			nc.Close()
+		}
+		if !strings.HasPrefix(line, "220") && !strings.HasPrefix(line, "* OK") {
+			t.Errorf("%s: %q", service, line)
+		}
+	}
+	line := ""
+	for i := 0; i < 50 && !strings.HasPrefix(line, "a OK"); i++ {
+		_, _, line = logIMAP(t, s, "bob")
+	}
+	if !strings.HasPrefix(line, "a OK") {
+		t.Errorf("bob beside ann's thirty: %q", line)
+	}
+}
+
+// TestProxyHeader: a proxy's word on where a connection comes from is believed, nobody else's is, and nonsense ends it.
+func TestProxyHeader(t *testing.T) {
+	v2 := func(family byte, body string) string {
+		return string(proxySignature) + "\x21" + string([]byte{family, 0, byte(len(body))}) + body
+	}
+	for name, c := range map[string]struct{ send, want string }{
+		"version 1":        {"PROXY TCP4 192.0.2.7 10.0.0.1 1234 25\r\n", "192.0.2.7"},
+		"version 1, IPv6":  {"PROXY TCP6 2001:db8::7 2001:db8::1 1234 25\r\n", "2001:db8::7"},
+		"unknown":          {"PROXY UNKNOWN\r\n", "127.0.0.1"},
+		"version 2":        {v2(0x11, "\xc0\x00\x02\x08\x0a\x00\x00\x01\x04\xd2\x00\x19"), "192.0.2.8"},
+		"with more":        {v2(0x11, "\xc0\x00\x02\x09\x0a\x00\x00\x01\x04\xd2\x00\x19\x03\x00\x01x"), "192.0.2.9"},
+		"version 2, local": {string(proxySignature) + "\x20\x00\x00\x00", "127.0.0.1"},
+		"none":             {"EHLO x\r\n", "127.0.0.1"},
+		"silent":           {"", "127.0.0.1"},
+		"a command":        {"PING\r\n", "127.0.0.1"},
+		"nonsense":         {"PROXY TCP4 here there 1 2\r\n", ""},
+		"long":             {"PROXY TCP4 " + strings.Repeat("1", 200) + "\r\n", ""},
+		"cut":              {string(proxySignature) + "\x21\x11\xff\xff", ""},
+	} {
+		ours, theirs := net.Pipe()
+		go func() {
+			io.WriteString(theirs, c.send)
+		}()
+		from := netip.MustParseAddrPort("127.0.0.1:5")
+		got := ""
+		if nc, err := behindProxy(&proxiedConn{Conn: ours, r: bufio.NewReader(ours), from: net.TCPAddrFromAddrPort(from)}); err == nil {
+			got = remoteAddr(nc).String()
+		}
+		if got != c.want {
+			t.Errorf("%s: from %q, want %q", name, got, c.want)
+		}
+		ours.Close()
+		theirs.Close()
+	}
+	s := startServer(t, "[http]", `proxies = ["127.0.0.1"]`, "[relay]", `networks = ["192.0.2.7"]`)
+	nc, err := net.Dial("tcp", s.addr["smtp"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(nc, "PROXY TCP4 192.0.2.7 10.0.0.1 1234 25\r\n")
+	r := bufio.NewReader(nc)
+	for _, x := range [][2]string{{"", "220"}, {"HELO x", "250"}, {"MAIL FROM:<a@elsewhere.example>", "250"}, {"RCPT TO:<b@elsewhere.example>", "250"}} {
+		if x[0] != "" {
+			fmt.Fprintf(nc, "%s\r\n", x[0])
+		}
+		if line, err := r.ReadString('\n'); !strings.HasPrefix(line, x[1]) {
+			t.Errorf("%s: %q, %v", x[0], line, err)
+		}
+	}
+}
+
+// TestForwardedFor: only what our own proxies add counts.
+func TestForwardedFor(t *testing.T) {
+	s := startServer(t, "[http]", `proxies = ["127.0.0.1", "10.0.0.0/8"]`)
+	for _, c := range []struct{ from, field, want string }{
+		{"192.0.2.1", "203.0.113.5", "192.0.2.1"},
+		{"127.0.0.1", "", "127.0.0.1"},
+		{"127.0.0.1", "203.0.113.5", "203.0.113.5"},
+		{"127.0.0.1", "198.51.100.1, 203.0.113.5", "203.0.113.5"},
+		{"127.0.0.1", "198.51.100.1, 203.0.113.5, 10.1.2.3", "203.0.113.5"},
+		{"127.0.0.1", "203.0.113.5:4711", "203.0.113.5"},
+		{"127.0.0.1", "[2001:db8::1]:443", "2001:db8::1"},
+		{"127.0.0.1", "unknown", "127.0.0.1"},
+	} {
+		if got := s.forwardedFor(netip.MustParseAddr(c.from), []string{c.field}).String(); got != c.want {
+			t.Errorf("%s for %q: %s, want %s", c.from, c.field, got, c.want)
+		}
+	}
+}
+
+// TestLogFlood: what one network causes fills no log, others' lines go on, and so do those of mail that was taken.
+func TestLogFlood(t *testing.T) {
+	var out bytes.Buffer
+	floods := newLogFloods()
+	bad := slog.New(floods.of(slog.NewTextHandler(&out, nil), netip.MustParsePrefix("192.0.2.7/32"))).With("conn", 1)
+	for range 10 * floodLines {
+		bad.Info("nonsense")
+	}
+	bad.Info("message taken")
+	slog.New(floods.of(slog.NewTextHandler(&out, nil), netip.MustParsePrefix("192.0.2.8/32"))).Info("another")
+	if n := strings.Count(out.String(), "nonsense"); n < floodLines || n > 2*floodLines { // a minute may end in between
+		t.Errorf("%d lines", n)
+	}
+	for _, want := range []string{"left out", "message taken", "another"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no line with %q", want)
+		}
+	}
 }

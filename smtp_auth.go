@@ -40,9 +40,12 @@ func (c *smtpConn) cmdAuth(arg string) smtpReply {
 	u, err := c.srv.auth.Login(c.saslFrom(), mech, initial, c.ask)
 	switch {
 	case err == nil:
+		if c.loggedIn(u.ID) != nil {
+			c.quit = true
+			return smtpReply{421, "4.7.0 Too many connections of yours at once"}
+		}
 		c.user, c.watch = &u, loginWatch{}
 		c.log = c.log.With("user", u.Name)
-		c.loggedIn()
 		return smtpReply{235, "2.7.0 Welcome"}
 	case errors.Is(err, ErrAuth):
 		c.log.Info("login failed", "remote", c.remote, "err", err)

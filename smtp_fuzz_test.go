@@ -34,7 +34,7 @@ func FuzzSMTPServer(f *testing.F) {
 			f.Add(uint8(i), []byte(s))
 		}
 	}
-	s := startServer(f, "[limits]", "connections = 100000", "per_address = 100000", "logins_minute = 100000000", "logins_day = 100000000", `message = "64KB"`,
+	s := startServer(f, "[limits]", "connections = 100000", "per_address = 100000", "per_user = 100000", "logins_minute = 100000000", "logins_day = 100000000", `message = "64KB"`,
 		"[routes]", `"lab.arpa" = { caller = "ann@home.arpa" }`, `"b.lab.arpa" = { caller = "ann@home.arpa" }`, `"far.arpa" = "127.0.0.1:9"`)
 	s.auth.stop = closedChannel() // no growing delays
 	f.Fuzz(func(t *testing.T, state uint8, in []byte) {

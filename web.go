@@ -112,6 +112,7 @@ type webReq struct {
 	token   string // of the session, or of the browser before login; form tokens are made from it
 	visitor bool   // the browser has not been told its token yet
 	remote  netip.Addr
+	proxied bool     // a proxy of [http] proxies asks for it
 	room    int64    // octets of forms that this request holds
 	looked  *webLook // once it was read
 }
@@ -217,6 +218,9 @@ func (a *webApp) countConn(c net.Conn, st http.ConnState) {
 	if st != http.StateNew && st != http.StateClosed && st != http.StateHijacked {
 		return
 	}
+	if a.s.isProxy(remoteAddr(c)) { // it keeps many for others
+		return
+	}
 	from := networkOf(remoteAddr(c))
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -310,7 +314,7 @@ func (a *webApp) knownHost(host string) bool {
 
 // answer runs one route: who asks, from which site, with which form, then the handler, and what to say when it fails.
 func (a *webApp) answer(w http.ResponseWriter, r *http.Request, rt webRoute) {
-	q := &webReq{webApp: a, w: w, r: r, remote: webRemote(r)}
+	q := &webReq{webApp: a, w: w, r: r, proxied: a.s.isProxy(webRemote(r)), remote: a.s.forwardedFor(webRemote(r), r.Header["X-Forwarded-For"])}
 	if rt.access&webForeign == 0 && a.cross.Check(r) != nil {
 		a.log.Warn("cross-site request refused", "path", r.URL.Path, "remote", r.RemoteAddr)
 		http.Error(w, "This request came from another site and was refused.", http.StatusForbidden)

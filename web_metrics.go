@@ -5,7 +5,9 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strings"
 	"time"
@@ -42,9 +44,28 @@ func (q *webReq) metricsToken() (string, error) {
 	return string(v), err
 }
 
+// ownMachine says whether somebody on this machine asks, and no proxy there for others: one that is not in [http] proxies gives
+// itself away by what it adds, or by the name that it was asked for.
+func (q *webReq) ownMachine() bool {
+	if !q.remote.IsLoopback() {
+		return false
+	}
+	for _, name := range []string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if q.r.Header.Get(name) != "" {
+			return false
+		}
+	}
+	host := q.r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || (err == nil && a.IsLoopback())
+}
+
 // getMetrics answers this machine, and whoever has the token.
 func (q *webReq) getMetrics() error {
-	if !q.remote.IsLoopback() || q.r.Header.Get("X-Forwarded-For") != "" || q.r.Header.Get("Forwarded") != "" { // a proxy on this machine asks for others
+	if !q.ownMachine() {
 		var want []byte
 		err := q.s.store.Read(func(tx *Tx) (err error) { want, err = tx.Setting(webSettingMetrics); return err })
 		got, ok := strings.CutPrefix(q.r.Header.Get("Authorization"), "Bearer ")

@@ -48,8 +48,10 @@ func webHash(token string) []byte {
 	return sum[:]
 }
 
-// secure says whether the request came over TLS.
-func (q *webReq) secure() bool { return q.r.TLS != nil }
+// secure says whether the request came over TLS, to us or to a proxy that we know.
+func (q *webReq) secure() bool {
+	return q.r.TLS != nil || (q.proxied && q.r.Header.Get("X-Forwarded-Proto") == "https")
+}
 
 // cookieName has the prefix that makes browsers refuse the cookie from anywhere but this host over TLS.
 func (q *webReq) cookieName(name string) string {
