@@ -41,6 +41,12 @@ func (s *Store) Collect() error {
 			return err
 		}
 	}
+	before := s.freePages.Load()
+	defer func() {
+		if s.freePages.Load() < before { // the file is shorter when that is copied into it
+			s.askForCheckpoint()
+		}
+	}()
 	for _, step := range collectSteps {
 		for more := true; more; {
 			var err error
@@ -48,6 +54,7 @@ func (s *Store) Collect() error {
 			if err != nil {
 				return err
 			}
+			before = max(before, s.freePages.Load())
 			select {
 			case <-s.quit:
 				return nil

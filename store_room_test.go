@@ -118,11 +118,12 @@ func TestFullCard(t *testing.T) {
 	if err := st.Collect(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(20 * time.Second); st.Room(int64(len(text))) != nil && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Second); st.Room(int64(len(text))) != nil && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		st.cutLog() // as the collector does
 	}
 	if err := st.Room(int64(len(text))); err != nil {
-		t.Errorf("all mail is deleted: %v", err)
+		x, _ := st.Stat()
+		t.Errorf("all mail is deleted: %v; %+v", err, x)
 	}
 	st.w.ExecContext(noCancel, `PRAGMA wal_checkpoint(PASSIVE)`)
 	s, err := st.Stat()

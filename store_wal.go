@@ -20,15 +20,20 @@ func (s *Store) tendWAL() {
 	case frames >= walHuge:
 		s.checkpoint.Lock() // the mail must not grow the WAL faster than it can be copied
 	case left > walRest || !s.checkpoint.TryLock():
-		select {
-		case s.walDue <- struct{}{}:
-		default:
-		}
+		s.askForCheckpoint()
 		return
 	}
 	defer s.checkpoint.Unlock()
 	if err := tx.one(`PRAGMA wal_checkpoint(PASSIVE)`, nil, &busy, &frames, &done); err != nil {
 		s.log.Error("store checkpoint", "err", err)
+	}
+}
+
+// askForCheckpoint has the checkpointer copy the WAL soon.
+func (s *Store) askForCheckpoint() {
+	select {
+	case s.walDue <- struct{}{}:
+	default:
 	}
 }
 
