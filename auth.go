@@ -85,6 +85,9 @@ func (a *Auth) PagePassword(origin loginOrigin, name, password string) (User, er
 }
 
 func (a *Auth) login(origin loginOrigin, name, password string, page bool) (User, error) {
+	if err := a.store.Unreadable(); err != nil { // nobody shall be told that a password is wrong
+		return User{}, err
+	}
 	u, known, err := a.user(name, page)
 	if err != nil {
 		return User{}, err

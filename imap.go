@@ -247,6 +247,7 @@ var imapStoreErrors = []struct {
 	{ErrTooMany, "LIMIT", ""},
 	{ErrKeyword, "CANNOT", ""},
 	{ErrDiskFull, "UNAVAILABLE", "The server's disk is full"},
+	{ErrUnreadable, "UNAVAILABLE", "The server can't open its file; the administrator has to look"},
 	{ErrReadOnly, "UNAVAILABLE", "The server's file can't be written to"},
 	{ErrClosed, "UNAVAILABLE", "The server is being stopped"},
 	{syscall.ENOSPC, "UNAVAILABLE", "The server's disk is full"},

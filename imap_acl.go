@@ -206,7 +206,7 @@ func (c *imapConn) putMyRights(name string, have Rights) {
 // mayWrite refuses changes in a mailbox that was opened with EXAMINE.
 func (c *imapConn) mayWrite() error {
 	if c.readonly {
-		return imapNo("READ-ONLY", "The mailbox was opened with EXAMINE")
+		return imapNo("READ-ONLY", "The mailbox is open for reading only")
 	}
 	return nil
 }

@@ -361,7 +361,8 @@ func (f *imapFetch) markAndSend(uids []UID) error {
 		}
 		f.marked = 0
 		if len(unseen) > 0 {
-			if err := f.markSeen(unseen); err != nil {
+			err = f.markSeen(unseen)
+			if err != nil && !errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrDiskFull) { // mail can be read all the same
 				return err
 			}
 		}
@@ -375,7 +376,7 @@ func (f *imapFetch) markAndSend(uids []UID) error {
 
 // maySee says whether the command is to set \Seen: it has to be asked for, and allowed (RFC 4314 §4).
 func (f *imapFetch) maySee() (bool, error) {
-	if !f.seen || f.c.readonly {
+	if !f.seen || f.c.readonly || f.c.srv.store.Writable() != nil {
 		return false, nil
 	}
 	have, err := read(f.c.srv.store, func(tx *Tx) (Rights, error) { return tx.RightsOf(f.c.user, f.c.mbox) })

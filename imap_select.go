@@ -104,7 +104,7 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 		return err
 	}
 	view.Told(v.seen)
-	v.readonly = readonly || v.rights&imapRightsWrite == 0
+	v.readonly = readonly || v.rights&imapRightsWrite == 0 || errors.Is(c.srv.store.Writable(), ErrReadOnly)
 	v.gone, v.highest = v.seen, v.mbox.HighestModSeq
 	c.opened = true
 	c.imapView, c.state = v, imapSelected

@@ -125,7 +125,8 @@ var popStoreErrors = []struct {
 	{ErrAuthSyntax, &popError{"", "Malformed login"}},
 	{ErrMechanism, &popError{"", "No such mechanism, see CAPA"}},
 	{ErrAuth, &popError{"AUTH", "Wrong name or password"}},
-	{ErrReadOnly, &popError{"SYS/PERM", "The mail store is damaged and can only be read"}},
+	{ErrUnreadable, &popError{"SYS/PERM", "The server can't open its file; the administrator has to look"}},
+	{ErrReadOnly, &popError{"SYS/TEMP", "The mail can only be read just now"}},
 	{ErrDiskFull, &popError{"SYS/TEMP", "The disk is full"}},
 	{ErrNotFound, &popError{"SYS/PERM", "The message is gone"}},
 }

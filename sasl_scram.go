@@ -13,6 +13,9 @@ import (
 // scramFirst takes the client-first-message (RFC 5802 §7: gs2-header "n=" name ",r=" nonce) and answers with
 // salt and iterations, which an unknown name gets too.
 func (x *saslExchange) scramFirst(response []byte) ([]byte, bool, error) {
+	if err := x.a.store.Unreadable(); err != nil {
+		return nil, false, err
+	}
 	flag, rest, ok1 := strings.Cut(string(response), ",")
 	authzid, bare, ok2 := strings.Cut(rest, ",")
 	f := strings.Split(bare, ",")

@@ -26,6 +26,8 @@ var (
 	ErrDiskFull = errors.New("disk full")
 	ErrReadOnly = errors.New("the store is read-only")
 	ErrClosed   = errors.New("the store is closed")
+
+	ErrUnreadable = errors.New("the file can't be opened")
 )
 
 const (
@@ -98,6 +100,7 @@ type Store struct {
 	views    map[*View]bool
 	recent   map[MailboxID]UID
 	tasks    map[int64]bool  // that are running, see AllOrNone
+	passing  []WebSession    // that are not in the file
 	staged   map[BlobID]bool // content that waits for its first reference
 	known    map[Addr]User   // see Known
 	knownAt  int64           // what usersChanged was when they were found

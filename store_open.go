@@ -220,7 +220,7 @@ func (s *Store) openNothing(why error) error {
 	if err != nil {
 		return errors.Join(why, err)
 	}
-	s.unreadable = fmt.Errorf("%w: %s can't be opened (%w)", ErrReadOnly, s.path, why)
+	s.unreadable = fmt.Errorf("%w: %s (%w; %w)", ErrUnreadable, s.path, ErrReadOnly, why)
 	s.forbid(s.unreadable)
 	s.log.Error("store: the file can't be opened, and nothing is written into it; `postino rescue` brings back what is in it, `postino restore` puts a backup in its place",
 		"file", s.path, "err", why)
@@ -228,7 +228,7 @@ func (s *Store) openNothing(why error) error {
 }
 
 // Unreadable says why nothing of the file can be read, or nil. Then the store is empty, and whoever looks for a user or for mail
-// in it would give a wrong answer. It wraps ErrReadOnly.
+// in it would give a wrong answer. It wraps ErrUnreadable and ErrReadOnly.
 func (s *Store) Unreadable() error { return s.unreadable }
 
 // connectAll makes the connections: the writer's, the checkpointer's and the readers'.

@@ -6,8 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
+
+const maxPassing = 100 // sessions that are only in memory; the oldest goes
 
 // WebSession is a browser that is logged in.
 type WebSession struct {
@@ -52,6 +55,9 @@ func (tx *Tx) endStaleSessions(user UserID) error {
 // WebSession finds a session that has not run out, and its user. Otherwise, and for a disabled user, it is ErrNotFound.
 func (tx *Tx) WebSession(hash []byte) (w WebSession, u User, err error) {
 	err = tx.one(`SELECT `+sessionColumns+` FROM web_sessions WHERE hash=?`, []any{hash}, sessionRow(&w)...)
+	if errors.Is(err, ErrNotFound) {
+		w, err = tx.s.passingSession(hash)
+	}
 	if err != nil {
 		return w, u, err
 	}
@@ -89,6 +95,41 @@ func (tx *Tx) WebSessions(user UserID) ([]WebSession, error) {
 func (tx *Tx) SeeWebSession(hash []byte) error {
 	_, err := tx.exec(`UPDATE web_sessions SET seen=? WHERE hash=?`, tx.s.Now().Unix(), hash)
 	return err
+}
+
+// AddPassingSession keeps a session in memory, until the file can be written again or the appliance stops, for people who want to read
+// their mail although nothing can be written.
+func (s *Store) AddPassingSession(w WebSession) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.passing) >= maxPassing {
+		s.passing = s.passing[1:]
+	}
+	s.passing = append(s.passing, w)
+}
+
+// EndPassingSession ends one, and says whether there was one.
+func (s *Store) EndPassingSession(hash []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := len(s.passing)
+	s.passing = slices.DeleteFunc(s.passing, func(w WebSession) bool { return bytes.Equal(w.Hash, hash) })
+	return len(s.passing) < before
+}
+
+// passingSession finds one. Once the file can be written there are none: whatever ends sessions ends those in the file.
+func (s *Store) passingSession(hash []byte) (WebSession, error) {
+	writable := s.Writable() == nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if writable {
+		s.passing = nil
+	}
+	i := slices.IndexFunc(s.passing, func(w WebSession) bool { return bytes.Equal(w.Hash, hash) })
+	if i < 0 {
+		return WebSession{}, ErrNotFound
+	}
+	return s.passing[i], nil
 }
 
 // EndWebSession logs one browser out; its event streams are woken to find that out.

@@ -320,7 +320,13 @@ func (a *webApp) answer(w http.ResponseWriter, r *http.Request, rt webRoute) {
 		http.Error(w, "This request came from another site and was refused.", http.StatusForbidden)
 		return
 	}
-	err := q.findSession()
+	err := q.s.store.Unreadable()
+	if rt.access&webForeign != 0 || strings.HasSuffix(rt.pattern, "/healthz") {
+		err = nil // programs get an answer of their own
+	}
+	if err == nil {
+		err = q.findSession()
+	}
 	lang := *a.language(q.languageWanted())
 	lang.zone = q.zone()
 	q.lang = &lang
@@ -404,8 +410,10 @@ func (q *webReq) fail(err error) {
 		we = &webError{http.StatusInsufficientStorage, "The disk of the server is full."}
 	case errors.Is(err, ErrTooBig):
 		we = &webError{http.StatusRequestEntityTooLarge, "That is too big."}
+	case errors.Is(err, ErrUnreadable):
+		we = &webError{http.StatusServiceUnavailable, "The mail file can't be opened. The administrator finds the reason in the log; nothing was changed in the file."}
 	case errors.Is(err, ErrReadOnly):
-		we = &webError{http.StatusServiceUnavailable, "The mail file is damaged and can only be read."}
+		we = &webError{http.StatusServiceUnavailable, "The mail file can only be read just now: nothing can be changed, taken in or sent."}
 	case errors.Is(err, ErrMailboxName):
 		we = &webError{http.StatusBadRequest, "That name can't be used for a folder."}
 	case errors.Is(err, ErrExists):

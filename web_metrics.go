@@ -114,6 +114,7 @@ func (q *webReq) getMetrics() error {
 		{"written_bytes_total", "counter", "Octets written to disks since the start.", webWritten()},
 		{"start_time_seconds", "gauge", "When the appliance was started.", q.s.store.Now().Add(-time.Since(q.started)).Unix()},
 		{"damaged", "gauge", "1 if the file may only be read.", webFlag(q.s.store.Damaged() != nil)},
+		{"writable", "gauge", "1 if the last commit worked.", webFlag(q.s.store.Writable() == nil)},
 		{"clock_trusted", "gauge", "1 if the clock is not older than the mail.", webFlag(q.s.store.ClockTrusted())},
 	} {
 		fmt.Fprintf(&b, "# HELP postino_%s %s\n# TYPE postino_%s %s\npostino_%s %d\n", m.name, m.help, m.name, m.kind, m.name, m.value)
@@ -133,13 +134,26 @@ func webFlag(on bool) int64 {
 	return 0
 }
 
-// getHealth is for whatever restarts things that hang: it reads the file, and says no more than it must.
+// getHealth is for whatever watches or restarts the appliance: it reads the file and says in a word whether mail can be read and stored.
 func (q *webReq) getHealth() error {
-	err := q.s.store.Read(func(tx *Tx) error { _, err := tx.Users(); return err })
-	if err != nil || q.s.store.Damaged() != nil {
-		q.send(http.StatusServiceUnavailable, "text/plain; charset=utf-8", []byte("damaged\n"))
-		return nil
+	_, err := read(q.s.store, (*Tx).Users)
+	text := "ok"
+	switch damaged := q.s.store.Damaged(); {
+	case q.s.store.Unreadable() != nil || err != nil:
+		text = "unreadable"
+	case errors.Is(damaged, errChecking):
+		text = "checking"
+	case damaged != nil:
+		text = "damaged"
+	case errors.Is(q.s.store.Writable(), ErrDiskFull) || q.s.store.Room(0) != nil:
+		text = "full"
+	case q.s.store.Writable() != nil:
+		text = "read-only"
 	}
-	q.send(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
+	status := http.StatusOK
+	if text != "ok" {
+		status = http.StatusServiceUnavailable
+	}
+	q.send(status, "text/plain; charset=utf-8", []byte(text+"\n"))
 	return nil
 }

@@ -286,14 +286,13 @@ func (a *webApp) sender() {
 			return err
 		})
 		if err != nil && !errors.Is(err, ErrClosed) {
-			a.log.Error("letters due", "err", err)
+			a.s.crew.Complain("web: letters that are due", err)
 		}
-		for _, l := range due {
-			a.dispatch(l)
-		}
-		if len(due) > 0 {
+		switch {
+		case err != nil || !a.dispatchAll(due): // what can't be noted is not tried again at once
+		case len(due) > 0:
 			wait = 0
-		} else if !next.IsZero() {
+		case !next.IsZero():
 			wait = min(max(next.Sub(a.s.store.Now()), 100*time.Millisecond), webDueLook)
 		}
 		t := time.NewTimer(wait)
@@ -308,15 +307,31 @@ func (a *webApp) sender() {
 	}
 }
 
-// dispatch sends one letter, or notes why it can't be sent.
-func (a *webApp) dispatch(l Letter) {
+// dispatchAll sends letters, and says whether it could note what became of them. It stops at the first of which it can't: a letter
+// goes through accept, which is one transaction with its end, so that none goes twice.
+func (a *webApp) dispatchAll(due []Letter) bool {
+	for _, l := range due {
+		err := a.s.store.Writable()
+		if err == nil {
+			err = a.dispatch(l)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			a.s.crew.Complain("web: letters wait", err)
+			return false
+		}
+	}
+	return true
+}
+
+// dispatch sends one letter, or notes why it can't be sent. Its error is that of noting.
+func (a *webApp) dispatch(l Letter) error {
 	err := a.transmit(l)
 	if err == nil {
-		return
+		return nil
 	}
 	passing := errors.Is(err, ErrDiskFull) || errors.Is(err, ErrQueueFull) || errors.Is(err, ErrReadOnly)
 	a.log.Warn("letter not sent", "user", l.User, "letter", l.ID, "err", err)
-	werr := a.s.store.Write(func(tx *Tx) error {
+	return a.s.store.Write(func(tx *Tx) error {
 		now, err2 := tx.Letter(l.User, l.ID)
 		if err2 != nil {
 			return err2
@@ -329,9 +344,6 @@ func (a *webApp) dispatch(l Letter) {
 		tx.Touch(l.User)
 		return tx.SaveLetter(&now)
 	})
-	if werr != nil && !errors.Is(werr, ErrNotFound) {
-		a.log.Error("letter", "user", l.User, "letter", l.ID, "err", werr)
-	}
 }
 
 // transmit hands the letter to accept. In the same commit it comes into Sent, leaves Drafts, and what it answers is marked.

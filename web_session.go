@@ -297,7 +297,12 @@ func (q *webReq) logIn(u User, to string, remember bool) error {
 	if remember {
 		w.Lasts, life = webLongSession, webLongSession
 	}
-	if err := q.s.store.Write(func(tx *Tx) error { return tx.AddWebSession(w) }); err != nil {
+	err := q.s.store.Write(func(tx *Tx) error { return tx.AddWebSession(w) })
+	if errors.Is(err, ErrReadOnly) || errors.Is(err, ErrDiskFull) {
+		q.s.store.AddPassingSession(w)
+		err = nil
+	}
+	if err != nil {
 		return err
 	}
 	q.s.auth.beenHere(q.origin(), u.Name)
@@ -358,7 +363,9 @@ func webCut(s string, n int) string {
 }
 
 func (q *webReq) postLogout() error {
-	if err := q.s.store.Write(func(tx *Tx) error { return tx.EndWebSession(q.session.Hash) }); err != nil {
+	err := q.s.store.Write(func(tx *Tx) error { return tx.EndWebSession(q.session.Hash) })
+	ended := q.s.store.EndPassingSession(q.session.Hash)
+	if err != nil && !ended {
 		return err
 	}
 	q.setCookie("session", "", -1)

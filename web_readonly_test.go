@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// stateOf asks all protocols for the words that they have for the state of the file.
+type stateOf struct {
+	smtp, selected, body, seen, pop, login, health string
+}
+
+func askState(t *testing.T, s *testServer) (x stateOf) {
+	t.Helper()
+	nc, r, _ := dialService(t, s, "smtp")
+	ask := func(r *bufio.Reader, line string) string {
+		nc.Write([]byte(line + "\r\n"))
+		for {
+			got, err := r.ReadString('\n')
+			if err != nil || len(got) < 4 || got[3] != '-' {
+				return strings.TrimSpace(got)
+			}
+		}
+	}
+	ask(r, "EHLO test")
+	x.smtp = ask(r, "MAIL FROM:<b@test>")
+	nc, r, _ = dialService(t, s, "imap")
+	tagged := func(line string) string {
+		nc.Write([]byte("a " + line + "\r\n"))
+		all := ""
+		for {
+			got, err := r.ReadString('\n')
+			all += got
+			if err != nil || strings.HasPrefix(got, "a ") {
+				return strings.TrimSpace(all)
+			}
+		}
+	}
+	last := func(text string) string {
+		lines := strings.Split(text, "\n")
+		return strings.TrimSpace(lines[len(lines)-1])
+	}
+	x.selected = last(tagged("LOGIN ann@home.arpa secret"))
+	if strings.HasPrefix(x.selected, "a OK") {
+		x.selected = last(tagged("SELECT INBOX"))
+		x.body = tagged("FETCH 1 BODY[]")
+		x.seen = last(tagged(`STORE 1 +FLAGS (\Flagged)`))
+	}
+	nc, r, _ = dialService(t, s, "pop3")
+	ask(r, "USER ann@home.arpa")
+	x.pop = ask(r, "PASS secret")
+	if strings.HasPrefix(x.pop, "+OK") {
+		x.pop = ask(r, "RETR 1")
+	}
+	c := newWebClient(t, s)
+	c.get("/healthz")
+	x.health = strings.TrimSpace(c.page)
+	if c.get("/login"); c.code == http.StatusOK {
+		c.post("/login", "name", "ann@home.arpa", "password", "secret")
+	}
+	x.login = c.page
+	return x
+}
+
+func (x stateOf) reads(t *testing.T) {
+	t.Helper()
+	for _, w := range [][3]string{{"SMTP", x.smtp, "451 4.3.0 Mail can't be stored here just now, try again later"}, {"SELECT", x.selected, "a OK [READ-ONLY]"},
+		{"FETCH", x.body, "the text of a mail"}, {"STORE", x.seen, "a NO [READ-ONLY]"}, {"RETR", x.pop, "+OK"}, {"the inbox", x.login, "a mail to be read"}} {
+		if !strings.Contains(w[1], w[2]) {
+			t.Errorf("%s: %.500q has no %q", w[0], w[1], w[2])
+		}
+	}
+}
+
+// On a file that can't be written any more mail is read in every way, and refused with words that say it will pass.
+func TestReadOnlyNow(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	s.put(t, "ann", "INBOX", "Subject: a mail to be read\n\nthe text of a mail\n", 0)
+	queryOnly(t, s.store, "1")
+	if err := s.store.ProveWritable(); err == nil {
+		t.Fatal("the file can be written")
+	}
+	x := askState(t, s)
+	x.reads(t)
+	if x.health != "read-only" {
+		t.Errorf("healthz: %s", x.health)
+	}
+	queryOnly(t, s.store, "0")
+	if err := s.store.prove(); err != nil {
+		t.Error(err)
+	}
+	if x := askState(t, s); x.health != "ok" || !strings.HasPrefix(x.smtp, "250") || !strings.Contains(x.selected, "READ-WRITE") {
+		t.Errorf("when it can be written again: %+v", x)
+	}
+}
+
+// A file on a card that was mounted read-only is served for reading, after a stop as after a kill.
+func TestReadOnlyCard(t *testing.T) {
+	t.Parallel()
+	for _, killed := range []bool{false, true} {
+		dir := tmpfs(t, 64<<20)
+		path := filepath.Join(dir, "mail.db")
+		made := filepath.Join(t.TempDir(), "mail.db")
+		s := startServerOn(t, made, StoreOptions{})
+		s.put(t, "ann", "INBOX", "Subject: a mail to be read\n\nthe text of a mail\n", 0)
+		if killed {
+			storedAfter(t, made, dir)
+			if out, err := exec.Command("cp", made+"-shm", path+"-shm").CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		} else {
+			storedAfter(t, made, dir)
+			st, err := OpenStore(path, StoreOptions{Service: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := st.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := exec.Command("mount", "-o", "remount,ro", dir).CombinedOutput(); err != nil {
+			t.Skipf("SKIPPED: %v: %s", err, out)
+		}
+		s = startServerOn(t, path, StoreOptions{})
+		x := askState(t, s)
+		x.reads(t)
+		if x.health != "damaged" && x.health != "read-only" {
+			t.Errorf("healthz: %s", x.health)
+		}
+	}
+}
+
+// A file that can't be opened at all is left as it is; every port answers, and no password is said to be wrong.
+func TestUnreadableFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "mail.db")
+	text := strings.Repeat("this is no database\n", 1000)
+	os.WriteFile(path, []byte(text), 0o600)
+	s := startServerOn(t, path, StoreOptions{StandIn: true})
+	x := askState(t, s)
+	for _, w := range [][3]string{{"SMTP", x.smtp, "451"}, {"LOGIN", x.selected, "a NO [UNAVAILABLE]"}, {"PASS", x.pop, "-ERR [SYS/PERM]"},
+		{"the page", x.login, "can&#39;t be opened"}, {"healthz", x.health, "unreadable"}} {
+		if !strings.Contains(w[1], w[2]) {
+			t.Errorf("%s: %.500q has no %q", w[0], w[1], w[2])
+		}
+	}
+	s.Shutdown()
+	s.store.Close()
+	if b, _ := os.ReadFile(path); string(b) != text {
+		t.Error("the file was changed")
+	}
+	if left, _ := filepath.Glob(path + "-*"); len(left) > 0 {
+		t.Errorf("beside the file: %v", left)
+	}
+}
