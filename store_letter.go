@@ -44,14 +44,16 @@ type LetterFile struct {
 
 const (
 	letterColumns     = `user,fields,mailbox,uid,due,changed,fault`
-	letterFileColumns = `name,type,size,blob`
+	letterFileColumns = `name,type,size,blob,cid`
 )
 
 func letterRow(l *Letter) []any {
 	return []any{&l.User, &l.Fields, &l.Mailbox, &l.UID, (*unixTime)(&l.Due), (*unixTime)(&l.Changed), &l.Fault}
 }
 
-func letterFileRow(f *LetterFile) []any { return []any{&f.Name, &f.Type, &f.Size, &f.Blob} }
+func letterFileRow(f *LetterFile) []any {
+	return []any{&f.Name, &f.Type, &f.Size, &f.Blob, &f.ContentID}
+}
 
 // letters reads letters without their files.
 func (tx *Tx) letters(where string, args ...any) ([]Letter, error) {

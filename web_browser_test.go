@@ -192,7 +192,7 @@ func TestWebWeight(t *testing.T) {
 			t.Errorf("%s: %d", m[1], c.code)
 		}
 		total += n
-		if strings.Contains(m[1], ".js") && len(s.web.static["script.js"].plain) >= 25<<10 {
+		if strings.Contains(m[1], ".js") && len(s.web.static["script.js"].plain) >= 32<<10 {
 			t.Errorf("the script has %d octets, over the wire %d", len(s.web.static["script.js"].plain), n)
 		}
 	}

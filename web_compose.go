@@ -51,6 +51,16 @@ type webFields struct {
 	Kind       string   `json:"kind,omitempty"`   // "reply" or "forward"
 }
 
+// webFieldsOf are the fields of a letter that is stored.
+func webFieldsOf(l *Letter) (webFields, error) {
+	var w webFields
+	if l.Fields == nil {
+		return w, nil
+	}
+	err := json.Unmarshal(l.Fields, &w)
+	return w, err
+}
+
 // webCompose is the page of the form.
 type webCompose struct {
 	webFields
@@ -173,10 +183,11 @@ func (q *webReq) continueLetter(c *webCompose, id string) error {
 // take fills the form with a letter. Its pictures get addresses where this user's browser finds them.
 func (c *webCompose) take(l Letter) error {
 	c.ID, c.Files, c.Fault = l.ID, l.Files, l.Fault
-	c.webFields = webFields{}
-	if err := json.Unmarshal(l.Fields, &c.webFields); err != nil {
+	w, err := webFieldsOf(&l)
+	if err != nil {
 		return err
 	}
+	c.webFields = w
 	if c.HTML != "" {
 		c.HTML = webSanitize(c.HTML, webHTMLView{Pictures: true, Own: true, Inline: func(src string) string {
 			for _, f := range l.Files {
@@ -278,7 +289,7 @@ func (q *webReq) postCompose() error {
 	case do == "send" || do == "later":
 		return q.sendLetter(l, &c, f)
 	case do == "save":
-		if err := q.saveDraft(l, &c.webFields); err != nil {
+		if err := q.saveDraft(l); err != nil {
 			return err
 		}
 		q.say("Saved in Drafts.")
@@ -289,7 +300,7 @@ func (q *webReq) postCompose() error {
 		}
 	}
 	if l.UID == 0 { // without a script this is the first time that it is kept
-		if err := q.saveDraft(l, &c.webFields); err != nil {
+		if err := q.saveDraft(l); err != nil {
 			return err
 		}
 	}

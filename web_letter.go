@@ -25,28 +25,25 @@ func (q *webReq) keepLetter(f *webForm) (*Letter, error) {
 			return nil, webFault(http.StatusConflict, "This letter is on its way already.")
 		}
 	}
-	var w webFields
-	if l.Fields != nil {
-		if err := json.Unmarshal(l.Fields, &w); err != nil {
-			return nil, err
-		}
+	w, err := webFieldsOf(l)
+	if err != nil {
+		return nil, err
 	}
 	w.fill(f)
 	if f.Get("rich") == "1" {
 		w.HTML = webSanitize(f.Get("html"), webHTMLView{Pictures: true, Own: true, Inline: q.pictureOf(l)}).Body
 	}
 	var adds webAdditions
-	defer func() { adds.close() }()
+	defer adds.close()
 	if id == 0 {
 		if err := q.inherit(&adds, l, &w, f); err != nil {
 			return nil, err
 		}
 	}
-	fields, err := json.Marshal(w)
+	l.Fields, err = json.Marshal(w)
 	if err != nil {
 		return nil, err
 	}
-	l.Fields = fields
 	for _, u := range f.files {
 		adds.files, adds.spools = append(adds.files, LetterFile{Name: u.name, Type: u.kind, Size: u.size}), append(adds.spools, u.body)
 	}
@@ -57,14 +54,12 @@ func (q *webReq) keepLetter(f *webForm) (*Letter, error) {
 type webAdditions struct {
 	files  []LetterFile
 	spools []*Spool
+	copies []*Spool // those of spools that nobody else closes
 }
 
-// close gives the spools up. It may be done twice.
 func (a *webAdditions) close() {
-	for _, sp := range a.spools {
-		if sp != nil {
-			sp.Close()
-		}
+	for _, sp := range a.copies {
+		sp.Close()
 	}
 }
 
@@ -187,7 +182,7 @@ func (q *webReq) inherit(adds *webAdditions, l *Letter, w *webFields, f *webForm
 // inheritPart copies one part of a message for a letter. A picture that the letter's HTML shows keeps its place in it.
 func (q *webReq) inheritPart(adds *webAdditions, m *webMessage, p *Part, at, text string) error {
 	sp := q.s.store.NewSpool(q.fileLimit() + int64(len(webFileHeader)))
-	adds.spools = append(adds.spools, sp)
+	adds.copies = append(adds.copies, sp)
 	if _, err := sp.Write([]byte(webFileHeader)); err != nil {
 		return err
 	}
@@ -202,7 +197,7 @@ func (q *webReq) inheritPart(adds *webAdditions, m *webMessage, p *Part, at, tex
 	if kind := p.Picture(m.content); kind != "" {
 		file.Type = kind
 	}
-	adds.files = append(adds.files, file)
+	adds.files, adds.spools = append(adds.files, file), append(adds.spools, sp)
 	return nil
 }
 
@@ -240,11 +235,7 @@ func (q *webReq) autoSaved(l *Letter, f *webForm) error {
 		total += x.Size
 	}
 	if l.UID == 0 || total <= webSmallDraft {
-		var w webFields
-		if err := json.Unmarshal(l.Fields, &w); err != nil {
-			return err
-		}
-		if err := q.saveDraft(l, &w); err != nil {
+		if err := q.saveDraft(l); err != nil {
 			return err
 		}
 	}

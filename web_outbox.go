@@ -2,7 +2,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 )
 
@@ -33,11 +32,11 @@ func (q *webReq) getOutbox() error {
 			return err
 		}
 		for _, l := range letters {
-			w := webWaiting{Letter: l}
-			if err := json.Unmarshal(l.Fields, &w.W); err != nil {
+			w, err := webFieldsOf(&l)
+			if err != nil {
 				return err
 			}
-			p.Letters = append(p.Letters, w)
+			p.Letters = append(p.Letters, webWaiting{l, w})
 		}
 		items, err = tx.QueuePage(q.user.Name, webQueueShown)
 		return err

@@ -174,7 +174,7 @@ func (q *webReq) status(code int, kind, title string, d any) error {
 			q.log.Error("page frame", "user", q.user.Name, "err", err)
 		}
 	}
-	if q.visitor {
+	if q.visitor && q.r.Method == http.MethodGet { // and not what a script sent behind the back of a page with another token
 		q.setCookie("visit", q.token, 0)
 	}
 	var b bytes.Buffer

@@ -31,6 +31,7 @@ type webMessage struct {
 	To                                          []webPerson
 	Cc                                          []webPerson
 	Bcc                                         []webPerson
+	Resent                                      []webPerson // who sent it on, unchanged (RFC 5322 §3.6.6)
 	Date                                        time.Time
 	DateText                                    string // the Date field where it can't be understood
 	Texts                                       []webText
@@ -135,6 +136,7 @@ func (q *webReq) describe(m *webMessage) {
 		m.ReplyTo = webPeople(e.ReplyTo)
 	}
 	m.Cc, m.Bcc = webPeople(e.Cc), webPeople(e.Bcc)
+	m.Resent = webPeople(ParseAddressList(m.header.Get("Resent-From")))
 	var err error
 	m.Date, err = ParseDate(e.Date)
 	if err != nil {

@@ -7,17 +7,35 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // webPerson is an address as it is shown.
 type webPerson struct{ Name, Address string }
 
-// Label is the name, or the address where there is none.
+// Label is what to call a person where there is room for one thing: the name, or the address where there is none. A name
+// that holds an address other than the person's own has that behind it: anybody can write anything into a name.
 func (p webPerson) Label() string {
-	if p.Name != "" {
-		return p.Name
+	switch {
+	case p.Name == "":
+		return p.Address
+	case webNamesOther(p.Name, p.Address):
+		return p.Name + " <" + p.Address + ">"
 	}
-	return p.Address
+	return p.Name
+}
+
+// webNamesOther says whether a name holds a mail address that is not the one given.
+func webNamesOther(name, address string) bool {
+	name = strings.ToLower(norm.NFKC.String(strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}, name)))
+	return strings.Contains(name, "@") && strings.Trim(name, " '\"<>()") != strings.ToLower(address)
 }
 
 // webPeople turns an address list into what is shown: names decoded, groups flattened.

@@ -3,7 +3,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -105,11 +104,15 @@ func (a *webApp) attachment(f LetterFile) Attachment {
 }
 
 // saveDraft writes the letter's copy in Drafts anew, for other programs and for the list.
-func (q *webReq) saveDraft(l *Letter, w *webFields) error {
-	d, err := q.draft(q.user, l, w)
+func (q *webReq) saveDraft(l *Letter) error {
+	w, err := webFieldsOf(l)
+	if err != nil {
+		return err
+	}
+	d, err := q.draft(q.user, l, &w)
 	var bad *webBadAddress
 	if errors.As(err, &bad) { // half an address: the copy does without, the letter has it
-		half := *w
+		half := w
 		half.To, half.Cc, half.Bcc, half.ReplyTo = "", "", "", ""
 		d, err = q.draft(q.user, l, &half)
 	}
@@ -162,7 +165,11 @@ func (q *webReq) sendLetter(l *Letter, c *webCompose, f *webForm) error {
 		c.Error = q.lang.F(text, args...)
 		return q.composePage(http.StatusUnprocessableEntity, c)
 	}
-	d, err := q.draft(q.user, l, &c.webFields)
+	w, err := webFieldsOf(l)
+	if err != nil {
+		return err
+	}
+	d, err := q.draft(q.user, l, &w)
 	var bad *webBadAddress
 	if errors.As(err, &bad) {
 		return again("%s is no mail address.", bad.text)
@@ -225,6 +232,9 @@ func (q *webReq) afterSending(c *webCompose) string {
 	return "/mail"
 }
 
+// webErrClosed is why a letter is not sent for somebody who may not log in any more.
+var webErrClosed = errors.New("the sender's mailbox is closed")
+
 // webReason puts the errors of route and accept into words that people know.
 func webReason(err error) string {
 	switch {
@@ -232,6 +242,8 @@ func webReason(err error) string {
 		return "There is nobody with this address here."
 	case errors.Is(err, errDisabled):
 		return "This mailbox takes no mail."
+	case errors.Is(err, webErrClosed):
+		return "It was not sent, because this mailbox was closed when it was due."
 	case errors.Is(err, errForeign):
 		return "This server sends no mail to other domains."
 	case errors.Is(err, errAliasLoop), errors.Is(err, errAliasMany):
@@ -360,9 +372,12 @@ func (a *webApp) transmit(l Letter) error {
 	if err != nil || l.Due.IsZero() {
 		return err
 	}
-	var w webFields
-	if err := json.Unmarshal(l.Fields, &w); err != nil {
+	w, err := webFieldsOf(&l)
+	if err != nil {
 		return err
+	}
+	if u.Disabled {
+		return webErrClosed
 	}
 	d, err := a.draft(u, &l, &w)
 	if err != nil {

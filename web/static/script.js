@@ -43,8 +43,8 @@ function fitFrame(f) {
     const d = f.contentDocument, b = d && d.body;
     if (!b) return;
     const root = d.documentElement, side = root.scrollWidth > root.clientWidth + 1 ? 18 : 0;
-    const h = Math.min(Math.max(root.offsetHeight, b.offsetTop + b.scrollHeight + 16) + side, frameMost);
-    if (Math.abs(h - f.clientHeight) > 1) f.style.height = h + "px";
+    const h = Math.min(Math.max(root.offsetHeight, b.offsetTop + b.scrollHeight) + side + f.offsetHeight - f.clientHeight, frameMost);
+    if (Math.abs(h - f.offsetHeight) > 1) f.style.height = h + "px";
   };
   const ready = () => {
     const d = f.contentDocument;
@@ -240,6 +240,17 @@ if (body.hasAttribute("data-keys")) document.addEventListener("keydown", e => {
 });
 
 // ---- writing ----
+// Letters that wait in the browser belong to one person: a page of somebody else forgets them, and logging out does too.
+// Whoever has to log in first was logged out meanwhile, so what may have been saved was not.
+try {
+  const user = body.dataset.user;
+  for (const k of Object.keys(localStorage)) {
+    if (!/^(letter|maybe):/.test(k)) continue;
+    const maybe = k.startsWith("maybe:");
+    if (!user) { if (maybe && $("form[action='/login']")) { localStorage.setItem("letter:" + k.slice(6), localStorage.getItem(k)); localStorage.removeItem(k); } } else if (maybe || k.split(":")[1] !== user) localStorage.removeItem(k);
+  }
+  $$("form[action='/logout']").forEach(f => f.addEventListener("submit", () => { for (const k of Object.keys(localStorage)) if (/^(letter|maybe):/.test(k)) localStorage.removeItem(k); }));
+} catch { }
 const letter = $("#letter");
 if (letter) {
   const el = letter.elements, text = $("#text"), html = $("#html"), rich = $("#rich"), status = $("#saved"), list = $("#attached"), files = $("#files");
@@ -300,12 +311,30 @@ if (letter) {
   if ($("#editor").hasAttribute("data-rich")) setRich(true);
   editor.addEventListener("input", touched);
   editor.addEventListener("paste", e => {
-    if (e.clipboardData.files.length) { e.preventDefault(); upload(e.clipboardData.files); return; }
-    const t = e.clipboardData.getData("text/plain");
-    if (t) { e.preventDefault(); document.execCommand("insertText", false, t); }
+    const h = e.clipboardData.getData("text/html"), t = e.clipboardData.getData("text/plain");
+    if (!h && e.clipboardData.files.length) { e.preventDefault(); upload(e.clipboardData.files); return; }
+    if (!h && !t) return;
+    e.preventDefault();
+    const clean = document.createElement("div");
+    if (h) pasted(new DOMParser().parseFromString(h, "text/html").body, clean);
+    if (clean.textContent.trim()) document.execCommand("insertHTML", false, clean.innerHTML); else document.execCommand("insertText", false, t);
   });
   text.addEventListener("paste", e => { if (e.clipboardData.files.length) { e.preventDefault(); upload(e.clipboardData.files); } });
 
+  // What is pasted keeps its words, lists, tables and links, and loses all else. The server looks at it once more.
+  function pasted(from, to) {
+    for (const n of from.childNodes) {
+      if (n.nodeType === 3) { to.append(n.data); continue; }
+      if (n.nodeType !== 1 || /^(script|style|title|meta|link|template|head)$/i.test(n.tagName)) continue;
+      let at = to;
+      if (/^(a|b|strong|i|em|u|s|sub|sup|p|div|br|hr|ul|ol|li|blockquote|pre|code|h[1-6]|table|thead|tbody|tr|td|th)$/i.test(n.tagName)) {
+        at = document.createElement(n.tagName);
+        if (/^(https?:|mailto:)/i.test(n.getAttribute("href") || "")) at.setAttribute("href", n.getAttribute("href"));
+        to.append(at);
+      }
+      pasted(n, at);
+    }
+  }
   function form(what) {
     if (!editor.hidden) html.value = editor.innerHTML;
     const f = new FormData(letter);
@@ -330,38 +359,53 @@ if (letter) {
     status.textContent = answer.saved;
     history.replaceState(null, "", "/compose?id=" + answer.id);
   }
-  async function save() {
+  async function save(force) {
     clearTimeout(timer);
-    if (busy || gone || !dirty) return;
+    if (!force && (busy || gone || !dirty)) return true;
     busy = true; dirty = false;
+    let ok = false;
     try {
       const r = await fetch("/compose", { method: "POST", body: form("auto"), headers: { Accept: "application/json" }, keepalive: false });
-      if (r.ok) show(await r.json());
-      else { dirty = true; const e = await r.json().catch(() => ({})); status.textContent = e.error || r.status; keep(); }
-    } catch { dirty = true; keep(); }
+      ok = r.ok;
+      if (ok) show(await r.json());
+      else { const e = await r.json().catch(() => ({})); status.textContent = e.error || r.status; keep(); }
+      if (force && (r.status === 401 || r.status === 403)) { gone = true; location.href = "/login?to=" + encodeURIComponent(location.pathname + location.search); }
+    } catch { status.textContent = W[9]; keep(); }
     busy = false;
-    if (dirty) timer = setTimeout(save, 15000);
+    if (!ok) { dirty = true; if (!gone) timer = setTimeout(save, 15000); }
+    return ok;
   }
-  // What could not be saved on the server waits in the browser, for a login that has run out.
-  const key = "letter:" + (el.source.value || el.id.value || "new");
-  function keep() { try { localStorage.setItem(key, JSON.stringify({ to: el.to.value, cc: el.cc.value, bcc: el.bcc.value, subject: el.subject.value, text: editor.hidden ? text.value : editor.innerText })); } catch { } }
+  // What could not be saved on the server waits in the browser for its writer's next login: under "letter:" if it is known
+  // that it was not saved, under "maybe:" while nobody knows.
+  const key = () => body.dataset.user + ":" + (el.id.value || el.source.value || "new");
+  function keep(as) { try { localStorage.setItem((as || "letter:") + key(), JSON.stringify({ to: el.to.value, cc: el.cc.value, bcc: el.bcc.value, subject: el.subject.value, text: editor.hidden ? text.value : editor.innerText, html: editor.hidden ? "" : editor.innerHTML })); } catch { } }
   try {
-    const kept = JSON.parse(localStorage.getItem(key) || "null");
-    if (kept) { for (const k of ["to", "cc", "bcc", "subject", "text"]) el[k].value = kept[k]; localStorage.removeItem(key); touched(); }
+    const kept = JSON.parse(localStorage.getItem("letter:" + key()) || "null");
+    if (kept) {
+      for (const k of ["to", "cc", "bcc", "subject"]) el[k].value = kept[k];
+      if (kept.html) { html.value = kept.html; editor.hidden = true; setRich(true); } else if (!editor.hidden) setRich(false);
+      el.text.value = kept.text;
+      localStorage.removeItem("letter:" + key()); touched();
+    }
   } catch { }
   function touched() { dirty = true; clearTimeout(timer); timer = setTimeout(save, 4000); }
   letter.addEventListener("input", e => { if (e.target !== files) touched(); });
   window.addEventListener("blur", () => { if (dirty) save(); });
-  letter.addEventListener("submit", e => {
+  letter.addEventListener("submit", async e => {
     const b = e.submitter;
     if (!editor.hidden) html.value = editor.innerHTML;
-    gone = true; clearTimeout(timer);
     if (b && b.value && b.value.startsWith("drop:") && el.id.value) { // without leaving the page
-      e.preventDefault(); gone = false;
+      e.preventDefault();
       fetch("/compose", { method: "POST", body: form(b.value), headers: { Accept: "text/html" } }).then(() => b.closest("li").remove());
-    }
+    } else if (!gone && b && /^(send|later|save)$/.test(b.value)) { // only when it is safe on the server
+      e.preventDefault();
+      await queue; // files that are on their way
+      while (busy) await new Promise(r => setTimeout(r, 50));
+      if (await save(true)) { gone = true; letter.requestSubmit(b); }
+    } else { gone = true; clearTimeout(timer); }
   });
   letter.addEventListener("keydown", e => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); $("#send").click(); } });
+  window.addEventListener("pagehide", () => { if (dirty && !gone) keep("maybe:"); });
   window.addEventListener("beforeunload", e => { if (dirty && !gone && !navigator.sendBeacon("/compose", form("auto"))) { save(); e.preventDefault(); } });
 
   // Files: chosen, dropped or pasted, one after the other, with a bar.

@@ -1,0 +1,464 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"html"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode"
+
+	xhtml "golang.org/x/net/html"
+)
+
+// webPNG is a picture of one pixel with a word behind it, so that one can be told from another.
+func webPNG(word string) string {
+	const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+	b, _ := base64.StdEncoding.DecodeString(pixel)
+	return base64.StdEncoding.EncodeToString(append(b, word...))
+}
+
+// webMail makes a multipart message: each part is a header block, an empty line and a body.
+func webMail(subtype string, parts ...string) string {
+	b := "From: Bob <bob@home.arpa>\nTo: ann@home.arpa\nSubject: parts\nMIME-Version: 1.0\n" + webParts(subtype, "top", parts...)
+	return b
+}
+
+func webParts(subtype, boundary string, parts ...string) string {
+	return "Content-Type: multipart/" + subtype + "; boundary=" + boundary + "\n\n--" + boundary + "\n" + strings.Join(parts, "\n--"+boundary+"\n") + "\n--" + boundary + "--\n"
+}
+
+// webCorpus are mails whose parts are laid out in every way that programs do it.
+func webCorpus(t *testing.T) map[string]string {
+	t.Helper()
+	const text, rich = "Content-Type: text/plain\n\n", "Content-Type: text/html\n\n"
+	picture := func(kind, id, word string) string {
+		return "Content-Type: " + kind + "\nContent-ID: <" + id + ">\nContent-Transfer-Encoding: base64\n\n" + webPNG(word)
+	}
+	pdf := "Content-Type: application/pdf; name=a.pdf\nContent-Disposition: attachment; filename=a.pdf\nContent-Transfer-Encoding: base64\n\n" +
+		base64.StdEncoding.EncodeToString([]byte("%PDF words of a file"))
+	all := map[string]string{
+		"text, picture, text":      webMail("mixed", text+"first words", picture("image/png", "x@y", "one"), text+"second words"),
+		"letter and footer":        webMail("mixed", webParts("alternative", "alt", text+"the letter in plain words", rich+"<p>the letter in plain words</p>"), text+"footer of the list"),
+		"letter and disclaimer":    webMail("mixed", text+"the real letter", rich+"<p>a disclaimer</p>"),
+		"related with a file":      webMail("related", rich+"<p>see the file</p>", pdf),
+		"related, unused picture":  webMail("related", rich+"<p>no picture here</p>", picture("image/png", "u@x", "unused")),
+		"related, used picture":    webMail("related", rich+`<p>look</p><img src="cid:u@x"><p>there</p>`, picture("image/jpg", "u@x", "used")),
+		"picture without a type":   webMail("related", rich+`<p>look</p><img src='CID:u%40x'>`, picture("application/octet-stream; name=x.png", "u@x", "used")),
+		"picture first":            webMail(`related; start="<root@x>"`, picture("image/png", "u@x", "used"), "Content-ID: <root@x>\n"+rich+`<p>root</p><img src="cid:u@x">`),
+		"root misnamed":            webMail(`related; start=root@x`, picture("image/png", "u@x", "used"), "Content-ID: <root@x>\n"+rich+`<p>root</p><img src="cid:u@x">`),
+		"enriched":                 webMail("mixed", "Content-Type: text/enriched\n\n<bold>enriched</bold> words"),
+		"another text":             webMail("mixed", "Content-Type: text/x-strange\n\nstrange words", text+"plain words"),
+		"calendar":                 webMail("alternative", text+"come to lunch", "Content-Type: text/calendar\n\nBEGIN:VCALENDAR\nEND:VCALENDAR"),
+		"picture by location":      webMail("related", rich+`<p>words</p><img src="pic/a.png">`, "Content-Location: pic/a.png\n"+picture("image/png", "", "located")),
+		"signed":                   webMail("signed", text+"signed words", "Content-Type: application/pgp-signature\n\n-----BEGIN PGP SIGNATURE-----"),
+		"a message inside":         webMail("mixed", text+"see below", "Content-Type: message/rfc822\n\nSubject: inner\n\ninner words"),
+		"two pictures with one id": webMail("related", rich+`<p>words</p><img src="cid:u@x">`, picture("image/png", "u@x", "first"), picture("image/png", "u@x", "second")),
+		"hidden picture":           webMail("related", rich+`<p>words</p><!-- <img src="cid:u@x"> --><select><img src="cid:u@x"></select>`, picture("image/png", "u@x", "hidden")),
+		"not a picture":            webMail("related", rich+`<p>words</p><img src="cid:u@x">`, "Content-Type: image/png\nContent-ID: <u@x>\n\n<svg onload=x>"),
+		"html, text, html":         webMail("mixed", rich+"<b>one word</b>", text+"two words", rich+"<style>p{color:red}</style><p>three words</p>"),
+		"everything":               webMail("mixed", webParts("related", "rel", webParts("alternative", "alt", text+"letter words", rich+`<p>letter words</p><img src="cid:u@x">`), picture("image/pjpeg", "u@x", "used"), picture("image/png", "v@x", "unused")), text+"footer words", pdf),
+	}
+	for _, name := range []string{"testdata/mime/*.eml", "testdata/web/*.eml"} {
+		files, _ := filepath.Glob(name)
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[filepath.Base(f)] = strings.ReplaceAll(string(b), "\r\n", "\n")
+		}
+	}
+	return all
+}
+
+// webFirstWords are the first words of a text, without what layout does to them.
+func webFirstWords(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			b.WriteRune(unicode.ToLower(r))
+		}
+		if b.Len() > 30 {
+			break
+		}
+	}
+	return b.String()
+}
+
+// webAllWords are the words of a page, its tags left out.
+func webAllWords(page string) string {
+	var b strings.Builder
+	z := xhtml.NewTokenizer(strings.NewReader(page))
+	for tt := z.Next(); tt != xhtml.ErrorToken; tt = z.Next() {
+		if tt == xhtml.TextToken {
+			for _, r := range string(z.Text()) {
+				if unicode.IsLetter(r) || unicode.IsDigit(r) {
+					b.WriteRune(unicode.ToLower(r))
+				}
+			}
+		}
+	}
+	return b.String()
+}
+
+// webFormFields are the fields of the letter on a page, as a browser without scripts sends them.
+func webFormFields(t *testing.T, page string) []string {
+	t.Helper()
+	doc, err := xhtml.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields []string
+	attr := func(n *xhtml.Node, name string) (string, bool) {
+		for _, a := range n.Attr {
+			if a.Key == name {
+				return a.Val, true
+			}
+		}
+		return "", false
+	}
+	var walk func(n *xhtml.Node, in bool)
+	walk = func(n *xhtml.Node, in bool) {
+		if n.Type == xhtml.ElementNode {
+			id, _ := attr(n, "id")
+			in = in || id == "letter"
+			name, named := attr(n, "name")
+			kind, _ := attr(n, "type")
+			value, _ := attr(n, "value")
+			_, checked := attr(n, "checked")
+			switch {
+			case !in || !named || name == "csrf":
+			case n.Data == "input" && kind != "file" && (kind != "checkbox" || checked):
+				fields = append(fields, name, value)
+			case n.Data == "textarea" && n.FirstChild != nil:
+				fields = append(fields, name, strings.TrimPrefix(n.FirstChild.Data, "\n"))
+			}
+		}
+		for c := n.FirstChild; c != nil; c = c.NextSibling {
+			walk(c, in)
+		}
+	}
+	walk(doc, false)
+	return fields
+}
+
+func webFieldOf(fields []string, name string) string {
+	for i := 0; i < len(fields); i += 2 {
+		if fields[i] == name {
+			return fields[i+1]
+		}
+	}
+	return ""
+}
+
+// webContents are the decoded contents of all parts of a message, messages inside included as they are.
+func webContents(raw string) string {
+	r := strings.NewReader(raw)
+	m := NewMIMEReader()
+	io.Copy(m, strings.NewReader(raw))
+	root := m.Tree()
+	var b strings.Builder
+	root.Walk(func(_ []int, p *Part) bool {
+		if !p.IsMultipart() {
+			io.Copy(&b, p.Decoded(r))
+		}
+		return true
+	})
+	return b.String()
+}
+
+// TestWebNothingVanishes sees for every mail that there is that each of its parts is shown, offered as a file, or says the same
+// as one that is: on the page, on paper, in an answer (texts), in a forward and in a draft that is gone on with.
+func TestWebNothingVanishes(t *testing.T) {
+	s := startServer(t)
+	ann := newWebClient(t, s).login("ann")
+	box := ann.find(`/box/(\d+)`)
+	ann.get("/mail")
+	drafts := ann.find(`href="/box/(\d+)"[^>]*>\s*<svg[^>]*i-draft`)
+	for name, raw := range webCorpus(t) {
+		t.Run(name, func(t *testing.T) {
+			ann.t = t
+			uid := s.put(t, "ann", "INBOX", raw, 0)
+			key := fmt.Sprintf("%s.%d", box, uid)
+			at := fmt.Sprintf("/box/%s/%d", box, uid)
+			ann.get(at)
+			page := ann.page
+			shown := page
+			if m := regexp.MustCompile(`<iframe[^>]*src="([^"]+)"`).FindStringSubmatch(page); m != nil {
+				shown += ann.get(html.UnescapeString(m[1]))
+			}
+			pictures := map[string]bool{}
+			for _, m := range regexp.MustCompile(`src="(/inline/[^"]+)"`).FindAllStringSubmatch(shown, -1) {
+				pictures[ann.get(m[1])] = true
+			}
+			print := webAllWords(ann.get(at + "/print"))
+			answer := webFieldOf(webFormFields(t, ann.get("/compose?reply="+key)), "text")
+			forward := webFormFields(t, ann.get("/compose?forward="+key))
+			ann.get("/mail")
+			duid := s.put(t, "ann", "Drafts", raw, FlagDraft|FlagSeen)
+			draft := webFormFields(t, ann.get(fmt.Sprintf("/compose?draft=%s.%d", drafts, duid)))
+
+			c, err := s.contentOf(box, uid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			some := false
+			var files, texts []string
+			for _, l := range c.Tree().Leaves(c, Reading{}) {
+				some = some || l.Fate == LeafShown || l.Fate == LeafFile
+				b, _ := io.ReadAll(l.Part.Decoded(c))
+				path := webPathText(l.Path)
+				switch l.Fate {
+				case LeafShown:
+					text, _ := io.ReadAll(l.Part.PlainText(c))
+					words := webFirstWords(string(text))
+					texts = append(texts, words)
+					for what, in := range map[string]string{"page": webAllWords(shown), "print": print, "answer": webAllWords(answer),
+						"forward": webAllWords(html.EscapeString(webFieldOf(forward, "text"))), "draft": webAllWords(html.EscapeString(webFieldOf(draft, "text")))} {
+						if !strings.Contains(in, words) {
+							t.Errorf("the %s lacks the text %s: %q in %.300q", what, path, words, in)
+						}
+					}
+				case LeafPicture:
+					if !pictures[string(b)] {
+						t.Errorf("the picture %s is not shown", path)
+					}
+				case LeafFile:
+					files = append(files, string(b))
+					if !strings.Contains(page, at+"/part/"+path+`"`) || ann.get(at+"/part/"+path) != string(b) {
+						t.Errorf("%s, %s/%s, is not offered as a file", path, l.Part.Type, l.Part.Subtype)
+					}
+				case LeafAlternative, LeafSignature:
+				default:
+					t.Errorf("%s has no fate", path)
+				}
+				if l.Fate == LeafFile || l.Fate == LeafPicture {
+					for what, form := range map[string][]string{"forward": forward, "draft": draft} {
+						if !strings.Contains(strings.Join(form, "\x00"), "keep\x00"+path) {
+							t.Errorf("the %s does not keep %s", what, path)
+						}
+					}
+				}
+			}
+			if !some {
+				t.Error("there is nothing")
+			}
+			// And what is saved and sent has it all.
+			ann.get("/compose")
+			ann.letter(nil, append(draft, "do", "save")...)
+			saved := s.newest(t, "ann", "Drafts")
+			ann.get("/compose?forward=" + key)
+			ann.letter(nil, append(forward, "to", "ann@home.arpa", "do", "save")...)
+			sent := s.newest(t, "ann", "Drafts")
+			for what, raw := range map[string]string{"draft": saved, "forward": sent} {
+				all := webContents(raw)
+				for _, f := range files {
+					if !strings.Contains(strings.ReplaceAll(all, "\r\n", "\n"), strings.ReplaceAll(strings.TrimRight(f, "\r\n"), "\r\n", "\n")) {
+						t.Errorf("the saved %s lost a file: %.60q", what, f)
+					}
+				}
+				for _, w := range texts {
+					if !strings.Contains(webAllWords(html.EscapeString(all)), w) {
+						t.Errorf("the saved %s lost the text %q", what, w)
+					}
+				}
+			}
+		})
+	}
+}
+
+// contentOf is the content of a message.
+func (s *testServer) contentOf(box string, uid UID) (*Content, error) {
+	return read(s.store, func(tx *Tx) (*Content, error) {
+		m, err := tx.Message(webID[MailboxID](box), uid)
+		if err != nil {
+			return nil, err
+		}
+		return tx.Content(m.Blob)
+	})
+}
+
+// newest is the message that came into a mailbox last, as it is.
+func (s *testServer) newest(t *testing.T, user, box string) string {
+	t.Helper()
+	c, err := read(s.store, func(tx *Tx) (*Content, error) {
+		u, err := tx.UserByName(user + "@home.arpa")
+		if err != nil {
+			return nil, err
+		}
+		mb, err := tx.MailboxByName(u.ID, box)
+		if err != nil {
+			return nil, err
+		}
+		list, err := tx.Newest(mb.ID, 1<<30, 1)
+		if err != nil || len(list) == 0 {
+			return nil, fmt.Errorf("%s is empty: %w", box, err)
+		}
+		return tx.Content(list[0].Blob)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	io.Copy(&b, c.Reader())
+	return b.String()
+}
+
+// TestWebForwardFormatted forwards a mail with a picture as the script does: the formatting stays, and the picture in it.
+func TestWebForwardFormatted(t *testing.T) {
+	s := startServer(t)
+	ann := newWebClient(t, s).login("ann")
+	box := ann.find(`/box/(\d+)`)
+	uid := s.put(t, "ann", "INBOX", webCorpus(t)["everything"], 0)
+	form := webFormFields(t, ann.get(fmt.Sprintf("/compose?forward=%s.%d", box, uid)))
+	rich := webFieldOf(form, "html")
+	picture := regexp.MustCompile(`src="(/inline/[^"]+)"`).FindStringSubmatch(rich)
+	if picture == nil {
+		t.Fatalf("no picture in %s", rich)
+	}
+	var fields []string
+	for i := 0; i < len(form); i += 2 {
+		if form[i] != "rich" && form[i] != "to" {
+			fields = append(fields, form[i], form[i+1])
+		}
+	}
+	fields = append(fields, "rich", "1", "to", "bob@home.arpa")
+	ann.letter(nil, append(fields, "do", "save")...)
+	for range 2 { // and once more, as it is opened again
+		again := webFormFields(t, ann.page)
+		if !regexp.MustCompile(`src="/compose/picture/\d+/\d+"`).MatchString(webFieldOf(again, "html")) {
+			t.Fatalf("the letter's picture is not shown: %s", webFieldOf(again, "html"))
+		}
+		at := regexp.MustCompile(`src="(/compose/picture/\d+/\d+)"`).FindStringSubmatch(webFieldOf(again, "html"))[1]
+		page := ann.page
+		if got := ann.get(at); !strings.HasSuffix(got, "used") || ann.head.Get("Content-Type") != "image/png" {
+			t.Errorf("%s: %d %s", at, ann.code, ann.head.Get("Content-Type"))
+		}
+		bob := newWebClient(t, s).login("bob")
+		if bob.get(at); bob.code != 404 {
+			t.Errorf("another one gets the picture: %d", bob.code)
+		}
+		ann.page = page
+		var fields []string
+		for i := 0; i < len(again); i += 2 {
+			if again[i] != "rich" {
+				fields = append(fields, again[i], again[i+1])
+			}
+		}
+		ann.letter(nil, append(fields, "rich", "1", "do", "save")...)
+	}
+	raw := s.newest(t, "ann", "Drafts")
+	m := NewMIMEReader()
+	io.WriteString(m, raw)
+	r := strings.NewReader(raw)
+	used := 0
+	for _, l := range m.Tree().Leaves(r, Reading{}) {
+		if l.Fate == LeafPicture {
+			used++
+		}
+	}
+	if used != 1 || !strings.Contains(raw, "multipart/related") || strings.Contains(raw, "/inline/") || strings.Contains(raw, "/compose/picture") {
+		t.Errorf("%d pictures in the letter's text:\n%s", used, raw)
+	}
+}
+
+// TestWebMailto reads addresses that begin a letter (RFC 6068).
+func TestWebMailto(t *testing.T) {
+	s := startServer(t)
+	ann := newWebClient(t, s).login("ann")
+	for link, want := range map[string][4]string{
+		"mailto:bob+tag@home.arpa?subject=1+1%20is%202&cc=eve+x@home.arpa":      {"bob+tag@home.arpa", "eve+x@home.arpa", "1+1 is 2", ""},
+		"MAILTO:a@x.example,%20b@x.example?To=c@x.example&BODY=one%0D%0Atwo":    {"a@x.example, b@x.example, c@x.example", "", "", "one\ntwo"},
+		"mailto:?to=a%2Bb@x.example&subject=100%&bcc=d@x.example&attach=/etc/x": {"a+b@x.example", "", "100%", ""},
+		"mailto:%22not%40me%22@x.example?subject=caf%C3%A9":                     {`"not@me"@x.example`, "", "café", ""},
+	} {
+		for _, query := range []string{url.QueryEscape(link), link} {
+			f := webFormFields(t, ann.get("/compose?to="+strings.ReplaceAll(query, "#", "%23")))
+			got := [4]string{webFieldOf(f, "to"), webFieldOf(f, "cc"), webFieldOf(f, "subject"), strings.TrimSpace(webFieldOf(f, "text"))}
+			if got != want {
+				t.Errorf("%s became %q", query, got)
+			}
+		}
+	}
+}
+
+// TestWebListFields reads the fields of mailing lists in the ways that they are written.
+func TestWebListFields(t *testing.T) {
+	for head, want := range map[string]webListFields{
+		"List-Unsubscribe: <https://a.example/u?ids=1,2,3>":                                            {Leave: "https://a.example/u?ids=1,2,3"},
+		"List-Unsubscribe: <https://a.example/very/long\r\n ?x=1>":                                     {Leave: "https://a.example/very/long?x=1"},
+		"List-Unsubscribe: <mailto:u@a.example>, <https://a.example/u>":                                {Leave: "/compose?to=mailto%3Au%40a.example"},
+		"List-Unsubscribe: (comment) <ftp://x>,\r\n <http://a.example/u>":                              {Leave: "http://a.example/u"},
+		"List-Unsubscribe: https://a.example/u,v, mailto:x@a.example":                                  {Leave: "https://a.example/u,v"},
+		"List-Unsubscribe: <javascript:alert(1)>":                                                      {},
+		"List-Unsubscribe: <https://a.example/u>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click": {Leave: "https://a.example/u", OneClick: "https://a.example/u"},
+		"List-Unsubscribe: <http://a.example/u>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click":  {Leave: "http://a.example/u"},
+		"List-Post: <mailto:list+x@a.example> (moderated)":                                             {Post: "list+x@a.example"},
+		"List-Post: NO": {},
+	} {
+		if got := webListOf(ParseHeader([]byte(head + "\r\n\r\n"))); got != want {
+			t.Errorf("%s gave %+v", head, got)
+		}
+	}
+}
+
+// TestWebAnswerTo sees whom an answer goes to: the sender and not the list that put itself into Reply-To, and never
+// oneself in place of those one wrote to.
+func TestWebAnswerTo(t *testing.T) {
+	s := startServer(t)
+	ann := newWebClient(t, s).login("ann")
+	box := ann.find(`/box/(\d+)`)
+	const list = "List-Post: <mailto:l@list.example>\n"
+	for _, x := range []struct{ head, query, to, cc string }{
+		{"From: Bob <bob@x.example>\nTo: ann@home.arpa\n", "", "Bob <bob@x.example>", ""},
+		{"From: Bob <bob@x.example>\nReply-To: r@x.example\nTo: ann@home.arpa\n", "", "r@x.example", ""},
+		{"From: Bob <bob@x.example>\nReply-To: l@list.example\nTo: l@list.example\n" + list, "", "Bob <bob@x.example>", ""},
+		{"From: Bob <bob@x.example>\nReply-To: l@list.example\nTo: l@list.example\n" + list, "&list=1", "l@list.example", ""},
+		{"From: Bob <bob@x.example>\nReply-To: l@list.example\nTo: l@list.example, ann@home.arpa\n" + list, "&all=1", "Bob <bob@x.example>, l@list.example", ""},
+		{"From: ann@home.arpa\nReply-To: ann@home.arpa\nTo: bob@x.example\nCc: c@x.example\n", "", "bob@x.example", ""},
+		{"From: ann@home.arpa\nTo: bob@x.example\nCc: c@x.example\n", "&all=1", "bob@x.example", "c@x.example"},
+		{"From: ann@home.arpa\nTo: ann@home.arpa\n", "", "ann@home.arpa", ""},
+	} {
+		uid := s.put(t, "ann", "INBOX", x.head+"Subject: x\n\nx\n", 0)
+		f := webFormFields(t, ann.get(fmt.Sprintf("/compose?reply=%s.%d%s", box, uid, x.query)))
+		if webFieldOf(f, "to") != x.to || webFieldOf(f, "cc") != x.cc {
+			t.Errorf("%q%s: to %q, cc %q", x.head, x.query, webFieldOf(f, "to"), webFieldOf(f, "cc"))
+		}
+	}
+}
+
+// TestWebNames sees that a name cannot pass for another's address.
+func TestWebNames(t *testing.T) {
+	for _, x := range [][3]string{
+		{"Ann", "ann@x.example", "Ann"},
+		{"", "ann@x.example", "ann@x.example"},
+		{"ann@x.example", "Ann@x.example", "ann@x.example"},
+		{"boss@bank.test", "evil@evil.test", "boss@bank.test <evil@evil.test>"},
+		{"My Bank <security@bank.test>", "evil@evil.test", "My Bank <security@bank.test> <evil@evil.test>"},
+		{"boss＠bank.test", "evil@evil.test", "boss＠bank.test <evil@evil.test>"},
+	} {
+		if got := (webPerson{x[0], x[1]}).Label(); got != x[2] {
+			t.Errorf("%q of %s is called %q", x[0], x[1], got)
+		}
+	}
+}
+
+// TestWebFileNames sees that names of files are harmless where they are saved, and themselves where they are shown.
+func TestWebFileNames(t *testing.T) {
+	for in, want := range map[string][2]string{
+		"a.txt": {"a.txt", "a.txt"}, `C:\x\a.txt`: {"a.txt", "a.txt"}, "../../etc/passwd": {"passwd", "passwd"}, "=?a?=.pdf": {"=?a?=.pdf", "=_a_=.pdf"},
+		"C:name": {"C:name", "C_name"}, "con.txt": {"con.txt", "_con.txt"}, "exe\u202egpj": {"exegpj", "exegpj"}, " . ": {"", ""}, "a\r\nb": {"a  b", "a  b"},
+	} {
+		shown := webFileName(in)
+		if saved := webSavedName(shown); shown != want[0] || saved != want[1] {
+			t.Errorf("%q is shown as %q and saved as %q", in, shown, saved)
+		}
+	}
+}
