@@ -23,7 +23,7 @@ func webField(list []webPerson) string {
 }
 
 // quotable is what was read of a message as lines without flowing, at most limit octets; cut says that there is more. Where
-// there is HTML, its plain form is taken if that says about as much: it is laid out by a person, and not by us.
+// there is HTML, its plain form is taken if that says the same: it is laid out by a person, and not by us.
 func (q *webReq) quotable(m *webMessage, limit int) (text string, cut bool, err error) {
 	if err := q.readLeaves(m); err != nil {
 		return "", false, err
@@ -37,21 +37,29 @@ func (q *webReq) quotable(m *webMessage, limit int) (text string, cut bool, err 
 		return "", false, err
 	}
 	other, otherCut, err := q.plainTexts(plain, limit)
-	if webLetters(other)*10 >= webLetters(text)*8 {
+	if webSaysSame(other, text) {
 		return other, otherCut, err
 	}
 	return text, cut, err
 }
 
-// webLetters counts what is not blank.
-func webLetters(s string) int {
-	n := 0
-	for _, r := range s {
-		if !unicode.IsSpace(r) && r != '>' {
-			n++
+// webSaysSame says whether nine in ten words of what was read are in the other form as well.
+func webSaysSame(other, read string) bool {
+	words := func(s string) []string {
+		return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	}
+	has := map[string]bool{}
+	for _, w := range words(other) {
+		has[w] = true
+	}
+	all := words(read)
+	found := 0
+	for _, w := range all {
+		if has[w] {
+			found++
 		}
 	}
-	return n
+	return found*10 >= len(all)*9
 }
 
 // plainTexts are the texts that are shown, one below the other, as plain text.
