@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"mime/quotedprintable"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -245,5 +247,48 @@ func TestSearchProgress(t *testing.T) {
 	here.Close()
 	if err := p.step(200, now.Add(time.Hour)); !errors.Is(err, imapErrLost) {
 		t.Errorf("after the client has gone: %v", err)
+	}
+}
+
+// TestSearchSmallParts searches a new message of very many parts: a buffer for each would cost more than all that is in them.
+func TestSearchSmallParts(t *testing.T) {
+	s := startServer(t)
+	for _, part := range []string{"\r\n", "\r\nx\r\n", "Content-Type: text/html\r\n\r\n<p>x\r\n", "Content-Type: text/plain; charset=gbk\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=C4=E3\r\n"} {
+		mail := "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat("--b\r\n"+part, 9000) + "--b--\r\n"
+		sp := s.store.NewSpool(10 << 20)
+		io.WriteString(sp, mail)
+		var id BlobID
+		s.write(t, func(tx *Tx) error {
+			u, err := tx.UserByName("ann@home.arpa")
+			if err != nil {
+				return err
+			}
+			box, err := tx.MailboxByName(u.ID, "INBOX")
+			if err != nil {
+				return err
+			}
+			b, err := tx.AddBlob(sp)
+			if err != nil {
+				return err
+			}
+			id = b.ID
+			_, err = tx.Append(box, b, Flags{}, s.store.Now())
+			return err
+		})
+		sp.Close()
+		content, err := s.store.Content(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content.Tree()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if err := bodyText(content, func([]byte) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if each := (after.TotalAlloc - before.TotalAlloc) / 9000; each > 8<<10 {
+			t.Errorf("%q: %d octets for each part", part, each)
+		}
 	}
 }

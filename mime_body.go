@@ -7,6 +7,8 @@ import (
 	"cmp"
 	"io"
 	"strings"
+
+	"golang.org/x/text/transform"
 )
 
 // Raw is the part's body as it stands in the message.
@@ -49,6 +51,19 @@ func (p *Part) Decoded(r io.ReaderAt) io.Reader {
 func (p *Part) Text(r io.ReaderAt) io.Reader {
 	body := p.Decoded(r)
 	charset := p.Param("charset")
+	if p.BodyLen <= smallText { // many small parts are not worth a buffer each
+		b, err := io.ReadAll(body)
+		if err != nil {
+			return io.MultiReader(bytes.NewReader(b), errorReader{err})
+		}
+		if p.Type == "text" && p.Subtype == "html" && !KnownCharset(charset) {
+			charset = metaCharset(b)
+		}
+		if out, _, err := transform.Bytes(charsetDecoder(charset), b); err == nil {
+			return bytes.NewReader(out)
+		}
+		body = bytes.NewReader(b)
+	}
 	if p.Type == "text" && p.Subtype == "html" && !KnownCharset(charset) {
 		br := bufio.NewReader(body)
 		head, _ := br.Peek(metaWindow)
@@ -56,6 +71,14 @@ func (p *Part) Text(r io.ReaderAt) io.Reader {
 	}
 	return CharsetReader(charset, body)
 }
+
+// smallText is the length of a body that is decoded at once.
+const smallText = metaWindow
+
+// errorReader fails.
+type errorReader struct{ err error }
+
+func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
 
 // metaWindow is how far into a document the HTML standard looks for a charset.
 const metaWindow = 1024

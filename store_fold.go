@@ -113,10 +113,14 @@ type foldReader struct {
 	done   error
 }
 
-const foldBuffer = 16 << 10
+const (
+	foldBuffer = 16 << 10
+	foldLeast  = 64
+)
 
-func newFoldReader(src io.Reader) *foldReader {
-	return &foldReader{src: src, in: make([]byte, 0, foldBuffer)}
+// newFoldReader folds text of about so many octets; there may be more.
+func newFoldReader(src io.Reader, about int64) *foldReader {
+	return &foldReader{src: src, in: make([]byte, 0, min(about+foldLeast, foldBuffer))}
 }
 
 // next returns the next piece of folded text, which is good until the call after; io.EOF at the end.

@@ -161,7 +161,7 @@ func TestFold(t *testing.T) {
 	// Whatever the pieces that it is read in, the folded text is the same.
 	long := bytes.Repeat([]byte("aé中😀"), 5000)
 	for _, size := range []int{1, 7, 4096} {
-		f := newFoldReader(&slowReader{long, size})
+		f := newFoldReader(&slowReader{long, size}, foldBuffer)
 		var got []byte
 		for {
 			piece, err := f.next()
@@ -188,7 +188,7 @@ func TestFoldBlanks(t *testing.T) {
 		if got := string(foldPhrase([]byte("X: "), text)); got != "X: "+string(Fold(nil, want)) {
 			t.Errorf("%q after a name: %q", text, got)
 		}
-		f := newFoldReader(&slowReader{[]byte(text + "!"), 1})
+		f := newFoldReader(&slowReader{[]byte(text + "!"), 1}, int64(len(text)))
 		f.in = make([]byte, 0, 4) // pieces of one character
 		var got []byte
 		for {

@@ -660,7 +660,7 @@ func partText(m *Content, p *Part, fn func([]byte) error) error {
 	if p.Subtype == "html" {
 		text = HTMLText(text)
 	}
-	return eachFolded(text, fn)
+	return eachFolded(text, p.BodyLen, fn)
 }
 
 // partLines is what a part says beside its body: its file's name, its description, the header of a message inside; each line
@@ -692,9 +692,9 @@ func partLines(m *Content, p *Part) ([]byte, error) {
 	return line, nil
 }
 
-// eachFolded gives text folded to fn, in pieces, and a line end after it.
-func eachFolded(text io.Reader, fn func([]byte) error) error {
-	f := newFoldReader(text)
+// eachFolded gives text of about so many octets folded to fn, in pieces, and a line end after it.
+func eachFolded(text io.Reader, about int64, fn func([]byte) error) error {
+	f := newFoldReader(text, about)
 	for {
 		piece, err := f.next()
 		if err == io.EOF {
