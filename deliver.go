@@ -189,8 +189,12 @@ func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 	for _, u := range r.resolved.users {
 		err, seen := p.full[u.ID]
 		if !seen {
-			if err = p.store(tx, u, r.resolved.rules[u.ID]); err != nil && !errors.Is(err, ErrQuota) {
+			err = p.store(tx, u, r.resolved.rules[u.ID])
+			if err != nil && !errors.Is(err, ErrQuota) {
 				return err
+			}
+			if err != nil && u.Quota > 0 && p.b.Size > u.Quota { // it would wait for days, and then come back
+				err = fmt.Errorf("%w (%w)", errNeverFits, err)
 			}
 			p.full[u.ID] = err
 		}

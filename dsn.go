@@ -103,14 +103,14 @@ func (r *Report) text() string {
 		}
 	}
 	var b strings.Builder
-	r.writeWords(&b, t.what, until, "%s said: %s", "Reason: %s", "The message is attached.", "Its header is attached.")
+	r.writeWords(&b, func(s string) string { return s }, t.what, until, "%s said: %s", "Reason: %s", "The message is attached.", "Its header is attached.")
 	b.WriteString("\n----\n\n")
-	r.writeWords(&b, t.whatZh, until, "%s 的答复：%s", "原因：%s", "原邮件附后。", "原邮件的信头附后。")
+	r.writeWords(&b, reasonChinese, t.whatZh, until, "%s 的答复：%s", "原因：%s", "原邮件附后。", "原邮件的信头附后。")
 	return b.String()
 }
 
-// writeWords writes the text in one language.
-func (r *Report) writeWords(w io.Writer, what, until, said, reason, whole, header string) {
+// writeWords writes the text in one language, into which translate puts our own reasons.
+func (r *Report) writeWords(w io.Writer, translate func(string) string, what, until, said, reason, whole, header string) {
 	if strings.Contains(what, "%s") {
 		what = fmt.Sprintf(what, until)
 	}
@@ -123,7 +123,7 @@ func (r *Report) writeWords(w io.Writer, what, until, said, reason, whole, heade
 		case rc.Remote != "":
 			fmt.Fprintf(w, "        "+said+"\n", rc.Remote, words)
 		default:
-			fmt.Fprintf(w, "        "+reason+"\n", words)
+			fmt.Fprintf(w, "        "+reason+"\n", translate(words))
 		}
 	}
 	h := ParseHeader(r.Header)

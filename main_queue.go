@@ -2,10 +2,13 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 func (c *command) queue(args []string) error {
@@ -83,13 +86,39 @@ func (c *command) queueList(st *Store, match string) error {
 		fmt.Fprintln(c.out, "Nothing is waiting.")
 		return nil
 	}
+	var b strings.Builder
 	for _, q := range items {
-		fmt.Fprintf(c.out, "%s  %8d octets  since %s  from <%s>\n", q.Name, q.Size, q.Created.Format(time.DateTime), pathText(q.From))
+		fmt.Fprintf(&b, "%s  %8d octets  since %s  from <%s>\n", q.Name, q.Size, q.Created.Format(time.DateTime), pathText(q.From))
 		for _, r := range q.Rcpts {
-			fmt.Fprintf(c.out, "    to %s: %s\n", r.Addr, queueState(st, r))
+			fmt.Fprintf(&b, "    to %s: %s\n", r.Addr, queueState(st, r))
 		}
 	}
-	return nil
+	return writePlain(c.out, strings.NewReader(b.String()))
+}
+
+// writePlain copies text of strangers to a terminal: whatever the terminal would obey, or would show in another order than it
+// stands there, becomes a question mark.
+func writePlain(w io.Writer, r io.Reader) error {
+	in, out := bufio.NewReader(r), bufio.NewWriter(w)
+	for {
+		c, size, err := in.ReadRune()
+		if errors.Is(err, io.EOF) {
+			return out.Flush()
+		}
+		if err != nil {
+			return err
+		}
+		bidi := (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e || c == 0x200f || c == 0x61c
+		if c == '\r' {
+			continue
+		}
+		if (c < ' ' && c != '\n' && c != '\t') || (c >= 0x7f && c < 0xa0) || bidi || (c == utf8.RuneError && size == 1) {
+			c = '?'
+		}
+		if _, err := out.WriteRune(c); err != nil {
+			return err
+		}
+	}
 }
 
 func pathText(a Addr) string {
@@ -101,20 +130,25 @@ func pathText(a Addr) string {
 
 // queueState says in words what a recipient waits for.
 func queueState(st *Store, r QueueRcpt) string {
-	if r.Hold && r.Error != "" {
-		return "held: " + r.Error
-	}
-	if r.Hold {
-		return "held until `postino queue release`"
-	}
-	state := "next try at " + r.Next.Format(time.DateTime)
-	if !r.Next.After(st.Now()) {
-		state = "due now"
-	}
+	why := ""
 	if r.Error != "" {
-		state += fmt.Sprintf("; %d tries, the last one: %s", r.Tries, r.Error)
+		tries := "1 try"
+		if r.Tries != 1 {
+			tries = fmt.Sprintf("%d tries", r.Tries)
+		}
+		why = fmt.Sprintf("; %s, the last one: %s", tries, r.Error)
 	}
-	return state
+	switch {
+	case r.Hold && strings.HasPrefix(r.Error, "in a bundle"):
+		return "held: " + r.Error
+	case r.Hold && strings.HasPrefix(r.Error, "held: "):
+		return r.Error
+	case r.Hold:
+		return "held until `postino queue release`" + why
+	case !r.Next.After(st.Now()):
+		return "due now" + why
+	}
+	return "next try at " + r.Next.Format(time.DateTime) + why
 }
 
 // queueShow prints the envelope and the message itself.
@@ -135,7 +169,7 @@ func (c *command) queueShow(st *Store, match string) error {
 			return err
 		}
 		fmt.Fprintln(c.out)
-		if _, err := io.Copy(c.out, content.Reader()); err != nil {
+		if err := writePlain(c.out, content.Reader()); err != nil {
 			return err
 		}
 	}

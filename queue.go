@@ -374,7 +374,8 @@ func (q *queueRunner) nextPause() (wait time.Duration, paused bool) {
 	return wait, paused
 }
 
+// queueText is an error as it is kept in the queue and told to people.
 func queueText(err error) string {
-	text := smtpPrintable([]byte(err.Error()))
+	text := smtpPrintable([]byte(reasonText(err)))
 	return text[:min(len(text), queueErrorText)]
 }

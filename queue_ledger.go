@@ -74,7 +74,7 @@ func (q *queueRunner) balance(open []queueEntry) {
 		q.ledger.stuck[e.q.ID] = true
 		q.mu.Unlock()
 		err = q.s.store.Write(func(tx *Tx) error {
-			return tx.QueueHoldRcpts(e.q.Rcpts, "it may have been delivered; that could not be stored")
+			return tx.QueueHoldRcpts(e.q.Rcpts, "held: it may have been delivered, and that could not be stored")
 		})
 		if err != nil {
 			q.s.crew.Complain("queue outcome", err)

@@ -134,7 +134,7 @@ func (j *queueJob) faulty(q *QueueItem) error {
 func (j *queueJob) remote() error {
 	hops, err := j.s.hops(j.s.stop, j.hop, j.domains[0])
 	if err != nil && dnsPermanent(err) {
-		return j.each(func(q *QueueItem) error { return j.record(q, queueFailAll(q, queueStatus(err), err.Error())) })
+		return j.each(func(q *QueueItem) error { return j.record(q, queueFailAll(q, queueStatus(err), queueText(err))) })
 	}
 	if err != nil {
 		return err
@@ -380,7 +380,7 @@ func (k *queueCarrier) transact(q *QueueItem, content *Content) ([]outcome, erro
 		case r.code == 452 && taken: // too many recipients (RFC 5321 §4.5.3.1.10): the rest goes next
 			o.action, o.again = ActionDelayed, true
 		case r.code == 0:
-			o.action, o.remote, o.said, o.status = ActionDelayed, "", "the connection was lost", "4.4.2"
+			o.action, o.remote, o.said, o.status = ActionDelayed, "", reasonLost, "4.4.2"
 			if err != nil {
 				o.said += ": " + queueText(err)
 			}

@@ -28,6 +28,22 @@ func (l *webLang) T(text string) string {
 // F translates and fills in.
 func (l *webLang) F(text string, args ...any) string { return fmt.Sprintf(l.T(text), args...) }
 
+// Reason is why mail waits or came back, as far as it is in our words.
+func (l *webLang) Reason(text string) string {
+	if l.Code == "zh" {
+		return reasonChinese(text)
+	}
+	return text
+}
+
+// NextTry says when mail is tried next: a time to come, or now.
+func (l *webLang) NextTry(at time.Time) string {
+	if l.now == nil || !at.After(l.now()) {
+		return l.T("being tried now")
+	}
+	return l.F("next try %s", l.Stamp(at))
+}
+
 // N translates with a number: one for 1, many for the rest, both with %s for the number.
 func (l *webLang) N(n int64, one, many string) string {
 	if n == 1 {

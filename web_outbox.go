@@ -107,16 +107,16 @@ func (q *webReq) deliveries(m *webMessage) (all []webDelivery, err error) {
 		case inQueue && r.Hold:
 			d.State, d.Text = "waiting", q.lang.T("on hold")
 		case inQueue && r.Error != "":
-			d.State, d.Text = "waiting", q.lang.F("waiting, next try %s", q.lang.Stamp(r.Next))
+			d.State, d.Text = "waiting", q.lang.NextTry(r.Next)
 		case inQueue:
 			d.State, d.Text = "waiting", q.lang.T("on its way")
 		default:
 			d.State, d.Text = "waiting", q.lang.T("taken out of the queue")
 		}
 		if s.Said != "" {
-			d.Text += " (" + webCut(webClean(s.Said), 200) + ")"
+			d.Text += " (" + webCut(webClean(q.lang.Reason(s.Said)), 200) + ")"
 		} else if inQueue && r.Error != "" {
-			d.Text += " (" + webCut(webClean(r.Error), 200) + ")"
+			d.Text += " (" + webCut(webClean(q.lang.Reason(r.Error)), 200) + ")"
 		}
 		all = append(all, d)
 	}

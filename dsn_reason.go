@@ -1,0 +1,136 @@
+// Reasons: why a message could not be handed over, in words for people, in English and in Chinese.
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// reasons are the sentences that reasons begin with, and what they are in Chinese. Behind ": " something more may follow: a
+// name, a peer's words.
+var reasons = []struct{ en, zh string }{
+	{reasonTimeout, "对方服务器长时间没有响应"},
+	{reasonRefused, "对方服务器拒绝连接"},
+	{reasonHungUp, "对方服务器中断了连接"},
+	{reasonNoWay, "网络不通，无法到达对方服务器"},
+	{reasonUnreachable, "无法连接对方服务器"},
+	{reasonNoDNS, "域名服务器没有响应"},
+	{reasonNoName, "找不到该服务器的名称"},
+	{reasonCert, "对方服务器的证书不可信"},
+	{reasonTLS, "无法与对方服务器建立加密连接"},
+	{reasonLost, "连接中断"},
+	{"TLS failed", "加密连接失败"},
+	{"DNS", "域名查询"},
+	{"internal error", "内部错误"},
+	{"there is no such mailbox here", "此处没有这个邮箱"},
+	{"this mailbox takes no mail", "此邮箱不接收邮件"},
+	{"this machine sends no mail to other domains", "本机不向其他域发送邮件"},
+	{"this address leads nowhere but back to itself", "此地址循环指向自身"},
+	{"the message has passed too many servers", "邮件经过的服务器过多，可能在循环"},
+	{"the mail waits until the other side calls for it", "邮件等待对方来取"},
+	{"the message is bigger than the whole mailbox may be", "邮件比整个邮箱的容量还大"},
+	{"the message is late, and was to be returned then (DELIVERBY)", "邮件已超过发件人要求的送达时间"},
+	{"there is no such domain", "该域名不存在"},
+	{"the domain takes no mail", "该域不接收邮件"},
+	{"the domain's mail would come back to this machine, which does not know the domain", "该域的邮件会回到本机，而本机不认识该域"},
+	{"nobody on the local network answers to this name just now", "局域网中暂时没有叫这个名称的机器"},
+	{"over quota", "邮箱已满"},
+	{"it has not been its turn yet", "尚未轮到发送"},
+	{"the server's reply makes no sense", "对方服务器的答复无法理解"},
+	{"the password is not sent without TLS and a certificate that can be checked", "没有可验证的加密连接，不发送密码"},
+	{"the server offers no way to log in that is known here", "对方服务器没有提供可用的登录方式"},
+	{"the message is too big for the server", "邮件超过对方服务器允许的大小"},
+	{"the sender asks for checked TLS all the way (REQUIRETLS)", "发件人要求全程使用经过验证的加密连接"},
+	{"held", "已暂停"},
+	{"arrived by bundle", "已随邮件包送达"},
+}
+
+const (
+	reasonTimeout     = "the server did not answer in time"
+	reasonRefused     = "the server refused the connection"
+	reasonHungUp      = "the server hung up"
+	reasonNoWay       = "no network leads to the server"
+	reasonUnreachable = "the server can't be reached"
+	reasonNoDNS       = "the name servers did not answer"
+	reasonNoName      = "the server's name can't be found"
+	reasonCert        = "the server's certificate can't be trusted"
+	reasonTLS         = "the server and this machine agree on no encryption"
+	reasonLost        = "the connection was lost"
+)
+
+// reasonText is an error in words for people: what the operating system and the network say is put into sentences, what our
+// own code says in front of it stays.
+func reasonText(err error) string {
+	text, words := err.Error(), networkReason(err)
+	if words == "" {
+		return text
+	}
+	for _, r := range reasons {
+		if strings.HasPrefix(text, r.en+": ") {
+			return r.en + ": " + words
+		}
+	}
+	return words
+}
+
+// networkReason is a sentence for an error of the network; "" for all others.
+func networkReason(err error) string {
+	var dns *net.DNSError
+	var op *net.OpError
+	var ne net.Error
+	switch {
+	case isCertError(err):
+		return reasonCert
+	case isTLSError(err):
+		return reasonTLS
+	case errors.As(err, &dns) && dns.IsNotFound && !dns.IsTemporary && !dns.IsTimeout:
+		return reasonNoName
+	case errors.As(err, &dns):
+		return reasonNoDNS
+	case errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) || (errors.As(err, &ne) && ne.Timeout()):
+		return reasonTimeout
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return reasonRefused
+	case errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed):
+		return reasonHungUp
+	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETDOWN) || errors.Is(err, syscall.EHOSTDOWN):
+		return reasonNoWay
+	case errors.As(err, &op):
+		return reasonUnreachable
+	}
+	return ""
+}
+
+func isCertError(err error) bool {
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var verify *tls.CertificateVerificationError
+	return errors.As(err, &unknown) || errors.As(err, &name) || errors.As(err, &invalid) || errors.As(err, &verify)
+}
+
+func isTLSError(err error) bool {
+	var alert tls.AlertError
+	var record tls.RecordHeaderError
+	return errors.As(err, &alert) || errors.As(err, &record)
+}
+
+// reasonChinese translates a reason as far as it is ours; peers' words stay as they are.
+func reasonChinese(text string) string {
+	for _, r := range reasons {
+		if text == r.en {
+			return r.zh
+		}
+		if rest, ok := strings.CutPrefix(text, r.en+": "); ok {
+			return r.zh + "：" + reasonChinese(rest)
+		}
+	}
+	return text
+}
