@@ -13,29 +13,26 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Sizes of RFC 5321 §4.5.3.1, in octets. The section calls them minimums that everybody
-// must accept and asks for as few limits as possible. Local parts of list software (VERP,
-// SRS) are longer in practice, so an overlong local part is accepted and OverLimit says
-// it; the path and the domain are hard limits.
+// Sizes of RFC 5321 §4.5.3.1, in octets. The section calls them minimums that everybody must accept and asks for as few
+// limits as possible. Local parts of list software (VERP, SRS) are longer in practice, so an overlong local part is
+// accepted; the path and the domain are hard limits.
 const (
-	maxLocalPart = 64
-	maxDomain    = 255
-	maxPath      = 256
-	maxLabel     = 63 // of a domain name, in its A-label form (RFC 1035 §2.3.4)
+	maxDomain = 255
+	maxPath   = 256
+	maxLabel  = 63 // of a domain name, in its A-label form (RFC 1035 §2.3.4)
 )
 
 // Addr is a mail address (RFC 5321 §4.1.2 Mailbox). The zero Addr is the null path <>.
 //
-// Parsing gives every address one spelling: quotes that are not needed are dropped, the
-// domain is in lower case with U-labels, and an address literal has its canonical text.
-// ParseAddr(a.String()) gives back a.
+// Parsing gives every address one spelling: quotes that are not needed are dropped, the domain is in lower case with
+// U-labels, and an address literal has its canonical text. ParseAddr(a.String()) gives back a.
 type Addr struct {
 	Local  string // without quoting, as the sender wrote it; may be UTF-8 (RFC 6531)
 	Domain string // lower case, U-labels, or an address literal with its brackets; "" only for <> and <postmaster>
 }
 
-// String is the address without angle brackets, its local part quoted when it must be.
-// It is "" for the null path and "postmaster" for the postmaster without a domain.
+// String is the address without angle brackets, its local part quoted when it must be. It is "" for the null path and
+// "postmaster" for the postmaster without a domain.
 func (a Addr) String() string {
 	if a.Domain == "" {
 		return a.Local
@@ -43,12 +40,11 @@ func (a Addr) String() string {
 	return quoteLocal(a.Local) + "@" + a.Domain
 }
 
-// Path is the address in angle brackets, UTF-8 where it has to be. To a peer without
-// SMTPUTF8 send ASCIIPath.
+// Path is the address in angle brackets, UTF-8 where it has to be. To a peer without SMTPUTF8 send ASCIIPath.
 func (a Addr) Path() string { return "<" + a.String() + ">" }
 
-// ASCIIPath is the path for a peer without SMTPUTF8, the domain in A-labels; false when
-// the local part is not ASCII, because then no such form exists (RFC 6530 §8).
+// ASCIIPath is the path for a peer without SMTPUTF8, the domain in A-labels; false when the local part is not ASCII,
+// because then no such form exists (RFC 6530 §8).
 func (a Addr) ASCIIPath() (string, bool) {
 	if !isASCII(a.Local) {
 		return "", false
@@ -64,8 +60,8 @@ func (a Addr) ASCIIPath() (string, bool) {
 // IsZero says whether a is the null path.
 func (a Addr) IsZero() bool { return a == Addr{} }
 
-// Key is the form under which addresses are stored and compared: both halves in lower
-// case, NFC. Domains are so already.
+// Key is the form under which addresses are stored and compared: both halves in lower case, NFC. Domains are so
+// already.
 func (a Addr) Key() string {
 	a.Local = norm.NFC.String(strings.ToLower(norm.NFC.String(a.Local)))
 	return a.String()
@@ -75,15 +71,6 @@ func (a Addr) Key() string {
 func (a Addr) IsASCII() bool {
 	_, ok := a.ASCIIPath()
 	return ok
-}
-
-// OverLimit names the limit of RFC 5321 §4.5.3.1 that the address exceeds although it was
-// accepted, or is "".
-func (a Addr) OverLimit() string {
-	if n := len(quoteLocal(a.Local)); n > maxLocalPart && a.Domain != "" {
-		return fmt.Sprintf("local part of %d octets, over %d", n, maxLocalPart)
-	}
-	return ""
 }
 
 // IP is the address in an address-literal domain; false for a name.
@@ -98,8 +85,8 @@ func LiteralIP(domain string) (netip.Addr, bool) {
 	return ip, err == nil
 }
 
-// ParseAddr reads a whole string as a Mailbox (RFC 5321 §4.1.2, RFC 6531 §3.3), without
-// angle brackets. The error says in a few words what is wrong.
+// ParseAddr reads a whole string as a Mailbox (RFC 5321 §4.1.2, RFC 6531 §3.3), without angle brackets. The error says
+// in a few words what is wrong.
 func ParseAddr(s string) (Addr, error) {
 	if err := checkAddrText(s); err != nil {
 		return Addr{}, err
@@ -116,10 +103,9 @@ func ParseAddr(s string) (Addr, error) {
 
 // ParsePath reads a forward or reverse path at the start of s and returns what follows it.
 //
-// Grammar (RFC 5321 §4.1.2): Path = "<" [ A-d-l ":" ] Mailbox ">", also "<>" and
-// "<postmaster>". The source route A-d-l is dropped, as the RFC's appendix C allows.
-// Old devices leave a space after the colon of MAIL FROM:, pad the brackets, or leave
-// them out; then the path ends at the first space.
+// Grammar (RFC 5321 §4.1.2): Path = "<" [ A-d-l ":" ] Mailbox ">", also "<>" and "<postmaster>". The source route A-d-l
+// is dropped, as the RFC's appendix C allows. Old devices leave a space after the colon of MAIL FROM:, pad the
+// brackets, or leave them out; then the path ends at the first space.
 func ParsePath(s string) (a Addr, rest string, err error) {
 	s = strings.TrimLeft(s, " ")
 	path, rest, err := cutPath(s)
@@ -146,8 +132,7 @@ func ParsePath(s string) (a Addr, rest string, err error) {
 	return a, rest, nil
 }
 
-// cutPath separates the path from what follows. A ">" or a space inside a quoted local
-// part does not end it.
+// cutPath separates the path from what follows. A ">" or a space inside a quoted local part does not end it.
 func cutPath(s string) (path, rest string, err error) {
 	open := strings.HasPrefix(s, "<")
 	end := byte(' ')
@@ -215,8 +200,8 @@ func cutRoute(path string) (route, mailbox string, ok bool) {
 	return "", "", false
 }
 
-// checkAddrText refuses what no address may hold: controls (also the C1 ones), invalid
-// UTF-8, line and paragraph separators, and more octets than a path has.
+// checkAddrText refuses what no address may hold: controls (also the C1 ones), invalid UTF-8, line and paragraph
+// separators, and more octets than a path has.
 func checkAddrText(s string) error {
 	if len(s) > maxPath-2 {
 		return fmt.Errorf("address of %d octets, over the path limit of %d", len(s), maxPath)
@@ -279,8 +264,8 @@ func parseLocal(s string) (local, rest string, err error) {
 	return local, s[i:], nil
 }
 
-// parseQuotedLocal reads Quoted-string: printable ASCII, spaces and UTF-8; a backslash
-// takes the next character as it is.
+// parseQuotedLocal reads Quoted-string: printable ASCII, spaces and UTF-8; a backslash takes the next character as it
+// is.
 func parseQuotedLocal(s string) (local, rest string, err error) {
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
@@ -334,10 +319,9 @@ func isAtext(c byte) bool {
 		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }
 
-// ParseDomain gives a domain name or address literal its one spelling: lower case with
-// U-labels, or canonical text in brackets. Names need no dot and may hold underscores:
-// machine names on a LAN do. A name that looks like an IPv4 address is left a name; a
-// device that forgets the brackets means the address.
+// ParseDomain gives a domain name or address literal its one spelling: lower case with U-labels, or canonical text in
+// brackets. Names need no dot and may hold underscores: machine names on a LAN do. A name that looks like an IPv4
+// address is left a name; a device that forgets the brackets means the address.
 func ParseDomain(s string) (string, error) {
 	if err := checkAddrText(s); err != nil {
 		return "", err
@@ -355,8 +339,8 @@ func ParseDomain(s string) (string, error) {
 	return DomainToUnicode(ascii), nil
 }
 
-// parseLiteral reads "[" IPv4 "]" or "[IPv6:" IPv6 "]" (RFC 5321 §4.1.3). A bare IPv6
-// address in brackets is meant the same way. No other tag has ever been registered.
+// parseLiteral reads "[" IPv4 "]" or "[IPv6:" IPv6 "]" (RFC 5321 §4.1.3). A bare IPv6 address in brackets is meant the
+// same way. No other tag has ever been registered.
 func parseLiteral(s string) (string, error) {
 	text, ok := strings.CutSuffix(s[1:], "]")
 	if !ok {
@@ -376,12 +360,12 @@ func parseLiteral(s string) (string, error) {
 	return "[IPv6:" + ip.String() + "]", nil
 }
 
-// domainProfile maps and checks names as a look-up does (RFC 5891 §5, UTS 46, not
-// transitional). Its ASCII rules are off because we check ASCII labels ourselves.
+// domainProfile maps and checks names as a look-up does (RFC 5891 §5, UTS 46, not transitional). Its ASCII rules are
+// off because we check ASCII labels ourselves.
 var domainProfile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(false))
 
-// DomainToASCII turns a domain name into lower case A-labels and checks its syntax and
-// length; address literals and "" pass as they are.
+// DomainToASCII turns a domain name into lower case A-labels and checks its syntax and length; address literals and ""
+// pass as they are.
 func DomainToASCII(d string) (string, error) {
 	if d == "" || d[0] == '[' {
 		return d, nil
@@ -408,8 +392,7 @@ func DomainToASCII(d string) (string, error) {
 	return ascii, nil
 }
 
-// isHostLabel is sub-domain of RFC 5321 §4.1.2, in lower case, with the underscores that
-// real names have.
+// isHostLabel is sub-domain of RFC 5321 §4.1.2, in lower case, with the underscores that real names have.
 func isHostLabel(s string) bool {
 	if s == "" || s[0] == '-' || s[len(s)-1] == '-' {
 		return false
@@ -423,9 +406,8 @@ func isHostLabel(s string) bool {
 	return true
 }
 
-// DomainToUnicode turns A-labels into U-labels. A label that does not decode, or whose
-// decoded form would not encode to the same label, stays as it is: so the way back is
-// always open, and no two names look like one.
+// DomainToUnicode turns A-labels into U-labels. A label that does not decode, or whose decoded form would not encode to
+// the same label, stays as it is: so the way back is always open, and no two names look like one.
 func DomainToUnicode(d string) string {
 	if !strings.Contains(d, "xn--") {
 		return d

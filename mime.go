@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Limits of a tree. A message that exceeds one is never refused: what is beyond becomes
-// the opaque body of the part that holds it.
+// Limits of a tree. A message that exceeds one is never refused: what is beyond becomes the opaque body of the part
+// that holds it.
 const (
 	maxMIMEDepth  = 100     // multiparts and messages inside each other
 	maxMIMEParts  = 10000   // in one message
@@ -77,10 +77,9 @@ func (p *Part) Param(name string) string { return findParam(p.Params, name) }
 
 // MIMEReader is an io.Writer that learns the tree of the message written to it.
 //
-// It works line by line and keeps only the header block it is in, or the start of a line
-// that may be a boundary; memory is bounded by the limits above, and time is linear. Lines
-// end in CRLF or LF; a CR anywhere else is data. An outer boundary ends the parts inside
-// (RFC 2046 §5.1.2), and so does the end of the message: damaged mail has a tree too.
+// It works line by line and keeps only the header block it is in, or the start of a line that may be a boundary; memory
+// is bounded by the limits above, and time is linear. Lines end in CRLF or LF; a CR anywhere else is data. An outer
+// boundary ends the parts inside (RFC 2046 §5.1.2), and so does the end of the message: damaged mail has a tree too.
 type MIMEReader struct {
 	root  *Part
 	stack []mimeFrame // from root to the part in hand
@@ -132,12 +131,13 @@ func (f *octetFlags) or(g octetFlags) {
 // NewMIMEReader is ready for the first octet of a message's header.
 func NewMIMEReader() *MIMEReader { return NewMIMEReaderWithin(nil) }
 
-// NewMIMEReaderWithin is NewMIMEReader with a budget: room is asked before the reader or its tree grows by so many octets,
-// and says whether they may be held. They are held until the caller drops reader and tree; Held says how many to give back.
+// NewMIMEReaderWithin is NewMIMEReader with a budget: room is asked before the reader or its tree grows by so many
+// octets, and says whether they may be held. They are held until the caller drops reader and tree; Held says how many
+// to give back.
 //
-// Where room says no, the reader goes on with what it has: what is left of a header is not looked at, and what is left of the
-// message is the opaque body of the part in hand, just as beyond the limits above. Refused tells, and a caller that has
-// kept the message can learn it again when there is room.
+// Where room says no, the reader goes on with what it has: what is left of a header is not looked at, and what is left
+// of the message is the opaque body of the part in hand, just as beyond the limits above. Refused tells, and a caller
+// that has kept the message can learn it again when there is room.
 func NewMIMEReaderWithin(room func(octets int64) bool) *MIMEReader {
 	m := &MIMEReader{root: &Part{}, textLeft: maxTreeText, room: room}
 	m.take(partCost)
@@ -312,11 +312,11 @@ func (m *MIMEReader) endLine(line []byte) {
 	m.lineOff, m.line, m.seen, m.eol = m.off, m.line[:0], octetFlags{}, 0
 }
 
-// boundaryLine acts on a delimiter of one of the open multiparts (RFC 2046 §5.1.1: "--",
-// the boundary, "--" after the last part, blanks) and says whether the line was one. The
-// whole line is compared, so a boundary may be the prefix of another.
+// boundaryLine acts on a delimiter of one of the open multiparts (RFC 2046 §5.1.1: "--", the boundary, "--" after the
+// last part, blanks) and says whether the line was one. The whole line is compared, so a boundary may be the prefix of
+// another.
 func (m *MIMEReader) boundaryLine(line []byte) bool {
-	if len(line) < 3 || line[0] != '-' || line[1] != '-' || m.full || int64(len(line)) < m.off-m.lineOff {
+	if m.full || !bytes.HasPrefix(line, []byte("--")) || int64(len(line)) < m.off-m.lineOff {
 		return false
 	}
 	token := bytes.TrimRight(line[2:], " \t\r\n")
@@ -325,18 +325,10 @@ func (m *MIMEReader) boundaryLine(line []byte) bool {
 		if f.boundary == nil || f.ended {
 			continue
 		}
-		is, last := isDelimiter(token, f.boundary)
-		if !is && f.shorter != nil {
-			is, last = isDelimiter(token, f.shorter)
-			if is {
-				f.boundary = f.shorter
-				f.part.setBoundary(string(f.shorter))
-			}
-		}
+		is, last := f.isDelimiter(token)
 		if !is {
 			continue
 		}
-		f.shorter = nil
 		if !last && (m.parts >= maxMIMEParts || !m.take(partCost)) {
 			m.full = true
 			m.top().part.Opaque = true
@@ -353,11 +345,22 @@ func (m *MIMEReader) boundaryLine(line []byte) bool {
 	return false
 }
 
-// isDelimiter says whether the token is the boundary, and whether it is the one that ends the multipart.
-func isDelimiter(token, boundary []byte) (is, last bool) {
-	rest, ok := bytes.CutPrefix(token, boundary)
-	last = string(rest) == "--"
-	return ok && (len(rest) == 0 || last), last
+// isDelimiter says whether the token is the frame's boundary, and whether it is the one that ends the multipart. The
+// first that is decides between the two that an unquoted boundary may be.
+func (f *mimeFrame) isDelimiter(token []byte) (is, last bool) {
+	for _, boundary := range [][]byte{f.boundary, f.shorter} {
+		rest, ok := bytes.CutPrefix(token, boundary)
+		last = string(rest) == "--"
+		if boundary == nil || !ok || (len(rest) > 0 && !last) {
+			continue
+		}
+		if f.shorter != nil {
+			f.boundary, f.shorter = boundary, nil
+			f.part.setBoundary(string(boundary))
+		}
+		return true, last
+	}
+	return false, false
 }
 
 // setBoundary corrects what was kept of the boundary.
@@ -369,8 +372,8 @@ func (p *Part) setBoundary(boundary string) {
 	}
 }
 
-// shortBoundary is the boundary as a reader has it that takes a field by the letter: an unquoted value ends at a blank or a
-// comment, and single quotes are no quotes. nil when that is the same.
+// shortBoundary is the boundary as a reader has it that takes a field by the letter: an unquoted value ends at a blank
+// or a comment, and single quotes are no quotes. nil when that is the same.
 func shortBoundary(field, boundary string) []byte {
 	if strings.Contains(field, `"`+boundary) {
 		return nil
@@ -395,8 +398,8 @@ func (m *MIMEReader) child(parent *Part) *Part {
 	return p
 }
 
-// closeAbove ends every part inside frame i at the delimiter line in hand. The line end
-// before a delimiter belongs to it, unless that is the end of a header.
+// closeAbove ends every part inside frame i at the delimiter line in hand. The line end before a delimiter belongs to
+// it, unless that is the end of a header.
 func (m *MIMEReader) closeAbove(i int) {
 	for m.inHeader {
 		m.endHeader(m.lineOff, false)
@@ -417,8 +420,8 @@ func (m *MIMEReader) closeAbove(i int) {
 	}
 }
 
-// closeTop ends the part in hand: its body stops at end, before which there are so many
-// lines, an unfinished one counted.
+// closeTop ends the part in hand: its body stops at end, before which there are so many lines, an unfinished one
+// counted.
 func (m *MIMEReader) closeTop(end, lines int64) {
 	f := m.top()
 	p := f.part
@@ -442,8 +445,8 @@ func (m *MIMEReader) closeTop(end, lines int64) {
 	}
 }
 
-// endHeader learns what the header block that stops at end says of its part, and opens the
-// inner message of a message/rfc822. Only a complete block has its empty line.
+// endHeader learns what the header block that stops at end says of its part, and opens the inner message of a
+// message/rfc822. Only a complete block has its empty line.
 func (m *MIMEReader) endHeader(end int64, complete bool) {
 	m.inHeader = false
 	f := m.top()
@@ -454,41 +457,53 @@ func (m *MIMEReader) endHeader(end int64, complete bool) {
 	}
 	p.Header8bit = m.headSeen.high
 	p.HeaderUgly = m.headSeen != octetFlags{high: m.headSeen.high}
-	digest := len(m.stack) > 1 && m.stack[len(m.stack)-2].part.Is("multipart", "digest")
+	parent := m.parent()
+	digest := parent != nil && parent.part.Is("multipart", "digest")
 	h := ParseHeader(m.head)
 	if !complete {
 		h = m.bodyInHeader(f, h, digest)
 	}
-	if n := len(m.stack); n > 1 {
-		parent := &m.stack[n-2]
+	if parent != nil {
 		parent.seen.or(m.headSeen)
 		if parent.part.IsMessage() {
 			parent.part.Envelope = m.keepEnvelope(ParseEnvelope(h))
 		}
 	}
 	boundary := m.describe(p, h, digest)
-	p.Opaque = p.Opaque || (p.nests() && (len(m.stack) >= maxMIMEDepth || m.full))
-	switch {
-	case p.Opaque:
-	case p.Type == "multipart":
-		if boundary != "" && len(boundary) <= maxBoundary {
-			f.boundary = []byte(boundary)
-			f.shorter = shortBoundary(h.Get("Content-Type"), boundary)
-		}
-	case p.nests():
-		if m.parts >= maxMIMEParts || p.isEncoded() || !m.take(partCost) {
-			p.Opaque = true
-			return
-		}
-		p.Envelope = &Envelope{}
-		m.openInner(p, end)
+	if p.nests() {
+		m.nest(f, boundary, h.Get("Content-Type"))
 	}
 }
 
-// bodyInHeader finds the text of a message without an empty line, as people's scripts send
-// them: where a header has no end, the first line that is no field begins the body. A
-// header with an end keeps all its lines, whatever they are, and so does that of a part
-// which holds a message. It returns the fields that remain.
+// parent is the frame around the one in hand; nil for the message itself.
+func (m *MIMEReader) parent() *mimeFrame {
+	if len(m.stack) < 2 {
+		return nil
+	}
+	return &m.stack[len(m.stack)-2]
+}
+
+// nest gets ready for what is inside a multipart or message, unless that is more than the limits allow.
+func (m *MIMEReader) nest(f *mimeFrame, boundary, field string) {
+	p := f.part
+	switch {
+	case p.Opaque, len(m.stack) >= maxMIMEDepth, m.full:
+		p.Opaque = true
+	case p.Type == "multipart":
+		if boundary != "" && len(boundary) <= maxBoundary {
+			f.boundary, f.shorter = []byte(boundary), shortBoundary(field, boundary)
+		}
+	case m.parts >= maxMIMEParts, p.isEncoded(), !m.take(partCost):
+		p.Opaque = true
+	default:
+		p.Envelope = &Envelope{}
+		m.openInner(p, p.BodyOff)
+	}
+}
+
+// bodyInHeader finds the text of a message without an empty line, as people's scripts send them: where a header has no
+// end, the first line that is no field begins the body. A header with an end keeps all its lines, whatever they are,
+// and so does that of a part which holds a message. It returns the fields that remain.
 func (m *MIMEReader) bodyInHeader(f *mimeFrame, h Header, digest bool) Header {
 	if len(m.head) == maxPartHeader {
 		return h

@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// What stands in for a half that an address in a header lacks, so that no entry is
-// mistaken for the mark of a group. ".invalid" can never be delivered to (RFC 2606 §2).
+// What stands in for a half that an address in a header lacks, so that no entry is mistaken for the mark of a group.
+// ".invalid" can never be delivered to (RFC 2606 §2).
 const (
 	missingLocal  = "unknown"
 	missingDomain = "missing.invalid"
 )
 
-// Address is one entry of an address list. A group is a start (Domain "", Local its name), its members, and an
-// end (all empty), as RFC 9051 §7.5.2 lists them.
+// Address is one entry of an address list. A group is a start (Domain "", Local its name), its members, and an end (all
+// empty), as RFC 9051 §7.5.2 lists them.
 //
-// From a header, Name is as it was written there but without quotes: use DisplayName. In
-// a Draft, Name is plain text. Local has no quoting; Domain is as written.
+// From a header, Name is as it was written there but without quotes: use DisplayName. In a Draft, Name is plain text.
+// Local has no quoting; Domain is as written.
 type Address struct{ Name, Local, Domain string }
 
 // IsGroupStart says whether a opens a group, whose name is a.Local.
@@ -37,9 +37,8 @@ func (a Address) Addr() (Addr, error) {
 	return ParseAddr(Addr{a.Local, d}.String())
 }
 
-// String writes the address for a header field: the name as atoms, quoted or in encoded
-// words, the domain in A-labels unless the local part needs UTF-8 anyway (RFC 6532). A
-// group start is "name:", a group end ";".
+// String writes the address for a header field: the name as atoms, quoted or in encoded words, the domain in A-labels
+// unless the local part needs UTF-8 anyway (RFC 6532). A group start is "name:", a group end ";".
 func (a Address) String() string {
 	switch {
 	case a.IsGroupEnd():
@@ -79,8 +78,8 @@ func formatPhrase(name string) string {
 // FormatAddressList writes a list for a header field, without folding.
 func FormatAddressList(list []Address) string { return strings.Join(formatAddresses(list), " ") }
 
-// formatAddresses is the list in pieces between which a line may be folded, with the
-// commas that RFC 5322 §3.4 wants: none beside the marks of a group.
+// formatAddresses is the list in pieces between which a line may be folded, with the commas that RFC 5322 §3.4 wants:
+// none beside the marks of a group.
 func formatAddresses(list []Address) []string {
 	pieces := make([]string, 0, len(list))
 	for i, a := range list {
@@ -93,9 +92,8 @@ func formatAddresses(list []Address) []string {
 	return pieces
 }
 
-// ParseAddressList reads the value of From, To and their like. It gives up on nothing:
-// what is no address is skipped, or kept with a half that says so. Time is linear in
-// len(s).
+// ParseAddressList reads the value of From, To and their like. It gives up on nothing: what is no address is skipped,
+// or kept with a half that says so. Time is linear in len(s).
 func ParseAddressList(s string) []Address {
 	p := addressParser{s: unfold(s)}
 	for p.next() {
@@ -114,9 +112,8 @@ type addressToken struct {
 	gap  bool   // blanks or a comment before it
 }
 
-// addressParser cuts a list into tokens and the tokens into items. Each octet is looked at
-// a fixed number of times: once it is known that no quote (comment, bracket) closes any
-// more, none is searched for again.
+// addressParser cuts a list into tokens and the tokens into items. Each octet is looked at a fixed number of times:
+// once it is known that no quote (comment, bracket) closes any more, none is searched for again.
 type addressParser struct {
 	s       string
 	pos     int
@@ -206,8 +203,8 @@ func (p *addressParser) readLiteral() bool {
 	return true
 }
 
-// readWord takes an atom with its dots, or an encoded word, whose commas and the like are
-// its own (they should be encoded, and often are not).
+// readWord takes an atom with its dots, or an encoded word, whose commas and the like are its own (they should be
+// encoded, and often are not).
 func (p *addressParser) readWord() {
 	p.startItem()
 	start := p.pos
@@ -358,8 +355,8 @@ func (p *addressParser) pushHalves(name string, local, domain, all []addressToke
 	p.push(name, "", "")
 }
 
-// isOnePiece says whether the tokens are a local part or a domain without blanks inside, but for those around a dot that
-// obsolete syntax has (RFC 5322 §4.4).
+// isOnePiece says whether the tokens are a local part or a domain without blanks inside, but for those around a dot
+// that obsolete syntax has (RFC 5322 §4.4).
 func isOnePiece(tokens []addressToken, quotes bool) bool {
 	for i, t := range tokens {
 		switch {
@@ -398,18 +395,8 @@ func (p *addressParser) bareItem(tokens []addressToken) (rest []addressToken) {
 		p.bareWords(tokens)
 		return nil
 	}
-	from := at
-	for from > 0 && tokens[from-1].kind != ':' && (from == at || joined(tokens[from-1], tokens[from])) {
-		from--
-	}
-	end := at + 1
-	for end < len(tokens) && (tokens[end-1].kind == '@' || joined(tokens[end-1], tokens[end])) {
-		end++
-	}
-	last := end - 1
-	for tokens[last].kind != '@' {
-		last--
-	}
+	from, end := extent(tokens, at)
+	last := indexAt(tokens[:end])
 	name := joinTokens(tokens[:from])
 	if name == ":" || isScheme(strings.TrimSuffix(name, ":")) {
 		name = ""
@@ -423,8 +410,20 @@ func (p *addressParser) bareItem(tokens []addressToken) (rest []addressToken) {
 	return tokens[end:]
 }
 
-// bareWords is an item without any "@": one word is a local part as cron writes it, more
-// are a name.
+// extent is where the address around the "@" begins and ends.
+func extent(tokens []addressToken, at int) (from, end int) {
+	from = at
+	for from > 0 && tokens[from-1].kind != ':' && (from == at || joined(tokens[from-1], tokens[from])) {
+		from--
+	}
+	end = at + 1
+	for end < len(tokens) && (tokens[end-1].kind == '@' || joined(tokens[end-1], tokens[end])) {
+		end++
+	}
+	return from, end
+}
+
+// bareWords is an item without any "@": one word is a local part as cron writes it, more are a name.
 func (p *addressParser) bareWords(tokens []addressToken) {
 	text := joinTokens(tokens)
 	switch {
@@ -449,8 +448,8 @@ func (p *addressParser) push(name, local, domain string) {
 	p.out = append(p.out, Address{name, local, domain})
 }
 
-// joined says whether b continues the local part or domain that a belongs to: they touch,
-// or a dot joins them over blanks (obs-domain, RFC 5322 §4.4).
+// joined says whether b continues the local part or domain that a belongs to: they touch, or a dot joins them over
+// blanks (obs-domain, RFC 5322 §4.4).
 func joined(a, b addressToken) bool {
 	return !b.gap || strings.HasSuffix(a.text, ".") || strings.HasPrefix(b.text, ".")
 }
@@ -492,16 +491,16 @@ func joinTight(tokens []addressToken) string {
 	return b.String()
 }
 
-// Envelope is RFC 9051 §2.3.5; strings are raw (encoded words not decoded) but valid
-// UTF-8: 8-bit text that is something else has been decoded as Header.Text does it.
+// Envelope is RFC 9051 §2.3.5; strings are raw (encoded words not decoded) but valid UTF-8: 8-bit text that is
+// something else has been decoded as Header.Text does it.
 type Envelope struct {
 	Date, Subject                      string
 	From, Sender, ReplyTo, To, Cc, Bcc []Address
 	InReplyTo, MessageID               string
 }
 
-// ParseEnvelope reads the envelope out of a header block. A missing Sender or Reply-To is
-// the From, as RFC 9051 §7.5.2 demands. Several To, Cc or Bcc fields are one list.
+// ParseEnvelope reads the envelope out of a header block. A missing Sender or Reply-To is the From, as RFC 9051 §7.5.2
+// demands. Several To, Cc or Bcc fields are one list.
 func ParseEnvelope(h Header) *Envelope {
 	fields := h.envelopeFields()
 	text := func(name string) string {

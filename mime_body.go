@@ -19,8 +19,8 @@ func (p *Part) RawHeader(r io.ReaderAt) io.Reader {
 	return io.NewSectionReader(r, p.HeaderOff, p.HeaderLen)
 }
 
-// KnownEncoding says whether Decoded undoes the part's Content-Transfer-Encoding. IMAP's
-// BINARY answers [UNKNOWN-CTE] when not (RFC 9051 §7.1).
+// KnownEncoding says whether Decoded undoes the part's Content-Transfer-Encoding. IMAP's BINARY answers [UNKNOWN-CTE]
+// when not (RFC 9051 §7.1).
 func (p *Part) KnownEncoding() bool {
 	switch p.Encoding {
 	case "", "7bit", "8bit", "binary", "base64", "quoted-printable":
@@ -32,9 +32,9 @@ func (p *Part) KnownEncoding() bool {
 // isEncoded says whether the body is in one of the two encodings for 7-bit transport.
 func (p *Part) isEncoded() bool { return p.Encoding == "base64" || p.Encoding == "quoted-printable" }
 
-// Decoded is the body without its Content-Transfer-Encoding (RFC 2045 §6). It reads
-// whatever is there: octets outside the base64 alphabet are skipped, wrong quoted-printable
-// stays as it is, an unknown encoding is raw. It fails only where r fails.
+// Decoded is the body without its Content-Transfer-Encoding (RFC 2045 §6). It reads whatever is there: octets outside
+// the base64 alphabet are skipped, wrong quoted-printable stays as it is, an unknown encoding is raw. It fails only
+// where r fails.
 func (p *Part) Decoded(r io.ReaderAt) io.Reader {
 	switch p.Encoding {
 	case "base64":
@@ -45,9 +45,8 @@ func (p *Part) Decoded(r io.ReaderAt) io.Reader {
 	return p.Raw(r)
 }
 
-// Text is the decoded body in UTF-8, by the charset parameter; line ends stay. Unlabelled
-// text is UTF-8 where that is valid and windows-1252 where not; HTML may name its charset
-// in a meta element.
+// Text is the decoded body in UTF-8, by the charset parameter; line ends stay. Unlabelled text is UTF-8 where that is
+// valid and windows-1252 where not; HTML may name its charset in a meta element.
 func (p *Part) Text(r io.ReaderAt) io.Reader {
 	body := p.Decoded(r)
 	charset := p.Param("charset")
@@ -116,8 +115,8 @@ var base64Values = func() (t [256]byte) {
 	return t
 }()
 
-// base64Decoder takes base64 in any pieces. Padding ends a group, and another stream may
-// follow it: some mailers encode in blocks and join the results.
+// base64Decoder takes base64 in any pieces. Padding ends a group, and another stream may follow it: some mailers encode
+// in blocks and join the results.
 type base64Decoder struct {
 	bits  uint32
 	nbits uint // not yet given out; always below 8 between octets
@@ -181,8 +180,8 @@ func (b *base64Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// qpReader decodes quoted-printable (RFC 2045 §6.7) as it is read. A wrong "=" stays as it
-// is; blanks at the end of a line are dropped as rule 3 says; a bare CR is data.
+// qpReader decodes quoted-printable (RFC 2045 §6.7) as it is read. A wrong "=" stays as it is; blanks at the end of a
+// line are dropped as rule 3 says; a bare CR is data.
 type qpReader struct {
 	src *bufio.Reader
 	buf []byte
@@ -222,9 +221,8 @@ func (q *qpReader) line() (line []byte, last bool) {
 	return line[:len(line)-openEnd(line)], false
 }
 
-// openEnd says how many octets at the end of a piece may get another meaning by what
-// follows: half an escape, blanks before a line end. A piece of nothing else is taken as
-// it is, or reading would not go on.
+// openEnd says how many octets at the end of a piece may get another meaning by what follows: half an escape, blanks
+// before a line end. A piece of nothing else is taken as it is, or reading would not go on.
 func openEnd(piece []byte) int {
 	n := len(piece) - len(bytes.TrimRight(piece, " \t\r"))
 	if i := bytes.LastIndexByte(piece, '='); i >= 0 && i >= len(piece)-n-3 {
@@ -261,9 +259,8 @@ func decodeQPLine(dst, line []byte, last bool) []byte {
 	return append(dst, eol...)
 }
 
-// Filename is the name that the part's sender gave the file: of Content-Disposition, else
-// of Content-Type, without any path; "" when there is none. It is for people and for a
-// download's name; Postino never opens a file by it.
+// Filename is the name that the part's sender gave the file: of Content-Disposition, else of Content-Type, without any
+// path; "" when there is none. It is for people and for a download's name; Postino never opens a file by it.
 func (p *Part) Filename() string {
 	name := findParam(p.DispParams, "filename")
 	if name == "" {

@@ -15,8 +15,8 @@ import (
 
 // CharsetReader decodes r to UTF-8; unknown charsets decode as windows-1252, invalid input becomes U+FFFD.
 //
-// No label, us-ascii and unknown labels are taken as UTF-8 where the octets are valid UTF-8, and as windows-1252 where not:
-// that is what unlabelled mail is in practice.
+// No label, us-ascii and unknown labels are taken as UTF-8 where the octets are valid UTF-8, and as windows-1252 where
+// not: that is what unlabelled mail is in practice.
 func CharsetReader(charset string, r io.Reader) io.Reader {
 	return transform.NewReader(r, charsetDecoder(charset))
 }
@@ -39,8 +39,8 @@ func decodeBytes(charset string, b []byte) string {
 	return string(out)
 }
 
-// decodeRaw makes UTF-8 of octets that carry no label of their own: valid UTF-8 stays; else it is the charset that the rest
-// of the message uses, if they can be that; else what they look like.
+// decodeRaw makes UTF-8 of octets that carry no label of their own: valid UTF-8 stays; else it is the charset that the
+// rest of the message uses, if they can be that; else what they look like.
 func decodeRaw(s, fallback string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -63,8 +63,8 @@ func isStateful(charset string) bool {
 	}
 }
 
-// isWide says whether the charset's text holds NULs and octets that only look like line ends, so that it must be carried as
-// binary.
+// isWide says whether the charset's text holds NULs and octets that only look like line ends, so that it must be
+// carried as binary.
 func isWide(charset string) bool {
 	name := charsetName(charset)
 	return strings.HasPrefix(name, "utf-16") || strings.HasPrefix(name, "utf-32")
@@ -107,8 +107,8 @@ func (guessDecoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err 
 	return nDst, nSrc, nil
 }
 
-// utf7Decoder reads UTF-7 (RFC 2152): "+" opens UTF-16BE in base64, "-" or any octet
-// outside the alphabet closes it, "+-" is a plus.
+// utf7Decoder reads UTF-7 (RFC 2152): "+" opens UTF-16BE in base64, "-" or any octet outside the alphabet closes it,
+// "+-" is a plus.
 type utf7Decoder struct {
 	shifted, empty bool // inside base64; nothing read there yet
 	bits           uint32
@@ -190,8 +190,8 @@ func (d *utf7Decoder) unit(dst []byte, u rune) int {
 	return utf8.EncodeRune(dst, u) // a lone low half becomes U+FFFD
 }
 
-// iso2022kr turns ISO-2022-KR (RFC 1557) into EUC-KR: between SO and SI each octet has its
-// high bit set; the designator ESC $ ) C is dropped.
+// iso2022kr turns ISO-2022-KR (RFC 1557) into EUC-KR: between SO and SI each octet has its high bit set; the designator
+// ESC $ ) C is dropped.
 type iso2022kr struct{ shifted bool }
 
 func (d *iso2022kr) Reset() { *d = iso2022kr{} }

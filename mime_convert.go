@@ -11,12 +11,11 @@ import (
 	"unicode/utf8"
 )
 
-// ErrNotConvertible is the error for a message that would be broken by conversion: what
-// is signed or encrypted has to stay as it is (RFC 1847 §2.1). The sender should get a
-// report that says so.
+// ErrNotConvertible is the error for a message that would be broken by conversion: what is signed or encrypted has to
+// stay as it is (RFC 1847 §2.1). The sender should get a report that says so.
 var ErrNotConvertible = errors.New("message cannot be converted to 7 bits without breaking it")
 
-// PeerCan says what the server that a message goes to can take.
+// PeerCan says what the next hop can take, by the extensions that it offered. The zero value takes 7-bit lines only.
 type PeerCan struct {
 	EightBit bool // 8BITMIME (RFC 6152)
 	Binary   bool // BINARYMIME (RFC 3030)
@@ -25,23 +24,22 @@ type PeerCan struct {
 	reader bool // it is no server but somebody's program: it takes lines of any length, and wants signed parts whole, too
 }
 
-// Takes says whether the message can go to the next hop as it is. That goes by the octets
-// that are in it, not by its labels.
-func (n PeerCan) Takes(p *Part) bool {
-	return n.takesHeaders(p) && !p.HeaderUgly && (n.Binary || (n.takesBody(p) && !p.BareLF))
+// Takes says whether the peer can take the message as it is. That goes by the octets that are in it, not by its labels.
+func (can PeerCan) Takes(p *Part) bool {
+	return can.takesHeaders(p) && !p.HeaderUgly && (can.Binary || (can.takesBody(p) && !p.BareLF))
 }
 
-// takesHeaders looks for raw text in the header blocks, those of parts and of messages
-// inside too. What is signed or encrypted is passed over: it cannot be changed anyway.
-func (n PeerCan) takesHeaders(p *Part) bool {
-	if n.UTF8 {
+// takesHeaders looks for raw text in the header blocks, those of parts and of messages inside too. What is signed or
+// encrypted is passed over: it cannot be changed anyway.
+func (can PeerCan) takesHeaders(p *Part) bool {
+	if can.UTF8 {
 		return true
 	}
 	if p.Header8bit {
 		return false
 	}
 	for _, c := range p.Parts {
-		if !p.isSealed() && !n.takesHeaders(c) {
+		if !p.isSealed() && !can.takesHeaders(c) {
 			return false
 		}
 	}
@@ -49,38 +47,30 @@ func (n PeerCan) takesHeaders(p *Part) bool {
 }
 
 // takesBody looks at all but the form of the line ends.
-func (n PeerCan) takesBody(p *Part) bool {
-	if n.reader {
+func (can PeerCan) takesBody(p *Part) bool {
+	if can.reader {
 		return !p.HasBinary()
 	}
-	return n.Binary || ((n.EightBit || !p.Has8bit) && !p.HasNUL && !p.LongLine && !p.BareCR)
+	return can.Binary || ((can.EightBit || !p.Has8bit) && !p.HasNUL && !p.LongLine && !p.BareCR)
 }
 
-// Needs7Bit says whether To7Bit would change the message.
-func Needs7Bit(p *Part) bool { return !PeerCan{}.Takes(p) }
-
-// To7Bit writes the message with every 8-bit or binary leaf, long line and raw header made 7-bit (RFC 6152 §3).
-// A message that needs nothing is written octet for octet.
-func To7Bit(w io.Writer, p *Part, r io.ReaderAt) error { return PeerCan{}.Convert(w, p, r) }
-
-// Convert writes the message so that the next hop takes it.
+// Convert writes the message so that the peer takes it (RFC 6152 §3); one that it takes already octet for octet.
 //
-// Leaves that it cannot take become quoted-printable or base64; a multipart or message is
-// converted inside and never encoded itself (RFC 2045 §6.4). Text keeps its charset
-// label; unlabelled text is labelled utf-8 when it is that. Raw header text becomes
-// encoded words and RFC 2231 parameters, domains become A-labels. Line ends become CRLF.
-// It reads each leaf twice and keeps one header block and a few KiB in memory. p must be
-// the tree of the message in r. ErrNotConvertible comes before the first octet is written.
-func (n PeerCan) Convert(w io.Writer, p *Part, r io.ReaderAt) error {
-	if n.Takes(p) {
+// Leaves that it cannot take become quoted-printable or base64; a multipart or message is converted inside and never
+// encoded itself (RFC 2045 §6.4). Text keeps its charset label; unlabelled text is labelled utf-8 when it is that. Raw
+// header text becomes encoded words and RFC 2231 parameters, domains become A-labels. Line ends become CRLF. It reads
+// each leaf twice and keeps one header block and a few KiB in memory. p must be the tree of the message in r.
+// ErrNotConvertible comes before the first octet is written.
+func (can PeerCan) Convert(w io.Writer, p *Part, r io.ReaderAt) error {
+	if can.Takes(p) {
 		_, err := io.Copy(w, io.NewSectionReader(r, p.HeaderOff, p.HeaderLen+p.BodyLen))
 		return err
 	}
-	if err := n.check(p); err != nil {
+	if err := can.check(p); err != nil {
 		return err
 	}
 	buf := bufio.NewWriter(w)
-	c := converter{hop: n, w: &lineWriter{w: buf}, r: r}
+	c := converter{peer: can, w: &lineWriter{w: buf}, r: r}
 	if err := c.part(p, true); err != nil {
 		return err
 	}
@@ -91,21 +81,21 @@ func (n PeerCan) Convert(w io.Writer, p *Part, r io.ReaderAt) error {
 }
 
 // check finds what must not be converted but would have to be.
-func (n PeerCan) check(p *Part) error {
+func (can PeerCan) check(p *Part) error {
 	if p.HeaderLen > maxPartHeader {
 		return fmt.Errorf("%w: header of %d octets", ErrNotConvertible, p.HeaderLen)
 	}
 	switch {
 	case p.IsMultipart() && !isASCII(p.Param("boundary")):
 		return fmt.Errorf("%w: its boundary is not ASCII", ErrNotConvertible)
-	case n.takesBody(p):
-	case p.isSealed() && !n.reader:
+	case can.takesBody(p):
+	case p.isSealed() && !can.reader:
 		return fmt.Errorf("%w: it is %s", ErrNotConvertible, p.Subtype)
 	case p.Opaque && !p.isEncoded():
 		return fmt.Errorf("%w: too many parts", ErrNotConvertible)
 	}
 	for _, c := range p.Parts {
-		if err := n.check(c); err != nil {
+		if err := can.check(c); err != nil {
 			return err
 		}
 	}
@@ -118,9 +108,9 @@ func (p *Part) isSealed() bool {
 }
 
 type converter struct {
-	hop PeerCan
-	w   *lineWriter
-	r   io.ReaderAt
+	peer PeerCan
+	w    *lineWriter
+	r    io.ReaderAt
 }
 
 // part writes p with its header. A message, not only the outermost, is a root.
@@ -128,7 +118,7 @@ func (c *converter) part(p *Part, root bool) error {
 	switch {
 	case p.HeaderLen+p.BodyLen == 0: // the message ends in a boundary
 		return nil
-	case p.isSealed() && !(c.hop.reader && p.HasBinary()), p.Opaque && c.hop.takesBody(p):
+	case p.isSealed() && !(c.peer.reader && p.HasBinary()), p.Opaque && c.peer.takesBody(p):
 		if err := c.header(p, leafPlan{}, root); err != nil {
 			return err
 		}
@@ -151,13 +141,12 @@ func (c *converter) part(p *Part, root bool) error {
 	return c.leaf(p, plan)
 }
 
-// label is what a multipart or message, or a leaf that is not encoded, is now: "" when its
-// own label still holds.
+// label is what a multipart or message, or a leaf that is not encoded, is now: "" when its own label still holds.
 func (c *converter) label(p *Part) string {
 	switch {
-	case c.hop.Binary, p.Encoding != "8bit" && p.Encoding != "binary", p.Encoding == "8bit" && c.hop.EightBit:
+	case c.peer.Binary, p.Encoding != "8bit" && p.Encoding != "binary", p.Encoding == "8bit" && c.peer.EightBit:
 		return ""
-	case c.hop.EightBit && p.Has8bit:
+	case c.peer.EightBit && p.Has8bit:
 		return "8bit"
 	}
 	return "7bit"
@@ -181,8 +170,8 @@ func (c *converter) multipart(p *Part, root bool) error {
 	return c.gap(at, p.BodyOff+p.BodyLen)
 }
 
-// gap copies boundaries, preamble and epilogue. Nobody reads the text there: what the next
-// hop cannot take becomes "?", or is cut off with the end of an overlong line.
+// gap copies boundaries, preamble and epilogue. Nobody reads the text there: what the peer cannot take becomes "?", or
+// is cut off with the end of an overlong line.
 func (c *converter) gap(from, to int64) error {
 	br := bufio.NewReader(io.NewSectionReader(c.r, from, to-from))
 	for {
@@ -193,7 +182,7 @@ func (c *converter) gap(from, to int64) error {
 			switch {
 			case b == '\r':
 				text[i] = ' ' // blanks may follow a boundary
-			case b == 0, b >= utf8.RuneSelf && !c.hop.EightBit:
+			case b == 0, b >= utf8.RuneSelf && !c.peer.EightBit:
 				text[i] = '?'
 			}
 		}
@@ -230,18 +219,30 @@ type leafPlan struct {
 
 // plan decides, reading the leaf once if it has to be encoded.
 func (c *converter) plan(p *Part) (leafPlan, error) {
-	exact := p.Encoding == "binary" || (p.Type == "text" && isWide(p.Param("charset")))
-	if c.hop.takesBody(p) && (!p.BareLF || !exact || c.hop.Binary || c.hop.reader) {
+	wide := p.Type == "text" && isWide(p.Param("charset"))
+	exact := p.Encoding == "binary" || wide
+	switch {
+	case c.peer.takesBody(p) && (!p.BareLF || !exact || c.peer.Binary || c.peer.reader):
 		return leafPlan{encoding: c.label(p)}, nil
-	}
-	if p.Type == "message" && !p.isEncoded() && (p.Subtype == "delivery-status" || p.Subtype == "disposition-notification") {
+	case p.isFields():
 		return leafPlan{encoding: "7bit", fields: true}, nil
+	case p.Type == "text", p.Type == "message": // such as message/global-headers (RFC 6533)
+		plan := leafPlan{encode: true, text: !exact && !p.isEncoded(), encoding: "base64"}
+		if wide {
+			return plan, nil
+		}
+		return c.textPlan(p, plan)
 	}
-	isText := p.Type == "text" || p.Type == "message" // such as message/global-headers (RFC 6533)
-	plan := leafPlan{encode: true, text: isText && !exact && !p.isEncoded(), encoding: "base64"}
-	if !isText || isWide(p.Param("charset")) {
-		return plan, nil
-	}
+	return leafPlan{encode: true, encoding: "base64"}, nil
+}
+
+// isFields says whether the body is header fields in lines, such as those of a delivery report.
+func (p *Part) isFields() bool {
+	return p.Type == "message" && !p.isEncoded() && (p.Subtype == "delivery-status" || p.Subtype == "disposition-notification")
+}
+
+// textPlan reads a text, and chooses its label and the shorter encoding.
+func (c *converter) textPlan(p *Part, plan leafPlan) (leafPlan, error) {
 	var m measure
 	qp := &lineWriter{w: io.Discard}
 	if err := writeQP(qp, io.TeeReader(p.Decoded(c.r), &m), plan.text); err != nil {
@@ -256,8 +257,8 @@ func (c *converter) plan(p *Part) (leafPlan, error) {
 	return plan, nil
 }
 
-// newCharset labels text that has no label, or is labelled us-ascii and is not: utf-8 if
-// it is that, else unknown-8bit (RFC 1428 §3).
+// newCharset labels text that has no label, or is labelled us-ascii and is not: utf-8 if it is that, else unknown-8bit
+// (RFC 1428 §3).
 func newCharset(p *Part, m *measure) string {
 	switch cleanLabel(p.Param("charset")) {
 	case "", "us-ascii", "ascii":
@@ -283,7 +284,7 @@ func (c *converter) leaf(p *Part, plan leafPlan) error {
 		}
 		c.fields(string(b), "")
 		return c.w.err
-	case !plan.encode && c.hop.Binary:
+	case !plan.encode && c.peer.Binary:
 		_, err := io.Copy(c.w, p.Raw(c.r))
 		return err
 	case !plan.encode:
@@ -329,8 +330,7 @@ func (c *crlfReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// header writes the part's header block: fields as they are when the next hop takes them,
-// the labels as planned.
+// header writes the part's header block: fields as they are when the peer takes them, the labels as planned.
 func (c *converter) header(p *Part, plan leafPlan, root bool) error {
 	b, err := io.ReadAll(p.RawHeader(c.r))
 	if err != nil {
@@ -339,7 +339,7 @@ func (c *converter) header(p *Part, plan leafPlan, root bool) error {
 	h := ParseHeader(b)
 	s := string(b)
 	complete := isBlankLine(b[bytes.LastIndexByte(bytes.TrimSuffix(b, []byte("\n")), '\n')+1:])
-	hc := headerConverter{hop: c.hop, w: c.w, charset: h.charset(), labels: c.newLabels(p, plan, h, complete)}
+	hc := headerConverter{peer: c.peer, w: c.w, charset: h.charset(), labels: c.newLabels(p, plan, h, complete)}
 	if len(hc.labels) > 0 && root && !h.Has("MIME-Version") {
 		hc.labels = append(hc.labels, newLabel{"MIME-Version", "MIME-Version: 1.0\r\n", false})
 	}
@@ -366,13 +366,12 @@ type newLabel struct {
 	done        bool
 }
 
-// newLabels are the Content-* fields that must change. A header is complete when it has its
-// empty line.
+// newLabels are the Content-* fields that must change. A header is complete when it has its empty line.
 func (c *converter) newLabels(p *Part, plan leafPlan, h Header, complete bool) []newLabel {
 	var labels []newLabel
 	typ, subtype, params, ok := parseMediaType(h.Get("Content-Type"))
 	switch {
-	case p.Is("message", "global") && !c.hop.UTF8: // what was global in it is gone (RFC 6532 §3.7)
+	case p.Is("message", "global") && !c.peer.UTF8: // what was global in it is gone (RFC 6532 §3.7)
 		labels = append(labels, newLabel{name: "Content-Type", field: contentType("message/rfc822", params)})
 	case (plan.encode || !complete) && p.Type == "text" && ok && typ == "multipart": // no part was found in it
 		params = nil
@@ -405,7 +404,7 @@ func withoutParam(params []Param, name string) []Param {
 
 // fields writes header fields (and blank lines) that are a body.
 func (c *converter) fields(s, charset string) {
-	hc := headerConverter{hop: c.hop, w: c.w, charset: charset}
+	hc := headerConverter{peer: c.peer, w: c.w, charset: charset}
 	var last strings.Builder
 	for s != "" {
 		var raw string
@@ -422,7 +421,8 @@ func (c *converter) fields(s, charset string) {
 	}
 }
 
-// Header7Bit is a header block with raw text in ASCII, as To7Bit writes it; fields that need nothing stay octet for octet.
+// Header7Bit is a header block with raw text in ASCII, as Convert writes it for a peer without extensions; fields that need
+// nothing stay octet for octet.
 func Header7Bit(block []byte) []byte {
 	var b bytes.Buffer
 	c := converter{w: &lineWriter{w: &b}}
@@ -432,7 +432,7 @@ func Header7Bit(block []byte) []byte {
 
 // headerConverter writes the fields of one block.
 type headerConverter struct {
-	hop     PeerCan
+	peer    PeerCan
 	w       *lineWriter
 	charset string // of the body, and so perhaps of raw text in the header
 	labels  []newLabel
@@ -472,7 +472,7 @@ func (hc *headerConverter) field(raw string) {
 
 // isFine says whether the field's octets and lines can go as they are.
 func (hc *headerConverter) isFine(raw string) bool {
-	if !isASCII(raw) && !(hc.hop.UTF8 && utf8.ValidString(raw)) {
+	if !isASCII(raw) && !(hc.peer.UTF8 && utf8.ValidString(raw)) {
 		return false
 	}
 	lines := strings.Split(raw, "\r\n")
@@ -487,7 +487,7 @@ func (hc *headerConverter) isFine(raw string) bool {
 // convert writes a field anew.
 func (hc *headerConverter) convert(name, value string) string {
 	v := unfold(value)
-	onlyLines := isASCII(v) || (hc.hop.UTF8 && utf8.ValidString(v))
+	onlyLines := isASCII(v) || (hc.peer.UTF8 && utf8.ValidString(v))
 	switch key := strings.ToLower(name); key {
 	case "subject", "comments", "content-description": // a word too long for a line can be encoded
 	default:
@@ -501,8 +501,8 @@ func (hc *headerConverter) convert(name, value string) string {
 	return foldField(name, hardBreak(EncodeWords(decodeWords(v, hc.charset)))...)
 }
 
-// structured writes a field whose syntax says where encoded words may stand; "" for one
-// that is not known or cannot be read.
+// structured writes a field whose syntax says where encoded words may stand; "" for one that is not known or cannot be
+// read.
 func (hc *headerConverter) structured(name, key, v string) string {
 	switch key {
 	case "from", "sender", "reply-to", "to", "cc", "bcc", "resent-from", "resent-sender", "resent-reply-to",
@@ -536,9 +536,9 @@ func hardBreak(v string) []string {
 	return pieces
 }
 
-// foldAddresses7Bit writes a list in ASCII. An address that has no ASCII form becomes an
-// empty group whose name shows it, as RFC 6857 does for old readers: nobody can answer to
-// it, but everybody can see it. Inside a group, where no other can be, it becomes a name.
+// foldAddresses7Bit writes a list in ASCII. An address that has no ASCII form becomes an empty group whose name shows
+// it, as RFC 6857 does for old readers: nobody can answer to it, but everybody can see it. Inside a group, where no
+// other can be, it becomes a name.
 func foldAddresses7Bit(name string, list []Address) string {
 	ascii := make([]Address, 0, len(list))
 	inGroup := false

@@ -43,8 +43,8 @@ func checkHop(hop PeerCan, msg []byte) error {
 	return nil
 }
 
-// content is what a reader sees of a message: the decoded fields and the decoded leaves,
-// text in UTF-8, other leaves as octets.
+// content is what a reader sees of a message: the decoded fields and the decoded leaves, text in UTF-8, other leaves as
+// octets.
 func content(msg []byte) string {
 	var b strings.Builder
 	r := bytes.NewReader(msg)
@@ -144,8 +144,8 @@ func corpus() map[string][]byte {
 	return all
 }
 
-// lossy messages do not survive as they are: octets of no known charset, a line that is no
-// field, a word too long for a line, raw text in a body of fields.
+// lossy messages do not survive as they are: octets of no known charset, a line that is no field, a word too long for a
+// line, raw text in a body of fields.
 var lossy = map[string]bool{"unlabelled 1": true, "junk header": true, "long header": true, "dsn": true}
 
 // firstDiff is the first line in which two texts differ.
@@ -192,8 +192,8 @@ func TestTo7Bit(t *testing.T) {
 	}
 }
 
-// TestTo7BitLabels looks at what the header says afterwards.
-// TestTo7BitNestedHeader: raw text in the header of a multipart message inside another.
+// TestTo7BitLabels looks at what the header says afterwards. TestTo7BitNestedHeader: raw text in the header of a
+// multipart message inside another.
 func TestTo7BitNestedHeader(t *testing.T) {
 	msg := crlf("Content-Type: message/rfc822\n\nSubject: é\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Description: é\n\nbody é\n--b--\n")
 	p := parseMIME(msg)
@@ -257,7 +257,7 @@ func TestNotConvertible(t *testing.T) {
 		"header size": crlf("X: " + strings.Repeat("é\n ", maxPartHeader/4) + "\n\nx\n"),
 	} {
 		var b bytes.Buffer
-		if err := To7Bit(&b, parseMIME(msg), bytes.NewReader(msg)); !errors.Is(err, ErrNotConvertible) || b.Len() > 0 {
+		if err := (PeerCan{}).Convert(&b, parseMIME(msg), bytes.NewReader(msg)); !errors.Is(err, ErrNotConvertible) || b.Len() > 0 {
 			t.Errorf("%s: %v, %d octets written", name, err, b.Len())
 		}
 	}
@@ -319,7 +319,7 @@ func TestTo7BitMemory(t *testing.T) {
 	p := parseMIME(msg)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if err := To7Bit(io.Discard, p, bytes.NewReader(msg)); err != nil {
+	if err := (PeerCan{}).Convert(io.Discard, p, bytes.NewReader(msg)); err != nil {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)
@@ -332,13 +332,13 @@ func TestTo7BitErrors(t *testing.T) {
 	msg := corpus()["nested"]
 	p := parseMIME(msg)
 	var whole bytes.Buffer
-	To7Bit(&whole, p, bytes.NewReader(msg))
-	if err := To7Bit(&failWriter{n: 10}, p, bytes.NewReader(msg)); !errors.Is(err, io.ErrShortWrite) {
+	PeerCan{}.Convert(&whole, p, bytes.NewReader(msg))
+	if err := (PeerCan{}).Convert(&failWriter{n: 10}, p, bytes.NewReader(msg)); !errors.Is(err, io.ErrShortWrite) {
 		t.Error(err)
 	}
 	broken := errors.New("the disk is gone")
 	for at := range int64(len(msg)) {
-		if err := To7Bit(io.Discard, p, brokenReader{bytes.NewReader(msg), at, broken}); !errors.Is(err, broken) {
+		if err := (PeerCan{}).Convert(io.Discard, p, brokenReader{bytes.NewReader(msg), at, broken}); !errors.Is(err, broken) {
 			t.Errorf("a failure at %d of %d: %v", at, len(msg), err)
 		}
 	}

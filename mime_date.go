@@ -13,10 +13,10 @@ func FormatDate(t time.Time) string { return t.Format("Mon, 02 Jan 2006 15:04:05
 
 var errDate = errors.New("no date that can be read")
 
-// ParseDate reads a date in any of the forms that mail has had: with or without weekday, seconds and zone, years of two or
-// three digits, named zones, comments between the parts, 2-Jan-2006, 17.07.2012, the asctime order, ISO 8601, dots in
-// the time, months in the languages of Europe. A zone in digits counts more than a name beside it. A missing or unknown zone
-// is UTC; a wrong weekday is ignored; a wrong day, hour or minute is an error.
+// ParseDate reads a date in any of the forms that mail has had: with or without weekday, seconds and zone, years of two
+// or three digits, named zones, comments between the parts, 2-Jan-2006, 17.07.2012, the asctime order, ISO 8601, dots
+// in the time, months in the languages of Europe. A zone in digits counts more than a name beside it. A missing or
+// unknown zone is UTC; a wrong weekday is ignored; a wrong day, hour or minute is an error.
 func ParseDate(s string) (time.Time, error) {
 	var d dateParts
 	s = unfold(s)
@@ -110,8 +110,8 @@ func isDotted(t, sign string) bool {
 	return len(fields) == 3 || (len(fields) == 2 && sign == "." && len(fields[1]) == 2)
 }
 
-// date takes the three parts of a date in one token. With slashes the month comes first, if it can be one: programs that
-// write so are American.
+// date takes the three parts of a date in one token. With slashes the month comes first, if it can be one: programs
+// that write so are American.
 func (d *dateParts) date(parts []string, slashes bool) {
 	if d.whole() || len(parts) != 3 {
 		return
@@ -245,8 +245,8 @@ func (d *dateParts) zone(t string) {
 	}
 }
 
-// zoneHours knows the names of RFC 5322 §4.3 and a few that are clear without a country. The single letters of the military
-// count as UTC, because RFC 822 had their signs wrong.
+// zoneHours knows the names of RFC 5322 §4.3 and a few that are clear without a country. The single letters of the
+// military count as UTC, because RFC 822 had their signs wrong.
 var zoneHours = map[string]int{
 	"UT": 0, "UTC": 0, "GMT": 0, "Z": 0, "WET": 0,
 	"EDT": -4, "EST": -5, "CDT": -5, "CST": -6, "MDT": -6, "MST": -7, "PDT": -7, "PST": -8,
@@ -268,11 +268,12 @@ var monthNames = [13][]string{
 	9:  {"september", "septembre", "septiembre", "settembre", "setembro", "wrzesień", "сентябрь", "сентября"},
 	10: {"october", "octobre", "oktober", "octubre", "ottobre", "outubro", "październik", "октябрь", "октября"},
 	11: {"november", "novembre", "noviembre", "novembro", "listopad", "ноябрь", "ноября"},
-	12: {"december", "décembre", "decembre", "dezember", "desember", "diciembre", "dicembre", "dezembro", "grudzień", "декабрь", "декабря"},
+	12: {"december", "décembre", "decembre", "dezember", "desember", "diciembre", "dicembre", "dezembro", "grudzień",
+		"декабрь", "декабря"},
 }
 
-// monthNumber knows a month by the beginning of its name, at least three letters of it. "mar" is March, and Tuesday in three
-// languages: dateParts goes by where it stands.
+// monthNumber knows a month by the beginning of its name, at least three letters of it. "mar" is March, and Tuesday in
+// three languages: dateParts goes by where it stands.
 func monthNumber(t string) int {
 	t = strings.ToLower(t)
 	if len(t) < 3 {

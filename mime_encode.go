@@ -2,18 +2,19 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"io"
 	"strings"
 	"unicode/utf8"
 )
 
-// foldColumn is where a header line should end (RFC 5322 §2.1.1 says 78; a line with an
-// encoded word has 76, RFC 2047 §2).
+// foldColumn is where a header line should end (RFC 5322 §2.1.1 says 78; a line with an encoded word has 76, RFC 2047
+// §2).
 const foldColumn = 76
 
-// foldField writes a header field with its line end, folded between the pieces. No line is
-// blank, so no reader takes one for the end of the header.
+// foldField writes a header field with its line end, folded between the pieces. No line is blank, so no reader takes
+// one for the end of the header.
 func foldField(name string, pieces ...string) string {
 	var b strings.Builder
 	b.WriteString(name)
@@ -61,9 +62,8 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 
 func (w *lineWriter) str(s string) { io.WriteString(w, s) }
 
-// qpWriter writes quoted-printable (RFC 2045 §6.7) in lines of at most 76 columns. What
-// could look like something else at the start of a line is encoded too: "--" a boundary,
-// "." the end of DATA, "From " an mbox separator.
+// qpWriter writes quoted-printable (RFC 2045 §6.7) in lines of at most 76 columns. What could look like something else
+// at the start of a line is encoded too: "--" a boundary, "." the end of DATA, "From " an mbox separator.
 type qpWriter struct {
 	w       io.Writer
 	text    bool // CRLF and bare LF are line ends; else every CR and LF but CRLF is encoded
@@ -135,7 +135,7 @@ func (q *qpWriter) octet(in []byte) int {
 
 // startsOddly says whether a line that begins so needs its first octet encoded.
 func startsOddly(in []byte) bool {
-	return in[0] == '.' || (in[0] == '-' && len(in) > 1 && in[1] == '-') || (in[0] == 'F' && strings.HasPrefix(string(in[:min(5, len(in))]), "From "))
+	return in[0] == '.' || bytes.HasPrefix(in, []byte("--")) || bytes.HasPrefix(in, []byte("From "))
 }
 
 // put writes the first octet of in, on a new line when this one is full.

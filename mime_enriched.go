@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// EnrichedText reads text/enriched in UTF-8 and gives its text (RFC 1896): commands in "<>" and their parameters left out,
-// "<<" a "<"; one line end is a blank, and n of them are n-1. It streams.
+// EnrichedText reads text/enriched in UTF-8 and gives its text (RFC 1896): commands in "<>" and their parameters left
+// out, "<<" a "<"; one line end is a blank, and n of them are n-1. It streams.
 func EnrichedText(r io.Reader) io.Reader {
 	return &enrichedReader{src: bufio.NewReader(r), breaks: true}
 }
 
-// RichText is the same for text/richtext (RFC 1341 §7.1.3): line ends are blanks, <nl> is one, <lt> is "<", and comments
-// are left out.
+// RichText is the same for text/richtext (RFC 1341 §7.1.3): line ends are blanks, <nl> is one, <lt> is "<", and
+// comments are left out.
 func RichText(r io.Reader) io.Reader { return &enrichedReader{src: bufio.NewReader(r)} }
 
 // maxEnrichedName is the longest name of a command (RFC 1896: 60).

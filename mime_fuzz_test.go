@@ -172,8 +172,8 @@ func fuzzValue(t *testing.T, v string) {
 	}
 }
 
-// FuzzAddr: what is accepted prints as something that reads as the same address, and holds
-// nothing that could end an SMTP command.
+// FuzzAddr: what is accepted prints as something that reads as the same address, and holds nothing that could end an
+// SMTP command.
 func FuzzAddr(f *testing.F) {
 	for _, s := range []string{"<a@b>", " <\"a b\"@c> X", "<@a,@b:c@[IPv6:::1]>", "<用户@例子.测试>", "<a@xn--fsqu00a.test>", "<>", "<postmaster>", "a@b SIZE=1",
 		"<a@BU\u0308CHER.test>", "<a@xn--a.xn--b>"} {

@@ -1,11 +1,11 @@
 // Octets without a label: which charset they look like.
 package main
 
-// guessCharset names the charset that a short text of octets without a label looks like, such as a subject or the name of a
-// file that an old program wrote raw; "" when that is nothing known, and then windows-1252 is as good as any.
+// guessCharset names the charset that a short text of octets without a label looks like, such as a subject or the name
+// of a file that an old program wrote raw; "" when that is nothing known, and then windows-1252 is as good as any.
 //
-// It tells by where the common characters lie: Chinese, Korean and Japanese in rows of pairs from the first half of their
-// tables, Russian in rows of letters. The letters of the West stand alone among ASCII.
+// It tells by where the common characters lie: Chinese, Korean and Japanese in rows of pairs from the first half of
+// their tables, Russian in rows of letters. The letters of the West stand alone among ASCII.
 func guessCharset(s string) string {
 	best, most := "", 0
 	for _, c := range pairCharsets {
@@ -101,8 +101,8 @@ var pairCharsets = []pairCharset{
 	}, func(c byte) bool { return inRange(c, 0xa1, 0xdf) }},
 }
 
-// score is how well the octets fit: 0 when one of them cannot be, or most would be rare characters, or pairs of a letter of
-// the West and one of ASCII.
+// score is how well the octets fit: 0 when one of them cannot be, or most would be rare characters, or pairs of a
+// letter of the West and one of ASCII.
 func (c pairCharset) score(s string) int {
 	sum, chars, high := 0, 0, 0
 	for i := 0; i < len(s); i++ {
@@ -154,9 +154,13 @@ func looksRussian(s string, lower, upper func(c byte) bool) bool {
 }
 
 func looksKOI8(s string) bool {
-	return looksRussian(s, func(c byte) bool { return inRange(c, 0xc0, 0xdf) || c == 0xa3 }, func(c byte) bool { return inRange(c, 0xe0, 0xff) || c == 0xb3 })
+	lower := func(c byte) bool { return inRange(c, 0xc0, 0xdf) || c == 0xa3 }
+	upper := func(c byte) bool { return inRange(c, 0xe0, 0xff) || c == 0xb3 }
+	return looksRussian(s, lower, upper)
 }
 
 func looksCP1251(s string) bool {
-	return looksRussian(s, func(c byte) bool { return inRange(c, 0xe0, 0xff) || c == 0xb8 }, func(c byte) bool { return inRange(c, 0xc0, 0xdf) || c == 0xa8 })
+	lower := func(c byte) bool { return inRange(c, 0xe0, 0xff) || c == 0xb8 }
+	upper := func(c byte) bool { return inRange(c, 0xc0, 0xdf) || c == 0xa8 }
+	return looksRussian(s, lower, upper)
 }

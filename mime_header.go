@@ -1,4 +1,4 @@
-// Header fields: splitting, unfolding, encoded words.
+// Header fields: splitting a block, finding a field, unfolding its value.
 package main
 
 import (
@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// maxHeaderFields is how many fields of one block are looked at; a block of 1 MiB could
-// hold 350,000. Those beyond are kept in the message, but nobody asks for them.
+// maxHeaderFields is how many fields of one block are looked at; a block of 1 MiB could hold 350,000. Those beyond are
+// kept in the message, but nobody asks for them.
 const maxHeaderFields = 10000
 
 // Field is one header field. Value is everything after the colon, folding kept, without the final line end.
@@ -16,9 +16,9 @@ type Field struct{ Name, Value string }
 // Header is a header block in its order.
 type Header []Field
 
-// ParseHeader splits a header block (RFC 5322 §2.2), with or without its final empty line.
-// Lines end in CRLF or LF. What is no field (a "From " line of mbox, junk) is passed over.
-// The fields share one copy of b. Time and memory are linear in len(b).
+// ParseHeader splits a header block (RFC 5322 §2.2), with or without its final empty line. Lines end in CRLF or LF.
+// What is no field (a "From " line of mbox, junk) is passed over. The fields share one copy of b. Time and memory are
+// linear in len(b).
 func ParseHeader(b []byte) Header {
 	s := string(b)
 	h := make(Header, 0, min(bytes.Count(b, []byte("\n"))+1, 64))
@@ -61,8 +61,7 @@ func isBlankLine[T string | []byte](line T) bool {
 	return true
 }
 
-// splitField separates name and value. Blanks before the colon are obsolete syntax
-// (RFC 5322 §4.5) and are dropped.
+// splitField separates name and value. Blanks before the colon are obsolete syntax (RFC 5322 §4.5) and are dropped.
 func splitField(raw string) (name, value string, ok bool) {
 	name, value, ok = strings.Cut(raw, ":")
 	if !ok {
@@ -113,9 +112,8 @@ func (h Header) All(name string) []string {
 	return all
 }
 
-// Text is Get for people: encoded words and raw charsets decoded to UTF-8, no control
-// characters. Raw octets that are not UTF-8 are in the charset of the same block's
-// Content-Type, as old scripts write them, or else windows-1252.
+// Text is Get for people: encoded words and raw charsets decoded to UTF-8, no control characters. Raw octets that are
+// not UTF-8 are in the charset of the same block's Content-Type, as old scripts write them, or else windows-1252.
 func (h Header) Text(name string) string {
 	v := h.Get(name)
 	if isASCII(v) {
@@ -124,8 +122,8 @@ func (h Header) Text(name string) string {
 	return decodeWords(v, h.charset())
 }
 
-// Readable is Get in valid UTF-8: raw octets are decoded as Text does it, encoded words are left to the reader. It is for
-// address lists, whose words must be decoded after the list is taken apart.
+// Readable is Get in valid UTF-8: raw octets are decoded as Text does it, encoded words are left to the reader. It is
+// for address lists, whose words must be decoded after the list is taken apart.
 func (h Header) Readable(name string) string {
 	v := h.Get(name)
 	if isASCII(v) {
@@ -140,8 +138,7 @@ func (h Header) charset() string {
 	return findParam(params, "charset")
 }
 
-// unfold removes the line ends of folding (RFC 5322 §2.2.3), stray CRs, LFs and NULs, and
-// the blanks around the value.
+// unfold removes the line ends of folding (RFC 5322 §2.2.3), stray CRs, LFs and NULs, and the blanks around the value.
 func unfold(s string) string {
 	if strings.IndexByte(s, '\n') < 0 && strings.IndexByte(s, '\r') < 0 && strings.IndexByte(s, 0) < 0 {
 		return strings.Trim(s, " \t")

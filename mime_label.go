@@ -2,7 +2,6 @@
 package main
 
 import (
-	"strconv"
 	"strings"
 
 	"golang.org/x/text/encoding"
@@ -20,42 +19,66 @@ const maxCharsetLabel = 64
 var asciiLabels = map[string]bool{"us-ascii": true, "ascii": true}
 
 // charsetAliases has labels as squeezeLabel leaves them and the charset that they mean. It is looked at first where the
-// Encoding standard of the web, whose index comes next, does not know the label or means something else. GB 2312 and GBK
-// are read as GB 18030, which holds both.
-var charsetAliases = map[string]string{
-	"utf8": "utf-8", "utf8mb3": "utf-8", "utf8mb4": "utf-8", "utf8mac": "utf-8", "utf8hfs": "utf-8", "utf8n": "utf-8", "utf8bom": "utf-8",
-	"utf8sig": "utf-8", "unicode11utf8": "utf-8", "unicodeutf8": "utf-8", "cp65001": "utf-8", "al32utf8": "utf-8",
-	"utf7": "utf-7", "unicode11utf7": "utf-7", "unicode20utf7": "utf-7", "cp65000": "utf-7",
-	"utf16": "utf-16", "unicode": "utf-16", "ucs2": "utf-16", "iso10646": "utf-16", "iso10646ucs2": "utf-16", "csunicode": "utf-16",
-	"ucs2le": "utf-16le", "ucs2be": "utf-16be", "cp1200": "utf-16le", "cp1201": "utf-16be",
-	"utf32": "utf-32", "ucs4": "utf-32", "iso10646ucs4": "utf-32", "utf32be": "utf-32be", "utf32le": "utf-32le", "ucs4be": "utf-32be", "ucs4le": "utf-32le",
-
-	"gb2312": "gb18030", "gb231280": "gb18030", "gb23121980": "gb18030", "gb": "gb18030", "gbk": "gb18030", "gb18030": "gb18030", "gb180302000": "gb18030",
-	"gb180302005": "gb18030", "gb180302022": "gb18030", "cngb": "gb18030", "cngb12345": "gb18030", "euccn": "gb18030", "chinese": "gb18030", "simplifiedchinese": "gb18030",
-	"cp936": "gb18030", "cp1386": "gb18030", "cp20936": "gb18030", "cp51936": "gb18030", "cp54936": "gb18030", "isoir58": "gb18030", "zhcn": "gb18030",
-	"hz": "hz-gb-2312", "hzgb": "hz-gb-2312", "hzgb2312": "hz-gb-2312", "cp52936": "hz-gb-2312",
-	"big5": "big5", "big5hkscs": "big5", "big5hkscs2004": "big5", "big5eten": "big5", "big5et": "big5", "cnbig5": "big5", "xbig5": "big5", "eten": "big5", "cp950": "big5",
-	"cp951": "big5", "chinesebig5": "big5", "traditionalchinese": "big5", "big5tw": "big5", "big5uao": "big5", "zhtw": "big5",
-
-	"shiftjis": "shift_jis", "sjis": "shift_jis", "sjiswin": "shift_jis", "sjisopen": "shift_jis", "sjismac": "shift_jis", "mssjis": "shift_jis", "mskanji": "shift_jis",
-	"cp932": "shift_jis", "cp943": "shift_jis", "cp31j": "shift_jis", "shiftjis2004": "shift_jis", "shiftjisx0213": "shift_jis", "pck": "shift_jis",
-	"eucjp": "euc-jp", "eucjpwin": "euc-jp", "eucjpms": "euc-jp", "eucjis2004": "euc-jp", "cp51932": "euc-jp", "cp20932": "euc-jp", "ujis": "euc-jp", "eucjpopen": "euc-jp",
-	"jis": "iso-2022-jp", "jis7": "iso-2022-jp", "iso2022jp": "iso-2022-jp", "iso2022jp1": "iso-2022-jp", "iso2022jp2": "iso-2022-jp", "iso2022jp3": "iso-2022-jp",
-	"iso2022jp2004": "iso-2022-jp", "iso2022jpms": "iso-2022-jp", "cp50220": "iso-2022-jp", "cp50221": "iso-2022-jp", "cp50222": "iso-2022-jp", "jisencoding": "iso-2022-jp",
-	"ksc5601": "euc-kr", "ksc56011987": "euc-kr", "ksc56011989": "euc-kr", "ksc56011992": "euc-kr", "ksx1001": "euc-kr", "euckr": "euc-kr", "uhc": "euc-kr", "korean": "euc-kr",
-	"cp949": "euc-kr", "cp51949": "euc-kr", "cp1363": "euc-kr", "isoir149": "euc-kr", "iso2022kr": "iso-2022-kr", "cp50225": "iso-2022-kr",
-
-	"latin1": "windows-1252", "l1": "windows-1252", "ansi": "windows-1252", "msansi": "windows-1252", "western": "windows-1252", "cp819": "windows-1252",
-	"msee": "windows-1250", "mscyrl": "windows-1251", "msgreek": "windows-1253", "msturk": "windows-1254", "mshebr": "windows-1255", "msarab": "windows-1256",
-	"winbaltrim": "windows-1257", "msbaltic": "windows-1257", "tis620": "windows-874", "tis6202533": "windows-874", "iso885911": "windows-874",
-	"koi8": "koi8-r", "koi8r": "koi8-r", "koi": "koi8-r", "cp20866": "koi8-r", "cp878": "koi8-r", "koi8u": "koi8-u", "koi8ru": "koi8-u", "cp21866": "koi8-u",
-	"mac": "macintosh", "macroman": "macintosh", "macintosh": "macintosh", "cp10000": "macintosh", "applemacintosh": "macintosh", "macosroman": "macintosh",
-	"maccyrillic": "x-mac-cyrillic", "macukrainian": "x-mac-cyrillic", "macukraine": "x-mac-cyrillic", "cp10007": "x-mac-cyrillic", "cp10017": "x-mac-cyrillic",
-	"iso88598i": "iso-8859-8-i", "iso88598e": "iso-8859-8", "logical": "iso-8859-8-i", "visual": "iso-8859-8",
-	"latin2": "iso-8859-2", "latin3": "iso-8859-3", "latin4": "iso-8859-4", "latin5": "windows-1254", "latin6": "iso-8859-10", "latin7": "iso-8859-13",
-	"latin8": "iso-8859-14", "latin9": "iso-8859-15", "latin0": "iso-8859-15", "latin10": "iso-8859-16",
-	"cyrillic": "iso-8859-5", "arabic": "iso-8859-6", "greek": "iso-8859-7", "greek8": "iso-8859-7", "hebrew": "iso-8859-8", "turkish": "windows-1254",
-}
+// Encoding standard of the web, whose index comes next, does not know the label or means something else. GB 2312 and
+// GBK are read as GB 18030, which holds both.
+var charsetAliases = func() map[string]string {
+	all := map[string]string{}
+	for name, labels := range map[string]string{
+		"utf-8": "utf8 utf8mb3 utf8mb4 utf8mac utf8hfs utf8n utf8bom utf8sig unicode11utf8 unicodeutf8 cp65001 " +
+			"al32utf8",
+		"utf-7":    "utf7 unicode11utf7 unicode20utf7 cp65000",
+		"utf-16":   "utf16 unicode ucs2 iso10646 iso10646ucs2 csunicode",
+		"utf-16le": "ucs2le cp1200",
+		"utf-16be": "ucs2be cp1201",
+		"utf-32":   "utf32 ucs4 iso10646ucs4",
+		"utf-32be": "utf32be ucs4be",
+		"utf-32le": "utf32le ucs4le",
+		"gb18030": "gb2312 gb231280 gb23121980 gb gbk gb18030 gb180302000 gb180302005 gb180302022 cngb cngb12345 " +
+			"euccn chinese simplifiedchinese cp936 cp1386 cp20936 cp51936 cp54936 isoir58 zhcn",
+		"hz-gb-2312": "hz hzgb hzgb2312 cp52936",
+		"big5": "big5 big5hkscs big5hkscs2004 big5eten big5et cnbig5 xbig5 eten cp950 cp951 chinesebig5 " +
+			"traditionalchinese big5tw big5uao zhtw",
+		"shift_jis": "shiftjis sjis sjiswin sjisopen sjismac mssjis mskanji cp932 cp943 cp31j shiftjis2004 " +
+			"shiftjisx0213 pck",
+		"euc-jp": "eucjp eucjpwin eucjpms eucjis2004 cp51932 cp20932 ujis eucjpopen",
+		"iso-2022-jp": "jis jis7 iso2022jp iso2022jp1 iso2022jp2 iso2022jp3 iso2022jp2004 iso2022jpms cp50220 " +
+			"cp50221 cp50222 jisencoding",
+		"euc-kr": "ksc5601 ksc56011987 ksc56011989 ksc56011992 ksx1001 euckr uhc korean cp949 cp51949 cp1363 " +
+			"isoir149",
+		"iso-2022-kr":    "iso2022kr cp50225",
+		"windows-1252":   "latin1 l1 ansi msansi western cp819",
+		"windows-1250":   "msee",
+		"windows-1251":   "mscyrl",
+		"windows-1253":   "msgreek",
+		"windows-1254":   "msturk latin5 turkish",
+		"windows-1255":   "mshebr",
+		"windows-1256":   "msarab",
+		"windows-1257":   "winbaltrim msbaltic",
+		"windows-874":    "tis620 tis6202533 iso885911",
+		"koi8-r":         "koi8 koi8r koi cp20866 cp878",
+		"koi8-u":         "koi8u koi8ru cp21866",
+		"macintosh":      "mac macroman macintosh cp10000 applemacintosh macosroman",
+		"x-mac-cyrillic": "maccyrillic macukrainian macukraine cp10007 cp10017",
+		"iso-8859-8-i":   "iso88598i logical",
+		"iso-8859-8":     "iso88598e visual hebrew",
+		"iso-8859-2":     "latin2",
+		"iso-8859-3":     "latin3",
+		"iso-8859-4":     "latin4",
+		"iso-8859-10":    "latin6",
+		"iso-8859-13":    "latin7",
+		"iso-8859-14":    "latin8",
+		"iso-8859-15":    "latin9 latin0",
+		"iso-8859-16":    "latin10",
+		"iso-8859-5":     "cyrillic",
+		"iso-8859-6":     "arabic",
+		"iso-8859-7":     "greek greek8",
+	} {
+		for _, label := range strings.Fields(labels) {
+			all[label] = name
+		}
+	}
+	return all
+}()
 
 // vendorPrefixes stand before the number of a code page.
 var vendorPrefixes = []string{"windows", "win", "microsoftcp", "mswin", "mscp", "ms", "ibm", "codepage", "ansi", "dos", "oem", "cp"}
@@ -96,8 +119,8 @@ func codePage(s string) string {
 // charsetName finds the charset that a label means: its name in the Encoding standard or at IANA, in lower case. "" is
 // unknown, or a label that says nothing.
 //
-// The web's index comes before IANA's, because it maps each label to the superset that mailers really write: iso-8859-1 to
-// windows-1252, and so on.
+// The web's index comes before IANA's, because it maps each label to the superset that mailers really write: iso-8859-1
+// to windows-1252, and so on.
 func charsetName(label string) string {
 	label = cleanLabel(label)
 	switch label {
@@ -133,26 +156,33 @@ func charsetName(label string) string {
 
 // pageName is the charset of a squeezed label that ends in a number: a code page of Windows or DOS, or a part of ISO 8859.
 func pageName(squeezed string) string {
-	for _, prefix := range []string{"iso8859", "8859", "cp2859", "cp"} {
-		digits, ok := strings.CutPrefix(squeezed, prefix)
-		n, err := strconv.Atoi(digits)
-		if !ok || err != nil {
-			continue
-		}
-		switch {
-		case prefix == "cp" && ((n >= 1250 && n <= 1258) || n == 874):
-			return "windows-" + digits
-		case prefix == "cp" && n == 866:
-			return "ibm866"
-		case prefix != "cp" && n == 1:
-			return "windows-1252"
-		case prefix != "cp" && n == 9:
-			return "windows-1254"
-		case prefix != "cp" && n >= 2 && n <= 16 && n != 11 && n != 12:
-			return "iso-8859-" + strconv.Itoa(n)
+	for _, prefix := range []string{"iso8859", "8859", "cp2859"} {
+		if part := strings.TrimPrefix(squeezed, prefix); part != squeezed && part != "" {
+			if len(part) > 1 {
+				part = strings.TrimLeft(part, "0")
+			}
+			return isoParts[part]
 		}
 	}
+	if page, ok := strings.CutPrefix(squeezed, "cp"); ok {
+		return pages[page]
+	}
 	return ""
+}
+
+// isoParts are the parts of ISO 8859, in the supersets that the web reads for them.
+var isoParts = map[string]string{
+	"1": "windows-1252", "2": "iso-8859-2", "3": "iso-8859-3", "4": "iso-8859-4", "5": "iso-8859-5", "6": "iso-8859-6", "7": "iso-8859-7",
+	"8": "iso-8859-8", "9": "windows-1254", "10": "iso-8859-10", "11": "windows-874", "13": "iso-8859-13", "14": "iso-8859-14",
+	"15": "iso-8859-15", "16": "iso-8859-16",
+}
+
+// pages are the code pages of Windows and DOS; those of East Asia are among charsetAliases.
+var pages = map[string]string{
+	"874": "windows-874", "1250": "windows-1250", "1251": "windows-1251", "1252": "windows-1252", "1253": "windows-1253",
+	"1254": "windows-1254", "1255": "windows-1255", "1256": "windows-1256", "1257": "windows-1257", "1258": "windows-1258",
+	"866": "ibm866", "437": "ibm437", "850": "ibm850", "852": "ibm852", "855": "ibm855", "858": "ibm00858", "860": "ibm860",
+	"862": "ibm862", "863": "ibm863", "865": "ibm865", "37": "ibm037", "1047": "ibm1047", "1140": "ibm01140",
 }
 
 // charsetEncoding is the encoding of a charset that charsetName gave, but for those that charsetDecoder does itself.

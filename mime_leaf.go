@@ -48,8 +48,8 @@ const (
 	maxHTMLTags   = 40_000  // and tags
 )
 
-// Leaves gives every leaf of the message p exactly one fate, in the order of the message. r reads the message; where it is
-// nil only the tree is looked at: then every picture beside HTML counts as used, and no text as empty.
+// Leaves gives every leaf of the message p exactly one fate, in the order of the message. r reads the message; where it
+// is nil only the tree is looked at: then every picture beside HTML counts as used, and no text as empty.
 //
 // All texts are shown that are not named or marked as files: those of a multipart/mixed one below the other, of a
 // multipart/alternative the best. What cannot be shown is a file. The work is that of reading the shown HTML once.
@@ -179,7 +179,7 @@ func (w *leafWalker) saysNothing(p *Part) bool {
 	return err == nil && strings.Trim(string(b), " \t\r\n\u00a0\ufeff\u200b") == ""
 }
 
-// settle decides what could not be said before the whole message was seen.
+// settle decides what could not be said before the whole message was seen: which files are pictures of an HTML text.
 func (w *leafWalker) settle() {
 	if w.shown == 0 {
 		w.showNamed()
@@ -189,33 +189,29 @@ func (w *leafWalker) settle() {
 	for i := range w.leaves {
 		l := &w.leaves[i]
 		id := l.Part.ContentID()
-		if l.Fate != LeafFile || id == "" || taken[id] {
+		if l.Fate != LeafFile || id == "" {
 			continue
 		}
-		attached := l.Part.Disp == "attachment"
-		switch {
-		case w.r == nil:
-			if w.beside[i] && !attached && l.Part.mayBePicture() {
-				l.Fate, l.Used = LeafPicture, true
-			}
-			continue
-		case used[id]:
-		case usedHidden[id] && w.hidden[i]:
-		default:
-			continue
+		named := false
+		if w.r == nil {
+			l.Used = w.beside[i] && l.Part.Disp != "attachment" && l.Part.mayBePicture()
+		} else if !taken[id] && (used[id] || (usedHidden[id] && w.hidden[i])) {
+			named = l.Part.Picture(w.r) != ""
+			taken[id] = named
+			l.Used = named && used[id]
 		}
-		if l.Part.Picture(w.r) == "" {
-			continue
-		}
-		taken[id] = true
-		l.Used = used[id]
-		switch {
-		case attached:
-		case l.Used:
-			l.Fate = LeafPicture
-		default:
-			l.Fate = LeafAlternative
-		}
+		l.settle(named)
+	}
+}
+
+// settle gives a file that HTML names as a picture its fate. One that was sent as an attachment stays a file too.
+func (l *Leaf) settle(named bool) {
+	switch {
+	case l.Part.Disp == "attachment":
+	case l.Used:
+		l.Fate = LeafPicture
+	case named:
+		l.Fate = LeafAlternative
 	}
 }
 
@@ -257,8 +253,8 @@ func (w *leafWalker) uses() (used, hidden map[string]bool) {
 	return used, hidden
 }
 
-// HTMLUses returns the content ids (RFC 2392, without brackets) of the pictures that an HTML text names in img elements.
-// It looks at the first 2 MiB.
+// HTMLUses returns the content ids (RFC 2392, without brackets) of the pictures that an HTML text names in img
+// elements. It looks at the first 2 MiB.
 func (p *Part) HTMLUses(r io.ReaderAt) map[string]bool {
 	ids := map[string]bool{}
 	z := html.NewTokenizer(io.LimitReader(p.Text(r), maxHTMLUses))

@@ -26,7 +26,8 @@ func fates(leaves []Leaf) string {
 }
 
 // leafMail makes a message of bracketed parts: "mixed(text/plain; image/png#id=DATA)". A leaf is
-// type[#content-id][!disposition][@filename][=body]; blanks around it don't count. A bar ends a parameter of a multipart.
+// type[#content-id][!disposition][@filename][=body]; blanks around it don't count. A bar ends a parameter of a
+// multipart.
 func leafMail(s string) []byte {
 	var b bytes.Buffer
 	n := 0

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// treeVersion begins the binary form. Change it when the form changes; UnmarshalPart reads
-// every version that was ever released.
+// treeVersion begins the binary form. Change it when the form changes; UnmarshalPart reads every version that was ever
+// released.
 const treeVersion = 1
 
 // treeWords are written as one octet. Only append.
@@ -20,8 +20,8 @@ var treeWords = []string{
 	"type", "size", "protocol", "micalg", "delivery-status", "calendar", "zip", "US-ASCII", "gb2312", "gb18030",
 }
 
-// Marshal is the tree in a compact binary form: a version, then each part in pre-order as
-// varints, offsets relative to where they can begin. An ordinary mail takes 20 octets.
+// Marshal is the tree in a compact binary form: a version, then each part in pre-order as varints, offsets relative to
+// where they can begin. An ordinary mail takes 20 octets.
 func (p *Part) Marshal() []byte {
 	w := treeWriter{treeVersion}
 	w.part(p, 0)
@@ -32,8 +32,7 @@ type treeWriter []byte
 
 func (w *treeWriter) num(n int64) { *w = binary.AppendUvarint(*w, uint64(n)) }
 
-// text writes a word of the table as an odd number, another string as its even length and
-// its octets.
+// text writes a word of the table as an odd number, another string as its even length and its octets.
 func (w *treeWriter) text(s string) {
 	for i, word := range treeWords {
 		if s == word {
@@ -139,8 +138,8 @@ func (w *treeWriter) part(p *Part, from int64) int64 {
 
 var errTree = errors.New("damaged MIME tree")
 
-// UnmarshalPart reads what Marshal wrote. Damaged input gives an error and never a tree
-// that breaks the promises made at Part.
+// UnmarshalPart reads what Marshal wrote. Damaged input gives an error and never a tree that breaks the promises made
+// at Part.
 func UnmarshalPart(b []byte) (*Part, error) {
 	if len(b) == 0 || b[0] != treeVersion {
 		return nil, fmt.Errorf("%w: unknown version", errTree)

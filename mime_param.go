@@ -11,12 +11,12 @@ import (
 // maxParams is how many parameters of one field are read, continuations counted.
 const maxParams = 100
 
-// Param is one parameter of Content-Type or Content-Disposition, name in lower case, RFC 2231 continuations
-// joined and decoded to UTF-8.
+// Param is one parameter of Content-Type or Content-Disposition, name in lower case, RFC 2231 continuations joined and
+// decoded to UTF-8.
 type Param struct{ Name, Value string }
 
-// ASCII is the parameter as 7-bit headers and IMAP clients without UTF-8 can have it: a
-// value that is not ASCII gets the name "name*" and the extended form of RFC 2231 §4.
+// ASCII is the parameter as 7-bit headers and IMAP clients without UTF-8 can have it: a value that is not ASCII gets
+// the name "name*" and the extended form of RFC 2231 §4.
 func (p Param) ASCII() Param {
 	if isPrintableASCII(p.Value) {
 		return p
@@ -34,8 +34,8 @@ func findParam(params []Param, name string) string {
 	return ""
 }
 
-// parseMediaType reads a Content-Type value (RFC 2045 §5.1), names in lower case; false when there is no type/subtype, and
-// then §5.2 wants text/plain.
+// parseMediaType reads a Content-Type value (RFC 2045 §5.1), names in lower case; false when there is no type/subtype,
+// and then §5.2 wants text/plain.
 func parseMediaType(s string) (typ, subtype string, params []Param, ok bool) {
 	return parseMediaTypeIn(s, "")
 }
@@ -52,8 +52,8 @@ func parseMediaTypeIn(s, charset string) (typ, subtype string, params []Param, o
 	return typ, subtype, params, isMIMEToken(typ) && isMIMEToken(subtype)
 }
 
-// parseDisposition reads a Content-Disposition value (RFC 2183 §2), as loosely as it is written: the type may be missing or
-// quoted, and end in a comma or colon. Raw octets may be in the charset of the rest of the message.
+// parseDisposition reads a Content-Disposition value (RFC 2183 §2), as loosely as it is written: the type may be
+// missing or quoted, and end in a comma or colon. Raw octets may be in the charset of the rest of the message.
 func parseDisposition(s, charset string) (disp string, params []Param) {
 	s = skipCFWS(s)
 	disp, rest := cutToken(s, ";,:=")
@@ -100,8 +100,7 @@ func skipCFWS(s string) string {
 	}
 }
 
-// commentLen is the length of the comment at the start of s, nested ones included; 0 when
-// it is never closed.
+// commentLen is the length of the comment at the start of s, nested ones included; 0 when it is never closed.
 func commentLen(s string) int {
 	depth := 0
 	for i := 0; i < len(s); i++ {
@@ -120,8 +119,7 @@ func commentLen(s string) int {
 	return 0
 }
 
-// quotedLen is the length of the quoted string at the start of s with its quotes; 0 when
-// it is never closed.
+// quotedLen is the length of the quoted string at the start of s with its quotes; 0 when it is never closed.
 func quotedLen(s string) int {
 	for i := 1; i < len(s); i++ {
 		switch s[i] {
@@ -162,9 +160,9 @@ type rawParam struct {
 	value    string
 }
 
-// parseParams reads parameters in the order of their first appearance. It takes what real mailers send: missing semicolons,
-// blanks around "=", names and boundaries with blanks or raw 8-bit text and no quotes, quotes never closed or inside
-// quotes, encoded words in quotes and in sections. charset is what raw octets may be in.
+// parseParams reads parameters in the order of their first appearance. It takes what real mailers send: missing
+// semicolons, blanks around "=", names and boundaries with blanks or raw 8-bit text and no quotes, quotes never closed
+// or inside quotes, encoded words in quotes and in sections. charset is what raw octets may be in.
 func parseParams(s, charset string) []Param {
 	raw := scanParams(unfold(s))
 	if len(raw) == 0 {
@@ -207,8 +205,8 @@ func scanParams(s string) []rawParam {
 	return raw
 }
 
-// scanParamValue reads a value and returns what follows it. Names of files and boundaries may have unquoted blanks, nothing
-// else has.
+// scanParamValue reads a value and returns what follows it. Names of files and boundaries may have unquoted blanks,
+// nothing else has.
 func scanParamValue(s, name string) (value, rest string) {
 	isName := name == "filename" || name == "name"
 	if strings.HasPrefix(s, `"`) {
@@ -241,8 +239,8 @@ func scanParamValue(s, name string) (value, rest string) {
 	return value, rest
 }
 
-// looseQuotedLen is quotedLen for the name of a file, in which some programs leave quotes as they are: the one that closes
-// is the first that a semicolon, another parameter or nothing follows.
+// looseQuotedLen is quotedLen for the name of a file, in which some programs leave quotes as they are: the one that
+// closes is the first that a semicolon, another parameter or nothing follows.
 func looseQuotedLen(s string) int {
 	end := quotedLen(s)
 	semicolon := strings.IndexByte(s[end:], ';')
@@ -286,8 +284,8 @@ func newRawParam(name string) rawParam {
 	return r
 }
 
-// paramValue puts the value of a name together. The extended form wins over continuations, and these over the plain form,
-// which is there for old readers.
+// paramValue puts the value of a name together. The extended form wins over continuations, and these over the plain
+// form, which is there for old readers.
 func paramValue(raw []rawParam, name, charset string) string {
 	var plain *rawParam
 	var sections []rawParam
@@ -312,8 +310,8 @@ func paramValue(raw []rawParam, name, charset string) string {
 	return decodeWords(plain.value, charset)
 }
 
-// joinSections decodes RFC 2231 §3 and §4: sections in order, repeated ones dropped, up to the first gap. Some programs put
-// encoded words into sections, or into an extended value; what was percent-encoded is never taken for one.
+// joinSections decodes RFC 2231 §3 and §4: sections in order, repeated ones dropped, up to the first gap. Some programs
+// put encoded words into sections, or into an extended value; what was percent-encoded is never taken for one.
 func joinSections(sections []rawParam, fallback string) string {
 	var data []byte
 	charset, next, encoded := "", sections[0].section, false
@@ -345,8 +343,8 @@ func joinSections(sections []rawParam, fallback string) string {
 	return cleanText(decodeBytes(charset, data))
 }
 
-// cutExtended takes charset'language' off an extended value. Where the language and its quote are forgotten, the charset
-// must be one that we know.
+// cutExtended takes charset'language' off an extended value. Where the language and its quote are forgotten, the
+// charset must be one that we know.
 func cutExtended(v string) (charset, value string) {
 	cs, tail, ok := strings.Cut(v, "'")
 	if !ok {
@@ -396,13 +394,13 @@ func isAttributeChar(c byte) bool {
 	return c > ' ' && c < 0x7F && strings.IndexByte(`()<>@,;:\"/[]?=*'%`, c) < 0
 }
 
-// maxSection is the room for one section of a parameter, so that ` name*10*=value;` stays
-// within a line of 78 columns.
+// maxSection is the room for one section of a parameter, so that ` name*10*=value;` stays within a line of 78 columns.
 const maxSection = 50
 
-// formatParam writes a parameter for a header, in one piece or several parameters. A short ASCII value is a token or a quoted string, unless it looks like an encoded word. Any other goes by RFC 2231,
-// in sections when it is long. Only the old "name" of Content-Type has encoded words in
-// its quotes: RFC 2047 §5 forbids that, but it is what readers without RFC 2231 know.
+// formatParam writes a parameter for a header, in one piece or several parameters. A short ASCII value is a token or a
+// quoted string, unless it looks like an encoded word. Any other goes by RFC 2231, in sections when it is long. Only
+// the old "name" of Content-Type has encoded words in its quotes: RFC 2047 §5 forbids that, but it is what readers
+// without RFC 2231 know.
 func formatParam(p Param) []string {
 	p.Value = strings.ToValidUTF8(p.Value, "\uFFFD")
 	if p.Name == "name" && (!isPrintableASCII(p.Value) || strings.Contains(p.Value, "=?")) {

@@ -23,21 +23,31 @@ func (p *Part) Picture(r io.ReaderAt) string {
 	return pictureType(head[:n])
 }
 
-// pictureType knows a picture by its first octets.
+// pictureStarts are the octets that pictures begin with, each with how far in.
+var pictureStarts = []struct {
+	at    int
+	start string
+	kind  string
+}{
+	{0, "\x89PNG\r\n\x1a\n", "image/png"},
+	{0, "\xff\xd8\xff", "image/jpeg"},
+	{0, "GIF87a", "image/gif"},
+	{0, "GIF89a", "image/gif"},
+	{8, "WEBP", "image/webp"}, // after RIFF and the length
+	{4, "ftypavif", "image/avif"},
+	{4, "ftypavis", "image/avif"},
+}
+
+// pictureType knows a picture by its first octets. Of a BMP, whose two could be a word, the length of the header that
+// follows must be one that there is.
 func pictureType(head []byte) string {
-	switch {
-	case bytes.HasPrefix(head, []byte("\x89PNG\r\n\x1a\n")):
-		return "image/png"
-	case bytes.HasPrefix(head, []byte("\xff\xd8\xff")):
-		return "image/jpeg"
-	case bytes.HasPrefix(head, []byte("GIF87a")), bytes.HasPrefix(head, []byte("GIF89a")):
-		return "image/gif"
-	case len(head) >= 12 && string(head[:4]) == "RIFF" && string(head[8:12]) == "WEBP":
-		return "image/webp"
-	case len(head) >= 12 && string(head[4:8]) == "ftyp" && (string(head[8:12]) == "avif" || string(head[8:12]) == "avis"):
-		return "image/avif"
-	case len(head) >= 18 && string(head[:2]) == "BM" && slices.Contains([]byte{12, 40, 52, 56, 64, 108, 124}, head[14]) &&
-		head[15] == 0 && head[16] == 0 && head[17] == 0: // the size of the header that follows
+	for _, p := range pictureStarts {
+		if len(head) > p.at && bytes.HasPrefix(head[p.at:], []byte(p.start)) && (p.at != 8 || bytes.HasPrefix(head, []byte("RIFF"))) {
+			return p.kind
+		}
+	}
+	if len(head) >= 18 && bytes.HasPrefix(head, []byte("BM")) && bytes.Equal(head[15:18], []byte{0, 0, 0}) &&
+		slices.Contains([]byte{12, 40, 52, 56, 64, 108, 124}, head[14]) {
 		return "image/bmp"
 	}
 	return ""

@@ -14,10 +14,9 @@ const previewWindow = 128 << 10
 // previewTexts is how many texts are tried until one says something.
 const previewTexts = 4
 
-// Preview is the beginning of what the message says, at most n characters on one line, as
-// RFC 8970 wants it: text/plain before other texts, blanks collapsed, quoted text and the
-// signature left out if something else remains. It is valid UTF-8 without control
-// characters; "" when there is no text. Work is bounded whatever the size of the body.
+// Preview is the beginning of what the message says, at most n characters on one line, as RFC 8970 wants it: text/plain
+// before other texts, blanks collapsed, quoted text and the signature left out if something else remains. It is valid
+// UTF-8 without control characters; "" when there is no text. Work is bounded whatever the size of the body.
 func Preview(p *Part, r io.ReaderAt, n int) string {
 	texts := p.previewTexts()
 	for _, t := range texts[:min(len(texts), previewTexts)] {
@@ -54,8 +53,8 @@ func previewLine(text string, n int) string {
 	return collapse(text, n)
 }
 
-// unquotedText drops quoted lines, the line that introduces them ("On Monday Ann wrote:"),
-// and all from the signature or the copy of an original message on.
+// unquotedText drops quoted lines, the line that introduces them ("On Monday Ann wrote:"), and all from the signature
+// or the copy of an original message on.
 func unquotedText(text string) string {
 	var kept []string
 	for _, line := range strings.Split(text, "\n") {
@@ -78,9 +77,8 @@ func unquotedText(text string) string {
 	return strings.Join(kept, " ")
 }
 
-// collapse makes one line of the first n characters: blanks become one space, and what has
-// no width (newsletters pad their previews with it) or controls is left out. A character
-// is never parted from its accents.
+// collapse makes one line of the first n characters: blanks become one space, and what has no width (newsletters pad
+// their previews with it) or controls is left out. A character is never parted from its accents.
 func collapse(text string, n int) string {
 	var b strings.Builder
 	count, start, blank := 0, 0, false

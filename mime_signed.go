@@ -28,8 +28,8 @@ func (p *Part) MayBeSigned() bool {
 var errNotSigned = errors.New("no signed message")
 
 // Signed reads the MIME entity inside a part for which MayBeSigned holds; the signature is not checked. It streams, in
-// linear time and with a few KiB of memory: give it to a MIMEReader or a Spool. The error comes at once where the part is
-// no signed-data of CMS (RFC 5652 §5.1) with its content inside, and from Read where it is damaged further on.
+// linear time and with a few KiB of memory: give it to a MIMEReader or a Spool. The error comes at once where the part
+// is no signed-data of CMS (RFC 5652 §5.1) with its content inside, and from Read where it is damaged further on.
 //
 // The grammar is BER, because programs that stream write lengths that are not known yet and strings in pieces, which
 // encoding/asn1 does not read.

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestSigned opens what programs sign without a second part: in DER, and in pieces of unknown length as programs that stream
-// write it.
+// TestSigned opens what programs sign without a second part: in DER, and in pieces of unknown length as programs that
+// stream write it.
 func TestSigned(t *testing.T) {
 	for _, name := range []string{"signed-opaque", "signed-opaque-stream"} {
 		p, r := sampleTree(t, name)

@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// BaseSubject is the subject without "Re:", "[list]", "(fwd)" and their like, and whether
-// there was a mark of a reply or forward (RFC 5256 §2.1). Encoded words are decoded first.
-// The caller folds case. Time is linear in len(s).
+// BaseSubject is the subject without "Re:", "[list]", "(fwd)" and their like, and whether there was a mark of a reply
+// or forward (RFC 5256 §2.1). Encoded words are decoded first. The caller folds case. Time is linear in len(s).
 //
 // Numbers in the code are the steps of the RFC.
 func BaseSubject(s string) (base string, reply bool) {
@@ -39,9 +38,9 @@ func cutSubjectTrailers(s string) (string, bool) {
 	}
 }
 
-// cutSubjectLeaders removes subj-leader = (*subj-blob subj-refwd) / WSP from the front,
-// and blobs that leave something behind. A row of blobs is walked once: when no refwd
-// follows it, none follows what is left of it after one blob has gone.
+// cutSubjectLeaders removes subj-leader = (*subj-blob subj-refwd) / WSP from the front, and blobs that leave something
+// behind. A row of blobs is walked once: when no refwd follows it, none follows what is left of it after one blob has
+// gone.
 func cutSubjectLeaders(s string) (string, bool) {
 	cut := false
 	for {
@@ -113,10 +112,9 @@ func hasPrefixFold(s, prefix string) bool {
 // maxMessageIDs is how many ids of one field are read.
 const maxMessageIDs = 1000
 
-// MessageIDs finds the message ids of References, In-Reply-To or Message-ID, in order,
-// each with its angle brackets. Blanks inside an id are dropped, and so are quotes that
-// its left half does not need, so that equal ids are equal strings (RFC 5256 §3,
-// REFERENCES). What is not in brackets is skipped: old In-Reply-To fields hold prose.
+// MessageIDs finds the message ids of References, In-Reply-To or Message-ID, in order, each with its angle brackets.
+// Blanks inside an id are dropped, and so are quotes that its left half does not need, so that equal ids are equal
+// strings (RFC 5256 §3, REFERENCES). What is not in brackets is skipped: old In-Reply-To fields hold prose.
 func MessageIDs(s string) []string {
 	var ids []string
 	for len(ids) < maxMessageIDs {

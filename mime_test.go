@@ -263,9 +263,9 @@ func TestMIMEMemory(t *testing.T) {
 	}
 }
 
-// linear says whether work on n and on 8n units takes processor time in proportion, that of its own thread: the collector
-// and tests beside it compute, too. A quadratic algorithm takes 64 times as long; noise is what the bound of 40 and the
-// retries are for.
+// linear says whether work on n and on 8n units takes processor time in proportion, that of its own thread: the
+// collector and tests beside it compute, too. A quadratic algorithm takes 64 times as long; noise is what the bound of
+// 40 and the retries are for.
 func linear(t *testing.T, name string, n int, work func(n int)) {
 	t.Helper()
 	if testing.Short() { // emulated, or watched for races, large allocations cost far more than small ones
@@ -536,8 +536,8 @@ func TestBoundaries(t *testing.T) {
 	}
 }
 
-// TestRawNames: names of files in raw octets are read in the charset that the message's text has, or else by what they look
-// like; and so are the subjects of messages inside and out.
+// TestRawNames: names of files in raw octets are read in the charset that the message's text has, or else by what they
+// look like; and so are the subjects of messages inside and out.
 func TestRawNames(t *testing.T) {
 	for _, c := range []struct{ charset, raw, want string }{
 		{"gb2312", "\xb1\xa8\xb8\xe6.pdf", "报告.pdf"},

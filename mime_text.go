@@ -1,4 +1,4 @@
-// Text for people: previews, and HTML as plain text.
+// HTML as plain text.
 package main
 
 import (
@@ -9,10 +9,9 @@ import (
 	"strings"
 )
 
-// HTMLText reads HTML in UTF-8 and gives its text: one line for each block, blanks
-// collapsed as a browser does, "> " before what is in a blockquote, "- " before a list
-// item; scripts, styles and comments left out. It streams with a few KiB of memory, in
-// linear time, whatever the tags hold (a picture may sit in an attribute).
+// HTMLText reads HTML in UTF-8 and gives its text: one line for each block, blanks collapsed as a browser does, "> "
+// before what is in a blockquote, "- " before a list item; scripts, styles and comments left out. It streams with a few
+// KiB of memory, in linear time, whatever the tags hold (a picture may sit in an attribute).
 //
 // It is for search, previews and replies. It is no sanitiser: the result is plain text.
 func HTMLText(r io.Reader) io.Reader {

@@ -21,14 +21,12 @@ func (p *Part) move(n int64) {
 	}
 }
 
-// Find goes down by IMAP part numbers (RFC 9051 §6.4.5.1). The empty path is p, which must
-// be a message. The parts of a multipart are counted from 1; a message that is no
-// multipart has one part, 1, which is its own body; the numbers below a message/rfc822 part
-// are those of the message inside. nil when there is no such part.
+// Find goes down by IMAP part numbers (RFC 9051 §6.4.5.1). The empty path is p, which must be a message. The parts of a
+// multipart are counted from 1; a message that is no multipart has one part, 1, which is its own body; the numbers
+// below a message/rfc822 part are those of the message inside. nil when there is no such part.
 //
-// So Find(2) of a multipart/mixed with a forwarded message is the message/rfc822 part, its
-// header fields those of the MIME part, and Find(2).Parts[0] is the message inside, whose
-// header BODY[2.HEADER] means.
+// So Find(2) of a multipart/mixed with a forwarded message is the message/rfc822 part, its header fields those of the
+// MIME part, and Find(2).Parts[0] is the message inside, whose header BODY[2.HEADER] means.
 func (p *Part) Find(path []int) *Part {
 	atMessage := true // p stands for a message, not for a part of one
 	for _, n := range path {
@@ -47,9 +45,9 @@ func (p *Part) Find(path []int) *Part {
 	return p
 }
 
-// Walk calls fn for every part that has an IMAP part number, in the order of the message,
-// and first for the message itself when it is a multipart, with an empty path. When fn
-// returns false, what is inside the part is passed over. The path is good until fn returns.
+// Walk calls fn for every part that has an IMAP part number, in the order of the message, and first for the message
+// itself when it is a multipart, with an empty path. When fn returns false, what is inside the part is passed over. The
+// path is good until fn returns.
 func (p *Part) Walk(fn func(path []int, p *Part) bool) { p.walkMessage(nil, fn) }
 
 func (p *Part) walkMessage(path []int, fn func([]int, *Part) bool) {
@@ -79,8 +77,8 @@ func (p *Part) walkParts(path []int, fn func([]int, *Part) bool) {
 	}
 }
 
-// Any8bitHeader says whether a header block has raw 8-bit text: the message's, a part's, or
-// that of a message inside, which Walk does not show when it is a multipart.
+// Any8bitHeader says whether a header block has raw 8-bit text: the message's, a part's, or that of a message inside,
+// which Walk does not show when it is a multipart.
 func (p *Part) Any8bitHeader() bool {
 	for _, c := range p.Parts {
 		if c.Any8bitHeader() {
@@ -90,9 +88,9 @@ func (p *Part) Any8bitHeader() bool {
 	return p.Header8bit
 }
 
-// TextPart is the first text that a person should read, text/plain or text/html as asked for; nil when there is none. It
-// looks where readers look: not into attachments, and not into forwarded messages. A page that shows the message asks for
-// all Leaves instead.
+// TextPart is the first text that a person should read, text/plain or text/html as asked for; nil when there is none.
+// It looks where readers look: not into attachments, and not into forwarded messages. A page that shows the message
+// asks for all Leaves instead.
 func (p *Part) TextPart(subtype string) *Part {
 	for _, l := range p.Leaves(nil, Reading{}) {
 		if l.Part.Is("text", subtype) && (l.Fate == LeafShown || l.Fate == LeafAlternative) {
@@ -128,8 +126,8 @@ func (p *Part) findText(wanted func(*Part) bool) *Part {
 	return nil
 }
 
-// relatedRoot is the part that the others of a multipart/related belong to: the one that start names (RFC 2387 §3.2), with
-// or without the brackets; else the first of the type that is said; else the first. One without a text is passed
+// relatedRoot is the part that the others of a multipart/related belong to: the one that start names (RFC 2387 §3.2),
+// with or without the brackets; else the first of the type that is said; else the first. One without a text is passed
 // over where another has one: the names are often wrong, and some programs put the pictures first.
 func (p *Part) relatedRoot() *Part {
 	start, typ := strings.Trim(strings.TrimSpace(p.Param("start")), "<> "), strings.ToLower(p.Param("type"))
@@ -156,8 +154,8 @@ func (p *Part) relatedRoot() *Part {
 	return p.Parts[0]
 }
 
-// isAttached says whether the sender meant the part as a file. Mailers that know no
-// Content-Disposition give the file a name and nothing else.
+// isAttached says whether the sender meant the part as a file. Mailers that know no Content-Disposition give the file a
+// name and nothing else.
 func (p *Part) isAttached() bool {
 	return p.Disp == "attachment" || p.Filename() != ""
 }

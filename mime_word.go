@@ -7,13 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// DecodeWords decodes the encoded words of an unfolded value (RFC 2047) and any raw 8-bit
-// text to UTF-8 without control characters.
+// DecodeWords decodes the encoded words of an unfolded value (RFC 2047) and any raw 8-bit text to UTF-8 without control
+// characters.
 //
-// It is as lenient as people's mail needs: words may touch other text or stand in quotes,
-// be too long, hold blanks or question marks, lack padding, name a language (RFC 2231 §5).
-// Neighbouring words of one charset are joined before decoding, because some mailers cut
-// inside a multibyte character.
+// It is as lenient as people's mail needs: words may touch other text or stand in quotes, be too long, hold blanks or
+// question marks, lack padding, name a language (RFC 2231 §5). Neighbouring words of one charset are joined before
+// decoding, because some mailers cut inside a multibyte character.
 func DecodeWords(s string) string { return decodeWords(s, "") }
 
 func decodeWords(s, fallback string) string {
@@ -60,9 +59,9 @@ func (w encodedWord) sameCharset(x encodedWord) bool {
 	return strings.EqualFold(w.charset, x.charset) || (charsetName(w.charset) != "" && charsetName(w.charset) == charsetName(x.charset))
 }
 
-// decodeRun decodes neighbouring words of one charset. Their octets are joined first. Where a word of base64 ends inside a
-// group of four, either its padding is missing or the next word goes on with the group: what makes fewer wrong characters
-// is right, and bits that are left over are lost in the first case.
+// decodeRun decodes neighbouring words of one charset. Their octets are joined first. Where a word of base64 ends
+// inside a group of four, either its padding is missing or the next word goes on with the group: what makes fewer wrong
+// characters is right, and bits that are left over are lost in the first case.
 func decodeRun(run []encodedWord) string {
 	charset := run[0].charset
 	data, lost := joinWords(run, false)
@@ -78,8 +77,8 @@ func decodeRun(run []encodedWord) string {
 	return text
 }
 
-// joinWords decodes the words' encodings. through goes on with a group of base64 in the next word; lost says that without it
-// bits were left over that are not zero, or too few for an octet.
+// joinWords decodes the words' encodings. through goes on with a group of base64 in the next word; lost says that
+// without it bits were left over that are not zero, or too few for an octet.
 func joinWords(run []encodedWord, through bool) (data []byte, lost bool) {
 	var d base64Decoder
 	for i, w := range run {
@@ -99,8 +98,7 @@ func joinWords(run []encodedWord, through bool) (data []byte, lost bool) {
 	return data, lost
 }
 
-// cleanText replaces control characters by spaces, so that no decoded value can break a
-// line of whatever shows it.
+// cleanText replaces control characters by spaces, so that no decoded value can break a line of whatever shows it.
 func cleanText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || (r >= 0x7F && r < 0xA0) || r == 0x2028 || r == 0x2029 {
@@ -117,8 +115,8 @@ type encodedWord struct {
 	text    string
 }
 
-// trustRaw takes raw octets in a word, where there should be none, for UTF-8 if they are that and nothing else is encoded
-// in it: somebody between has made UTF-8 of the whole header.
+// trustRaw takes raw octets in a word, where there should be none, for UTF-8 if they are that and nothing else is
+// encoded in it: somebody between has made UTF-8 of the whole header.
 func (w *encodedWord) trustRaw() {
 	if w.base64 || isASCII(w.text) || !utf8.ValidString(w.text) {
 		return
@@ -131,9 +129,9 @@ func (w *encodedWord) trustRaw() {
 	w.charset = "utf-8"
 }
 
-// decodeAround makes valid UTF-8 of a value and leaves its encoded words to be decoded by others: raw octets between them
-// are decoded as decodeRaw does it, and those in them, which have the charset of the word, are encoded as they should
-// have been. So every octet is decoded once, whoever does it.
+// decodeAround makes valid UTF-8 of a value and leaves its encoded words to be decoded by others: raw octets between
+// them are decoded as decodeRaw does it, and those in them, which have the charset of the word, are encoded as they
+// should have been. So every octet is decoded once, whoever does it.
 func decodeAround(s, fallback string) string {
 	if isASCII(s) {
 		return s
@@ -181,8 +179,8 @@ func (w encodedWord) ascii() string {
 	return b.String()
 }
 
-// scanWord reads the encoded word at the start of s and its length; 0 when there is none.
-// It never looks past the next "=?", which keeps decodeWords linear.
+// scanWord reads the encoded word at the start of s and its length; 0 when there is none. It never looks past the next
+// "=?", which keeps decodeWords linear.
 func scanWord(s string) (w encodedWord, n int) {
 	charset, rest, ok := strings.Cut(s[2:min(len(s), 2+maxCharsetLabel+16)], "?")
 	if !ok || charset == "" || strings.ContainsAny(charset, " \t\"(),:;<>@[]=") {
@@ -237,26 +235,24 @@ func (w encodedWord) decode(b []byte) []byte {
 	return b
 }
 
-// RFC 2047 §2 allows an encoded word 75 octets and its line 76. Ours are shorter, so that
-// the first one fits beside the field's name.
+// RFC 2047 §2 allows an encoded word 75 octets and its line 76. Ours are shorter, so that the first one fits beside the
+// field's name.
 const (
 	maxWord      = 62
 	maxToken     = 900 // octets of a blank-free token left bare; longer ones could not be folded under 998
 	utf8WordHead = "=?utf-8?"
 )
 
-// EncodeWords makes s ASCII for an unstructured field (RFC 2047 §5 (1)): each run of words
-// that need it becomes encoded words of at most 75 octets, cut between characters, Q
-// unless B is much shorter. CR, LF and NUL come out encoded. Text that needs nothing is
-// returned as it is.
+// EncodeWords makes s ASCII for an unstructured field (RFC 2047 §5 (1)): each run of words that need it becomes encoded
+// words of at most 75 octets, cut between characters, Q unless B is much shorter. CR, LF and NUL come out encoded. Text
+// that needs nothing is returned as it is.
 func EncodeWords(s string) string {
 	return encodeTokens(s, func(token string) bool {
 		return len(token) > maxToken || strings.Contains(token, "=?") || !isPrintableASCII(token)
 	})
 }
 
-// encodePhrase is EncodeWords for a display name (RFC 2047 §5 (3)), where the words left
-// bare must be atoms.
+// encodePhrase is EncodeWords for a display name (RFC 2047 §5 (3)), where the words left bare must be atoms.
 func encodePhrase(s string) string {
 	return encodeTokens(s, func(token string) bool { return len(token) > maxToken || !isAtom(token) })
 }
@@ -270,8 +266,7 @@ func isPrintableASCII(s string) bool {
 	return true
 }
 
-// isAtom says whether s may stand in a phrase without quotes, and is not mistaken for an
-// encoded word.
+// isAtom says whether s may stand in a phrase without quotes, and is not mistaken for an encoded word.
 func isAtom(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= utf8.RuneSelf || !isAtext(s[i]) {
@@ -281,8 +276,8 @@ func isAtom(s string) bool {
 	return s != "" && !strings.Contains(s, "=?")
 }
 
-// encodeTokens encodes the runs of blank-separated tokens that need it. The blanks inside
-// a run go into the words, because those between words vanish.
+// encodeTokens encodes the runs of blank-separated tokens that need it. The blanks inside a run go into the words,
+// because those between words vanish.
 func encodeTokens(s string, needs func(string) bool) string {
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\uFFFD")
@@ -369,8 +364,8 @@ func qWordLen(s string) int {
 	return n
 }
 
-// isQSafe says which octets stand for themselves in the Q encoding, the phrase's rule for
-// all contexts (RFC 2047 §5 (3)).
+// isQSafe says which octets stand for themselves in the Q encoding, the phrase's rule for all contexts (RFC 2047 §5
+// (3)).
 func isQSafe(c byte) bool {
 	return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') || ('0' <= c && c <= '9') || strings.IndexByte("!*+-/", c) >= 0
 }

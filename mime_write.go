@@ -3,6 +3,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -14,8 +15,8 @@ import (
 
 // Draft is a message to be written: what web mail, reports and the command line author.
 //
-// Whatever a user typed may be put in: a CR, LF or NUL in a value for the header is an
-// error that names the field, so no field can be smuggled in.
+// Whatever a user typed may be put in: a CR, LF or NUL in a value for the header is an error that names the field, so
+// no field can be smuggled in.
 type Draft struct {
 	From, Sender         *Address
 	ReplyTo, To, Cc, Bcc []Address // Bcc is written only when KeepBcc (drafts)
@@ -34,10 +35,9 @@ type Draft struct {
 
 // Attachment is a file of a Draft. Open may be called more than once.
 //
-// Type may have parameters; "" is application/octet-stream. An Inline file with a
-// ContentID (without brackets) belongs to the HTML, which names it as cid:ContentID.
-// message/rfc822 and other message types are written as they are, because they may not be
-// encoded (RFC 2046 §5.2); other types in base64.
+// Type may have parameters; "" is application/octet-stream. An Inline file with a ContentID (without brackets) belongs
+// to the HTML, which names it as cid:ContentID. message/rfc822 and other message types are written as they are, because
+// they may not be encoded (RFC 2046 §5.2); other types in base64.
 type Attachment struct {
 	Name, Type, ContentID string
 	Inline                bool
@@ -53,9 +53,9 @@ func NewMessageID(domain string) string {
 	return "<" + strings.ToLower(rand.Text()) + "@" + domain + ">"
 }
 
-// WriteTo writes the message with CRLF line ends. It checks every header value before the
-// first octet, and reads the attachments one after the other without keeping them. The
-// result is 7-bit unless a message/rfc822 attachment or a local part is not.
+// WriteTo writes the message with CRLF line ends. It checks every header value before the first octet, and reads the
+// attachments one after the other without keeping them. The result is 7-bit unless a message/rfc822 attachment or a
+// local part is not.
 func (d *Draft) WriteTo(w io.Writer) (int64, error) {
 	header, err := d.header()
 	if err != nil {
@@ -228,8 +228,7 @@ func (p *draftPart) write(w *lineWriter) error {
 	return w.err
 }
 
-// draftMultipart joins parts; one alone stays alone. The boundary is random: it cannot
-// occur in what it separates.
+// draftMultipart joins parts; one alone stays alone. The boundary is random: it cannot occur in what it separates.
 func draftMultipart(subtype string, params []Param, parts ...*draftPart) *draftPart {
 	if len(parts) == 1 && subtype != "report" {
 		return parts[0]
@@ -256,8 +255,8 @@ func paramField(name, value string, params []Param) string {
 	return foldField(name, pieces...)
 }
 
-// body lays the parts out: files beside the text, and pictures beside the HTML that shows
-// them (RFC 2046 §5.1.3, §5.1.4, RFC 2387).
+// body lays the parts out: files beside the text, and pictures beside the HTML that shows them (RFC 2046 §5.1.3,
+// §5.1.4, RFC 2387).
 func (d *Draft) body() (*draftPart, error) {
 	var inline, files []*draftPart
 	for i := range d.Attachments {
@@ -296,49 +295,56 @@ func (d *Draft) body() (*draftPart, error) {
 	return draftMultipart("mixed", nil, parts...), nil
 }
 
-// part checks an attachment's header. In a report, files without a name are parts to read:
-// text that stays text.
+// part checks an attachment's header. In a report, files without a name are parts to read: text that stays text.
 func (a *Attachment) part(report bool) (*draftPart, error) {
-	media := a.Type
-	if media == "" {
-		media = "application/octet-stream"
+	typ, subtype, params, err := a.mediaType()
+	if err != nil {
+		return nil, err
 	}
-	typ, subtype, params, ok := parseMediaType(media)
-	if !ok || typ == "multipart" || checkHeaderValue(media) != nil {
-		return nil, fmt.Errorf("Content-Type: %q cannot be attached", clip(media))
-	}
-	if err := checkHeaderValue(a.Name); err != nil {
-		return nil, fmt.Errorf("file name: %w", err)
-	}
-	p := &draftPart{}
 	encoding := "base64"
 	if typ == "message" || (report && typ == "text") {
-		var err error
 		encoding, err = a.plainEncoding(typ == "message" || subtype == "rfc822-headers")
 		if err != nil {
 			return nil, err
 		}
-		if encoding == "base64" && typ == "message" {
-			typ, subtype = "application", "octet-stream"
-		}
+	}
+	if encoding == "base64" && typ == "message" {
+		typ, subtype = "application", "octet-stream"
 	}
 	if a.Name != "" {
 		params = append(params, Param{"name", a.Name})
 	}
+	p := &draftPart{tidy: encoding == "base64", body: func(w *lineWriter) error { return a.write(w, encoding) }}
 	p.fields = contentType(typ+"/"+subtype, params) + foldField("Content-Transfer-Encoding", encoding)
 	if a.Name != "" || a.Inline || (typ != "message" && !report) {
 		p.fields += a.disposition()
 	}
 	if a.ContentID != "" {
 		id := strings.Trim(a.ContentID, "<>")
-		if id == "" || len(id) > maxToken || !isPrintableASCII(id) || strings.ContainsAny(id, " <>") {
+		if !isContentID(id) {
 			return nil, fmt.Errorf("Content-ID: %q is not a content id", clip(a.ContentID))
 		}
 		p.fields += foldField("Content-ID", "<"+id+">")
 	}
-	p.body = func(w *lineWriter) error { return a.write(w, encoding) }
-	p.tidy = encoding == "base64"
 	return p, nil
+}
+
+// mediaType checks what the attachment says of itself. A multipart cannot be attached: its boundary could be ours.
+func (a *Attachment) mediaType() (typ, subtype string, params []Param, err error) {
+	media := cmp.Or(a.Type, "application/octet-stream")
+	typ, subtype, params, ok := parseMediaType(media)
+	if !ok || typ == "multipart" || checkHeaderValue(media) != nil {
+		return "", "", nil, fmt.Errorf("Content-Type: %q cannot be attached", clip(media))
+	}
+	if err := checkHeaderValue(a.Name); err != nil {
+		return "", "", nil, fmt.Errorf("file name: %w", err)
+	}
+	return typ, subtype, params, nil
+}
+
+// isContentID says whether the id, without brackets, can stand in a field and in a cid: address.
+func isContentID(id string) bool {
+	return id != "" && len(id) <= maxToken && isPrintableASCII(id) && !strings.ContainsAny(id, " <>")
 }
 
 func (a *Attachment) disposition() string {
@@ -356,8 +362,7 @@ func (a *Attachment) disposition() string {
 	return paramField("Content-Disposition", disp, params)
 }
 
-// plainEncoding reads the file once to see whether it can go as lines of text. What has
-// NULs or overlong lines cannot.
+// plainEncoding reads the file once to see whether it can go as lines of text. What has NULs or overlong lines cannot.
 func (a *Attachment) plainEncoding(message bool) (string, error) {
 	r, err := a.Open()
 	if err != nil {
@@ -395,8 +400,8 @@ func (a *Attachment) write(w *lineWriter, encoding string) error {
 	return nil
 }
 
-// draftText is a text part in the encoding that suits it: 7bit when it can be, else
-// quoted-printable or base64, whichever is shorter.
+// draftText is a text part in the encoding that suits it: 7bit when it can be, else quoted-printable or base64,
+// whichever is shorter.
 func draftText(subtype, text string, flowed bool) *draftPart {
 	text = strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "\uFFFD")
 	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
@@ -444,9 +449,9 @@ func shorterEncoding(r io.Reader, n int64) string {
 // flowColumn is where flowed lines break; RFC 3676 §4.2 wants them under 79 with the space.
 const flowColumn = 72
 
-// flowText writes text as format=flowed (RFC 3676 §4): a line that ends in a space goes on
-// in the next one. Lines the user ended stay ended, quoted lines keep their depth, and
-// lines that begin with a space or "From " are stuffed with one.
+// flowText writes text as format=flowed (RFC 3676 §4): a line that ends in a space goes on in the next one. Lines the
+// user ended stay ended, quoted lines keep their depth, and lines that begin with a space or "From " are stuffed with
+// one.
 func flowText(text string) string {
 	var b strings.Builder
 	for i, line := range strings.Split(text, "\n") {
@@ -462,8 +467,7 @@ func flowText(text string) string {
 	return b.String()
 }
 
-// quoteDepth counts the quote marks, "> >" as well as ">>", and takes them off with the
-// space behind them.
+// quoteDepth counts the quote marks, "> >" as well as ">>", and takes them off with the space behind them.
 func quoteDepth(line string) (depth int, rest string) {
 	for rest = line; ; {
 		switch {

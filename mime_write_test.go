@@ -70,7 +70,7 @@ From here
 	if string(got) != string(crlf(want)) {
 		t.Errorf("got\n%s", got)
 	}
-	if Needs7Bit(tree) {
+	if !(PeerCan{}).Takes(tree) {
 		t.Error("not 7-bit")
 	}
 	d.KeepBcc = true
@@ -322,7 +322,7 @@ func TestDraftRoundTrip(t *testing.T) {
 }
 
 func checkDraft(d *Draft, msg []byte, tree *Part, contents []string) error {
-	if Needs7Bit(tree) {
+	if !(PeerCan{}).Takes(tree) {
 		return errors.New("not 7-bit")
 	}
 	h := ParseHeader(msg)
