@@ -54,7 +54,8 @@ type webApp struct {
 	forms   *webBudget             // octets of forms that are in memory
 	streams *webStreams            // browsers that listen for news
 	zones   *webCache[string, time.Location]
-	codes   *webCache[string, template.URL] // QR codes that were drawn last, by what they say
+	orders  *webCache[webOrderKey, webOrder] // of folders that were looked at last
+	codes   *webCache[string, template.URL]  // QR codes that were drawn last, by what they say
 
 	mu     sync.Mutex
 	pages  map[string]*webLang           // by one of webLanguages
@@ -138,7 +139,8 @@ func (s *Server) newWeb() *webApp {
 		s: s, log: s.log.With("proto", "http"), mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(),
 		key: make([]byte, 32), started: time.Now(), wake: make(chan struct{}, 1),
 		forms: &webBudget{own: map[UserID]int64{}}, streams: &webStreams{}, codes: webNewCache[string, template.URL](webMaxCodes), zones: webNewCache[string, time.Location](webMaxZones),
-		pages: map[string]*webLang{}, notes: map[string]*webNote{},
+		orders: webNewCache[webOrderKey, webOrder](webMaxOrders),
+		pages:  map[string]*webLang{}, notes: map[string]*webNote{},
 		second: map[string]webSecond{}, rows: webNewCache[BlobID, webSummary](webMaxRows), found: webNewCache[string, webResult](webMaxSearches),
 		sanitised: webNewCache[webSafeKey, webSafe](webSafeKept),
 	}

@@ -20,7 +20,18 @@ type webLook struct {
 	Lang    string `json:"lang,omitempty"`
 	Theme   string `json:"theme,omitempty"`
 	Threads bool   `json:"threads,omitempty"`
-	Zone    string `json:"zone,omitempty"` // a name of the time zone database
+	Zone    string `json:"zone,omitempty"`  // a name of the time zone database
+	Order   string `json:"order,omitempty"` // of webOrderNames
+}
+
+// order is the order of lists.
+func (l webLook) order() string {
+	for _, o := range webOrderNames {
+		if o[0] == l.Order {
+			return l.Order
+		}
+	}
+	return webOrderNames[0][0]
 }
 
 // look is what the user has chosen, or this browser before login. It is read once for a request.
@@ -69,6 +80,17 @@ func (q *webReq) postLook() error {
 func (q *webReq) postThreads() error {
 	look := q.look()
 	look.Threads = !look.Threads
+	if err := q.keepLook(look); err != nil {
+		return err
+	}
+	return q.redirect(webLocal(q.r.PostForm.Get("back")))
+}
+
+// postOrder changes the order of lists.
+func (q *webReq) postOrder() error {
+	look := q.look()
+	look.Order = q.r.PostForm.Get("order")
+	look.Order = look.order()
 	if err := q.keepLook(look); err != nil {
 		return err
 	}

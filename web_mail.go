@@ -6,20 +6,19 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 )
 
 const (
 	webPageSize   = 50   // messages on a page of a list
-	webThreadScan = 400  // messages that are looked through for a page of conversations
 	webMaxRows    = 3000 // summaries kept in memory, about 400 octets each
 	webSnippet    = 140  // characters of a message in a list
 	webMaxFound   = 5000 // messages that a search shows, on all its pages
 	webMaxSubject = 300  // characters of a subject that are shown
 	webMaxPeople  = 200  // addresses of a message that are shown
-	webBeside     = 30   // messages in the list beside an open one
+	webBeside     = 30   // lines in the list beside an open message
+	webBesideTop  = 3    // of them above it: it is in sight without a script
 )
 
 func webMailRoutes() []webRoute {
@@ -40,6 +39,7 @@ func webMailRoutes() []webRoute {
 		{"POST /undo", webLoggedIn, (*webReq).postUndo},
 		{"POST /pictures", webLoggedIn, (*webReq).postPictures},
 		{"POST /threads", webLoggedIn, (*webReq).postThreads},
+		{"POST /order", webLoggedIn, (*webReq).postOrder},
 		{"GET /folders", webLoggedIn, (*webReq).getFolders},
 		{"POST /folders", webLoggedIn, (*webReq).postFolders},
 	}
@@ -93,7 +93,8 @@ type webList struct {
 	Rows    []*webRow
 	Query   string
 	All     bool // the search is in all folders
-	Threads bool
+	Threads bool // lines are conversations
+	Order   string
 	First   int64 // number of the first line, counted from 1
 	Last    int64
 	Total   int64
@@ -104,11 +105,15 @@ type webList struct {
 	Targets []webFolder // where messages can be moved
 	Hint    string
 	ModSeq  ModSeq
+	found   string // what an address of a message that was found ends with, to lead back
 }
 
 func (l webList) inBox() (MailboxID, string) { return l.Mailbox.ID, l.Query }
 
-// Name is the folder's name for the title.
+// Orders are those that can be chosen.
+func (webList) Orders() [][2]string { return webOrderNames }
+
+// Trash says whether the page is that of the trash.
 func (l webList) Trash() bool { return l.Mailbox.Special == `\Trash` }
 
 // Junk says whether the page is that of the junk folder.
@@ -122,103 +127,51 @@ func (q *webReq) getBox() error {
 	if err != nil {
 		return err
 	}
+	kind := "list"
 	if q.r.URL.Query().Get("part") == "list" {
-		return q.page("rows", "", l)
+		kind = "rows"
 	}
-	return q.page("list", q.lang.folderName(l.Mailbox), l)
+	return q.page(kind, q.lang.folderName(l.Mailbox), l)
 }
 
-// boxList reads one page of a folder. Pages are found by UID: "before" goes on to older messages, "after" back to newer.
-// "n" is how many lines came before, only for showing.
+// boxList reads one page of a folder: webPageSize lines from "n" on.
 func (q *webReq) boxList(id MailboxID, v url.Values) (webList, error) {
-	l := webList{Threads: q.look().Threads}
-	limit := webPageSize + 1
-	if l.Threads {
-		limit = webThreadScan + 1
-	}
-	var msgs []Message
-	after := webUID(v.Get("after"))
-	err := q.s.store.Read(func(tx *Tx) (err error) {
-		l.Mailbox, err = q.mailbox(tx, id)
-		if err != nil {
-			return err
-		}
-		if after > 0 {
-			msgs, err = tx.After(id, after, limit)
-			return err
-		}
-		before := webUID(v.Get("before"))
-		if before == 0 {
-			before = ^UID(0)
-		}
-		msgs, err = tx.Newest(id, before, limit)
-		return err
-	})
+	look := q.look()
+	l := webList{Threads: look.Threads, Order: look.order()}
+	var err error
+	l.Mailbox, err = read(q.s.store, func(tx *Tx) (Mailbox, error) { return q.mailbox(tx, id) })
 	if err != nil {
 		return l, err
 	}
-	l.Total, l.ModSeq = l.Mailbox.Exists, l.Mailbox.HighestModSeq
-	more := len(msgs) == limit
-	if after > 0 {
-		slices.Reverse(msgs)
+	lines, err := q.lines(l.Mailbox)
+	if err != nil {
+		return l, err
 	}
-	l.Rows, more = q.group(l, msgs, more, after > 0)
-	n, _ := strconv.ParseInt(v.Get("n"), 10, 64)
-	l.pages(n, more, after > 0)
+	n, _ := strconv.Atoi(v.Get("n"))
+	n = min(max(n, 0), max(lines.len()-1, 0))
+	l.Rows, err = read(q.s.store, func(tx *Tx) ([]*webRow, error) { return q.rowsOf(tx, l.Mailbox, lines, n, n+webPageSize) })
+	if err != nil {
+		return l, err
+	}
+	l.Total, l.ModSeq, l.Self = int64(lines.len()), l.Mailbox.HighestModSeq, webPageAt(id, n)
+	if len(l.Rows) > 0 {
+		l.First, l.Last = int64(n+1), int64(min(n+webPageSize, lines.len()))
+	}
+	if n > 0 {
+		l.Newer = webPageAt(id, max(n-webPageSize, 0))
+	}
+	if n+webPageSize < lines.len() {
+		l.Older = webPageAt(id, n+webPageSize)
+	}
 	return l, q.finish(&l)
 }
 
-// pages makes the links to the pages before and after.
-func (l *webList) pages(n int64, more, back bool) {
-	base := fmt.Sprintf("/box/%d", l.Mailbox.ID)
-	l.Self = base
-	if len(l.Rows) == 0 {
-		return
+// webPageAt is the address of the page of a folder that begins with the line after n.
+func webPageAt(id MailboxID, n int) string {
+	if n == 0 {
+		return fmt.Sprintf("/box/%d", id)
 	}
-	l.First = max(n, 0) + 1
-	if back && !more {
-		l.First = 1
-	}
-	l.Last = min(l.First+int64(len(l.Rows))-1, l.Total)
-	top, bottom := l.Rows[0].M.UID, l.Rows[len(l.Rows)-1].M.UID
-	if l.First > 1 || (back && more) {
-		l.Newer = fmt.Sprintf("%s?after=%d&n=%d", base, top, max(l.First-1-webPageSize, 0))
-	}
-	if back || more {
-		l.Older = fmt.Sprintf("%s?before=%d&n=%d", base, bottom, l.Last)
-	}
-	if l.First > 1 {
-		l.Self = fmt.Sprintf("%s?before=%d&n=%d", base, top+1, l.First-1)
-	}
-}
-
-// group makes lines of messages: one for each, or one for each conversation with its newest message. A conversation is
-// looked for only on this stretch of the folder.
-func (q *webReq) group(l webList, msgs []Message, more, back bool) ([]*webRow, bool) {
-	var rows []*webRow
-	seen := map[int64]*webRow{}
-	for i := range msgs {
-		m := msgs[i]
-		if r := seen[m.Thread]; l.Threads && r != nil && m.Thread != 0 {
-			r.Count++
-			r.Unread = r.Unread || m.Flags.Bits&FlagSeen == 0
-			r.Flagged = r.Flagged || m.Flags.Bits&FlagFlagged != 0
-			if r.Count <= 50 {
-				r.Key += "," + webKey(l.Mailbox.ID, m.UID)
-			}
-			continue
-		}
-		if len(rows) == webPageSize && !back {
-			return rows, true
-		}
-		r := &webRow{Box: l.Mailbox, M: m, Key: webKey(l.Mailbox.ID, m.UID), Count: 1}
-		seen[m.Thread] = r
-		rows = append(rows, r)
-	}
-	if back && len(rows) > webPageSize {
-		return rows[len(rows)-webPageSize:], true
-	}
-	return rows, more
+	return fmt.Sprintf("/box/%d?n=%d", id, n)
 }
 
 // finish reads the lines' texts and where messages can be moved to.
@@ -229,9 +182,7 @@ func (q *webReq) finish(l *webList) error {
 	for _, r := range l.Rows {
 		r.fill(q.lang)
 		if l.Query != "" {
-			r.Href += "?q=" + webEscape(l.Query)
-		} else if _, tail, ok := strings.Cut(l.Self, "?"); ok {
-			r.Href += "?" + tail
+			r.Href += "?q=" + webEscape(l.Query) + l.found
 		}
 	}
 	return q.s.store.Read(func(tx *Tx) (err error) { l.Targets, err = q.folders(tx); return err })

@@ -2,7 +2,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -163,7 +162,9 @@ type webReading struct {
 	*webMessage
 	Talk   []*webMessage // the conversation, oldest first; nil if the message is alone
 	List   webList       // beside it on a wide screen
-	Back   string
+	Back   string        // to the list, at the message's row
+	After  string        // to the list, at the row that follows: for when the message is gone from it
+	All    string        // keys of all messages that the buttons are for
 	Newer  string
 	Older  string
 	Report []webDelivery // what became of a letter of ours
@@ -202,119 +203,6 @@ func (q *webReq) getMessage() error {
 		title = q.lang.T("(no subject)")
 	}
 	return q.page("read", title, p)
-}
-
-// around finds the conversation, the neighbours and the list beside the message.
-func (q *webReq) around(p *webReading) error {
-	v := q.r.URL.Query()
-	if p.Query != "" {
-		p.Back = "/search?q=" + webEscape(p.Query)
-	} else if tail := v.Encode(); v.Get("before") != "" {
-		p.Back += "?" + tail
-	}
-	var newer, older []Message
-	err := q.s.store.Read(func(tx *Tx) (err error) {
-		newer, err = tx.After(p.Box.ID, p.M.UID, webBeside/3)
-		if err != nil {
-			return err
-		}
-		older, err = tx.Newest(p.Box.ID, p.M.UID, webBeside)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	slices.Reverse(newer)
-	if len(newer) > 0 {
-		p.Newer = webHref(p.Box.ID, newer[len(newer)-1].UID)
-	}
-	if len(older) > 0 {
-		p.Older = webHref(p.Box.ID, older[0].UID)
-	}
-	p.List = webList{Mailbox: p.Box, Self: fmt.Sprintf("/box/%d", p.Box.ID), Total: p.Box.Exists}
-	for _, m := range slices.Concat(newer, []Message{p.M}, older) {
-		r := &webRow{Box: p.Box, M: m, Count: 1, Open: m.UID == p.M.UID}
-		p.List.Rows = append(p.List.Rows, r)
-	}
-	if err := q.finish(&p.List); err != nil {
-		return err
-	}
-	for _, r := range p.List.Rows {
-		r.Unread = r.Unread && !r.Open
-	}
-	p.Talk, err = q.conversation(p.webMessage)
-	if err != nil {
-		return err
-	}
-	p.Report, err = q.deliveries(p.webMessage)
-	return err
-}
-
-// conversation gathers the messages of a thread from all folders but Junk and Trash, oldest first, each once. The newest
-// ones are shown in full; nothing is shown for a message that is alone.
-func (q *webReq) conversation(m *webMessage) ([]*webMessage, error) {
-	if m.M.Thread == 0 {
-		return nil, nil
-	}
-	type hit struct {
-		Box Mailbox
-		M   Message
-	}
-	var hits []hit
-	err := q.s.store.Read(func(tx *Tx) error {
-		hits = hits[:0]
-		folders, err := q.folders(tx)
-		for _, f := range folders {
-			if err != nil || (f.ID != m.Box.ID && (f.Special == `\Junk` || f.Special == `\Trash`)) {
-				continue
-			}
-			var msgs []Message
-			msgs, err = tx.Conversation(f.Mailbox, m.M.Thread, m.M.Internal, webMaxTalk)
-			for _, x := range msgs {
-				hits = append(hits, hit{f.Mailbox, x})
-			}
-		}
-		return err
-	})
-	if err != nil || len(hits) < 2 {
-		return nil, err
-	}
-	slices.SortStableFunc(hits, func(a, b hit) int { return cmp.Compare(a.M.Internal.Unix(), b.M.Internal.Unix()) })
-	if len(hits) > webMaxTalk {
-		hits = hits[len(hits)-webMaxTalk:]
-	}
-	var talk []*webMessage
-	ids := map[string]bool{}
-	for i, h := range hits {
-		if h.M.UID == m.M.UID && h.Box.ID == m.Box.ID {
-			talk = append(talk, m)
-			continue
-		}
-		x, err := q.openMessage(h.Box.ID, h.M.UID, "")
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		id := x.header.Get("Message-ID")
-		if id != "" && (ids[id] || id == m.header.Get("Message-ID")) { // a letter to myself is in Sent and in the inbox
-			continue
-		}
-		ids[id] = true
-		q.describe(x)
-		x.Snippet = webClean(Preview(x.root, x.content, webSnippet))
-		if i >= len(hits)-webMaxWhole {
-			if err := q.body(x); err != nil {
-				return nil, err
-			}
-		}
-		talk = append(talk, x)
-	}
-	if len(talk) < 2 {
-		return nil, nil
-	}
-	return talk, nil
 }
 
 // webPrint is the page to print a message from, with its HTML as a part of the page.

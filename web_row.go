@@ -190,6 +190,11 @@ func (r *webRow) fill(l *webLang) {
 	}
 }
 
+// Anchor is the row's place on its page.
+func (r *webRow) Anchor() string { return webAnchor(r.Box.ID, r.M.UID) }
+
+func webAnchor(box MailboxID, uid UID) string { return fmt.Sprintf("m-%d-%d", box, uid) }
+
 func webKey(box MailboxID, uid UID) string { return fmt.Sprintf("%d.%d", box, uid) }
 
 func webHref(box MailboxID, uid UID) string { return fmt.Sprintf("/box/%d/%d", box, uid) }

@@ -54,6 +54,10 @@ func (q *webReq) searchPage(id MailboxID, text string) error {
 	if to < len(r.hits) && (page+1)*webPageSize < webMaxFound {
 		l.Older = at(page + 1)
 	}
+	l.found = fmt.Sprintf("&p=%d", page)
+	if id != 0 {
+		l.found += fmt.Sprintf("&in=%d", id)
+	}
 	if err := q.finish(&l); err != nil {
 		return err
 	}
