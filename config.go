@@ -30,6 +30,7 @@ type Config struct {
 		Submission  []string `toml:"submission"`
 		Submissions []string `toml:"submissions"`
 		LMTP        []string `toml:"lmtp"`
+		Sendmail    []string `toml:"sendmail"`
 		POP3        []string `toml:"pop3"`
 		POP3S       []string `toml:"pop3s"`
 		IMAP        []string `toml:"imap"`
@@ -429,11 +430,14 @@ func (c *Config) checkListen() error {
 	for _, s := range []struct {
 		key   string
 		addrs []string
-	}{{"smtp", l.SMTP}, {"submission", l.Submission}, {"submissions", l.Submissions}, {"lmtp", l.LMTP}, {"pop3", l.POP3},
+	}{{"smtp", l.SMTP}, {"submission", l.Submission}, {"submissions", l.Submissions}, {"lmtp", l.LMTP}, {"sendmail", l.Sendmail}, {"pop3", l.POP3},
 		{"pop3s", l.POP3S}, {"imap", l.IMAP}, {"imaps", l.IMAPS}, {"http", l.HTTP}, {"https", l.HTTPS}} {
 		for _, a := range s.addrs {
 			if _, port, err := net.SplitHostPort(a); !strings.Contains(a, "/") && (err != nil || !isPort(port)) {
 				return keyFault("listen."+s.key, "%q is no address to listen on; write \":2525\", \"127.0.0.1:2525\" or a path with a / for a socket", a)
+			}
+			if s.key == "sendmail" && !strings.Contains(a, "/") {
+				return keyFault("listen.sendmail", "%q is no path; write one with a / such as \"/run/postino/sendmail\"", a)
 			}
 			if other := used[a]; other != "" && !strings.HasSuffix(a, ":0") {
 				return keyFault("listen."+s.key, "%s is taken by %s above; each needs a port of its own", a, other)

@@ -133,7 +133,7 @@ func (s *Server) submitter(m *Mail) Addr {
 // checkFrom sees that somebody who logged in writes under addresses of their own: in one From field, wherever in the header it
 // stands, that names at least one person. h is the whole header.
 func (s *Server) checkFrom(m *Mail, header string) error {
-	if m.Login == nil {
+	if m.Login == nil && m.Local == "" {
 		return nil
 	}
 	fields, people := 0, 0
@@ -151,7 +151,7 @@ func (s *Server) checkFrom(m *Mail, header string) error {
 			if err != nil {
 				return errNotSender
 			}
-			ok, err := s.owns(*m.Login, a)
+			ok, err := s.mayWrite(m, a)
 			if err == nil && !ok {
 				err = fmt.Errorf("%w: %s", errNotSender, a)
 			}
@@ -170,6 +170,17 @@ func (s *Server) checkFrom(m *Mail, header string) error {
 		return errFromNobody
 	}
 	return nil
+}
+
+// mayWrite says whether whoever submitted a message may write under an address.
+func (s *Server) mayWrite(m *Mail, a Addr) (bool, error) {
+	switch {
+	case m.Login != nil:
+		return s.owns(*m.Login, a)
+	case m.Local != "" && s.isLocal(a.Domain):
+		return strings.EqualFold(s.canonical(a).Local, m.Local), nil
+	}
+	return true, nil
 }
 
 // wholeHeader is all of a message's header block, which is at most maxHeaderBlock.

@@ -30,6 +30,7 @@ var services = []service{
 	{name: "submission", listen: func(c *Config) []string { return c.Listen.Submission }, handle: (*Server).serveSMTP, full: busySMTP},
 	{name: "submissions", listen: func(c *Config) []string { return c.Listen.Submissions }, handle: (*Server).serveSMTP, tls: true},
 	{name: "lmtp", listen: func(c *Config) []string { return c.Listen.LMTP }, handle: (*Server).serveSMTP, full: busySMTP},
+	{name: "sendmail", listen: func(c *Config) []string { return c.Listen.Sendmail }, handle: (*Server).serveSMTP, full: busySMTP},
 	{name: "pop3", listen: func(c *Config) []string { return c.Listen.POP3 }, handle: (*Server).servePOP3, full: busyPOP},
 	{name: "pop3s", listen: func(c *Config) []string { return c.Listen.POP3S }, handle: (*Server).servePOP3, tls: true},
 	{name: "imap", listen: func(c *Config) []string { return c.Listen.IMAP }, handle: (*Server).serveIMAP, full: busyIMAP},

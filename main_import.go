@@ -56,6 +56,9 @@ func (c *command) importMail(args []string) error {
 	if err == nil {
 		err = im.flush()
 	}
+	if err != nil && im.count == 0 && len(im.skips) == 0 {
+		return err
+	}
 	return errors.Join(err, c.importReport(im, name, addr))
 }
 

@@ -7,9 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/textproto"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
+	"time"
 )
 
 // sendmailArgs are the flags that programs call sendmail with, as far as they mean anything here.
@@ -69,7 +73,15 @@ func (c *command) sendmail(args []string) error {
 	if err != nil {
 		return err
 	}
-	cfg, st, err := c.open()
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	if nc := dialSendmail(cfg); nc != nil {
+		defer nc.Close()
+		return c.sendmailThrough(cfg, nc, a)
+	}
+	st, err := openDatabase(cfg, StoreOptions{Log: c.logger(), Readers: 2})
 	if err != nil {
 		return err
 	}
@@ -80,25 +92,22 @@ func (c *command) sendmail(args []string) error {
 	if err != nil {
 		return err
 	}
-	to, err := readSendmail(c.lines, m.Body, a)
+	to, err := readSendmail(cfg, c.lines, m.Body, a)
 	if err != nil {
 		return err
 	}
-	for _, t := range append(a.targets, to...) {
-		addr, err := address(cfg, t)
-		if err != nil {
-			return err
-		}
+	for _, addr := range to {
 		m.To = append(m.To, Rcpt{Recipient: Recipient{Addr: addr}})
-	}
-	if len(m.To) == 0 {
-		return errors.New("the message has no recipients: name them, or use -t and a To field")
 	}
 	s, err := NewServer(cfg, st, c.logger())
 	if err != nil {
 		return err
 	}
 	defer s.Shutdown()
+	m.From, err = s.heardBy(m.From)
+	if err != nil {
+		return err
+	}
 	m.Trace = fmt.Sprintf("from userid %d by %s", os.Getuid(), cfg.Hostname)
 	if err := s.accept(m); err != nil {
 		return err
@@ -111,7 +120,93 @@ func (c *command) sendmail(args []string) error {
 	return nil
 }
 
-// sendmailFrom is the reverse path: -f, or whoever runs the program at this host.
+// dialSendmail calls the running appliance's socket, by which every user of this machine can hand mail in; nil if there is none.
+func dialSendmail(cfg *Config) net.Conn {
+	for _, path := range cfg.Listen.Sendmail {
+		if nc, err := net.DialTimeout("unix", cfg.Path(path), sendmailDial); err == nil {
+			return nc
+		}
+	}
+	return nil
+}
+
+const (
+	sendmailDial = 5 * time.Second
+	sendmailTime = 5 * time.Minute // for the appliance to answer
+)
+
+// sendmailThrough hands the message in through the appliance's socket. A recipient that is refused is an error; the others get it.
+func (c *command) sendmailThrough(cfg *Config, nc net.Conn, a sendmailArgs) error {
+	from, err := sendmailFrom(cfg, a.from)
+	if err != nil {
+		return err
+	}
+	body, err := os.CreateTemp("", "postino-*")
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	os.Remove(body.Name())
+	to, err := readSendmail(cfg, c.lines, body, a)
+	if err == nil {
+		_, err = body.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return err
+	}
+	nc.SetDeadline(time.Now().Add(sendmailTime))
+	t := textproto.NewConn(nc)
+	say := func(code int, format string, args ...any) error {
+		if format != "" {
+			if err := t.PrintfLine(format, args...); err != nil {
+				return err
+			}
+		}
+		_, text, err := t.ReadResponse(code)
+		var no *textproto.Error
+		if errors.As(err, &no) {
+			return errors.New(text)
+		}
+		return err
+	}
+	options := ""
+	if !from.IsASCII() || slices.ContainsFunc(to, func(a Addr) bool { return !a.IsASCII() }) {
+		options = " SMTPUTF8"
+	}
+	if err := say(2, ""); err != nil { // the greeting
+		return err
+	}
+	for _, step := range []string{"EHLO localhost", "MAIL FROM:<" + from.String() + "> BODY=8BITMIME" + options} {
+		if err := say(2, "%s", step); err != nil {
+			return err
+		}
+	}
+	var refused error
+	taken := 0
+	for _, addr := range to {
+		if err := say(2, "RCPT TO:<%s>", addr); err != nil {
+			refused = errors.Join(refused, fmt.Errorf("%s: %w", addr, err))
+			continue
+		}
+		taken++
+	}
+	if taken == 0 {
+		return refused
+	}
+	if err := say(354, "DATA"); err != nil {
+		return err
+	}
+	w := t.DotWriter()
+	if _, err := io.Copy(w, body); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return errors.Join(say(250, ""), refused)
+}
+
+// sendmailFrom is the reverse path: -f, or whoever runs the program, in the first of our domains, where reports can reach them.
 func sendmailFrom(cfg *Config, from string) (Addr, error) {
 	if from == "<>" {
 		return Addr{}, nil
@@ -121,16 +216,65 @@ func sendmailFrom(cfg *Config, from string) (Addr, error) {
 		if u, err := user.Current(); err == nil && u.Username != "" {
 			from = u.Username
 		}
-		from += "@" + cfg.Hostname
 	}
 	return address(cfg, from)
 }
 
-// readSendmail copies the message into the spool with CRLFs and without Bcc, and returns the recipients that its header
-// names, if it is asked for them.
-func readSendmail(r *bufio.Reader, sp *Spool, a sendmailArgs) (to []string, err error) {
+// readSendmail copies the message to out with CRLFs and without Bcc, and returns its recipients: those of the command line, and
+// with -t those that its header names. A name without a domain is in the first of ours, in both places. What is no address is an
+// error: nobody would ever hear that it got no mail.
+func readSendmail(cfg *Config, r *bufio.Reader, out io.Writer, a sendmailArgs) ([]Addr, error) {
+	head, err := copySendmail(r, out, a)
+	if err != nil {
+		return nil, err
+	}
+	names := a.targets
+	if a.header {
+		found, err := sendmailNames(ParseHeader(head))
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, found...)
+	}
+	var to []Addr
+	for _, name := range names {
+		addr, err := address(cfg, name)
+		if err != nil {
+			return nil, err
+		}
+		to = append(to, addr)
+	}
+	if len(to) == 0 {
+		return nil, errors.New("the message has no recipients: name them, or use -t and a To field")
+	}
+	return to, nil
+}
+
+// sendmailNames are the recipients that a header names.
+func sendmailNames(h Header) ([]string, error) {
+	var names []string
+	for _, field := range []string{"To", "Cc", "Bcc"} {
+		for _, value := range h.All(field) {
+			for _, addr := range ParseAddressList(value) {
+				switch {
+				case addr.IsGroupStart(), addr.IsGroupEnd():
+				case addr.Local == missingLocal || addr.Local == "":
+					return nil, fmt.Errorf("%q in %s is no address", strings.TrimSpace(addr.Name), field)
+				case addr.Domain == missingDomain || addr.Domain == "":
+					names = append(names, addr.Local)
+				default:
+					names = append(names, addr.Local+"@"+addr.Domain)
+				}
+			}
+		}
+	}
+	return names, nil
+}
+
+// copySendmail copies a message and returns its header.
+func copySendmail(r *bufio.Reader, out io.Writer, a sendmailArgs) ([]byte, error) {
 	var head bytes.Buffer
-	w := &crlfWriter{w: sp}
+	w := &crlfWriter{w: out}
 	inHead, dot, bcc := true, false, false
 	for !dot {
 		line, err := r.ReadBytes('\n')
@@ -162,18 +306,5 @@ func readSendmail(r *bufio.Reader, sp *Spool, a sendmailArgs) (to []string, err 
 			break
 		}
 	}
-	if !a.header {
-		return nil, nil
-	}
-	h := ParseHeader(head.Bytes())
-	for _, name := range []string{"To", "Cc", "Bcc"} {
-		for _, f := range h.All(name) {
-			for _, addr := range ParseAddressList(f) {
-				if addr.Domain != "" || addr.Local != "" {
-					to = append(to, addr.Local+"@"+addr.Domain)
-				}
-			}
-		}
-	}
-	return to, nil
+	return head.Bytes(), nil
 }

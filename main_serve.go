@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -175,7 +176,11 @@ func openListener(cfg *Config, name, addr string) (net.Listener, error) {
 		return nil, listenFault(name, addr, err)
 	}
 	if network == "unix" {
-		os.Chmod(addr, 0o660)
+		mode := fs.FileMode(0o660)
+		if name == "sendmail" { // for everybody on this machine
+			mode = 0o666
+		}
+		os.Chmod(addr, mode)
 	}
 	return l, nil
 }

@@ -40,6 +40,7 @@ const (
 	smtpMX     smtpRole = iota // mail for us from anybody
 	smtpSubmit                 // mail from our people to anybody
 	smtpLMTP                   // mail for us from a server in front of this one (RFC 2033)
+	smtpLocal                  // mail from programs of this machine to anybody
 )
 
 // smtpConn is one client's connection.
@@ -50,6 +51,7 @@ type smtpConn struct {
 	esmtp    bool           // it said EHLO or LHLO
 	user     *User          // who logged in
 	watch    loginWatch     // whether that still holds
+	local    smtpLocalUser  // who it is, on the sendmail socket
 	device   *SendingDevice // which of [[device]] it is, nil none
 	mail     *Mail          // the transaction, from MAIL to the end of the content
 	coming   func()         // takes back the announcement of the write that the transaction ends with
@@ -130,8 +132,15 @@ func (s *Server) serveSMTP(nc *conn) {
 		c.role = smtpSubmit
 	case "lmtp":
 		c.role = smtpLMTP
+	case "sendmail":
+		var known bool
+		c.local, known = c.localUser()
+		c.role = smtpLocal
+		if !known {
+			c.role = smtpSubmit // who does not say who he is has to log in
+		}
 	}
-	if c.role != smtpLMTP {
+	if c.role != smtpLMTP && c.role != smtpLocal {
 		c.device = s.cfg.sendingDevice(nc.remote)
 	}
 	defer c.reset()

@@ -320,6 +320,9 @@ func (c *smtpConn) trace() string {
 	if c.user != nil {
 		with += "A"
 	}
+	if c.role == smtpLocal {
+		return fmt.Sprintf("%s\r\n\tby %s with %s", c.local.trace(), c.srv.asciiHost(), with)
+	}
 	from := c.remote.String()
 	if c.remote.Is6() {
 		from = "IPv6:" + from

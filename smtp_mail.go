@@ -66,7 +66,7 @@ func (c *smtpConn) cmdMail(arg string) smtpReply {
 // trusted says whether the client may send to other domains: it has logged in, it is a device, or its network is one of
 // [relay].
 func (c *smtpConn) trusted() bool {
-	return c.role != smtpLMTP && (c.user != nil || c.device != nil || contains(c.srv.cfg.Relay.Networks, c.remote))
+	return c.role == smtpLocal || (c.role != smtpLMTP && (c.user != nil || c.device != nil || contains(c.srv.cfg.Relay.Networks, c.remote)))
 }
 
 // stranger says whether nobody vouches for what the client says: it is neither trusted nor a server in front of this one. A
@@ -190,6 +190,9 @@ func (c *smtpConn) checkSender(m *Mail, size int64) smtpReply {
 	if err := c.srv.store.Room(size); err != nil {
 		c.srv.crew.Complain("smtp: no room", err)
 		return c.fault(err)
+	}
+	if c.role == smtpLocal {
+		return c.localSender(m)
 	}
 	if c.user == nil || m.From.IsZero() { // read receipts have no sender (RFC 8098 §3)
 		return smtpReply{}

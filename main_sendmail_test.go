@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestSendmailHeader: with -t a name without a domain is one of ours, as on the command line, and what is no address is refused
+// instead of lost.
+func TestSendmailHeader(t *testing.T) {
+	c := newTestCommand(t, "")
+	c.want(0, "", "secret123\n", "user", "add", "ann@home.arpa")
+	c.want(0, "", "secret123\n", "user", "add", "bob@home.arpa")
+	for mail, want := range map[string]string{
+		"To: ann\nCc: \"B\" <bob>, Ann <ann@home.arpa>\nSubject: x\n\nhi\n": "ann bob",
+		"To: a group: ann, bob;\nSubject: x\n\nhi\n":                        "ann bob",
+		"Bcc: bob\nTo: undisclosed-recipients:;\nSubject: x\n\nhi\n":        "bob",
+		"To: root\nSubject: cron\n\nhi\n":                                   "ann",
+		"To: ann, @@@\nSubject: x\n\nhi\n":                                  "! is no address",
+		"To: ann, Bob Without\nSubject: x\n\nhi\n":                          "! is no address",
+		"Subject: x\n\nhi\n":                                                "! no recipients",
+		"To: nobody-here\nSubject: x\n\nhi\n":                               "! no such mailbox",
+	} {
+		before := c.inboxes(t)
+		if words, refused := strings.CutPrefix(want, "! "); refused {
+			c.want(1, words, mail, "sendmail", "-t")
+			if after := c.inboxes(t); after != before {
+				t.Errorf("%q: refused, and there is mail all the same: %v, %v before", mail, after, before)
+			}
+			continue
+		}
+		c.want(0, "", mail, "sendmail", "-t", "-i")
+		after := c.inboxes(t)
+		for i, who := range []string{"ann", "bob"} {
+			got := after[i] > before[i]
+			if got != strings.Contains(want, who) {
+				t.Errorf("%q: %s got it: %v", mail, who, got)
+			}
+		}
+	}
+}
+
+// inboxes counts the mail of ann and bob.
+func (c *testCommand) inboxes(t *testing.T) (n [2]int64) {
+	t.Helper()
+	st, err := OpenStore(filepath.Join(c.dir, "mail.db"), StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	err = st.Read(func(tx *Tx) error {
+		for i, name := range []string{"ann@home.arpa", "bob@home.arpa"} {
+			u, err := tx.UserByName(name)
+			if err != nil {
+				return err
+			}
+			m, err := tx.MailboxByName(u.ID, "INBOX")
+			if err != nil {
+				return err
+			}
+			n[i] = m.Exists
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestSendmailSocket: every user of the machine can hand mail in while the appliance runs, under their own name only, and the
+// report of what can't be delivered finds somebody.
+func TestSendmailSocket(t *testing.T) {
+	s := startServer(t)
+	dir, err := os.MkdirTemp("", "p") // a socket's path may not be long
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	os.Chmod(dir, 0o755)
+	path := filepath.Join(dir, "s")
+	s.cfg.Listen.Sendmail = []string{path}
+	l, err := openListener(s.cfg, "sendmail", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range services {
+		if services[i].name == "sendmail" {
+			s.crew.Go(&s.wg, "listener", func() { s.serve(l, &services[i]) })
+		}
+	}
+	defer l.Close()
+	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o666 {
+		t.Errorf("the socket is %v, %v", fi.Mode(), err)
+	}
+	conf := filepath.Join(dir, "mail.toml")
+	os.WriteFile(conf, []byte("hostname = \"mx.home.arpa\"\ndomains = [\"home.arpa\"]\ndatabase = \"/nowhere/mail.db\"\n[listen]\nsendmail = [\""+path+"\"]\n"), 0o644)
+	send := func(mail string, args ...string) error {
+		c := newTestCommand(t, "")
+		c.conf = conf
+		status, words := c.run(mail, append([]string{"sendmail"}, args...)...)
+		if status != 0 {
+			return errors.New(words)
+		}
+		return nil
+	}
+	if err := send("To: bob\nSubject: by socket\n\n.dot\n", "-t", "-i"); err != nil {
+		t.Fatal(err)
+	}
+	got := s.inbox(t, "bob@home.arpa")
+	if len(got) != 1 || !strings.Contains(got[0], "Subject: by socket\r\n") || !strings.Contains(got[0], "\r\n.dot\r\n") || !strings.Contains(got[0], "from userid ") {
+		t.Fatalf("bob has %q", got)
+	}
+	if err := send("Subject: x\n\nhi\n", "nobody-here@home.arpa", "bob"); err == nil || !strings.Contains(err.Error(), "no such mailbox") {
+		t.Errorf("a recipient that is not there: %v", err)
+	}
+	if n := len(s.inbox(t, "bob@home.arpa")); n != 2 {
+		t.Errorf("bob has %d", n)
+	}
+	if os.Getuid() != 0 {
+		t.Skip("only root can be somebody else")
+	}
+	talk := func(lines ...string) string {
+		cmd := exec.Command("/bin/sh", "-c", "exec nc -U "+path)
+		if _, err := exec.LookPath("nc"); err != nil {
+			cmd = exec.Command("python3", "-c", "import socket,sys\ns=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.stdin.buffer.read())\nwhile 1:\n b=s.recv(999)\n if not b: break\n sys.stdout.buffer.write(b)", path)
+		}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		cmd.Stdin = strings.NewReader(strings.Join(lines, "\r\n") + "\r\n")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Skipf("nobody can talk to a socket here: %v %s", err, out)
+		}
+		return string(out)
+	}
+	out := talk("EHLO x", "MAIL FROM:<ann@home.arpa>", "MAIL FROM:<nobody@home.arpa>", "RCPT TO:<bob@home.arpa>", "DATA", "Subject: from nobody", "", "x", ".",
+		"MAIL FROM:<nobody@home.arpa>", "RCPT TO:<bob@home.arpa>", "DATA", "From: ann@home.arpa", "Subject: forged", "", "x", ".", "QUIT")
+	if !strings.Contains(out, "550 5.7.1 <ann@home.arpa> is not an address of nobody") || strings.Count(out, "250 2.0.0") != 1 || !strings.Contains(out, "the From field names somebody else") {
+		t.Errorf("nobody heard:\n%s", out)
+	}
+	got = s.inbox(t, "bob@home.arpa")
+	if last := got[len(got)-1]; !strings.Contains(last, "Return-Path: <postmaster@home.arpa>") {
+		t.Errorf("reports about this would reach nobody: %q", last)
+	}
+	nc, err := net.Dial("unix", path)
+	if err == nil {
+		io.WriteString(nc, "QUIT\r\n")
+		nc.Close()
+	}
+}
