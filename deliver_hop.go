@@ -56,6 +56,9 @@ type hopAddr struct {
 	tls            hopTLS
 	verify         bool // the certificate must name the host and be signed by somebody the machine knows
 	user, password string
+
+	crowded func() bool   // whether others wait for this connection's place; nil is never
+	hurry   time.Duration // how long the host may be silent then
 }
 
 // nextHop says how mail for a domain leaves, without asking the DNS.

@@ -17,11 +17,14 @@ const (
 	queueMore      = 50                    // messages that a connection carries before it gets company
 	queueLull      = 20 * time.Millisecond // how long the store's next commit may wait for this delivery's outcome (Store.Announce)
 	queueRcpts     = 100                   // recipients in one transaction (RFC 5321 §4.5.3.1.8)
+	queueUnproven  = 12                    // of queueParallel, at most this many that have not taken mail lately, so that silent hosts leave room for the others
+	queueProven    = 24 * time.Hour        // how long a next hop that took mail counts as one that does
+	queueHurry     = 15 * time.Second      // how long a host may be silent while others wait for its place
 	queueCuts      = 2                     // connections cut one after the other before the destination counts as dead
 	queueTakeTries = 20                    // looks whether a next hop is free for a caller
 	queueTakePause = 100 * time.Millisecond
 	queueErrorText = 1000 // octets of an error that are stored
-	queuePauses    = 1000 // next hops whose pause is remembered
+	queuePauses    = 1000 // next hops whose pause, or success, is remembered
 )
 
 // queueRunner hands waiting mail over. One goroutine looks for what is due; each next hop that is served has a goroutine of
@@ -34,15 +37,25 @@ type queueRunner struct {
 	wg    sync.WaitGroup
 	freed chan struct{} // capacity one: a next hop has been served
 
+	hurry time.Duration // queueHurry but in tests
+
 	jumped time.Duration // how far the clock had jumped when the queue's times were last moved
 	policy string        // [queue] as the deadlines in the file were computed from it; "" not known yet
 
 	mu      sync.Mutex
-	looking bool                // somebody looks at deadlines
-	looked  time.Time           // when that began last
-	busy    map[string]bool     // keys of the next hops that are served now, and whether they had failed at their last try
-	pauses  map[string]hopPause // next hops that are not to be tried for a while
-	ledger  queueLedger         // outcomes that could not be stored
+	looking bool                 // somebody looks at deadlines
+	looked  time.Time            // when that began last
+	busy    map[string]hopPlace  // keys of the next hops that are served now
+	proven  map[string]time.Time // next hops that took mail, and when last, by the monotonic clock
+	crowded bool                 // some next hop is due and has no place
+	pauses  map[string]hopPause  // next hops that are not to be tried for a while
+	ledger  queueLedger          // outcomes that could not be stored
+}
+
+// hopPlace is the place that a next hop takes while it is served.
+type hopPlace struct {
+	failing  bool // it failed at its last try
+	unproven bool // it has not taken mail lately
 }
 
 // hopPause keeps the runner from a next hop until a time by the monotonic clock.
@@ -52,7 +65,7 @@ type hopPause struct {
 }
 
 func newQueueRunner(s *Server) *queueRunner {
-	return &queueRunner{s: s, freed: make(chan struct{}, 1), busy: map[string]bool{}, pauses: map[string]hopPause{},
+	return &queueRunner{s: s, freed: make(chan struct{}, 1), busy: map[string]hopPlace{}, proven: map[string]time.Time{}, pauses: map[string]hopPause{}, hurry: queueHurry,
 		ledger: queueLedger{doubt: true}}
 }
 
@@ -158,9 +171,14 @@ func (q *queueRunner) begin(now time.Time) (time.Time, error) {
 		}
 		groups[w.key] = append(groups[w.key], d)
 	}
+	crowded := false
 	for _, w := range order {
-		q.start(w, groups[w.key])
+		placed := q.start(w, groups[w.key])
+		crowded = crowded || !placed
 	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.crowded = crowded
 	return next, nil
 }
 
@@ -213,7 +231,7 @@ func (q *queueRunner) lock(key string) bool {
 	defer q.mu.Unlock()
 	_, busy := q.busy[key]
 	if !busy {
-		q.busy[key] = false
+		q.busy[key] = hopPlace{}
 	}
 	return !busy
 }
@@ -235,8 +253,16 @@ func (q *queueRunner) take(key string) bool {
 	return false
 }
 
-// start serves a next hop unless it is served already, is to be left alone, or all places are taken; a later pass finds it.
-func (q *queueRunner) start(w nextHop, group []Destination) {
+// isCrowded says whether some next hop is due and has no place.
+func (q *queueRunner) isCrowded() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.crowded
+}
+
+// start serves a next hop unless it is served already, is to be left alone, or there is no place; a later pass finds it. It returns
+// false if only the place is missing.
+func (q *queueRunner) start(w nextHop, group []Destination) (placed bool) {
 	var domains []string
 	failing, fresh, asked := false, true, false
 	for _, d := range group {
@@ -250,14 +276,19 @@ func (q *queueRunner) start(w nextHop, group []Destination) {
 	pause, paused := q.pauses[w.key]
 	wait := time.Until(pause.until)
 	_, busy := q.busy[w.key]
-	if busy || q.full(failing) || (paused && !pause.noted && wait > 0) || q.s.stop.Err() != nil {
-		return
+	if busy || (paused && !pause.noted && wait > 0) || q.s.stop.Err() != nil {
+		return true
+	}
+	took, ok := q.proven[w.key]
+	place := hopPlace{failing, w.kind != nextHopLocal && (!ok || time.Since(took) > queueProven)}
+	if q.full(place) {
+		return false
 	}
 	if !fresh || wait <= 0 {
 		delete(q.pauses, w.key)
 		paused = false
 	}
-	q.busy[w.key] = failing
+	q.busy[w.key] = place
 	q.s.crew.Go(&q.wg, "next hop", func() {
 		defer q.wakeUp()
 		defer q.unlock(w.key)
@@ -271,17 +302,35 @@ func (q *queueRunner) start(w nextHop, group []Destination) {
 			q.serve(w, domains)
 		}
 	})
+	return true
 }
 
-// full says whether there is no place for another next hop.
-func (q *queueRunner) full(failing bool) bool {
-	n := 0
-	for _, f := range q.busy {
-		if f {
-			n++
+// full says whether there is no place of that kind for another next hop.
+func (q *queueRunner) full(p hopPlace) bool {
+	failing, unproven := 0, 0
+	for _, b := range q.busy {
+		if b.failing {
+			failing++
+		}
+		if b.unproven {
+			unproven++
 		}
 	}
-	return len(q.busy) >= queueParallel || (failing && n >= queueFailing)
+	return len(q.busy) >= queueParallel || (p.failing && failing >= queueFailing) || (p.unproven && unproven >= queueUnproven)
+}
+
+// took remembers that a next hop takes mail.
+func (q *queueRunner) took(key string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for k, at := range q.proven {
+		if len(q.proven) >= queuePauses && time.Since(at) > queueProven/24 {
+			delete(q.proven, k)
+		}
+	}
+	if len(q.proven) < queuePauses {
+		q.proven[key] = time.Now()
+	}
 }
 
 // postpone has domains wait without a try: new ones of a dead next hop as long as the others, those behind an intermittent

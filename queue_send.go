@@ -156,6 +156,7 @@ func (j *queueJob) remote() error {
 // handOver hands everything that is due to one host. A connection that is cut costs the message that it was cut in a try,
 // and the rest goes on in a new one.
 func (j *queueJob) handOver(h hopAddr) error {
+	h.crowded, h.hurry = j.q.isCrowded, j.q.hurry
 	for cuts := 0; ; {
 		c, err := j.s.smtpDial(h)
 		if err != nil {
@@ -373,6 +374,7 @@ func (k *queueCarrier) transact(q *QueueItem, content *Content) ([]outcome, erro
 		o := outcome{rcpt: m.to[i], remote: c.host, said: r.String(), status: r.enhanced()}
 		switch {
 		case r.code/100 == 2:
+			k.j.q.took(k.j.hop.key)
 			o.action, o.dsn = ActionRelayed, c.offers("DSN")
 			s.log.Info("sent", "msg", q.Name, "from", q.From, "rcpt", o.rcpt.Addr, "host", c.host, "tls", c.secure, "reply", o.said)
 		case r.code/100 == 5:

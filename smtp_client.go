@@ -63,7 +63,9 @@ type smtpClient struct {
 	secure   bool              // TLS is on
 	verified bool              // … with a certificate that names the host
 	release  func() bool
-	mails    int // transactions so far
+	crowded  func() bool   // as in hopAddr
+	hurry    time.Duration // as in hopAddr
+	mails    int           // transactions so far
 }
 
 // smtpDial connects to a host, greets it, begins TLS as far as the hop asks for it, and logs in if it needs to. When
@@ -82,7 +84,7 @@ func (s *Server) smtpSession(h hopAddr, useTLS bool) (*smtpClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: h.host, name: s.asciiHost()}
+	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: h.host, name: s.asciiHost(), crowded: h.crowded, hurry: h.hurry}
 	c.release = context.AfterFunc(s.stop, func() { nc.SetDeadline(time.Now().Add(smtpStopTime)) })
 	if err := c.open(h, useTLS); err != nil {
 		c.close()
@@ -176,6 +178,9 @@ func (c *smtpClient) startTLS(h hopAddr) error {
 	}
 	tc := tls.Client(c.nc, cfg)
 	c.deadline(smtpCommandTime)
+	if c.isCrowded() {
+		c.deadline(c.hurry)
+	}
 	if err := tc.HandshakeContext(c.stop); err != nil {
 		return fmt.Errorf("%w: %w", smtpErrTLS, err)
 	}
@@ -337,9 +342,39 @@ func (c *smtpClient) command(d time.Duration, line string) (smtpReply, error) {
 	return c.read(d)
 }
 
+// await waits for the first octet of a reply, at most d, and leaves the rest of that for the others. Where others wait for this
+// connection's place a silent host has less time, but for the reply to the content: that it has not come does not mean that the
+// message has not.
+func (c *smtpClient) await(d time.Duration) error {
+	end := time.Now().Add(d)
+	for {
+		left := time.Until(end)
+		piece := left
+		if c.crowded != nil && d != smtpEndTime {
+			piece = min(left, c.hurry)
+		}
+		c.deadline(piece)
+		_, err := c.r.Peek(1)
+		var ne net.Error
+		silent := errors.As(err, &ne) && ne.Timeout()
+		if silent && piece < left && !c.isCrowded() && c.stop.Err() == nil {
+			continue
+		}
+		c.deadline(time.Until(end))
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	}
+}
+
+func (c *smtpClient) isCrowded() bool { return c.crowded != nil && c.crowded() }
+
 // read reads one whole reply within d. A 421 is the peer's goodbye whatever it answers (RFC 5321 §3.8), and an error.
 func (c *smtpClient) read(d time.Duration) (r smtpReply, err error) {
-	c.deadline(d)
+	if err := c.await(d); err != nil {
+		return r, err
+	}
 	var text []byte
 	for n := 0; ; n++ {
 		if n >= smtpReplyLines {

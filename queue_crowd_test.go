@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// silentHost accepts connections and says what lines has, one for each command, and then nothing any more.
+func silentHost(t *testing.T, lines ...string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+			go func() {
+				buf := make([]byte, 1000)
+				for _, line := range lines {
+					fmt.Fprintf(c, "%s\r\n", line)
+					if _, err := c.Read(buf); err != nil {
+						return
+					}
+				}
+				for {
+					if _, err := c.Read(buf); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// Forty hosts that accept connections and fall silent, at once or later, don't keep a good one waiting.
+func TestQueueSilentHosts(t *testing.T) {
+	p := newPeer(t, nil)
+	qt := newQueueTest(t, p)
+	qt.q.hurry = 50 * time.Millisecond
+	kinds := [][]string{nil, {"220 hello"}, {"220 hello", "250 hello"}, {"220 hello", "250 hello", "250 ok"}, {"220-hello"}}
+	for i := range 40 {
+		domain := fmt.Sprintf("silent%d.example", i)
+		qt.cfg.Routes[domain] = Route{Hosts: []string{silentHost(t, kinds[i%len(kinds)]...)}}
+		qt.submit("ann@home.arpa", "x@"+domain)
+	}
+	qt.forward(time.Second)
+	qt.q.pass()
+	qt.submit("ann@home.arpa", "x@good.example")
+	start := time.Now()
+	for len(p.received()) == 0 && time.Since(start) < 30*time.Second {
+		select {
+		case <-qt.q.freed:
+		case <-time.After(10 * time.Millisecond):
+		}
+		qt.q.pass()
+	}
+	if len(p.received()) != 1 {
+		t.Fatal("the good host got nothing")
+	}
+	qt.q.mu.Lock()
+	_, proven := qt.q.proven[qt.nextHop("good.example").key]
+	qt.q.mu.Unlock()
+	if !proven {
+		t.Error("a host that took mail is not remembered")
+	}
+	qt.cancel()
+}
+
+// Places are kept for next hops that took mail lately, and for people here.
+func TestQueuePlacesKept(t *testing.T) {
+	qt := newQueueTest(t, newPeer(t, nil))
+	for i := range queueParallel {
+		place := hopPlace{unproven: true}
+		if !qt.q.full(place) {
+			qt.q.busy[fmt.Sprint(i)] = place
+		}
+	}
+	if n := len(qt.q.busy); n != queueUnproven {
+		t.Errorf("%d next hops that have never taken mail are served at once", n)
+	}
+	if qt.q.full(hopPlace{}) || !qt.q.full(hopPlace{unproven: true}) || qt.q.full(hopPlace{failing: true}) {
+		t.Error("no place is kept")
+	}
+	for i := range 2000 {
+		qt.q.took(fmt.Sprint("hop ", i))
+	}
+	if n := len(qt.q.proven); n != queuePauses {
+		t.Errorf("%d next hops are remembered", n)
+	}
+	if !strings.HasPrefix(qt.nextHop("home.arpa").key, "local") {
+		t.Error("people here are no next hop of their own")
+	}
+}
