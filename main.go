@@ -56,6 +56,7 @@ func verbs() []verb {
 		{"export", "ADDRESS PATH", "write every mailbox as an mbox file into a new folder", (*command).exportMail},
 		{"backup", "FILE", "a consistent copy of the database, also while the server runs", (*command).backup},
 		{"restore", "FILE", "put a backup in the place of the database, which is kept under another name; stop postino first", (*command).restore},
+		{"rescue", "FILE NEW", "bring back into a new file what can be read of a damaged one", (*command).rescue},
 		{"check", "", "look at the file, the configuration, ports, TLS, clock and disk", (*command).check},
 		{"setup-link", "", "a fresh one-time link to the page that makes an administrator", (*command).setupLink},
 		{"version", "", "say which version this is", (*command).version},

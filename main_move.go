@@ -31,12 +31,22 @@ func (c *command) exportMail(args []string) error {
 	if err := os.Mkdir(args[1], 0o700); err != nil {
 		return fmt.Errorf("%w; name a new folder, in one that is there", err)
 	}
+	left := 0
 	for i, m := range boxes {
 		n, err := exportFile(st, m, filepath.Join(args[1], exportName(i, m.Name)))
+		var unreadable *unreadableError
+		if errors.As(err, &unreadable) {
+			left += unreadable.messages
+			fmt.Fprintf(c.err, "%s: %v\n", m.Name, err)
+			err = nil
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}
 		fmt.Fprintf(c.out, "%7d messages of %s in %s\n", n, m.Name, exportName(i, m.Name))
+	}
+	if left > 0 {
+		return fmt.Errorf("%d messages could not be read and were left out; `postino rescue` brings back more", left)
 	}
 	return nil
 }

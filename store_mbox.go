@@ -250,35 +250,85 @@ func exportName(i int, mailbox string) string {
 	return fmt.Sprintf("%03d-%s.mbox", i+1, strings.TrimLeft(safe, "."))
 }
 
-// exportBox writes a mailbox as mboxrd: LF line ends, lines that begin like a From line get another ">".
+// unreadableError is what an export ends with that had to leave messages out, and has all others.
+type unreadableError struct {
+	messages int   // left out, as far as can be told
+	first    error // why the first of them was
+}
+
+func (e *unreadableError) Error() string {
+	return fmt.Sprintf("%d messages can't be read and were left out, the first because of: %v", e.messages, e.first)
+}
+
+func (e *unreadableError) Unwrap() error { return e.first }
+
+const exportGap = 16 // UIDs that are passed over where the list of messages can't be read
+
+// exportBox writes a mailbox as mboxrd: LF line ends, lines that begin like a From line get another ">". n is how many messages there are in
+// it. What can't be read is left out and counted: then the error is an *unreadableError, and all else is there.
 func exportBox(st *Store, m Mailbox, out io.Writer) (n int, err error) {
 	w := bufio.NewWriterSize(out, mboxLine)
+	left := &unreadableError{}
 	for next := UID(1); next != 0; {
-		var rows []Message
-		err := st.Read(func(tx *Tx) error {
-			return tx.Messages(m.ID, next, ^UID(0), func(x *Message) error {
-				if !x.Gone {
-					rows = append(rows, *x)
-				}
-				if len(rows) == importBatch {
-					return io.EOF
-				}
-				return nil
-			})
-		})
-		if err != nil && !errors.Is(err, io.EOF) {
+		batch, err := exportBatch(st, m, next)
+		if err != nil && (errors.Is(err, ErrClosed) || (len(batch) == 0 && next >= m.UIDNext)) {
 			return n, err
 		}
+		from := next
 		next = 0
-		for _, r := range rows {
-			if err := exportMessage(st, w, r); err != nil {
-				return n, fmt.Errorf("message %d: %w", r.UID, err)
+		for _, r := range batch {
+			next = r.UID + 1
+			err := exportMessage(st, w, r)
+			if errors.Is(err, errExportOut) {
+				return n, err
 			}
-			n, next = n+1, r.UID+1
+			if err != nil {
+				left.add(1, fmt.Errorf("message %d: %w", r.UID, err))
+				continue
+			}
+			n++
+		}
+		if err != nil && len(batch) == 0 {
+			left.add(0, err)
+			next = from + exportGap
 		}
 	}
-	return n, w.Flush()
+	if err := w.Flush(); err != nil || left.first == nil {
+		return n, err
+	}
+	left.messages = max(left.messages, int(m.Exists)-n)
+	return n, left
 }
+
+func (e *unreadableError) add(messages int, err error) {
+	e.messages += messages
+	if e.first == nil {
+		e.first = err
+	}
+}
+
+// exportBatch lists some messages. What comes before an error is good.
+func exportBatch(st *Store, m Mailbox, next UID) ([]Message, error) {
+	var batch []Message
+	err := st.Read(func(tx *Tx) error {
+		return tx.Messages(m.ID, next, ^UID(0), func(x *Message) error {
+			if !x.Gone {
+				batch = append(batch, *x)
+			}
+			if len(batch) == importBatch {
+				return io.EOF
+			}
+			return nil
+		})
+	})
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return batch, err
+}
+
+// errExportOut is why nothing more can be written.
+var errExportOut = errors.New("writing the file")
 
 func exportMessage(st *Store, w *bufio.Writer, m Message) error {
 	c, err := st.Content(m.Blob)
@@ -289,6 +339,10 @@ func exportMessage(st *Store, w *bufio.Writer, m Message) error {
 		return err
 	}
 	defer c.Close()
+	_, err = io.Copy(io.Discard, c.Reader()) // all of it or nothing
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(w, "From MAILER-DAEMON %s\n", m.Internal.Format(time.ANSIC))
 	status := ""
 	for i, b := range []FlagBits{FlagAnswered, FlagFlagged, FlagDeleted, FlagDraft} {
@@ -330,5 +384,9 @@ func exportMessage(st *Store, w *bufio.Writer, m Message) error {
 	if !start {
 		w.WriteByte('\n')
 	}
-	return w.WriteByte('\n')
+	err = w.WriteByte('\n') // the first fault stays
+	if err != nil {
+		return fmt.Errorf("%w: %w", errExportOut, err)
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ package main
 import (
 	"archive/zip"
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -40,12 +41,28 @@ func (q *webReq) getExport() error {
 
 func webExport(w io.Writer, st *Store, boxes []webFolder) error {
 	z := zip.NewWriter(w)
+	left := "" // what the archive lacks, for whoever opens it
 	for i, b := range boxes {
 		f, err := z.CreateHeader(&zip.FileHeader{Name: exportName(i, b.Name), Method: zip.Deflate, Modified: st.Now()})
 		if err != nil {
 			return err
 		}
-		if _, err := exportBox(st, b.Mailbox, f); err != nil {
+		_, err = exportBox(st, b.Mailbox, f)
+		var unreadable *unreadableError
+		if errors.As(err, &unreadable) {
+			left += b.Name + ": " + err.Error() + "\r\n"
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if left != "" {
+		f, err := z.Create("unreadable.txt")
+		if err == nil {
+			_, err = io.WriteString(f, left)
+		}
+		if err != nil {
 			return err
 		}
 	}

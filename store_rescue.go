@@ -1,0 +1,510 @@
+// Rescue: a fresh file from what can still be read of a damaged one.
+package main
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+)
+
+const (
+	rescueRows   = 500     // rows written in one transaction
+	rescueBytes  = 4 << 20 // and octets, about
+	rescueDomain = "rescued.invalid"
+)
+
+// rescueNot lists what is not taken over: it is made again, or is no use in another file.
+var rescueNot = []string{"search", "refs", "web_sessions", "unfinished", "log_note", "sqlite_sequence", "sqlite_stat1", "content_sums"}
+
+// RescuedBox is a mailbox of a rescued file.
+type RescuedBox struct {
+	User, Name string
+	Taken      int64 // messages that are there
+	Cut        int64 // of them, those whose end is missing
+	Lost       int64 // of which nothing but the row was found
+}
+
+// Rescued is what a rescue brought back.
+type Rescued struct {
+	Pages, Unread int   // of the damaged file; Unread could not be read at all
+	Rows, Broken  int64 // rows that were taken, and that could not be made out
+	Boxes         []RescuedBox
+	Found         int64 // messages that belong to no mailbox any more, in lost+found
+}
+
+// Rescue reads what it can of the file at from, with or without SQLite's consent, and writes it into a new file at to. It changes nothing at from.
+func Rescue(from, to string, log *slog.Logger) (*Rescued, error) {
+	if _, err := os.Lstat(to); err == nil {
+		return nil, fmt.Errorf("%s: %w; name a new file", to, ErrExists)
+	}
+	raw, err := openRaw(from)
+	if err != nil {
+		return nil, err
+	}
+	defer raw.close()
+	part := to + ".part"
+	if _, err := os.Lstat(part); err == nil {
+		return nil, fmt.Errorf("%s is there, of another rescue; remove it first", part)
+	}
+	st, err := OpenStore(part, StoreOptions{Log: log, Readers: 1})
+	if err != nil {
+		return nil, err
+	}
+	x := &rescue{raw: raw, st: st, report: &Rescued{Pages: int(raw.pages)}, shapes: map[string]rawShape{}, inserts: map[string]string{}, dead: map[int64]bool{}}
+	err = x.run()
+	err = errors.Join(err, st.Close())
+	if err == nil {
+		err = os.Rename(part, to)
+	}
+	if err != nil {
+		os.Remove(part)
+		return nil, err
+	}
+	x.report.Unread = raw.bad
+	return x.report, syncDir(to)
+}
+
+// rescue is one at work.
+type rescue struct {
+	raw     *rawFile
+	st      *Store
+	report  *Rescued
+	shapes  map[string]rawShape // of the tables of the fresh file
+	inserts map[string]string   // statements, by table and number of columns
+	dead    map[int64]bool      // content that nothing referred to, which was only waiting to be cleared away
+	rows    []rescuedRow        // that are not written yet
+	bytes   int
+}
+
+type rescuedRow struct {
+	table   string
+	columns []any
+}
+
+// rawShape is what the rows of a table look like, in the order in which they are stored.
+type rawShape struct {
+	columns, types []string
+	alias          int // the column that stands for the rowid, or -1
+	keyed          bool
+}
+
+// shapeOf asks SQLite for the shape of a table.
+func shapeOf(db *sql.Conn, t rawTable) (rawShape, error) {
+	s := rawShape{alias: -1, keyed: t.withoutRowid()}
+	found, err := db.QueryContext(noCancel, `SELECT name,upper(type),pk FROM pragma_table_info(?) ORDER BY CASE WHEN ? AND pk>0 THEN pk-1000 ELSE cid END`, t.name, s.keyed)
+	if err != nil {
+		return s, err
+	}
+	defer found.Close()
+	for found.Next() {
+		var name, typ string
+		var pk int
+		if err := found.Scan(&name, &typ, &pk); err != nil {
+			return s, err
+		}
+		if !s.keyed && pk == 1 && typ == "INTEGER" {
+			s.alias = len(s.columns)
+		}
+		s.columns, s.types = append(s.columns, name), append(s.types, typ)
+	}
+	return s, found.Err()
+}
+
+// fits says whether a row can be one of this shape.
+func (s rawShape) fits(columns []any) bool {
+	if len(columns) > len(s.columns) || len(columns) < len(s.columns)-6 || len(columns) == 0 { // a later step may have added some
+		return false
+	}
+	for i, c := range columns {
+		switch c.(type) {
+		case nil:
+			if i != s.alias && s.columns[i] != "owner" && s.columns[i] != "keywords" && s.columns[i] != "value" && s.columns[i] != "next" {
+				return false
+			}
+		case int64:
+			if i == s.alias || (s.types[i] != "INTEGER" && s.columns[i] != "value") {
+				return false
+			}
+		case string:
+			if s.types[i] != "TEXT" && s.columns[i] != "value" {
+				return false
+			}
+		case []byte:
+			if s.types[i] != "BLOB" {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (x *rescue) run() error {
+	_, err := x.st.w.ExecContext(noCancel, `PRAGMA foreign_keys=0; DELETE FROM settings; DELETE FROM users`)
+	if err != nil {
+		return err
+	}
+	fresh, err := rows(&Tx{s: x.st, c: x.st.w}, `SELECT name,sql FROM sqlite_schema WHERE type='table'`, nil, func(t *rawTable) []any { return []any{&t.name, &t.sql} })
+	if err != nil {
+		return err
+	}
+	for _, t := range fresh {
+		if !slices.Contains(rescueNot, t.name) || t.name == "refs" {
+			x.shapes[t.name], err = shapeOf(x.st.w.Conn, t)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	err = x.pages()
+	if err == nil {
+		err = x.flush()
+	}
+	if err == nil {
+		err = x.st.Write(x.mend)
+	}
+	if err == nil {
+		err = x.mendContent()
+	}
+	if err == nil {
+		err = x.st.Write(x.count)
+	}
+	return err
+}
+
+// pages goes through the tables that the file still knows, and then through all other pages, which are recognised by what is on them.
+func (x *rescue) pages() error {
+	memory, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return err
+	}
+	defer memory.Close()
+	db, err := memory.Conn(noCancel)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	seen := map[uint32]bool{}
+	for _, t := range x.raw.schema(seen) {
+		shape := x.shapes[t.name]
+		if !t.index {
+			if _, err := db.ExecContext(noCancel, t.sql); err == nil {
+				if s, err := shapeOf(db, t); err == nil && len(s.columns) > 0 {
+					shape = s
+				}
+			}
+		}
+		x.raw.tree(t.root, seen, func(n uint32) {
+			if err == nil && !t.index && len(shape.columns) > 0 {
+				err = x.page(n, t.name, shape)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	free := x.raw.free()
+	for n := uint32(1); n <= x.raw.pages; n++ {
+		if seen[n] || free[n] {
+			continue
+		}
+		if err := x.page(n, "", rawShape{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// page takes the rows of one page, of a table if it is known which.
+func (x *rescue) page(n uint32, table string, shape rawShape) error {
+	p := x.raw.page(n)
+	kind, cells, _ := rawCells(n, p)
+	if kind != rawLeaf && kind != rawLeafKeys && kind != rawInnerKeys {
+		return nil
+	}
+	for _, at := range cells {
+		rowid, columns, err := x.raw.row(p, kind, at)
+		if err != nil {
+			if table != "" {
+				x.report.Broken++
+			}
+			continue
+		}
+		t, s := table, shape
+		if t == "" || s.keyed == (kind == rawLeaf) || !s.fits(columns) {
+			t, s = x.guess(kind, columns)
+		}
+		if t == "" {
+			continue
+		}
+		if s.alias >= 0 && s.alias < len(columns) {
+			columns[s.alias] = rowid
+		}
+		if t == "refs" {
+			x.noteRefs(columns)
+			continue
+		}
+		if err := x.take(t, s, columns); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// guess says which table a row belongs to of which nothing is known but its looks.
+func (x *rescue) guess(kind byte, columns []any) (string, rawShape) {
+	for _, name := range []string{"messages", "chunks", "blobs", "mailboxes", "users", "refs", "settings", "preferences", "queue", "recipients"} {
+		s := x.shapes[name]
+		if s.keyed != (kind == rawLeaf) && s.fits(columns) {
+			return name, s
+		}
+	}
+	return "", rawShape{}
+}
+
+// noteRefs remembers content without references: it was deleted and only not cleared away yet.
+func (x *rescue) noteRefs(columns []any) {
+	blob, ok := columns[0].(int64)
+	if n, isInt := columns[len(columns)-1].(int64); ok && isInt && n == 0 {
+		x.dead[blob] = true
+	}
+}
+
+// take has a row written, with those of its columns that the fresh file has, too.
+func (x *rescue) take(table string, s rawShape, columns []any) error {
+	ours := x.shapes[table]
+	if len(ours.columns) == 0 || slices.Contains(rescueNot, table) {
+		return nil
+	}
+	var names []string
+	var values []any
+	for i, c := range columns {
+		if i < len(s.columns) && slices.Contains(ours.columns, s.columns[i]) {
+			names, values = append(names, `"`+s.columns[i]+`"`), append(values, c)
+		}
+		switch c := c.(type) {
+		case []byte:
+			x.bytes += len(c)
+		case string:
+			x.bytes += len(c)
+		}
+	}
+	x.inserts[fmt.Sprint(table, len(values))] = `INSERT OR IGNORE INTO "` + table + `"(` + strings.Join(names, ",") + `) VALUES(?` + strings.Repeat(`,?`, len(values)-1) + `)`
+	x.rows = append(x.rows, rescuedRow{table, values})
+	if len(x.rows) < rescueRows && x.bytes < rescueBytes {
+		return nil
+	}
+	return x.flush()
+}
+
+func (x *rescue) flush() error {
+	var taken, broken int64
+	err := x.st.Write(func(tx *Tx) error {
+		taken, broken = 0, 0
+		for _, r := range x.rows {
+			n, err := tx.exec(x.inserts[fmt.Sprint(r.table, len(r.columns))], r.columns...)
+			switch {
+			case errors.Is(err, ErrDiskFull) || errors.Is(err, ErrReadOnly):
+				return err
+			case err != nil:
+				broken++ // a value that no such column may have
+			default:
+				taken += n
+			}
+		}
+		return nil
+	})
+	x.report.Rows, x.report.Broken = x.report.Rows+taken, x.report.Broken+broken
+	x.rows, x.bytes = nil, 0
+	return err
+}
+
+// mend puts in what rows need that were found: people for mailboxes, mailboxes for messages, mailboxes for content that nothing refers to.
+func (x *rescue) mend(tx *Tx) error {
+	for _, q := range []string{
+		`INSERT OR IGNORE INTO users(id,name,disabled) VALUES(1,'',1)`,
+		`INSERT OR IGNORE INTO users(id,name,admin) SELECT DISTINCT owner,'user-'||owner||'@` + rescueDomain + `',0 FROM mailboxes WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM users)`,
+		`INSERT INTO users(name,admin) SELECT 'rescued@` + rescueDomain + `',0 WHERE NOT EXISTS(SELECT 1 FROM users WHERE id<>1)`,
+		`DELETE FROM settings WHERE key IN ('clean','copy','proof')`,
+		`DELETE FROM recipients WHERE item NOT IN (SELECT q.id FROM queue q JOIN blobs b ON b.id=q.blob)`,
+		`DELETE FROM queue WHERE id NOT IN (SELECT item FROM recipients)`,
+		`INSERT OR IGNORE INTO destinations(domain,next) SELECT DISTINCT domain,0 FROM recipients`,
+	} {
+		if _, err := tx.exec(q); err != nil {
+			return err
+		}
+	}
+	var validity int64
+	err := tx.one(`SELECT max(coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE key='uidvalidity'),0), coalesce((SELECT max(uidvalidity) FROM mailboxes),0), ?)`,
+		[]any{1 + rand.Int64N(1<<30)}, &validity)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.exec(`INSERT OR REPLACE INTO settings(key,value) VALUES('uidvalidity',?),(?,'1'),('clean','1')`, validity, settingCopy); err != nil {
+		return err
+	}
+	heir, err := tx.heir()
+	if err != nil {
+		return err
+	}
+	lost, err := tx.ints(`SELECT DISTINCT mailbox FROM messages WHERE NOT gone AND mailbox NOT IN (SELECT id FROM mailboxes)`)
+	if err != nil {
+		return err
+	}
+	for _, id := range lost {
+		_, err := tx.exec(`INSERT INTO mailboxes(id,owner,name,uidvalidity) VALUES(?,?,?,?)`, id, heir, fmt.Sprintf("rescued %d", id), validity)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// heir is who gets what belongs to nobody any more: the first administrator, or the first person there is.
+func (tx *Tx) heir() (UserID, error) {
+	var id UserID
+	err := tx.one(`SELECT id FROM users WHERE id<>1 ORDER BY admin DESC,id LIMIT 1`, nil, &id)
+	return id, err
+}
+
+// mendContent sees to messages whose content is not whole, and to content without a message.
+func (x *rescue) mendContent() error {
+	type wanted struct {
+		id             int64
+		size, head, is int64
+	}
+	short, err := read(x.st, func(tx *Tx) ([]wanted, error) {
+		return rows(tx, `SELECT b.id,b.size,length(b.head),coalesce((SELECT sum(length(c.data)) FROM chunks c WHERE c.id BETWEEN b.id<<14 AND (b.id<<14)+16383),0) FROM blobs b
+			WHERE b.codec=0 AND b.size<>length(b.head)+coalesce((SELECT sum(length(c.data)) FROM chunks c WHERE c.id BETWEEN b.id<<14 AND (b.id<<14)+16383),0)`, nil,
+			func(w *wanted) []any { return []any{&w.id, &w.size, &w.head, &w.is} })
+	})
+	if err != nil {
+		return err
+	}
+	for _, w := range short {
+		if err := x.cut(BlobID(w.id)); err != nil {
+			return err
+		}
+	}
+	return x.st.Write(func(tx *Tx) error {
+		all, err := tx.ints(`SELECT id FROM blobs b WHERE NOT EXISTS(SELECT 1 FROM messages m WHERE m.blob=b.id) AND NOT EXISTS(SELECT 1 FROM queue q WHERE q.blob=b.id)
+			AND NOT EXISTS(SELECT 1 FROM letter_files f WHERE f.blob=b.id)`)
+		if err != nil {
+			return err
+		}
+		x.report.Found = 0
+		var box Mailbox
+		for _, id := range all {
+			if x.dead[id] {
+				continue
+			}
+			if box.ID == 0 {
+				heir, err := tx.heir()
+				if err == nil {
+					box, err = tx.CreateMailbox(heir, "lost+found", "")
+				}
+				if err != nil {
+					return err
+				}
+			}
+			x.report.Found++
+			_, err := tx.exec(`INSERT INTO messages(mailbox,uid,modseq,flags,blob,size,internal,saved,thread,form) SELECT ?,?,1,0,id,size,?,?,0,0 FROM blobs WHERE id=?`,
+				box.ID, x.report.Found, tx.s.Now().Unix(), tx.s.Now().Unix(), id)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// cut makes new content of what is there of a piece of content up to the first gap.
+func (x *rescue) cut(id BlobID) error {
+	c, err := x.st.Content(id)
+	if err != nil {
+		return err
+	}
+	sp := x.st.NewSpool(maxContent)
+	defer sp.Close()
+	_, err = io.Copy(sp, io.NewSectionReader(c, 0, c.Size)) // which ends with an error where something is missing
+	if err != nil && sp.Size() == 0 {
+		sp.Write(c.Head)
+	}
+	return x.st.Write(func(tx *Tx) error {
+		b, err := tx.AddBlob(sp)
+		if err != nil {
+			return err
+		}
+		delete(tx.unreferenced, b.ID) // count does the counting
+		for _, q := range []string{`UPDATE messages SET blob=?, size=? WHERE blob=?`, `UPDATE queue SET blob=?, size=? WHERE blob=?`} {
+			if _, err := tx.exec(q, b.ID, b.Size, id); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.exec(`INSERT OR IGNORE INTO settings(key,value) VALUES('rescue cut '||?,'1')`, b.ID); err != nil {
+			return err
+		}
+		_, err = tx.exec(`DELETE FROM chunks WHERE id BETWEEN ? AND ?`, id<<chunkBits, id<<chunkBits|(1<<chunkBits-1))
+		if err == nil {
+			_, err = tx.exec(`DELETE FROM blobs WHERE id=?`, id)
+		}
+		return err
+	})
+}
+
+const maxContent = int64(chunkSize) << chunkBits
+
+// count makes all that is counted right, and writes the report.
+func (x *rescue) count(tx *Tx) error {
+	boxes, err := rows(tx, `SELECT coalesce(u.name,''),b.name,
+			(SELECT count(*) FROM messages m WHERE m.mailbox=b.id AND NOT gone AND EXISTS(SELECT 1 FROM blobs c WHERE c.id=m.blob)),
+			(SELECT count(*) FROM messages m WHERE m.mailbox=b.id AND NOT gone AND EXISTS(SELECT 1 FROM settings s WHERE s.key='rescue cut '||m.blob)),
+			(SELECT count(*) FROM messages m WHERE m.mailbox=b.id AND NOT gone AND NOT EXISTS(SELECT 1 FROM blobs c WHERE c.id=m.blob))
+		FROM mailboxes b LEFT JOIN users u ON u.id=b.owner WHERE b.owner IS NOT NULL ORDER BY u.id,b.name`, nil,
+		func(b *RescuedBox) []any { return []any{&b.User, &b.Name, &b.Taken, &b.Cut, &b.Lost} })
+	if err != nil {
+		return err
+	}
+	x.report.Boxes = boxes
+	for _, q := range []string{
+		`DELETE FROM settings WHERE key LIKE 'rescue cut %'`,
+		`DELETE FROM messages WHERE blob<>0 AND blob NOT IN (SELECT id FROM blobs) OR mailbox NOT IN (SELECT id FROM mailboxes)`,
+		`DELETE FROM letter_files WHERE blob NOT IN (SELECT id FROM blobs) OR letter NOT IN (SELECT id FROM letters)`,
+		`DELETE FROM chunks WHERE id>>14 NOT IN (SELECT id FROM blobs)`,
+		`DELETE FROM refs`,
+		`INSERT INTO refs(blob,n) SELECT b.id, n FROM (SELECT b.id, (SELECT count(*) FROM messages m WHERE m.blob=b.id)+(SELECT count(*) FROM queue q WHERE q.blob=b.id)
+			+(SELECT count(*) FROM letter_files f WHERE f.blob=b.id) AS n FROM blobs b) b WHERE n<>1`,
+		`UPDATE mailboxes SET n_exists=(SELECT count(*) FROM messages m WHERE m.mailbox=mailboxes.id AND NOT gone),
+			n_unseen=(SELECT count(*) FROM messages m WHERE m.mailbox=mailboxes.id AND NOT gone AND flags&1=0),
+			n_deleted=(SELECT count(*) FROM messages m WHERE m.mailbox=mailboxes.id AND NOT gone AND flags&` + fmt.Sprint(int(FlagDeleted)) + `<>0),
+			bytes=(SELECT coalesce(sum(size),0) FROM messages m WHERE m.mailbox=mailboxes.id AND NOT gone),
+			uidnext=max(uidnext,(SELECT coalesce(max(uid),0)+1 FROM messages m WHERE m.mailbox=mailboxes.id)),
+			highestmodseq=max(highestmodseq,(SELECT coalesce(max(modseq),1) FROM messages m WHERE m.mailbox=mailboxes.id))`,
+		`UPDATE users SET modseq=1+max(modseq,(SELECT coalesce(max(highestmodseq),1) FROM mailboxes b WHERE b.owner=users.id))`,
+		`UPDATE mailboxes SET owner=NULL WHERE owner NOT IN (SELECT id FROM users)`,
+	} {
+		q = strings.ReplaceAll(q, "flags&1=0", fmt.Sprintf("flags&%d=0", int(FlagSeen)))
+		if _, err := tx.exec(q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rescueSource refuses what can't be a file of ours at all.
+func rescueSource(path string) error {
+	fi, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil && (!fi.Mode().IsRegular() || fi.Size() < rawPage) {
+		err = fmt.Errorf("%s has nothing that could be rescued", path)
+	}
+	return err
+}
