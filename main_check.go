@@ -111,7 +111,11 @@ func certWords(t *TLS) string {
 	for _, ip := range cert.IPAddresses {
 		names = append(names, ip.String())
 	}
-	return fmt.Sprintf("certificate for %s until %s", strings.Join(names, " "), cert.NotAfter.Format(time.DateOnly))
+	words := fmt.Sprintf("certificate for %s until %s", strings.Join(names, " "), cert.NotAfter.Format(time.DateOnly))
+	if root := t.Fingerprint(); root != "" {
+		words += ", of the private CA with the SHA-256 fingerprint " + root
+	}
+	return words
 }
 
 // checkMount warns of what makes a flush a lie: a card mounted with barriers off, or a file system in memory.

@@ -161,8 +161,17 @@ func (c *command) welcome(s *Server) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "\nThere are no users yet. Open this page, once, to make the first one:\n\n    %s\n\n", strings.Join(links, "\n or "))
+	fmt.Fprintf(c.out, "\nThere are no users yet. Open this page within an hour, once, to make the first one:\n\n    %s\n\n%s",
+		strings.Join(links, "\n or "), fingerprintWords(s.tls))
 	return nil
+}
+
+// fingerprintWords says what a browser's warning can be compared with.
+func fingerprintWords(t *TLS) string {
+	if t.Fingerprint() == "" {
+		return ""
+	}
+	return "The browser does not know this server's own CA yet and warns. The CA's SHA-256 fingerprint is\n\n    " + t.Fingerprint() + "\n\n"
 }
 
 func openListener(cfg *Config, name, addr string) (net.Listener, error) {

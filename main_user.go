@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 func (c *command) user(args []string) error {
@@ -65,11 +66,7 @@ func (c *command) userAdd(cfg *Config, st *Store, addr Addr) error {
 	if !cfg.Local(addr.Domain) {
 		return fmt.Errorf("%s is none of our domains (%s); add it to domains in mail.toml", addr.Domain, strings.Join(cfg.Domains, ", "))
 	}
-	pw, err := c.password()
-	if err != nil {
-		return err
-	}
-	secret, err := NewAuth(cfg, st).Secret(pw)
+	secret, err := c.newSecret(cfg, st, addr)
 	if err != nil {
 		return err
 	}
@@ -94,16 +91,27 @@ func (c *command) userAdd(cfg *Config, st *Store, addr Addr) error {
 	return err
 }
 
+// newSecret asks for a new password and returns what is stored for it.
+func (c *command) newSecret(cfg *Config, st *Store, addr Addr) (string, error) {
+	pw, err := c.password()
+	if err != nil {
+		return "", err
+	}
+	if utf8.RuneCountInString(pw) < passwordLeastVerb {
+		return "", fmt.Errorf("the password needs at least %d characters", passwordLeastVerb)
+	}
+	if fault := PasswordFault(pw, addr, passwordLeastVerb); fault != "" {
+		return "", errors.New(fault)
+	}
+	return NewAuth(cfg, st).Secret(pw)
+}
+
 func (c *command) userPasswd(cfg *Config, st *Store, addr Addr) error {
 	err := st.Read(func(tx *Tx) error { _, err := tx.UserByName(addr.Key()); return err })
 	if err != nil {
 		return userFault(addr, err)
 	}
-	pw, err := c.password()
-	if err != nil {
-		return err
-	}
-	secret, err := NewAuth(cfg, st).Secret(pw)
+	secret, err := c.newSecret(cfg, st, addr)
 	if err != nil {
 		return err
 	}
@@ -195,5 +203,9 @@ func (c *command) setupLink(args []string) error {
 		return err
 	}
 	fmt.Fprintln(c.out, strings.Join(links, "\n"))
-	return nil
+	t, err := LoadTLS(cfg, st, c.logger())
+	if err == nil {
+		fmt.Fprint(c.out, "\n", fingerprintWords(t))
+	}
+	return err
 }

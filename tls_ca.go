@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -13,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
 )
 
@@ -67,6 +69,21 @@ func (t *TLS) loadPrivate() error {
 		return t.issue()
 	}
 	return nil
+}
+
+// Fingerprint is the SHA-256 of the private CA's certificate as browsers and phones show it, "" when certificates come from files.
+// Who compares it knows that nobody has put another one in its place.
+func (t *TLS) Fingerprint() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ca == nil {
+		return ""
+	}
+	var pairs []string
+	for _, b := range sha256.Sum256(t.ca.Certificate[0]) {
+		pairs = append(pairs, fmt.Sprintf("%02X", b))
+	}
+	return strings.Join(pairs, ":")
 }
 
 // parsePair reads a certificate and its key from one PEM text.

@@ -174,7 +174,7 @@ func TestWebAdmin(t *testing.T) {
 	at = "/admin/users"
 	act(200, "name", "rose", "password", "secret rose", "quota", "1")
 	ann.want("rose@home.arpa can log in now.", "1.0 MB")
-	for name, password := range map[string]string{"rose": "secret rose", "a b": "12345678", "x@elsewhere.example": "12345678", "short": "1234567"} {
+	for name, password := range map[string]string{"rose": "secret rose", "a b": "good secret", "x@elsewhere.example": "good secret", "short": "1234567"} {
 		act(422, "name", name, "password", password)
 	}
 	ann.get(at)

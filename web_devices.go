@@ -3,8 +3,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/pem"
 	"html/template"
 	"net/http"
@@ -49,10 +47,7 @@ func (q *webReq) guide() (g webGuide, err error) {
 	}
 	if root := q.s.tls.RootPEM(); root != nil {
 		g.Root = true
-		if block, _ := pem.Decode(root); block != nil {
-			sum := sha256.Sum256(block.Bytes)
-			g.Finger = strings.ToUpper(hex.EncodeToString(sum[:]))
-		}
+		g.Finger = q.s.tls.Fingerprint()
 		g.RootQR, err = q.code(q.site() + "/root.crt")
 	}
 	return g, err

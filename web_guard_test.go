@@ -261,7 +261,7 @@ func TestWebSetupAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i, c := range all {
 		wg.Go(func() {
-			c.post("/setup", "name", fmt.Sprint("root", i), "domain", "home.arpa", "password", "12345678", "again", "12345678", "code", strings.ToLower(code))
+			c.post("/setup", "name", fmt.Sprint("root", i), "domain", "home.arpa", "password", "good secret", "again", "good secret", "code", strings.ToLower(code))
 		})
 	}
 	wg.Wait()
@@ -335,7 +335,7 @@ func TestWebLoginLimits(t *testing.T) {
 			code string
 			want int
 		}{{"AAAA-AAAA-AAAA-AAAA", 403}, {"short", 403}, {code, 429}} {
-			c.post("/setup", "name", "root", "domain", "home.arpa", "password", "12345678", "again", "12345678", "code", x.code)
+			c.post("/setup", "name", "root", "domain", "home.arpa", "password", "good secret", "again", "good secret", "code", x.code)
 			if c.code != x.want {
 				t.Errorf("try %d: %d, want %d", i, c.code, x.want)
 			}
@@ -785,7 +785,7 @@ func TestWebSiteAddresses(t *testing.T) {
 		`http = ["127.0.0.1:8080"]`:               "http://127.0.0.1:8080",
 		`https = ["[::]:443"]`:                    "https://mx.local https://192.168.7.5 https://10.0.0.5",
 		`http = ["[fd00::1]:80"]`:                 "http://[fd00::1]:80",
-		"http = [\":8080\"]\nhttps = [\":8443\"]": "http://mx.local:8080 http://192.168.7.5:8080 http://10.0.0.5:8080",
+		"http = [\":8080\"]\nhttps = [\":8443\"]": "https://mx.local:8443 https://192.168.7.5:8443 https://10.0.0.5:8443",
 	} {
 		cfg, err := parseConfig("hostname = \"mx.local\"\n[listen]\n" + listen)
 		if err != nil {
@@ -814,6 +814,72 @@ func TestWebHugeForms(t *testing.T) {
 			if ann.code != x.want {
 				t.Errorf("%s with %d fields of %d octets: %d", path, x.fields, x.size, ann.code)
 			}
+		}
+	}
+}
+
+// TestSecureSessions: where a password may not go in clear, no session is given or taken in clear, and set-up leads to https.
+func TestSecureSessions(t *testing.T) {
+	s := startServer(t, "[listen]", `http = [":8080"]`, `https = [":8443"]`).hasty()
+	ask := func(method, path, body, from, cookie string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, "http://mx.home.arpa:8080"+path, strings.NewReader(body))
+		r.RemoteAddr = from + ":4711"
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Accept", "text/html")
+		r.Header.Set("Cookie", cookie)
+		w := httptest.NewRecorder()
+		s.web.ServeHTTP(w, r)
+		return w
+	}
+	token := webToken()
+	s.write(t, func(tx *Tx) error {
+		u, err := tx.UserByName("ann@home.arpa")
+		if err != nil {
+			return err
+		}
+		return tx.AddWebSession(WebSession{Hash: webHash(token), User: u.ID, Created: tx.s.Now(), Seen: tx.s.Now(), Lasts: webShortSession})
+	})
+	for from, want := range map[string]int{"127.0.0.1": 200, "192.168.1.5": 303, "203.0.113.5": 303} {
+		if w := ask("GET", "/settings", "", from, "postino-session="+token); w.Code != want {
+			t.Errorf("a session in clear from %s: %d", from, w.Code)
+		}
+	}
+	links, err := webSetupLinks(s.cfg, s.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(links[0], "https://mx.home.arpa:8443/setup#") {
+		t.Errorf("the link is %s", links[0])
+	}
+	_, code, _ := strings.Cut(links[0], "#")
+	q := &webReq{webApp: s.web, token: "visit"}
+	form := url.Values{"csrf": {q.formToken()}, "name": {"root"}, "domain": {"home.arpa"}, "password": {"a new secret"}, "again": {"a new secret"}, "code": {code}}
+	for _, w := range []*httptest.ResponseRecorder{ask("GET", "/setup", "", "192.168.1.5", ""), ask("POST", "/setup", form.Encode(), "192.168.1.5", "postino-visit=visit")} {
+		if w.Code != 303 || w.Header().Get("Location") != "https://mx.home.arpa:8443/setup" {
+			t.Errorf("set-up in clear: %d to %s, %.200s", w.Code, w.Header().Get("Location"), w.Body)
+		}
+		for _, ck := range w.Result().Cookies() {
+			if strings.HasSuffix(ck.Name, "session") {
+				t.Errorf("set-up in clear gives a session: %s", ck)
+			}
+		}
+	}
+	s.write(t, func(tx *Tx) error {
+		if _, err := tx.UserByName("root@home.arpa"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("a user was made with a password that went in clear: %v", err)
+		}
+		return nil
+	})
+	for header, want := range map[string]int{"": 200, "X-Forwarded-For": 404, "Via": 404, "Host": 404} {
+		r := httptest.NewRequest("GET", "http://127.0.0.1:8080/metrics", nil)
+		r.RemoteAddr = "127.0.0.1:4711"
+		r.Header.Set(header, "203.0.113.5")
+		if header == "Host" {
+			r.Host = "mx.home.arpa"
+		}
+		w := httptest.NewRecorder()
+		if s.web.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("figures, asked for with %s: %d", header, w.Code)
 		}
 	}
 }

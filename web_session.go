@@ -19,7 +19,6 @@ const (
 	webMaxSecond    = 200             // logins waiting for a code
 	webSecondTime   = 5 * time.Minute // for the code to be typed
 	webSecondTries  = 5
-	webMinPassword  = 8
 	webMaxAddresses = 3 // by which the set-up page is offered beside the name
 )
 
@@ -84,7 +83,7 @@ func (q *webReq) setCookie(name, value string, life time.Duration) {
 // are protected too; it is set with the first page that has a form.
 func (q *webReq) findSession() error {
 	q.token = q.cookie("session")
-	if q.token != "" {
+	if q.token != "" && q.mayLogIn() { // a session is worth a password, and may not go where that may not
 		err := q.s.store.Read(func(tx *Tx) error {
 			var err error
 			q.session, q.user, err = tx.WebSession(webHash(q.token))
@@ -289,6 +288,9 @@ func (q *webReq) origin() loginOrigin { return loginOrigin{addr: q.remote, brows
 
 // logIn gives the browser a new session. The token it had before is never used again.
 func (q *webReq) logIn(u User, to string, remember bool) error {
+	if !q.mayLogIn() { // after a set-up without https: the page says what can be done
+		return q.redirect("/login")
+	}
 	now := q.s.store.Now()
 	token := webToken()
 	w := WebSession{Hash: webHash(token), User: u.ID, Created: now, Seen: now, Lasts: webShortSession,

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 const (
@@ -149,7 +148,7 @@ func (q *webReq) rulesPage(tx *Tx, head webSettings) (webRulesPage, error) {
 }
 
 func (q *webReq) securityPage(tx *Tx, head webSettings) (webSecurityPage, error) {
-	p := webSecurityPage{webSettings: head, Current: q.session.Name(), Min: webMinPassword}
+	p := webSecurityPage{webSettings: head, Current: q.session.Name(), Min: passwordLeast}
 	var err error
 	p.TOTP, err = tx.HasPreference(q.user.ID, PrefTOTP)
 	if err != nil {
@@ -324,9 +323,13 @@ func (q *webReq) postPassword() error {
 		return q.settings(http.StatusUnprocessableEntity, "security", q.lang.T(text))
 	}
 	next := f.Get("password")
-	switch {
-	case utf8.RuneCountInString(next) < webMinPassword:
-		return again("The password needs at least 8 characters.")
+	own, err := ParseAddr(q.user.Name)
+	if err != nil {
+		return err
+	}
+	switch fault := PasswordFault(next, own, passwordLeast); {
+	case fault != "":
+		return again(fault)
 	case next != f.Get("again"):
 		return again("The two passwords are not the same.")
 	}

@@ -111,13 +111,13 @@ func webOwnAddresses() []netip.Addr {
 	return all
 }
 
-// webSiteAddresses are the site's addresses by the machine's name and by number: plain HTTP if it is served, because a
-// browser that does not know the private CA yet would warn.
+// webSiteAddresses are the site's addresses by the machine's name and by number: https if it is served, because the first thing
+// that is typed there is a password. The browser warns as long as it does not know the private CA.
 func webSiteAddresses(cfg *Config, own []netip.Addr) []string {
 	for _, try := range []struct {
 		scheme, usual string
 		listen        []string
-	}{{"http", "80", cfg.Listen.HTTP}, {"https", "443", cfg.Listen.HTTPS}} {
+	}{{"https", "443", cfg.Listen.HTTPS}, {"http", "80", cfg.Listen.HTTP}} {
 		for _, l := range try.listen {
 			host, port, err := net.SplitHostPort(l)
 			if err != nil {
@@ -172,17 +172,24 @@ func (q *webReq) setupPage() (webSetupPage, error) {
 	return p, err
 }
 
-// getSetup is there only while there is a link that nobody has used.
+// getSetup is there only while there is a link that nobody has used. Where a password may not go in clear it leads to https; the
+// browser takes the code behind the # along.
 func (q *webReq) getSetup() error {
 	p, err := q.setupPage()
 	if err != nil {
 		return err
+	}
+	if q.leadsToSecure() {
+		return q.redirect(p.HTTPS)
 	}
 	if !q.setupAllowed() {
 		return webFault(http.StatusForbidden, "For the first start, open this page from the same network, or over https.")
 	}
 	return q.page("setup", "Set up your mail", p)
 }
+
+// leadsToSecure says whether this connection is no place for a password and there is a better one.
+func (q *webReq) leadsToSecure() bool { return !q.mayLogIn() && q.secureAddress("/") != "-" }
 
 // setupAllowed keeps the first password off plain connections that leave the house.
 func (q *webReq) setupAllowed() bool {
@@ -193,6 +200,9 @@ func (q *webReq) postSetup() error {
 	p, err := q.setupPage()
 	if err != nil {
 		return err
+	}
+	if q.leadsToSecure() { // the password was sent in clear, so it is none
+		return q.redirect(p.HTTPS)
 	}
 	f := q.r.PostForm
 	p.Shown = webClean(f.Get("shown"))
@@ -211,8 +221,8 @@ func (q *webReq) postSetup() error {
 		return webFault(http.StatusForbidden, "For the first start, open this page from the same network, or over https.")
 	case err != nil || local == "":
 		return again(http.StatusBadRequest, "This name can't be used in an address. Use letters, digits, dots and dashes.")
-	case len(f.Get("password")) < webMinPassword:
-		return again(http.StatusBadRequest, "The password needs at least 8 characters.")
+	case PasswordFault(f.Get("password"), addr, passwordLeast) != "":
+		return again(http.StatusBadRequest, PasswordFault(f.Get("password"), addr, passwordLeast))
 	case f.Get("password") != f.Get("again"):
 		return again(http.StatusBadRequest, "The two passwords are not the same.")
 	}

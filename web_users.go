@@ -30,7 +30,7 @@ type webUserRow struct {
 func (q *webReq) getUsers() error { return q.usersPage(http.StatusOK, webUsers{}) }
 
 func (q *webReq) usersPage(status int, p webUsers) error {
-	p.Tab, p.Domain, p.Min = "users", q.s.cfg.Domains[0], webMinPassword
+	p.Tab, p.Domain, p.Min = "users", q.s.cfg.Domains[0], passwordLeast
 	err := q.s.store.Read(func(tx *Tx) error {
 		p.Users = nil
 		all, err := tx.Users()
@@ -66,8 +66,8 @@ func (q *webReq) postUsers() error {
 		return again("This name can't be used in an address. Use letters, digits, dots and dashes.")
 	case !slices.Contains(q.s.cfg.Domains, a.Domain):
 		return again("This domain does not live here. The domains are set in mail.toml.")
-	case len(f.Get("password")) < webMinPassword:
-		return again("The password needs at least 8 characters.")
+	case PasswordFault(f.Get("password"), a, passwordLeast) != "":
+		return again(PasswordFault(f.Get("password"), a, passwordLeast))
 	}
 	if f.Get("admin") != "" {
 		if err := q.checkOwn(); err != nil {
@@ -127,7 +127,7 @@ type webUserPage struct {
 func (p webUserPage) QuotaMB() int64 { return p.Quota >> 20 }
 
 func (q *webReq) userPage(status int, fault string) error {
-	p := webUserPage{webTabs: webTabs{"users"}, Min: webMinPassword, Error: fault}
+	p := webUserPage{webTabs: webTabs{"users"}, Min: passwordLeast, Error: fault}
 	id := webID[UserID](q.r.PathValue("id"))
 	err := q.s.store.Read(func(tx *Tx) (err error) {
 		p.User, err = tx.UserByID(id)
@@ -168,10 +168,17 @@ func (q *webReq) postUser() error {
 	}
 	secret := ""
 	if do == "password" {
-		if len(f.Get("password")) < webMinPassword {
-			return q.userPage(http.StatusUnprocessableEntity, q.lang.T("The password needs at least 8 characters."))
+		u, err := read(q.s.store, func(tx *Tx) (User, error) { return tx.UserByID(id) })
+		if err != nil {
+			return err
 		}
-		var err error
+		own, err := ParseAddr(u.Name)
+		if err != nil {
+			return err
+		}
+		if fault := PasswordFault(f.Get("password"), own, passwordLeast); fault != "" {
+			return q.userPage(http.StatusUnprocessableEntity, q.lang.T(fault))
+		}
 		secret, err = q.s.auth.Secret(f.Get("password"))
 		if err != nil {
 			return err
