@@ -143,3 +143,31 @@ func TestReportsNotToStrangers(t *testing.T) {
 		}
 	}
 }
+
+// What may only go over checked TLS has its report and its automatic answer go no other way (RFC 8689 §5).
+func TestReportsRequireTLS(t *testing.T) {
+	p := newPeer(t, nil)
+	qt := newQueueTest(t, p)
+	qt.setRule(t, "bob", PrefVacation, Vacation{On: true, Text: "Away."})
+	m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "x@far.example"), Flags: MailRequireTLS}, To: rcptsTo(mustAddr(t, "bob@home.arpa")), Body: qt.store.NewSpool(1 << 20)}
+	m.To[0].Notify = NotifySuccess
+	defer m.Body.Close()
+	io.WriteString(m.Body, "From: x@far.example\r\nTo: bob@home.arpa\r\nSubject: secret\r\n\r\nhi\r\n")
+	if err := qt.accept(m); err != nil {
+		t.Fatal(err)
+	}
+	items := qt.queue()
+	if len(items) != 2 {
+		t.Fatalf("queue %+v", items)
+	}
+	for _, q := range items {
+		if q.Flags&MailRequireTLS == 0 {
+			t.Errorf("%+v may go without TLS", q)
+		}
+	}
+	qt.step()
+	if len(p.received()) != 0 {
+		t.Errorf("went without TLS: %q", p.received())
+	}
+	qt.wantQueue(0)
+}

@@ -119,7 +119,8 @@ func TestFetchFaults(t *testing.T) {
 		away, here, f := fetchTest(t, protocol, protocol, "starttls")
 		f.Delete = true
 		away.deliver(t, "ann@home.arpa", "Subject: x\r\n\r\n"+strings.Repeat("y", 500)+"\r\n")
-		here.setQuota(t, "bob@home.arpa", 100)
+		here.deliver(t, "bob@home.arpa", "Subject: first\r\n\r\n"+strings.Repeat("z", 500)+"\r\n")
+		here.setQuota(t, "bob@home.arpa", 1000) // enough for each, and not for both
 		if n, err := here.fetch(f); n != 0 || !errors.Is(err, ErrQuota) {
 			t.Errorf("%s: %d, %v", protocol, n, err)
 		}
@@ -136,7 +137,7 @@ func TestFetchFaults(t *testing.T) {
 		}
 		os.WriteFile(f.PasswordFile, []byte("secret"), 0o600)
 		here.mustFetch(t, f, 1)
-		if a, b := len(away.left(t, "ann@home.arpa")), len(here.inbox(t, "bob@home.arpa")); a != 0 || b != 1 {
+		if a, b := len(away.left(t, "ann@home.arpa")), len(here.inbox(t, "bob@home.arpa")); a != 0 || b != 2 {
 			t.Errorf("%s: %d there, %d here", protocol, a, b)
 		}
 	}
