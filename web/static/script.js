@@ -61,21 +61,41 @@ function fitFrame(f) {
 $$("iframe.mail-html").forEach(f => { if (f.clientWidth < 520) f.height = f.dataset.narrow; if (window.ResizeObserver) fitFrame(f); });
 window.addEventListener("beforeprint", () => $$("iframe.mail-html").forEach(f => { f.loading = "eager"; }));
 
-// A note that can be undone counts down; others go by themselves.
+// A note goes by itself, a fault stays until it is closed. What can be undone stays longer.
 function watchNote() {
   const note = $("#note .note");
   if (!note) return;
-  const left = Number(note.dataset.until || 0);
-  if (left) setTimeout(() => { note.remove(); }, left * 1000);
+  const b = Object.assign(document.createElement("button"), { type: "button", className: "btn icon", textContent: "×", title: $("#note").dataset.close });
+  b.setAttribute("aria-label", b.title);
+  b.addEventListener("click", () => note.remove());
+  note.append(b);
+  if (!note.classList.contains("bad")) setTimeout(() => note.remove(), 1000 * (Number(note.dataset.until) || ($("form", note) ? 60 : 8)));
 }
 watchNote();
-function say(text, bad) {
+function say(text, bad, href) {
   const box = $("#note");
   if (!box) return;
   const n = document.createElement("div");
   n.className = "note" + (bad ? " bad" : "");
-  n.append(Object.assign(document.createElement("span"), { textContent: text }));
+  n.append(Object.assign(document.createElement(href ? "a" : "span"), { textContent: text }));
+  if (href) n.firstChild.href = href;
   box.replaceChildren(n);
+  watchNote();
+}
+
+// The list remembers the row that was opened, and where it was scrolled to, for the way back.
+document.addEventListener("click", e => {
+  const a = e.target.closest(".list .mail > a");
+  if (!a || e.ctrlKey || e.metaKey || e.shiftKey) return;
+  history.replaceState(null, "", location.pathname + location.search + "#" + a.parentElement.id);
+  sessionStorage.setItem("top", [location.href, $("#main").scrollTop, scrollY].join(" "));
+});
+const opened = location.hash.startsWith("#m-") && document.getElementById(location.hash.slice(1));
+if (opened) {
+  const [url, top, y] = (sessionStorage.getItem("top") || "").split(" ");
+  opened.classList.add("here");
+  $("a", opened).focus({ preventScroll: true });
+  if (url === location.href) { $("#main").scrollTop = top; scrollTo(0, y); } else opened.scrollIntoView({ block: "center" });
 }
 
 // ---- lists ----
@@ -155,7 +175,7 @@ function listen() {
       if (f && String(f.modseq) !== list.dataset.modseq) refresh();
     }
     if (news.new) {
-      if (!$("#note form")) say(news.new.said);
+      if (!$("#note form")) say(news.new.said, false, news.new.href);
       if (window.Notification && Notification.permission === "granted" && document.hidden) {
         const n = new Notification(news.new.from, { body: news.new.subject, tag: news.new.href });
         n.onclick = () => { window.focus(); location.href = news.new.href; };
@@ -200,6 +220,8 @@ function act(what) {
     const here = $(".mail.here .pick input");
     if (!here) return;
     here.checked = true;
+    const next = here.closest(".mail").nextElementSibling;
+    if (next) form.elements.back.value = form.elements.back.value.split("#")[0] + "#" + next.id;
   }
   const b = $(`button[value="${what}"]`, form);
   if (b) b.click();
