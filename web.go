@@ -281,6 +281,7 @@ func (a *webApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
+	r.URL = webSmallPath(r.URL)
 	a.mux.ServeHTTP(w, r)
 }
 

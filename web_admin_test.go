@@ -348,7 +348,7 @@ func TestWebExchange(t *testing.T) {
 	if a, b := rows.FindAllString(named.Replace(before), -1), rows.FindAllString(ann.page, -1); len(b) != 4 || strings.Join(webSorted(a), "\n") != strings.Join(webSorted(b), "\n") {
 		t.Errorf("the address book came back as\n%s\nwas\n%s", strings.Join(b, "\n"), strings.Join(a, "\n"))
 	}
-	got, err := webCards(strings.NewReader("BEGIN:VCARD\r\nVERSION:2.1\r\nFN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:=E7=8E=8B\r\nEMAIL;INTERNET:wang@lab.arpa\r\nEND:VCARD\r\n" +
+	got, _, err := webCards(strings.NewReader("BEGIN:VCARD\r\nVERSION:2.1\r\nFN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:=E7=8E=8B\r\nEMAIL;INTERNET:wang@lab.arpa\r\nEND:VCARD\r\n" +
 		"BEGIN:VCARD\nVERSION:3.0\nFN:Bob\n  Smith\nitem1.EMAIL;type=HOME:bob@x.example\nEMAIL:not an address\nEMAIL:bob@y.example\nTEL:1\nTEL:2\nEND:VCARD\n"))
 	if err != nil || len(got) != 3 || got[0].Name != "王" || got[1].Name != "Bob Smith" || got[2].Address != "bob@y.example" || got[2].Phone != "1" {
 		t.Errorf("older vCards: %+v %v", got, err)

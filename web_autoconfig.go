@@ -11,6 +11,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	texttemplate "text/template"
 )
@@ -29,11 +31,19 @@ func webAutoconfigRoutes() []webRoute {
 	}
 	all = append(all, webRoute{"GET /autodiscover/autodiscover.json/v1.0/{address}", webForeign, (*webReq).getOutlookJSON},
 		webRoute{"GET /autodiscover/autodiscover.json", webForeign, (*webReq).getOutlookJSON})
-	// Outlook is not of one mind on capitals.
-	for _, p := range []string{"/autodiscover/autodiscover.xml", "/Autodiscover/Autodiscover.xml", "/AutoDiscover/AutoDiscover.xml"} {
-		all = append(all, webRoute{"POST " + p, webForeign, (*webReq).postOutlook}, webRoute{"GET " + p, webForeign, (*webReq).postOutlook})
+	return append(all, webRoute{"POST /autodiscover/autodiscover.xml", webForeign, (*webReq).postOutlook},
+		webRoute{"GET /autodiscover/autodiscover.xml", webForeign, (*webReq).postOutlook})
+}
+
+// webSmallPath makes the letters of an autodiscover address small: Outlook is not of one mind on capitals.
+func webSmallPath(u *url.URL) *url.URL {
+	const at = "/autodiscover/"
+	if len(u.Path) < len(at) || !strings.EqualFold(u.Path[:len(at)], at) {
+		return u
 	}
-	return all
+	small := *u
+	small.Path, small.RawPath = strings.ToLower(u.Path), ""
+	return &small
 }
 
 // webServer is one line of what a mail program has to know.
@@ -140,9 +150,13 @@ var webXML = texttemplate.Must(texttemplate.New("").Funcs(texttemplate.FuncMap{"
 <Autodiscover xmlns="http://schemas.microsoft.com/exchange/autodiscover/responseschema/2006">
 <Response xmlns="http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a">
 <Account><AccountType>email</AccountType><Action>settings</Action>
-{{range .In}}{{template "protocol" .}}{{end}}{{range .Out}}{{template "protocol" .}}{{end}}</Account></Response></Autodiscover>
+{{range .Protocols}}{{template "protocol" .}}{{end}}</Account></Response></Autodiscover>
 {{end}}
-{{define "protocol"}}<Protocol><Type>{{.Proto}}</Type><Server>{{xml .Host}}</Server><Port>{{.Port}}</Port><SPA>off</SPA>{{if eq .Socket "SSL"}}<SSL>on</SSL>{{else}}<SSL>on</SSL><Encryption>TLS</Encryption>{{end}}<AuthRequired>on</AuthRequired></Protocol>
+{{define "outlook refused"}}<?xml version="1.0" encoding="utf-8"?>
+<Autodiscover xmlns="http://schemas.microsoft.com/exchange/autodiscover/responseschema/2006">
+<Response><Error><ErrorCode>600</ErrorCode><Message>Invalid Request</Message><DebugData/></Error></Response></Autodiscover>
+{{end}}
+{{define "protocol"}}<Protocol><Type>{{.Proto}}</Type><Server>{{xml .Host}}</Server><Port>{{.Port}}</Port>{{if .Login}}<LoginName>{{xml .Login}}</LoginName>{{end}}<SPA>off</SPA>{{if eq .Socket "SSL"}}<SSL>on</SSL>{{else}}<SSL>on</SSL><Encryption>TLS</Encryption>{{end}}<AuthRequired>on</AuthRequired></Protocol>
 {{end}}
 {{define "apple"}}<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
@@ -197,12 +211,12 @@ func webEscapeXML(s string) string {
 }
 
 // sendXML answers with one of webXML's templates.
-func (q *webReq) sendXML(name, kind string, x webAsked) error {
+func (q *webReq) sendXML(status int, name, kind string, x webAsked) error {
 	var b bytes.Buffer
 	if err := webXML.ExecuteTemplate(&b, name, x); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	q.send(http.StatusOK, kind, b.Bytes())
+	q.send(status, kind, b.Bytes())
 	return nil
 }
 
@@ -213,7 +227,7 @@ func (q *webReq) getThunderbird() error {
 	if err != nil {
 		return err
 	}
-	return q.sendXML("thunderbird", "text/xml; charset=utf-8", x)
+	return q.sendXML(http.StatusOK, "thunderbird", "text/xml; charset=utf-8", x)
 }
 
 // postOutlook answers Outlook's autodiscover. Encryption stays out where TLS begins at once: with SSL on, Outlook takes
@@ -226,14 +240,45 @@ func (q *webReq) postOutlook() error {
 	if err != nil {
 		return ErrTooBig
 	}
-	if len(body) > 0 && xml.Unmarshal(body, &ask) != nil {
-		return webFault(http.StatusBadRequest, "This form can't be read.")
+	if len(body) > 0 && webReadXML(body, &ask) != nil {
+		return q.sendXML(http.StatusBadRequest, "outlook refused", "text/xml; charset=utf-8", webAsked{})
 	}
 	x, err := q.asked(ask.Address)
 	if err != nil {
 		return err
 	}
-	return q.sendXML("outlook", "text/xml; charset=utf-8", x)
+	return q.sendXML(http.StatusOK, "outlook", "text/xml; charset=utf-8", x)
+}
+
+// webReadXML reads XML in any charset, UTF-16 with its mark too.
+func webReadXML(body []byte, into any) error {
+	wide := len(body) > 1 && (body[0] == 0 || body[1] == 0 || body[0] >= 0xfe)
+	var text io.Reader = bytes.NewReader(body)
+	if wide {
+		text = CharsetReader("utf-16", text)
+	}
+	d := xml.NewDecoder(text)
+	d.CharsetReader = func(label string, in io.Reader) (io.Reader, error) {
+		if wide {
+			return in, nil
+		}
+		return CharsetReader(label, in), nil
+	}
+	return d.Decode(into)
+}
+
+// Protocols are the servers in Outlook's words: without a login name it would take what stands before the @.
+func (x webAsked) Protocols() []webProtocol {
+	var all []webProtocol
+	for _, s := range slices.Concat(x.In, x.Out) {
+		all = append(all, webProtocol{s, x.Address})
+	}
+	return all
+}
+
+type webProtocol struct {
+	webServer
+	Login string
 }
 
 // getOutlookJSON tells newer Outlooks where the other answer is.
@@ -269,5 +314,5 @@ func (q *webReq) getProfile() error {
 		x.Root = strings.Join(lines[1:len(lines)-1], "\n")
 	}
 	q.attachmentHeaders("postino.mobileconfig", "application/x-apple-aspen-config")
-	return q.sendXML("apple", "application/x-apple-aspen-config", x)
+	return q.sendXML(http.StatusOK, "apple", "application/x-apple-aspen-config", x)
 }

@@ -2,16 +2,13 @@
 package main
 
 import (
-	"bufio"
-	"io"
 	"mime/multipart"
-	"mime/quotedprintable"
 	"net/http"
 	"net/url"
 	"strings"
 )
 
-const webMaxCards = 4 << 20 // octets of an imported vCard file
+const webMaxCards = 64 << 20 // octets of an imported vCard file; phones put photos into it
 
 func webContactRoutes() []webRoute {
 	return []webRoute{
@@ -114,65 +111,16 @@ func webFoldCard(line string) string {
 	return b.String() + "\r\n"
 }
 
-// webCards reads vCards of any version: the name, the addresses, the first telephone number and the note of each.
-func webCards(r io.Reader) (all []Contact, err error) {
-	var c Contact
-	var mails []string
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, 1<<20)
-	var lines []string
-	for s.Scan() {
-		ln := strings.TrimSuffix(s.Text(), "\r")
-		if n := len(lines); n > 0 && (strings.HasPrefix(ln, " ") || strings.HasPrefix(ln, "\t")) {
-			lines[n-1] += ln[1:]
-		} else {
-			lines = append(lines, ln)
-		}
-	}
-	for _, ln := range lines {
-		prop, value, _ := strings.Cut(ln, ":")
-		name, params, _ := strings.Cut(strings.ToUpper(prop), ";")
-		if _, tail, ok := strings.Cut(name, "."); ok { // a group, such as item1.EMAIL
-			name = tail
-		}
-		if strings.Contains(params, "QUOTED-PRINTABLE") { // vCard 2.1
-			b, _ := io.ReadAll(quotedprintable.NewReader(strings.NewReader(value))) // as far as it goes
-			value = strings.ToValidUTF8(string(b), "\ufffd")
-		}
-		value = strings.NewReplacer(`\n`, " ", `\N`, " ", `\,`, ",", `\;`, ";", `\\`, `\`).Replace(value)
-		switch name {
-		case "BEGIN":
-			c, mails = Contact{}, nil
-		case "FN":
-			c.Name = webCut(strings.TrimSpace(webClean(value)), 200)
-		case "EMAIL":
-			mails = append(mails, strings.TrimPrefix(strings.TrimSpace(value), "mailto:"))
-		case "TEL":
-			if c.Phone == "" {
-				c.Phone = webCut(strings.TrimPrefix(webClean(value), "tel:"), 50)
-			}
-		case "NOTE":
-			c.Note = webCut(webClean(value), 500)
-		case "END":
-			for _, m := range mails {
-				if a, err := ParseAddr(m); err == nil {
-					c.Address = a.Key()
-					all = append(all, c)
-				}
-			}
-		}
-	}
-	return all, s.Err()
-}
-
 func (q *webReq) postCards() error {
 	var all []Contact
-	err := q.readParts(url.Values{}, webMaxCards, func(p *multipart.Part) (err error) {
-		all, err = webCards(p)
-		if err != nil {
-			err = webFault(http.StatusUnprocessableEntity, "This file can't be read.")
+	var without int
+	err := q.readParts(url.Values{}, webMaxCards, func(p *multipart.Part) error {
+		var err error
+		all, without, err = webCards(p)
+		if err != nil || len(all)+without == 0 {
+			return webFault(http.StatusUnprocessableEntity, "This file can't be read.")
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return err
@@ -188,6 +136,10 @@ func (q *webReq) postCards() error {
 	if err != nil {
 		return err
 	}
-	q.sayCount(int64(len(all)), "%s address imported.", "%s addresses imported.")
+	text := q.lang.N(int64(len(all)), "%s address imported.", "%s addresses imported.")
+	if without > 0 {
+		text += " " + q.lang.N(int64(without), "%s card has no mail address and was left out.", "%s cards have no mail address and were left out.")
+	}
+	q.note(&webNote{Text: text})
 	return q.redirect("/contacts")
 }
