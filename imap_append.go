@@ -197,7 +197,7 @@ func (c *imapConn) cmdReplace(p *imapParser) error {
 
 // appendAll stores the messages, all or none. With old that message of the selected mailbox goes first, so that only what
 // is added counts against a quota.
-func (c *imapConn) appendAll(m Mailbox, all []imapAppend, old UID) (uids []UID, err error) {
+func (c *imapConn) appendAll(m Mailbox, all []imapAppend, old UID) ([]UID, error) {
 	work := make([]UID, len(all)) // places in all
 	for i := range all {
 		work[i] = UID(i)
@@ -205,8 +205,8 @@ func (c *imapConn) appendAll(m Mailbox, all []imapAppend, old UID) (uids []UID, 
 			return nil, err
 		}
 	}
-	var added []UID
-	err = c.srv.store.AllOrNone(work, m, func(tx *Tx, step []UID) ([]UID, error) {
+	var uids, added []UID
+	err := c.srv.store.AllOrNone(work, m, func(tx *Tx, step []UID) ([]UID, error) {
 		added = nil
 		if _, err := tx.MailboxByID(m.ID); err != nil {
 			return nil, imapNo("TRYCREATE", "The mailbox is gone")

@@ -566,7 +566,11 @@ func (c *imapConn) fetchStructure(m *Listed, it *imapWish) error {
 	if err != nil {
 		return c.unreadable(err)
 	}
-	c.putStructure(content.Tree(), it.name == "BODYSTRUCTURE")
+	if it.name == "BODY" {
+		c.putBody(content.Tree())
+	} else {
+		c.putBodyStructure(content.Tree())
+	}
 	return nil
 }
 

@@ -100,26 +100,26 @@ func (c *imapConn) matched(q *imapResync) uint32 {
 // vanishedSince lists which of the known UIDs were expunged after a modseq, sorted. If so old expunges are forgotten, it is
 // all of them above matched that are not there (RFC 7162 §3.2.6). A message that the client has not been told of losing is
 // not among them: sync will do that.
-func (c *imapConn) vanishedSince(since ModSeq, known []imapRange, matched uint32) (gone []imapRange, err error) {
+func (c *imapConn) vanishedSince(since ModSeq, known []imapRange, matched uint32) ([]imapRange, error) {
 	known = imapSorted(known)
 	var pruned ModSeq
-	err = c.srv.store.Read(func(tx *Tx) error {
-		gone = nil
+	gone, err := read(c.srv.store, func(tx *Tx) ([]imapRange, error) {
 		m, err := tx.MailboxByID(c.mbox.ID)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		pruned = m.Pruned
 		if since < pruned {
-			return nil
+			return nil, nil
 		}
+		var gone []imapRange
 		_, err = tx.Changes(c.mbox.ID, since, 0, func(m *Message) error {
 			if _, here := c.seq(m.UID); m.Gone && !here && imapInRanges(known, uint32(m.UID)) {
 				gone = imapAddRange(gone, imapRange{uint32(m.UID), uint32(m.UID)})
 			}
 			return nil
 		})
-		return err
+		return gone, err
 	})
 	if errors.Is(err, ErrNotFound) {
 		return nil, imapErrGone

@@ -252,7 +252,8 @@ func (s *imapSorter) begin() error {
 		return nil
 	}
 	s.runs = make(imapBits, n/64+1)
-	tied, runs, open := make(imapBits, n/64+1), 0, false
+	tied := make(imapBits, n/64+1)
+	runs, open := 0, false
 	for i := range n {
 		// Texts end with a NUL and numbers say their length, so no key is the beginning of another: messages that are alike
 		// in all that is kept are equal, and stay in the order of their UIDs.

@@ -80,24 +80,36 @@ func (c *imapConn) domain(d string) string {
 	return EncodeWords(d)
 }
 
-// putStructure writes BODY, or with ext BODYSTRUCTURE (RFC 9051 §7.5.2). All extension fields are always there: the Gmail
-// app shows attachments as text without them.
+// putBody writes BODY, which has no extension fields (RFC 9051 §7.5.2).
+func (c *imapConn) putBody(p *Part) { imapStructure{imapConn: c}.put(p) }
+
+// putBodyStructure writes BODYSTRUCTURE (RFC 9051 §7.5.2). All extension fields are always there: the Gmail app shows
+// attachments as text without them.
+func (c *imapConn) putBodyStructure(p *Part) { imapStructure{c, true}.put(p) }
+
+// imapStructure writes what a message consists of.
+type imapStructure struct {
+	*imapConn
+	extended bool
+}
+
+// put writes a part:
 //
 //	body            = "(" (body-type-1part / body-type-mpart) ")"
 //	body-type-mpart = 1*body SP media-subtype [SP body-ext-mpart]
-func (c *imapConn) putStructure(p *Part, ext bool) {
+func (c imapStructure) put(p *Part) {
 	c.w.WriteByte('(')
 	defer c.w.WriteByte(')')
 	if !p.IsMultipart() {
-		c.putLeaf(p, ext)
+		c.putLeaf(p)
 		return
 	}
 	for _, kid := range p.Parts {
-		c.putStructure(kid, ext)
+		c.put(kid)
 	}
 	c.w.WriteByte(' ')
 	c.putString(p.Subtype)
-	if ext { // body-ext-mpart = body-fld-param SP body-fld-dsp SP body-fld-lang SP body-fld-loc
+	if c.extended { // body-ext-mpart = body-fld-param SP body-fld-dsp SP body-fld-lang SP body-fld-loc
 		c.w.WriteByte(' ')
 		c.putParams(p.Params)
 		c.putExtension(p)
@@ -108,7 +120,7 @@ func (c *imapConn) putStructure(p *Part, ext bool) {
 //
 //	body-type-1part = (body-type-basic / body-type-msg / body-type-text) [SP body-ext-1part]
 //	body-fields     = body-fld-param SP body-fld-id SP body-fld-desc SP body-fld-enc SP body-fld-octets
-func (c *imapConn) putLeaf(p *Part, ext bool) {
+func (c imapStructure) putLeaf(p *Part) {
 	c.putString(p.Type)
 	c.w.WriteByte(' ')
 	c.putString(p.Subtype)
@@ -127,14 +139,14 @@ func (c *imapConn) putLeaf(p *Part, ext bool) {
 		c.w.WriteByte(' ')
 		c.putEnvelope(p.Envelope)
 		c.w.WriteByte(' ')
-		c.putStructure(p.Parts[0], ext)
+		c.put(p.Parts[0])
 		c.w.WriteByte(' ')
 		c.putInt(p.Lines)
 	case p.Type == "text":
 		c.w.WriteByte(' ')
 		c.putInt(p.Lines)
 	}
-	if ext { // body-ext-1part = body-fld-md5 SP body-fld-dsp SP body-fld-lang SP body-fld-loc
+	if c.extended { // body-ext-1part = body-fld-md5 SP body-fld-dsp SP body-fld-lang SP body-fld-loc
 		c.w.WriteByte(' ')
 		c.putText(p.MD5)
 		c.putExtension(p)

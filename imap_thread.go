@@ -259,7 +259,7 @@ func (t *imapThread) finish() {
 	t.ids = nil
 	for n := int32(1); int(n) <= t.count; n++ {
 		x := t.node(n)
-		x.msg, x.first, x.next = x.msg>>1, 0, 0
+		*x = imapThreadNode{msg: x.msg >> 1, parent: x.parent}
 	}
 	for n := int32(t.count); n > 0; n-- {
 		if p := t.node(n).parent; p != 0 {
@@ -275,7 +275,8 @@ func (t *imapThread) finish() {
 // adopt puts a node in front of the children of another.
 func (t *imapThread) adopt(parent, kid int32) {
 	p, k := t.node(parent), t.node(kid)
-	k.parent, k.next, p.first = parent, p.first, kid
+	k.parent, k.next = parent, p.first
+	p.first = kid
 }
 
 // kids lists a node's children.

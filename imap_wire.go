@@ -292,7 +292,8 @@ func (p *imapParser) drain() error {
 		}
 		skip := &imapParser{c: p.c, line: p.line, took: p.took}
 		skip.readLiteral(io.Discard, n, false)
-		p.line, p.took, p.err = skip.line, skip.took, cmp.Or(skip.err, p.err)
+		p.line, p.took = skip.line, skip.took
+		p.err = cmp.Or(skip.err, p.err)
 	}
 }
 
