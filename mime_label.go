@@ -85,7 +85,7 @@ var vendorPrefixes = []string{"windows", "win", "microsoftcp", "mswin", "mscp", 
 
 // cleanLabel undoes what mailers do to charset names: case, quotes, blanks, the word charset, what stands behind them.
 func cleanLabel(label string) string {
-	label = strings.ToLower(strings.Trim(label, " \t'\"<>;,"))
+	label = strings.ToLower(strings.Trim(label, " \t'\"<>;,\\"))
 	label = strings.TrimLeft(strings.TrimPrefix(label, "charset="), " '\"")
 	if i := strings.IndexAny(label, " \t;,'\""); i >= 0 {
 		label = label[:i]

@@ -11,17 +11,17 @@ import (
 	"strings"
 )
 
-// MayBeSigned says whether the part is, by its labels, S/MIME that wraps what it signs (RFC 8551 §3.5.2). What is
-// encrypted too, or holds certificates only, says so in smime-type; where that is missing, only Signed can tell.
+// MayBeSigned says whether the part is, by its labels, S/MIME that wraps what it signs (RFC 8551 §3.5.2). What is encrypted
+// too, or holds certificates only, says so in smime-type; where that is missing, only Signed can tell.
 func (p *Part) MayBeSigned() bool {
-	switch strings.ToLower(p.Param("smime-type")) {
-	case "signed-data", "signed-receipt":
-		return p.Type == "application"
-	case "":
-		return p.Is("application", "pkcs7-mime") || p.Is("application", "x-pkcs7-mime") ||
-			(p.Is("application", "octet-stream") && strings.EqualFold(path.Ext(p.Filename()), ".p7m"))
+	switch {
+	case p.Is("application", "pkcs7-mime"), p.Is("application", "x-pkcs7-mime"):
+	case p.Is("application", "octet-stream") && strings.EqualFold(path.Ext(p.Filename()), ".p7m"):
+	default:
+		return false
 	}
-	return false
+	kind := strings.ToLower(p.Param("smime-type"))
+	return kind == "" || kind == "signed-data" || kind == "signed-receipt"
 }
 
 // errNotSigned is Signed's error for a part that is something else.
@@ -48,8 +48,11 @@ func (p *Part) Signed(r io.ReaderAt) (io.Reader, error) {
 	b.octets(berOID)
 	b.enter(berContext0)
 	tag, n := b.header()
-	if b.err != nil || (tag != berOctets && tag != berOctets|berConstructed) {
-		return nil, fmt.Errorf("%w: %v", errNotSigned, b.err)
+	if b.err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotSigned, b.err)
+	}
+	if tag != berOctets && tag != berOctets|berConstructed { // certificates only
+		return nil, errNotSigned
 	}
 	s := &berString{b: b}
 	s.open(tag, n)

@@ -50,8 +50,7 @@ func (p *Part) IsTNEF() bool {
 func (p *Part) TNEF(r io.ReaderAt) (*TNEF, error) {
 	t := &tnefReader{src: bufio.NewReaderSize(p.Decoded(r), 32<<10), end: 1 << 40}
 	out := &TNEF{}
-	t.stream(out, 0)
-	if !t.begun {
+	if !t.stream(out, 0) {
 		return nil, fmt.Errorf("%w: %v", errTNEF, t.err)
 	}
 	return out, nil
@@ -75,7 +74,6 @@ type tnefReader struct {
 	pos, end int64
 	steps    int
 	err      error
-	begun    bool   // the signature was there
 	charset  string // of strings that are not Unicode
 }
 
@@ -144,26 +142,26 @@ const (
 	tnefInnerHeader = 16 // octets before the stream of a message inside: a GUID
 )
 
-// stream reads one TNEF stream up to t.end.
-func (t *tnefReader) stream(out *TNEF, depth int) {
-	if t.number(4) != tnefSignature || t.err != nil {
-		t.err = errors.Join(t.err, errTNEF)
-		return
-	}
+// stream reads one TNEF stream up to t.end; false is something else.
+func (t *tnefReader) stream(out *TNEF, depth int) bool {
+	signature := t.number(4)
 	t.number(2) // a key that nobody uses
-	t.begun = t.begun || t.err == nil
+	if signature != tnefSignature || t.err != nil {
+		t.err = errors.Join(t.err, errTNEF)
+		return false
+	}
 	file := -1 // the attachment in hand
 	for t.step() && t.pos < t.end {
 		level := t.number(1)
 		id := t.number(4)
 		next := int64(t.number(4))
 		if t.err != nil || next > t.end-t.pos {
-			return
+			break
 		}
 		next += t.pos
 		if id == tnefRendering && level == tnefLevelFile {
 			if !out.add(TNEFFile{}) {
-				return
+				break
 			}
 			file = len(out.Files) - 1
 		}
@@ -171,6 +169,7 @@ func (t *tnefReader) stream(out *TNEF, depth int) {
 		t.to(next)
 		t.number(2) // a sum
 	}
+	return true
 }
 
 // add appends a file, unless there are too many.
@@ -336,8 +335,8 @@ func (t *tnefReader) attachment(next int64, out *TNEF, file, depth int) {
 		case 0x3701: // PidTagAttachDataBinary, PidTagAttachDataObject
 			f.off, f.Size = t.pos, n
 			if kind == mapiObject && n > tnefInnerHeader {
-				f.off, f.Size, message = t.pos+tnefInnerHeader, n-tnefInnerHeader, true
-				t.inner(n, out, depth)
+				f.off, f.Size = t.pos+tnefInnerHeader, n-tnefInnerHeader
+				message = t.inner(n, out, depth)
 			}
 		}
 	})
@@ -349,18 +348,20 @@ func (t *tnefReader) attachment(next int64, out *TNEF, file, depth int) {
 }
 
 // inner reads the message inside an attachment: its files are files of the whole, and its texts are where it is opened.
-func (t *tnefReader) inner(n int64, out *TNEF, depth int) {
+// false is another kind of object.
+func (t *tnefReader) inner(n int64, out *TNEF, depth int) (message bool) {
 	if depth == maxTNEFDepth {
-		return
+		return false
 	}
 	end, charset := t.end, t.charset
 	t.end = t.pos + n
 	t.to(t.pos + tnefInnerHeader)
 	in := &TNEF{Files: out.Files}
-	t.stream(in, depth+1)
+	message = t.stream(in, depth+1)
 	out.Files = in.Files
 	t.end, t.charset = end, charset
 	if errors.Is(t.err, errTNEF) { // it is no such thing, or damaged: what follows may be well
 		t.err = nil
 	}
+	return message
 }
