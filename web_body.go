@@ -106,6 +106,7 @@ func (q *webReq) body(m *webMessage) error {
 	for _, f := range m.Files {
 		m.FileSize += f.Size
 	}
+	m.Events = q.events(m)
 	texts := m.texts()
 	m.HTML = slices.ContainsFunc(texts, func(l webLeaf) bool { return l.Part.Is("text", "html") })
 	if !m.HTML {

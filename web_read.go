@@ -40,6 +40,7 @@ type webMessage struct {
 	Height, Narrow                              int  // of the HTML's frame, and on a phone
 	Remote                                      bool // the HTML has pictures elsewhere
 	Pictures                                    bool // and they are shown
+	Events                                      []webEvent
 	Files                                       []webFile
 	FileSize                                    int64
 	Open                                        bool
