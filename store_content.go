@@ -120,3 +120,13 @@ func (s *Store) readOne(query string, args []any, dest ...any) error {
 	defer func() { s.readers <- c }()
 	return (&Tx{s: s, c: c}).one(query, args, dest...)
 }
+
+// asContent makes the spool's octets readable like stored content with that id. They are good until the spool is closed.
+func (sp *Spool) asContent(id BlobID) (*Content, error) {
+	head, err := sp.Head()
+	if err != nil {
+		return nil, err
+	}
+	tree := sp.Tree()
+	return &Content{ID: id, Size: sp.Size(), HeadLen: tree.HeaderLen, Head: head, part: tree, s: sp.s, at: -1, spool: sp}, nil
+}

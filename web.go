@@ -116,6 +116,7 @@ type webReq struct {
 	proxied bool     // a proxy of [http] proxies asks for it
 	room    int64    // octets of forms that this request holds
 	looked  *webLook // once it was read
+	spools  []*Spool // of what was opened inside a signature
 }
 
 // webError is an answer other than the page that was asked for.

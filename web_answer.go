@@ -32,7 +32,7 @@ func (q *webReq) quotable(m *webMessage, limit int) (text string, cut bool, err 
 	if err != nil || !m.Both || m.Plain {
 		return text, cut, err
 	}
-	plain := &webMessage{At: m.At, Href: m.Href, M: m.M, Plain: true, content: m.content, root: m.root, header: m.header, From: m.From}
+	plain := &webMessage{At: m.At, Href: m.Href, M: m.M, Plain: true, stored: m.stored, content: m.content, inside: m.inside, root: m.root, header: m.header, From: m.From}
 	if err := q.readLeaves(plain); err != nil {
 		return "", false, err
 	}

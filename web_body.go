@@ -78,12 +78,7 @@ func (q *webReq) readLeaves(m *webMessage) error {
 }
 
 // place is where a part is, counted from the whole message.
-func (m *webMessage) place(path []int) string {
-	if m.At == "" {
-		return webPathText(path)
-	}
-	return m.At + "." + webPathText(path)
-}
+func (m *webMessage) place(path []int) string { return webJoinPlace(m.inside, webPathText(path)) }
 
 // texts are the leaves to be read, in order.
 func (m *webMessage) texts() []webLeaf {
@@ -175,6 +170,9 @@ func (q *webReq) shownTexts(m *webMessage) ([]webText, error) {
 			all = append(all, t)
 		}
 	}
+	if text := q.tnefText(m); len(all) == 0 && text != "" {
+		all = append(all, webText{Body: webTextHTML(text, false, false, q.lang)})
+	}
 	return all, nil
 }
 
@@ -260,8 +258,12 @@ func (q *webReq) inlinePictures(m *webMessage) func(src string) string {
 func (q *webReq) files(m *webMessage) []webFile {
 	var all []webFile
 	for _, l := range m.leaves {
-		if l.Fate == LeafFile && len(all) < webMaxFiles {
-			all = append(all, q.file(m, l.At, l.Part))
+		if l.Fate != LeafFile || len(all) >= webMaxFiles {
+			continue
+		}
+		all = append(all, q.file(m, l.At, l.Part))
+		if l.Part.IsTNEF() {
+			all = append(all, q.tnefFiles(m, l)...)
 		}
 	}
 	return all
@@ -289,8 +291,13 @@ func (q *webReq) file(m *webMessage, path string, p *Part) webFile {
 	if f.Size <= webMaxThumb && p.mayBePicture() && p.Picture(m.content) != "" {
 		f.Picture = q.inlineAddress(m.content.ID, path)
 	}
-	if p.IsMessage() {
+	switch {
+	case p.IsMessage():
 		f.Message = m.Href + "?at=" + path
+	case p.MayBeSigned():
+		if _, _, err := q.find(m.stored, path+webInSigned); err == nil {
+			f.Message = m.Href + "?at=" + path + webInSigned
+		}
 	}
 	return f
 }

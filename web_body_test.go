@@ -209,12 +209,23 @@ func TestWebNothingVanishes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			some := false
+			some, place := false, ""
 			var files, texts []string
-			for _, l := range c.Tree().Leaves(c, Reading{}) {
+			root := c.Tree()
+			leaves := root.Leaves(c, Reading{})
+			if r, err := root.Signed(c); err == nil && root.MayBeSigned() { // what was signed is what is read
+				m := NewMIMEReader()
+				inner, _ := io.ReadAll(r)
+				m.Write(inner)
+				c.spool, c.Size = s.store.NewSpool(1<<20), int64(len(inner))
+				c.spool.Write(inner)
+				leaves = m.Tree().Leaves(c, Reading{})
+				place = "1s"
+			}
+			for _, l := range leaves {
 				some = some || l.Fate == LeafShown || l.Fate == LeafFile
 				b, _ := io.ReadAll(l.Part.Decoded(c))
-				path := webPathText(l.Path)
+				path := place + webPathText(l.Path)
 				switch l.Fate {
 				case LeafShown:
 					text, _ := io.ReadAll(l.Part.PlainText(c))
@@ -366,6 +377,29 @@ func TestWebForwardFormatted(t *testing.T) {
 	}
 	if used != 1 || !strings.Contains(raw, "multipart/related") || strings.Contains(raw, "/inline/") || strings.Contains(raw, "/compose/picture") {
 		t.Errorf("%d pictures in the letter's text:\n%s", used, raw)
+	}
+}
+
+// TestWebWinmail offers the files in a winmail.dat beside it.
+func TestWebWinmail(t *testing.T) {
+	s := startServer(t)
+	ann := newWebClient(t, s).login("ann")
+	box := ann.find(`/box/(\d+)`)
+	uid := s.put(t, "ann", "INBOX", "Subject: x\nContent-Type: application/ms-tnef; name=winmail.dat\nContent-Transfer-Encoding: base64\n\n"+
+		base64.StdEncoding.EncodeToString([]byte(tnefSample())), 0)
+	ann.get(fmt.Sprintf("/box/%s/%d", box, uid))
+	page := ann.page
+	inner := regexp.MustCompile(`href="(/box/[^"]*t\d+)"`).FindAllStringSubmatch(page, -1)
+	ann.want("winmail.dat", "报告 2025.pdf", "deep.txt", `<div class="text">BODY<br>`)
+	for _, m := range inner {
+		if ann.get(m[1]); ann.code != 200 || ann.page == "" {
+			t.Errorf("%s: %d", m[1], ann.code)
+		}
+	}
+	for _, wrong := range []string{"t99", "t-1", "tx", "s", "s1", "ss"} {
+		if ann.get(strings.TrimRight(inner[0][1], "0123456789")[:len(strings.TrimRight(inner[0][1], "0123456789"))-1] + wrong); ann.code != 404 {
+			t.Errorf("%s: %d", wrong, ann.code)
+		}
 	}
 }
 

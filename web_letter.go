@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -168,11 +169,11 @@ func (q *webReq) inherit(adds *webAdditions, l *Letter, w *webFields, f *webForm
 			adds.spools = append(adds.spools, nil)
 			continue
 		}
-		p := m.content.Tree().Find(webPath(at))
-		if p == nil || p.IsMultipart() {
-			continue
+		c, p, err := q.find(m.stored, at)
+		if err != nil || p == nil || p.IsMultipart() {
+			return cmp.Or(err, ErrNotFound)
 		}
-		if err := q.inheritPart(adds, m, p, at, w.HTML); err != nil {
+		if err := q.inheritPart(adds, c, p, at, w.HTML); err != nil {
 			return err
 		}
 	}
@@ -180,21 +181,21 @@ func (q *webReq) inherit(adds *webAdditions, l *Letter, w *webFields, f *webForm
 }
 
 // inheritPart copies one part of a message for a letter. A picture that the letter's HTML shows keeps its place in it.
-func (q *webReq) inheritPart(adds *webAdditions, m *webMessage, p *Part, at, text string) error {
+func (q *webReq) inheritPart(adds *webAdditions, c *Content, p *Part, at, text string) error {
 	sp := q.s.store.NewSpool(q.fileLimit() + int64(len(webFileHeader)))
 	adds.copies = append(adds.copies, sp)
 	if _, err := sp.Write([]byte(webFileHeader)); err != nil {
 		return err
 	}
-	n, err := io.Copy(sp, p.Decoded(m.content))
+	n, err := io.Copy(sp, p.Decoded(c))
 	if err != nil {
 		return err
 	}
 	file := LetterFile{Name: webPartName(p), Type: p.Type + "/" + p.Subtype, Size: n}
-	if id := q.pictureID(m.content.ID, at); strings.Contains(text, "cid:"+id) {
+	if id := q.pictureID(c.ID, at); strings.Contains(text, "cid:"+id) {
 		file.ContentID = id
 	}
-	if kind := p.Picture(m.content); kind != "" {
+	if kind := p.Picture(c); kind != "" {
 		file.Type = kind
 	}
 	adds.files, adds.spools = append(adds.files, file), append(adds.spools, sp)

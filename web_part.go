@@ -71,26 +71,18 @@ func (q *webReq) stream(r io.Reader) error {
 	}
 }
 
-// part finds the part that the address names.
-func (q *webReq) part() (*webMessage, *Part, error) {
-	m, err := q.open()
-	if err != nil {
-		return nil, nil, err
-	}
-	p := m.content.Tree().Find(webPath(q.r.PathValue("path")))
-	if p == nil || p.IsMultipart() {
-		return nil, nil, ErrNotFound
-	}
-	return m, p, nil
-}
-
+// getPart sends the file at a place of a message.
 func (q *webReq) getPart() error {
-	m, p, err := q.part()
+	m, err := q.open()
 	if err != nil {
 		return err
 	}
-	q.attachmentHeaders(webPartName(p), webSafeKind(p.Type+"/"+p.Subtype))
-	return q.stream(p.Decoded(m.content))
+	f, err := q.packed(m, q.r.PathValue("path"))
+	if err != nil {
+		return err
+	}
+	q.attachmentHeaders(f.name, webSafeKind(f.kind))
+	return q.stream(f.body)
 }
 
 // getInline serves a picture of a message to its frame.
@@ -104,7 +96,10 @@ func (q *webReq) getInline() error {
 	if err != nil {
 		return err
 	}
-	p := c.Tree().Find(webPath(at))
+	c, p, err := q.find(c, at)
+	if err != nil {
+		return err
+	}
 	if p == nil || p.BodyLen > webMaxPicture {
 		return ErrNotFound
 	}
@@ -137,7 +132,7 @@ func (q *webReq) getZip() error {
 		return ErrNotFound
 	}
 	q.attachmentHeaders(webSubjectName(m.Subject, "attachments", ".zip"), "application/zip")
-	return q.pipe("attachments", func(w io.Writer) error { return webZip(w, m) })
+	return q.pipe("attachments", func(w io.Writer) error { return q.zip(w, m) })
 }
 
 // pipe sends what write makes while it is made. A browser that goes away ends write with an error at its next piece.
@@ -151,19 +146,19 @@ func (q *webReq) pipe(name string, write func(io.Writer) error) error {
 	return q.stream(pr)
 }
 
-func webZip(w io.Writer, m *webMessage) error {
+func (q *webReq) zip(w io.Writer, m *webMessage) error {
 	z := zip.NewWriter(w)
 	taken := map[string]bool{}
 	for _, f := range m.Files {
-		p := m.content.Tree().Find(webPath(f.Path))
-		if p == nil {
-			continue
+		file, err := q.packed(m, f.Path)
+		if err != nil {
+			return err
 		}
 		out, err := z.CreateHeader(&zip.FileHeader{Name: webFreeName(webSavedName(f.Name), taken), Method: zip.Store, Modified: m.Date})
 		if err != nil {
 			return err
 		}
-		if _, err := io.Copy(out, p.Decoded(m.content)); err != nil {
+		if _, err := io.Copy(out, file.body); err != nil {
 			return err
 		}
 	}
@@ -195,7 +190,7 @@ func (q *webReq) getEML() error {
 // whole is the message, or the one inside it that was asked for.
 func (m *webMessage) whole() *io.SectionReader {
 	if m.At == "" {
-		return m.content.Reader()
+		return m.stored.Reader()
 	}
 	return io.NewSectionReader(m.content, m.root.HeaderOff, m.root.HeaderLen+m.root.BodyLen)
 }

@@ -48,7 +48,9 @@ type webMessage struct {
 	Lists                                       webListFields
 	Flagged, Unread, Draft, Answered, Forwarded bool
 
-	content *Content
+	stored  *Content // the whole message
+	content *Content // what root is in: the same, or what was signed
+	inside  string   // the place of root
 	root    *Part
 	header  Header
 	leaves  []webLeaf
@@ -88,21 +90,30 @@ func (q *webReq) openMessage(box MailboxID, uid UID, at string) (*webMessage, er
 		return nil, err
 	}
 	m.Href = webHref(box, uid)
+	m.stored, m.inside = m.content, at
 	m.root, m.header = m.content.Tree(), m.content.Header()
 	m.Plain = q.r.URL.Query().Get("as") == "text"
 	if at == "" {
+		q.openSigned(m)
 		return m, nil
 	}
-	p := m.root.Find(webPath(at))
-	if p == nil || !p.IsMessage() {
+	c, p, err := q.find(m.stored, at)
+	switch {
+	case err != nil:
+		return nil, err
+	case p == nil || (!p.IsMessage() && !strings.HasSuffix(at, webInSigned)):
 		return nil, ErrNotFound
+	case !p.IsMessage(): // what was signed; its header is that of the message around it
+		m.content, m.root = c, p
+		return m, nil
 	}
-	m.root = p.Parts[0]
+	m.content, m.root = c, p.Parts[0]
 	head := make([]byte, min(m.root.HeaderLen, headMax))
 	if _, err := io.ReadFull(io.NewSectionReader(m.content, m.root.HeaderOff, int64(len(head))), head); err != nil {
 		return nil, err
 	}
 	m.header = ParseHeader(head)
+	q.openSigned(m)
 	return m, nil
 }
 
