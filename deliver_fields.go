@@ -40,10 +40,22 @@ func (s *Server) addFields(m *Mail) error {
 			return fmt.Errorf("spool: %w", err)
 		}
 	}
-	h := ParseHeader(head)
-	if received := h.All("Received"); len(received) >= s.cfg.Limits.Received || s.goesRound(received, m.To) {
+	received := ParseHeader(head).All("Received")
+	if len(received) >= s.cfg.Limits.Received || s.goesRound(received, m.To) {
 		return errMailLoop
 	}
+	if m.Submitted {
+		err = s.checkFrom(m, header)
+		if err != nil {
+			return err
+		}
+	}
+	m.Body.Prepend(s.ownFields(m, filledFields(header)))
+	return nil
+}
+
+// ownFields are the fields that go in front of a message which has some already.
+func (s *Server) ownFields(m *Mail, has map[string]bool) []byte {
 	now := s.store.Now()
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Return-Path: %s\r\n", m.From.Path())
@@ -54,29 +66,26 @@ func (s *Server) addFields(m *Mail) error {
 		}
 		fmt.Fprintf(&b, "; %s\r\n", FormatDate(now))
 	}
-	has := filledFields(header)
 	if !has["message-id"] {
 		fmt.Fprintf(&b, "Message-ID: <%s@%s>\r\n", m.ID, s.asciiHost())
 	}
-	if m.Submitted {
-		if !has["date"] {
-			fmt.Fprintf(&b, "Date: %s\r\n", FormatDate(now))
-		}
-		if !has["from"] {
-			fmt.Fprintf(&b, "From: %s\r\n", s.submitter(m))
-		}
-		if !has["to"] && !has["cc"] && !has["bcc"] {
-			b.WriteString("To: undisclosed-recipients:;\r\n")
-		}
-		if err := s.checkFrom(m, header); err != nil {
-			return err
-		}
+	if !m.Submitted {
+		return b.Bytes()
 	}
-	m.Body.Prepend(b.Bytes())
-	return nil
+	if !has["date"] {
+		fmt.Fprintf(&b, "Date: %s\r\n", FormatDate(now))
+	}
+	if !has["from"] {
+		fmt.Fprintf(&b, "From: %s\r\n", s.submitter(m))
+	}
+	if !has["to"] && !has["cc"] && !has["bcc"] {
+		b.WriteString("To: undisclosed-recipients:;\r\n")
+	}
+	return b.Bytes()
 }
 
-// maxRounds is how often one message may come for the same person: once, and when people send it on by hand some times more.
+// maxRounds is how many of our Received fields for its one recipient a message may have; with more of them it is in a loop. People
+// who send it on by hand make some.
 const maxRounds = 3
 
 // goesRound says whether a message with one recipient has come here for them too often already: two people who forward to each
@@ -259,7 +268,7 @@ func verdictBy(value string) string {
 		case (r == ';' || r == '/') && depth == 0:
 			return strings.TrimSpace(b.String())
 		case depth > 0 || r == '"' || r == '\\':
-		case (r == ' ' || r == '\t' || r == '\r' || r == '\n') && strings.TrimSpace(b.String()) != "":
+		case strings.ContainsRune(" \t\r\n", r) && strings.TrimSpace(b.String()) != "":
 			return strings.TrimSpace(b.String())
 		default:
 			b.WriteRune(r)

@@ -19,7 +19,7 @@ const (
 	nextHopRoute                     // [routes] names hosts
 	nextHopSmart                     // the smarthost takes it
 	nextHopDirect                    // the DNS or the address literal says it
-	nextHopNone                      // no way leads there
+	nextHopNone                      // nothing in the configuration leads there
 )
 
 // nextHop is how the mail of one or many domains leaves; domains with equal keys share connections.
@@ -30,12 +30,12 @@ type nextHop struct {
 	route Route
 }
 
-// waits says whether a way is one that nobody is tried on just now, and until when; zero is until somebody asks.
-func (w nextHop) waits(now time.Time) (until time.Time, yes bool) {
-	if !w.route.Intermittent {
+// waits says whether the next hop is behind an intermittent link that is closed now, and until when; zero is until somebody asks.
+func (hop nextHop) waits(now time.Time) (until time.Time, yes bool) {
+	if !hop.route.Intermittent {
 		return time.Time{}, false
 	}
-	next := w.route.Window.Next(now.Local())
+	next := hop.route.Window.Next(now.Local())
 	return next, !next.Equal(now)
 }
 
@@ -81,12 +81,12 @@ func (s *Server) nextHop(domain string) nextHop {
 	return nextHop{kind: nextHopNone, key: "none"}
 }
 
-// hops lists the addresses to try for a way, in order. domain is one of its domains. dnsPermanent tells errors that
+// hops lists the addresses to try for a next hop, in order. domain is one of its domains. dnsPermanent tells errors that
 // will not pass.
-func (s *Server) hops(ctx context.Context, w nextHop, domain string) (all []hopAddr, err error) {
-	switch w.kind {
+func (s *Server) hops(ctx context.Context, hop nextHop, domain string) (all []hopAddr, err error) {
+	switch hop.kind {
 	case nextHopRoute:
-		for _, h := range w.hosts {
+		for _, h := range hop.hosts {
 			all = append(all, s.routeHops(ctx, h)...)
 		}
 		if len(all) == 0 {
@@ -94,7 +94,7 @@ func (s *Server) hops(ctx context.Context, w nextHop, domain string) (all []hopA
 		}
 		return all, nil
 	case nextHopSmart:
-		h, err := s.smartHop(w.hosts[0])
+		h, err := s.smartHop(hop.hosts[0])
 		return []hopAddr{h}, err
 	case nextHopNone:
 		return nil, errForeign

@@ -73,7 +73,7 @@ func (s *Server) isLocal(domain string) bool {
 	return false
 }
 
-// reachable refuses addresses that no configured way leads to.
+// reachable refuses addresses that no route and no [outbound] mode leads to.
 func (s *Server) reachable(a Addr) error {
 	if s.cfg.Outbound.Mode != OutboundNone {
 		return nil

@@ -78,26 +78,32 @@ func (p *placement) wantsAnswer(u User, v Vacation, now time.Time) bool {
 	named := false
 	for _, f := range p.fields() {
 		name := strings.ToLower(f.Name)
-		if isAutomatic(name, f.Value) {
+		switch {
+		case isAutomatic(name, f.Value):
 			return false
-		}
-		people := name == "from" || name == "sender" || name == "reply-to"
-		if !people && name != "to" && name != "cc" {
-			continue
-		}
-		for _, a := range ParseAddressList(f.Value) {
-			x, err := a.Addr()
-			if err != nil {
-				continue
-			}
-			if people && isMachine(x.Local) {
+		case name == "from" || name == "sender" || name == "reply-to":
+			if anyAddress(f.Value, func(a Addr) bool { return isMachine(a.Local) }) {
 				return false
 			}
-			base, _, _ := strings.Cut(x.Local, "+")
-			named = named || (!people && (x.Key() == u.Name || Addr{base, x.Domain}.Key() == u.Name))
+		case name == "to" || name == "cc":
+			named = named || anyAddress(f.Value, func(a Addr) bool { return isUser(u, a) })
 		}
 	}
 	return named
+}
+
+// anyAddress says whether one of the addresses in a field is such a one.
+func anyAddress(field string, is func(Addr) bool) bool {
+	return slices.ContainsFunc(ParseAddressList(field), func(a Address) bool {
+		x, err := a.Addr()
+		return err == nil && is(x)
+	})
+}
+
+// isUser says whether an address is a user's own, with a +detail or without.
+func isUser(u User, a Addr) bool {
+	base, _, _ := strings.Cut(a.Local, "+")
+	return a.Key() == u.Name || Addr{base, a.Domain}.Key() == u.Name
 }
 
 // Local parts of addresses behind which no person reads: what they begin with, end with, or have in front of a detail.

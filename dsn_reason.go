@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -81,31 +82,54 @@ func reasonText(err error) string {
 
 // networkReason is a sentence for an error of the network; "" for all others.
 func networkReason(err error) string {
-	var dns *net.DNSError
-	var op *net.OpError
-	var ne net.Error
-	switch {
-	case isCertError(err):
-		return reasonCert
-	case isTLSError(err):
-		return reasonTLS
-	case errors.As(err, &dns) && dns.IsNotFound && !dns.IsTemporary && !dns.IsTimeout:
-		return reasonNoName
-	case errors.As(err, &dns):
-		return reasonNoDNS
-	case errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) || (errors.As(err, &ne) && ne.Timeout()):
-		return reasonTimeout
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return reasonRefused
-	case errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed):
-		return reasonHungUp
-	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETDOWN) || errors.Is(err, syscall.EHOSTDOWN):
-		return reasonNoWay
-	case errors.As(err, &op):
-		return reasonUnreachable
+	for _, r := range networkReasons {
+		if r.is(err) {
+			return r.words
+		}
 	}
 	return ""
+}
+
+// networkReasons are tried in this order: the narrower ones come first.
+var networkReasons = []struct {
+	is    func(error) bool
+	words string
+}{
+	{isCertError, reasonCert},
+	{isTLSError, reasonTLS},
+	{isNoName, reasonNoName},
+	{isDNSError, reasonNoDNS},
+	{isTimeout, reasonTimeout},
+	{isAnyOf(syscall.ECONNREFUSED), reasonRefused},
+	{isAnyOf(syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed), reasonHungUp},
+	{isAnyOf(syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.EHOSTDOWN), reasonNoWay},
+	{isOpError, reasonUnreachable},
+}
+
+func isAnyOf(those ...error) func(error) bool {
+	return func(err error) bool {
+		return slices.ContainsFunc(those, func(e error) bool { return errors.Is(err, e) })
+	}
+}
+
+func isNoName(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound && !dns.IsTemporary && !dns.IsTimeout
+}
+
+func isDNSError(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns)
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) || (errors.As(err, &ne) && ne.Timeout())
+}
+
+func isOpError(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op)
 }
 
 func isCertError(err error) bool {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -108,11 +109,10 @@ func writePlain(w io.Writer, r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		bidi := (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e || c == 0x200f || c == 0x61c
-		if c == '\r' {
+		switch {
+		case c == '\r':
 			continue
-		}
-		if (c < ' ' && c != '\n' && c != '\t') || (c >= 0x7f && c < 0xa0) || bidi || (c == utf8.RuneError && size == 1) {
+		case c == utf8.RuneError && size == 1, terminalObeys(c):
 			c = '?'
 		}
 		if _, err := out.WriteRune(c); err != nil {
@@ -174,4 +174,10 @@ func (c *command) queueShow(st *Store, match string) error {
 		}
 	}
 	return nil
+}
+
+// terminalObeys says whether a terminal would take a character for a command, or for one that turns the order of others round.
+func terminalObeys(c rune) bool {
+	control := unicode.IsControl(c) && c != '\n' && c != '\t'
+	return control || unicode.Is(unicode.Bidi_Control, c)
 }

@@ -81,14 +81,14 @@ func (s *Server) runQueue() {
 // turn hands a caller's mail over on its own connection (RFC 2645). It returns false when the mail is on its way by another
 // one, or can't be handed over now.
 func (q *queueRunner) turn(nc net.Conn, host string, domains []string) bool {
-	w := q.s.nextHop(domains[0])
-	if q.halted() > 0 || !q.take(w.key) {
+	hop := q.s.nextHop(domains[0])
+	if q.halted() > 0 || !q.take(hop.key) {
 		return false
 	}
-	defer q.unlock(w.key)
+	defer q.unlock(hop.key)
 	c, err := q.s.smtpTurned(nc, host)
 	if err == nil {
-		_, err = newQueueJob(q, w, domains).carry(c, nil)
+		_, err = newQueueJob(q, hop, domains).carry(c, nil)
 		if err == nil {
 			c.quit()
 			err = q.s.store.Write(func(tx *Tx) error { return tx.DestinationWorked(domains) })
@@ -165,15 +165,15 @@ func (q *queueRunner) begin(now time.Time) (time.Time, error) {
 	groups := map[string][]Destination{}
 	var order []nextHop
 	for _, d := range due {
-		w := q.s.nextHop(d.Domain)
-		if groups[w.key] == nil {
-			order = append(order, w)
+		hop := q.s.nextHop(d.Domain)
+		if groups[hop.key] == nil {
+			order = append(order, hop)
 		}
-		groups[w.key] = append(groups[w.key], d)
+		groups[hop.key] = append(groups[hop.key], d)
 	}
 	crowded := false
-	for _, w := range order {
-		placed := q.start(w, groups[w.key])
+	for _, hop := range order {
+		placed := q.start(newHopGroup(hop, groups[hop.key]))
 		crowded = crowded || !placed
 	}
 	q.mu.Lock()
@@ -260,49 +260,73 @@ func (q *queueRunner) isCrowded() bool {
 	return q.crowded
 }
 
+// hopGroup is a next hop with its domains that are due.
+type hopGroup struct {
+	hop     nextHop
+	domains []string
+	failing bool // one of them failed at its last try
+	fresh   bool // none of them was tried or asked for yet
+	asked   bool // somebody wants one of them tried, whatever its route says
+}
+
+func newHopGroup(hop nextHop, due []Destination) hopGroup {
+	g := hopGroup{hop: hop, fresh: true}
+	for _, d := range due {
+		g.domains = append(g.domains, d.Domain)
+		g.failing = g.failing || d.Failures > 0
+		g.fresh = g.fresh && d.Failures == 0 && d.Error == "" && !d.Asked
+		g.asked = g.asked || d.Asked
+	}
+	return g
+}
+
 // start serves a next hop unless it is served already, is to be left alone, or there is no place; a later pass finds it. It returns
 // false if only the place is missing.
-func (q *queueRunner) start(w nextHop, group []Destination) (placed bool) {
-	var domains []string
-	failing, fresh, asked := false, true, false
-	for _, d := range group {
-		domains = append(domains, d.Domain)
-		failing = failing || d.Failures > 0
-		fresh = fresh && d.Failures == 0 && d.Error == "" && !d.Asked
-		asked = asked || d.Asked
-	}
+func (q *queueRunner) start(g hopGroup) (placed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	pause, paused := q.pauses[w.key]
+	pause, paused := q.pauses[g.hop.key]
 	wait := time.Until(pause.until)
-	_, busy := q.busy[w.key]
+	_, busy := q.busy[g.hop.key]
 	if busy || (paused && !pause.noted && wait > 0) || q.s.stop.Err() != nil {
 		return true
 	}
-	took, ok := q.proven[w.key]
-	place := hopPlace{failing, w.kind != nextHopLocal && (!ok || time.Since(took) > queueProven)}
+	place := hopPlace{g.failing, q.isUnproven(g.hop)}
 	if q.full(place) {
 		return false
 	}
-	if !fresh || wait <= 0 {
-		delete(q.pauses, w.key)
-		paused = false
+	if !g.fresh || wait <= 0 {
+		delete(q.pauses, g.hop.key)
+		wait = 0
 	}
-	q.busy[w.key] = place
+	q.busy[g.hop.key] = place
 	q.s.crew.Go(&q.wg, "next hop", func() {
 		defer q.wakeUp()
-		defer q.unlock(w.key)
-		until, closed := w.waits(q.s.store.Now())
-		switch {
-		case closed && (!asked || len(w.hosts) == 0):
-			q.postpone(w, domains, until)
-		case paused:
-			q.postpone(w, domains, q.s.store.Now().Add(wait))
-		default:
-			q.serve(w, domains)
-		}
+		defer q.unlock(g.hop.key)
+		q.visit(g, wait)
 	})
 	return true
+}
+
+// visit serves a next hop, or puts it off: behind a link that is closed, and for as long as domains that are new here have to wait
+// with the others of a next hop that failed.
+func (q *queueRunner) visit(g hopGroup, wait time.Duration) {
+	now := q.s.store.Now()
+	until, closed := g.hop.waits(now)
+	switch {
+	case closed && (!g.asked || len(g.hop.hosts) == 0):
+		q.postpone(g.hop, g.domains, until)
+	case wait > 0:
+		q.postpone(g.hop, g.domains, now.Add(wait))
+	default:
+		q.serve(g.hop, g.domains)
+	}
+}
+
+// isUnproven says whether a next hop has not taken mail lately. The caller holds the lock.
+func (q *queueRunner) isUnproven(hop nextHop) bool {
+	took, ok := q.proven[hop.key]
+	return hop.kind != nextHopLocal && (!ok || time.Since(took) > queueProven)
 }
 
 // full says whether there is no place of that kind for another next hop.
@@ -335,10 +359,10 @@ func (q *queueRunner) took(key string) {
 
 // postpone has domains wait without a try: new ones of a dead next hop as long as the others, those behind an intermittent
 // link for its window, or until somebody asks.
-func (q *queueRunner) postpone(w nextHop, domains []string, next time.Time) {
+func (q *queueRunner) postpone(hop nextHop, domains []string, next time.Time) {
 	err := q.s.store.Write(func(tx *Tx) error { return tx.DestinationWaits(domains, next) })
 	if err != nil {
-		q.notNoted(w.key, 1, err)
+		q.notNoted(hop.key, 1, err)
 	}
 }
 
@@ -346,8 +370,8 @@ func (q *queueRunner) postpone(w nextHop, domains []string, next time.Time) {
 var errInternal = errors.New("internal error")
 
 // serve tries a next hop once: it goes through its hosts until one takes the mail. A fault of ours is a failed try.
-func (q *queueRunner) serve(w nextHop, domains []string) {
-	j := newQueueJob(q, w, domains)
+func (q *queueRunner) serve(hop nextHop, domains []string) {
+	j := newQueueJob(q, hop, domains)
 	err := q.s.crew.Guard("destination", j.run)
 	var fault *PanicError
 	switch {
@@ -360,7 +384,7 @@ func (q *queueRunner) serve(w nextHop, domains []string) {
 	case err == nil:
 		err = q.s.store.Write(func(tx *Tx) error { return tx.DestinationWorked(domains) })
 		if err != nil {
-			q.notNoted(w.key, 1, err)
+			q.notNoted(hop.key, 1, err)
 		}
 		return
 	}

@@ -80,23 +80,23 @@ func (q *queueRunner) applyDeadline(m *QueueItem, now time.Time) (free bool, err
 	parts := map[string]*QueueItem{}
 	var order []nextHop
 	for _, r := range m.Rcpts {
-		w := q.s.nextHop(r.Addr.Domain)
-		if parts[w.key] == nil {
+		hop := q.s.nextHop(r.Addr.Domain)
+		if parts[hop.key] == nil {
 			part := *m
 			part.Rcpts = nil
-			parts[w.key] = &part
-			order = append(order, w)
+			parts[hop.key] = &part
+			order = append(order, hop)
 		}
-		parts[w.key].Rcpts = append(parts[w.key].Rcpts, r)
+		parts[hop.key].Rcpts = append(parts[hop.key].Rcpts, r)
 	}
 	free = true
-	for _, w := range order {
-		if !q.lock(w.key) {
+	for _, hop := range order {
+		if !q.lock(hop.key) {
 			free = false
 			continue
 		}
-		err := q.s.crew.Guard("queue deadline", func() error { return newQueueJob(q, w, nil).judge(parts[w.key], now) })
-		q.unlock(w.key)
+		err := q.s.crew.Guard("queue deadline", func() error { return newQueueJob(q, hop, nil).judge(parts[hop.key], now) })
+		q.unlock(hop.key)
 		var fault *PanicError
 		if errors.As(err, &fault) {
 			later := now.Add(time.Duration(q.s.cfg.Queue.RetryMax))

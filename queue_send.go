@@ -22,8 +22,8 @@ type queueJob struct {
 	conns int            // how many those are
 }
 
-func newQueueJob(q *queueRunner, w nextHop, domains []string) *queueJob {
-	return &queueJob{s: q.s, q: q, hop: w, domains: domains}
+func newQueueJob(q *queueRunner, hop nextHop, domains []string) *queueJob {
+	return &queueJob{s: q.s, q: q, hop: hop, domains: domains}
 }
 
 // run hands over everything that is due. Its error is the next hop's: it goes on for as long as only single messages fail.
@@ -51,7 +51,8 @@ func (j *queueJob) next() (*QueueItem, error) {
 	defer j.mu.Unlock()
 	for j.s.stop.Err() == nil && j.fault == nil {
 		var q QueueItem
-		err := j.s.store.Read(func(tx *Tx) (err error) {
+		err := j.s.store.Read(func(tx *Tx) error {
+			var err error
 			if len(j.ids) == 0 {
 				j.ids, err = tx.QueueDue(j.domains, j.s.store.Now(), j.after, queueBatch)
 				if err != nil || len(j.ids) == 0 {

@@ -229,22 +229,10 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 	case !to.IsASCII() && c.mail.Flags&MailUTF8 == 0:
 		return smtpReply{553, "5.6.7 This address needs the parameter SMTPUTF8"}
 	}
-	if twice := paramTwice(params); twice != "" {
-		return smtpReply{501, "5.5.4 " + smtpClean(twice) + " stands there twice"}
-	}
 	rcpt := Rcpt{Recipient: Recipient{Addr: to}}
-	for _, p := range params {
-		known, err := rcpt.takeParam(p)
-		key, _, _ := strings.Cut(p, "=")
-		if r := smtpParamReply(key, known, err); r.code != 0 {
-			return r
-		}
-	}
-	if c.stranger() && rcpt.Notify&NotifySuccess != 0 { // it was not offered, and is not heard
-		rcpt.Notify &^= NotifySuccess
-		if rcpt.Notify == 0 {
-			rcpt.Notify = NotifyNever
-		}
+	r = c.rcptParams(&rcpt, params)
+	if r.code != 0 {
+		return r
 	}
 	var err error
 	rcpt.resolved, err = c.srv.resolve(to)
@@ -262,6 +250,27 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 	}
 	c.mail.To = append(c.mail.To, rcpt)
 	return smtpReply{250, "2.1.5 " + smtpClean(to.Path()) + " OK"}
+}
+
+// rcptParams takes the parameters of RCPT. A stranger's wish for a report of success was not offered, and is not heard.
+func (c *smtpConn) rcptParams(rcpt *Rcpt, params []string) smtpReply {
+	if twice := paramTwice(params); twice != "" {
+		return smtpReply{501, "5.5.4 " + smtpClean(twice) + " stands there twice"}
+	}
+	for _, p := range params {
+		known, err := rcpt.takeParam(p)
+		key, _, _ := strings.Cut(p, "=")
+		if r := smtpParamReply(key, known, err); r.code != 0 {
+			return r
+		}
+	}
+	if c.stranger() && rcpt.Notify&NotifySuccess != 0 {
+		rcpt.Notify &^= NotifySuccess
+		if rcpt.Notify == 0 {
+			rcpt.Notify = NotifyNever
+		}
+	}
+	return smtpReply{}
 }
 
 // fault turns an error of routing or of the store into words for the client.
