@@ -326,10 +326,12 @@ func (c *imapConn) tellUnasked() error {
 
 // nextLine reads a line: the first one of a command, or the next one after a literal.
 func (c *imapConn) nextLine() (string, error) {
+	limit := imapLineAfter
 	if c.state == imapNotAuth {
-		return c.conn.line(imapLineBefore, c.timeLimit(imapIdle))
+		limit = imapLineBefore
 	}
-	return c.conn.line(imapLineAfter, c.timeLimit(imapIdle))
+	line, err := c.conn.line(limit, c.timeLimit(imapIdle))
+	return strings.TrimRight(line, " "), err // some clients end commands with a blank
 }
 
 // timeLimit is how long to wait for the client; one that has not logged in has one time for all it does.

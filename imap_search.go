@@ -105,7 +105,7 @@ func imapKeyFlag(bit FlagBits, set bool) func(*imapParser, *imapSearch) *Query {
 // imapKeyKeyword reads flag-keyword. One that could not be set is on no message.
 func imapKeyKeyword(p *imapParser, _ *imapSearch) *Query {
 	p.space()
-	f, ok := Flags{}.ParseFlag(p.atom())
+	f, ok := Flags{}.ParseFlag(p.astring())
 	if !ok {
 		return &Query{Op: QueryOr}
 	}

@@ -49,7 +49,9 @@ func (p *imapParser) statusItems() []string {
 func (c *imapConn) cmdStatus(p *imapParser) error {
 	p.space()
 	name := p.mailboxName()
-	p.space()
+	if !p.next("(") { // some clients leave the blank out
+		p.space()
+	}
 	items := p.statusItems()
 	if err := p.end(); err != nil {
 		return err

@@ -75,7 +75,18 @@ func (p *imapParser) need(s string) {
 	}
 }
 
-func (p *imapParser) space() { p.need(" ") }
+// space reads the blank between two words. Some clients send several.
+func (p *imapParser) space() {
+	p.need(" ")
+	p.blanks()
+}
+
+// blanks passes over blanks, and says whether there were any.
+func (p *imapParser) blanks() bool {
+	n := len(p.rest)
+	p.rest = strings.TrimLeft(p.rest, " ")
+	return len(p.rest) < n
+}
 
 // next says whether one of the octets comes next, without reading it.
 func (p *imapParser) next(octets string) bool {
@@ -321,12 +332,17 @@ func (p *imapParser) digits() string {
 	return p.span("a number", func(b byte) bool { return '0' <= b && b <= '9' })
 }
 
-// list reads items in parentheses, divided by single spaces; there may be none. item must read something.
+// list reads items in parentheses, divided by blanks; there may be none. Blanks inside of the parentheses, which some clients
+// send, mean nothing. item must read something.
 func (p *imapParser) list(item func()) {
 	p.enter()
-	for n := 0; p.err == nil && !p.take(")"); n++ {
-		if n > 0 {
-			p.space()
+	for n := 0; p.err == nil; n++ {
+		apart := p.blanks()
+		if p.take(")") {
+			break
+		}
+		if n > 0 && !apart {
+			p.need(" ")
 		}
 		if n >= imapListMax {
 			p.fail("The list is too long")
