@@ -180,12 +180,8 @@ func (q *webReq) moveTo(c webChosen, to Mailbox) (undo []webUndo, moved int64, e
 }
 
 // folderFor finds the folder of a special use, and makes it if somebody has removed it.
-func (q *webReq) folderFor(special string) (m Mailbox, err error) {
-	err = q.s.store.Write(func(tx *Tx) error {
-		m, err = webSpecialFolder(tx, q.user.ID, special)
-		return err
-	})
-	return m, err
+func (q *webReq) folderFor(special string) (Mailbox, error) {
+	return write(q.s.store, func(tx *Tx) (Mailbox, error) { return webSpecialFolder(tx, q.user.ID, special) })
 }
 
 func webSpecialFolder(tx *Tx, user UserID, special string) (Mailbox, error) {
@@ -268,25 +264,22 @@ func (q *webReq) say2(n int64, said [2]string, undo []webUndo) {
 }
 
 // inTrash says whether all that is chosen lies in Trash already.
-func (q *webReq) inTrash(c webChosen) (all bool, err error) {
-	err = q.s.store.Read(func(tx *Tx) error {
-		all = true
+func (q *webReq) inTrash(c webChosen) (bool, error) {
+	return read(q.s.store, func(tx *Tx) (bool, error) {
 		for id := range c {
 			m, err := q.mailbox(tx, id)
-			if err != nil {
-				return err
+			if err != nil || m.Special != `\Trash` || m.Owner != q.user.ID {
+				return false, err
 			}
-			all = all && m.Special == `\Trash` && m.Owner == q.user.ID
 		}
-		return nil
+		return true, nil
 	})
-	return all, err
 }
 
 // toFolder moves or copies to the folder that was chosen.
 func (q *webReq) toFolder(do string, c webChosen, dest MailboxID, back string) error {
-	var to Mailbox
-	if err := q.s.store.Read(func(tx *Tx) (err error) { to, err = q.mailbox(tx, dest); return err }); err != nil {
+	to, err := read(q.s.store, func(tx *Tx) (Mailbox, error) { return q.mailbox(tx, dest) })
+	if err != nil {
 		return err
 	}
 	name := q.lang.folderName(to)
@@ -298,7 +291,7 @@ func (q *webReq) toFolder(do string, c webChosen, dest MailboxID, back string) e
 		q.note(&webNote{Text: q.lang.N(moved, "%s message moved.", "%s messages moved.") + " → " + name, Undo: undo})
 		return q.redirect(back)
 	}
-	err := q.inBatches(c, RightRead, func(tx *Tx, m Mailbox, uids []UID) error {
+	err = q.inBatches(c, RightRead, func(tx *Tx, m Mailbox, uids []UID) error {
 		if _, _, err := q.access(tx, to.ID, RightInsert); err != nil {
 			return err
 		}
@@ -356,8 +349,8 @@ func (q *webReq) postUndo() error {
 		if !ok {
 			return webErrDo
 		}
-		var to Mailbox
-		if err := q.s.store.Read(func(tx *Tx) (err error) { to, err = q.mailbox(tx, u.Before); return err }); err != nil {
+		to, err := read(q.s.store, func(tx *Tx) (Mailbox, error) { return q.mailbox(tx, u.Before) })
+		if err != nil {
 			return err
 		}
 		c := webChosen{u.Now: u.UIDs}

@@ -96,7 +96,8 @@ func (q *webReq) getAdmin() error {
 	if err != nil {
 		return err
 	}
-	if err := q.s.store.Read(func(tx *Tx) (err error) { o.Queue, err = tx.QueueLength(); return err }); err != nil {
+	o.Queue, err = read(q.s.store, (*Tx).QueueLength)
+	if err != nil {
 		return err
 	}
 	q.s.mu.Lock()
@@ -145,18 +146,15 @@ func (q *webReq) lights(o webOverview) (all []webLight) {
 }
 
 // oldest is how long the oldest message has been in the queue.
-func (q *webReq) oldest() (age time.Duration) {
-	err := q.s.store.Read(func(tx *Tx) error {
-		items, err := tx.QueuePage("", 1)
-		if len(items) > 0 {
-			age = q.s.store.Now().Sub(items[0].Created)
-		}
-		return err
-	})
+func (q *webReq) oldest() time.Duration {
+	items, err := read(q.s.store, func(tx *Tx) ([]QueueItem, error) { return tx.QueuePage("", 1) })
 	if err != nil {
 		q.log.Error("queue", "err", err)
 	}
-	return age
+	if len(items) == 0 {
+		return 0
+	}
+	return q.s.store.Now().Sub(items[0].Created)
 }
 
 // webResident is the memory that the process occupies, as Linux tells it; elsewhere what Go has taken.

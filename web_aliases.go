@@ -24,7 +24,9 @@ func (q *webReq) getAliases() error {
 
 func (q *webReq) aliasesPage(status int, p webAliases) error {
 	p.Tab, p.Domain = "aliases", q.s.cfg.Domains[0]
-	if err := q.s.store.Read(func(tx *Tx) (err error) { p.Aliases, err = tx.Aliases(); return err }); err != nil {
+	var err error
+	p.Aliases, err = read(q.s.store, (*Tx).Aliases)
+	if err != nil {
 		return err
 	}
 	return q.status(status, "admin-aliases", "Aliases", p)

@@ -26,40 +26,18 @@ func (q *webReq) around(p *webReading) error {
 	if err := q.wayBack(p, lines, at); err != nil {
 		return err
 	}
-	p.List = webList{Mailbox: p.Box, Self: fmt.Sprintf("/box/%d", p.Box.ID), Total: int64(lines.len())}
-	var open *webRow
-	err = q.s.store.Read(func(tx *Tx) error {
-		p.List.Rows, err = q.rowsOf(tx, p.Box, lines, at-webBesideTop, at+webBeside)
-		if err == nil {
-			open, err = q.rowOf(tx, p.Box, here)
-		}
-		return err
-	})
+	open, err := q.beside(p, lines, at, here)
 	if err != nil {
 		return err
-	}
-	if err := q.finish(&p.List); err != nil {
-		return err
-	}
-	for _, r := range p.List.Rows {
-		r.Open = slices.Contains(here, r.M.UID)
-		r.Unread = r.Unread && !r.Open
 	}
 	if open != nil {
 		p.All = open.Key
 	}
 	talk := here
 	if lines.talks == nil { // the page shows the conversation also where the list does not
-		o, err := q.order(p.Box, "date")
+		talk, err = q.talkOf(p.Box, p.M.UID)
 		if err != nil {
 			return err
-		}
-		t, err := q.talks(p.Box.ID, o)
-		if err != nil {
-			return err
-		}
-		if i := (webListLines{o, t}).find(p.M.UID); i >= 0 {
-			talk = webListLines{o, t}.line(i)
 		}
 	}
 	p.Talk, err = q.conversation(p.webMessage, talk)
@@ -71,6 +49,46 @@ func (q *webReq) around(p *webReading) error {
 	}
 	p.Report, err = q.deliveries(p.webMessage)
 	return err
+}
+
+// beside lists the lines around the open message. It returns the row of the open one with all that its line has.
+func (q *webReq) beside(p *webReading, lines webListLines, at int, here []UID) (*webRow, error) {
+	p.List = webList{Mailbox: p.Box, Self: fmt.Sprintf("/box/%d", p.Box.ID), Total: int64(lines.len())}
+	var open *webRow
+	err := q.s.store.Read(func(tx *Tx) error {
+		var err error
+		p.List.Rows, err = q.rowsOf(tx, p.Box, lines, at-webBesideTop, at+webBeside)
+		if err == nil {
+			open, err = q.rowOf(tx, p.Box, here)
+		}
+		return err
+	})
+	if err == nil {
+		err = q.finish(&p.List)
+	}
+	for _, r := range p.List.Rows {
+		r.Open = slices.Contains(here, r.M.UID)
+		r.Unread = r.Unread && !r.Open
+	}
+	return open, err
+}
+
+// talkOf gives the messages of a folder that are in a conversation with one of it.
+func (q *webReq) talkOf(box Mailbox, uid UID) ([]UID, error) {
+	o, err := q.order(box, "date")
+	if err != nil {
+		return nil, err
+	}
+	t, err := q.talks(box.ID, o)
+	if err != nil {
+		return nil, err
+	}
+	lines := webListLines{o, t}
+	at := lines.find(uid)
+	if at < 0 {
+		return []UID{uid}, nil
+	}
+	return lines.line(at), nil
 }
 
 // neighbours are what the keys j and k lead to.
@@ -117,60 +135,23 @@ func (q *webReq) readTalk(box Mailbox, uids []UID) error {
 	return err
 }
 
+// webTalkHit is a message of a conversation and the folder that it is in.
+type webTalkHit struct {
+	Box Mailbox
+	M   Message
+}
+
 // conversation gathers the messages of a thread from all folders but Junk and Trash, oldest first, each once. The newest
-// ones are shown in full; nothing is shown for a message that is alone.
-// here are those of the message's own folder that its list knows of.
+// are shown in full, the others as a line. here are those of the message's own folder that its list knows of.
 func (q *webReq) conversation(m *webMessage, here []UID) ([]*webMessage, error) {
-	type hit struct {
-		Box Mailbox
-		M   Message
-	}
-	var hits []hit
-	err := q.s.store.Read(func(tx *Tx) error {
-		hits = hits[:0]
-		threads := map[int64]bool{}
-		for _, uid := range here[:min(len(here), webMaxTalk)] {
-			x, err := tx.Message(m.Box.ID, uid)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			hits = append(hits, hit{m.Box, x})
-			threads[x.Thread] = true
-		}
-		folders, err := q.folders(tx)
-		for _, f := range folders {
-			if err != nil || (f.ID != m.Box.ID && (f.Special == `\Junk` || f.Special == `\Trash`)) {
-				continue
-			}
-			for thread := range threads {
-				if thread == 0 {
-					continue
-				}
-				msgs, err := tx.Conversation(f.Mailbox, thread, m.M.Internal, webMaxTalk)
-				if err != nil {
-					return err
-				}
-				for _, x := range msgs {
-					if f.ID != m.Box.ID || !slices.ContainsFunc(hits, func(h hit) bool { return h.Box.ID == f.ID && h.M.UID == x.UID }) {
-						hits = append(hits, hit{f.Mailbox, x})
-					}
-				}
-			}
-		}
-		return err
-	})
+	hits, err := read(q.s.store, func(tx *Tx) ([]webTalkHit, error) { return q.talkHits(tx, m, here) })
 	if err != nil || len(hits) < 2 {
 		return nil, err
 	}
-	slices.SortStableFunc(hits, func(a, b hit) int { return cmp.Compare(a.M.Internal.Unix(), b.M.Internal.Unix()) })
-	if len(hits) > webMaxTalk {
-		hits = hits[len(hits)-webMaxTalk:]
-	}
+	slices.SortStableFunc(hits, func(a, b webTalkHit) int { return cmp.Compare(a.M.Internal.Unix(), b.M.Internal.Unix()) })
+	hits = hits[max(len(hits)-webMaxTalk, 0):]
 	var talk []*webMessage
-	ids := map[string]bool{}
+	ids := map[string]bool{m.header.Get("Message-ID"): true}
 	for i, h := range hits {
 		if h.M.UID == m.M.UID && h.Box.ID == m.Box.ID {
 			talk = append(talk, m)
@@ -184,7 +165,7 @@ func (q *webReq) conversation(m *webMessage, here []UID) ([]*webMessage, error) 
 			return nil, err
 		}
 		id := x.header.Get("Message-ID")
-		if id != "" && (ids[id] || id == m.header.Get("Message-ID")) { // a letter to myself is in Sent and in the inbox
+		if id != "" && ids[id] { // a letter to myself is in Sent and in the inbox
 			continue
 		}
 		ids[id] = true
@@ -201,4 +182,44 @@ func (q *webReq) conversation(m *webMessage, here []UID) ([]*webMessage, error) 
 		return nil, nil
 	}
 	return talk, nil
+}
+
+// talkHits finds the messages of a conversation: those of the message's own folder, and in the others those that belong to the
+// same threads.
+func (q *webReq) talkHits(tx *Tx, m *webMessage, here []UID) ([]webTalkHit, error) {
+	var hits []webTalkHit
+	threads := map[int64]bool{}
+	for _, uid := range here[:min(len(here), webMaxTalk)] {
+		x, err := tx.Message(m.Box.ID, uid)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		hits = append(hits, webTalkHit{m.Box, x})
+		threads[x.Thread] = true
+	}
+	delete(threads, 0)
+	folders, err := q.folders(tx)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range folders {
+		if f.ID != m.Box.ID && (f.Special == `\Junk` || f.Special == `\Trash`) {
+			continue
+		}
+		for thread := range threads {
+			found, err := tx.Conversation(f.Mailbox, thread, m.M.Internal, webMaxTalk)
+			if err != nil {
+				return nil, err
+			}
+			for _, x := range found {
+				if !slices.ContainsFunc(hits, func(h webTalkHit) bool { return h.Box.ID == f.ID && h.M.UID == x.UID }) {
+					hits = append(hits, webTalkHit{f.Mailbox, x})
+				}
+			}
+		}
+	}
+	return hits, nil
 }

@@ -28,7 +28,8 @@ type webContacts struct {
 func (q *webReq) getContacts() error {
 	var p webContacts
 	edit := q.r.URL.Query().Get("edit")
-	err := q.s.store.Read(func(tx *Tx) (err error) {
+	err := q.s.store.Read(func(tx *Tx) error {
+		var err error
 		p.All, err = tx.Contacts(q.user.ID)
 		if err != nil || edit == "" {
 			return err
@@ -70,8 +71,8 @@ func (q *webReq) postContacts() error {
 
 // getCards exports the address book as vCards of version 4 (RFC 6350).
 func (q *webReq) getCards() error {
-	var all []Contact
-	if err := q.s.store.Read(func(tx *Tx) (err error) { all, err = tx.Contacts(q.user.ID); return err }); err != nil {
+	all, err := read(q.s.store, func(tx *Tx) ([]Contact, error) { return tx.Contacts(q.user.ID) })
+	if err != nil {
 		return err
 	}
 	var b strings.Builder

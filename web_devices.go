@@ -82,11 +82,11 @@ func (q *webReq) getWelcome() error { return q.guidePage("welcome", "Welcome", w
 func (q *webReq) getDevices() error { return q.devices("") }
 
 func (q *webReq) devices(password string) error {
-	p := webDevices{New: password}
-	err := q.s.store.Read(func(tx *Tx) (err error) { p.Devices, err = tx.AppPasswords(q.user.ID); return err })
+	all, err := read(q.s.store, func(tx *Tx) ([]AppPassword, error) { return tx.AppPasswords(q.user.ID) })
 	if err != nil {
 		return err
 	}
+	p := webDevices{New: password, Devices: all}
 	return q.guidePage("devices", "Phones and programs", p)
 }
 

@@ -51,8 +51,11 @@ func (q *webReq) renameFolder(id MailboxID, name string) error {
 
 // dropFolder empties or removes a folder, after asking.
 func (q *webReq) dropFolder(do string, id MailboxID, f url.Values) error {
-	var m Mailbox
-	if err := q.s.store.Read(func(tx *Tx) (err error) { m, _, err = q.access(tx, id, RightDelete); return err }); err != nil {
+	m, err := read(q.s.store, func(tx *Tx) (Mailbox, error) {
+		m, _, err := q.access(tx, id, RightDelete)
+		return m, err
+	})
+	if err != nil {
 		return err
 	}
 	if do == "remove" && (m.Name == "INBOX" || m.Special != "") {
@@ -75,7 +78,7 @@ func (q *webReq) dropFolder(do string, id MailboxID, f url.Values) error {
 		}
 		return q.purge(c, url.Values{"sure": {"1"}}, "/folders")
 	}
-	err := q.s.store.Write(func(tx *Tx) error {
+	err = q.s.store.Write(func(tx *Tx) error {
 		at, err := tx.PlaceOf(q.user, m)
 		if err != nil {
 			return err

@@ -80,8 +80,8 @@ func webUID(s string) UID {
 }
 
 func (q *webReq) getMail() error {
-	var m Mailbox
-	if err := q.s.store.Read(func(tx *Tx) (err error) { m, err = tx.MailboxByName(q.user.ID, "INBOX"); return err }); err != nil {
+	m, err := read(q.s.store, func(tx *Tx) (Mailbox, error) { return tx.MailboxByName(q.user.ID, "INBOX") })
+	if err != nil {
 		return err
 	}
 	return q.redirect(fmt.Sprintf("/box/%d", m.ID))
@@ -185,7 +185,9 @@ func (q *webReq) finish(l *webList) error {
 			r.Href += "?q=" + webEscape(l.Query) + l.found
 		}
 	}
-	return q.s.store.Read(func(tx *Tx) (err error) { l.Targets, err = q.folders(tx); return err })
+	var err error
+	l.Targets, err = read(q.s.store, q.folders)
+	return err
 }
 
 // foundRows reads the messages of one page of a search. What was deleted since it was found is left out.

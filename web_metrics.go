@@ -24,19 +24,18 @@ func webMetricsRoutes() []webRoute {
 
 // metricsToken is what a monitor from another machine must show; it is made when somebody first looks at it.
 func (q *webReq) metricsToken() (string, error) {
-	var v []byte
-	err := q.s.store.Read(func(tx *Tx) (err error) { v, err = tx.Setting(webSettingMetrics); return err })
+	v, err := read(q.s.store, func(tx *Tx) ([]byte, error) { return tx.Setting(webSettingMetrics) })
 	if !errors.Is(err, ErrNotFound) {
 		return string(v), err
 	}
 	made := webToken()
-	err = q.s.store.Write(func(tx *Tx) (err error) {
-		v, err = tx.Setting(webSettingMetrics)
+	v, err = write(q.s.store, func(tx *Tx) ([]byte, error) {
+		v, err := tx.Setting(webSettingMetrics)
 		if errors.Is(err, ErrNotFound) {
 			v = []byte(made)
 			err = tx.SetSetting(webSettingMetrics, v)
 		}
-		return err
+		return v, err
 	})
 	if errors.Is(err, ErrReadOnly) || errors.Is(err, ErrDiskFull) {
 		return "", nil
@@ -66,8 +65,7 @@ func (q *webReq) ownMachine() bool {
 // getMetrics answers this machine, and whoever has the token.
 func (q *webReq) getMetrics() error {
 	if !q.ownMachine() {
-		var want []byte
-		err := q.s.store.Read(func(tx *Tx) (err error) { want, err = tx.Setting(webSettingMetrics); return err })
+		want, err := read(q.s.store, func(tx *Tx) ([]byte, error) { return tx.Setting(webSettingMetrics) })
 		got, ok := strings.CutPrefix(q.r.Header.Get("Authorization"), "Bearer ")
 		if err != nil || !ok || subtle.ConstantTimeCompare([]byte(got), want) != 1 {
 			return ErrNotFound
@@ -78,7 +76,8 @@ func (q *webReq) getMetrics() error {
 		return err
 	}
 	queued, waiting := 0, 0
-	err = q.s.store.Read(func(tx *Tx) (err error) {
+	err = q.s.store.Read(func(tx *Tx) error {
+		var err error
 		queued, err = tx.QueueLength()
 		if err != nil {
 			return err

@@ -26,10 +26,9 @@ func (c *webClient) subjects() string {
 func TestWebOrder(t *testing.T) {
 	s := startServer(t)
 	day := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	for i, x := range []struct{ day, who, size int }{{1, 3, 10}, {2, 1, 500}, {3, 2, 20}, {4, 1, 30}, {0, 5, 40}} { // the last one is an old mail that was imported
+	for _, x := range []struct{ day, who, size int }{{1, 3, 10}, {2, 1, 500}, {3, 2, 20}, {4, 1, 30}, {0, 5, 40}} { // the last one is an old mail that was imported
 		raw := fmt.Sprintf("From: p%d@x.example\nSubject: d%d\n\n%s\n", x.who, x.day, strings.Repeat("x", x.size))
 		s.putAt(t, "ann", "INBOX", raw, day.AddDate(0, 0, x.day))
-		_ = i
 	}
 	ann := newWebClient(t, s).login("ann")
 	list := ann.at
@@ -41,7 +40,11 @@ func TestWebOrder(t *testing.T) {
 		}
 	}
 	want("d4 d3 d2 d1 d0")
+	if ann.get(list + "?q=subject:d"); ann.subjects() != "d4 d3 d2 d1 d0" {
+		t.Errorf("a search lists %s", ann.subjects())
+	}
 	var keys []string
+	ann.get(list)
 	for _, m := range regexp.MustCompile(`name="m" value="([0-9.]+)"`).FindAllStringSubmatch(ann.page, -1) {
 		keys = append(keys, m[1])
 	}

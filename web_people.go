@@ -13,7 +13,8 @@ func (q *webReq) getPeople() error {
 	if part != "" && len(part) < 100 {
 		var found []Contact
 		var users []webIdentity
-		err := q.s.store.Read(func(tx *Tx) (err error) {
+		err := q.s.store.Read(func(tx *Tx) error {
+			var err error
 			found, err = tx.FindContacts(q.user.ID, part, webMaxOffered)
 			if err != nil {
 				return err

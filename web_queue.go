@@ -12,7 +12,8 @@ type webQueuePage struct {
 func (q *webReq) getQueue() error {
 	p := webQueuePage{webTabs: webTabs{"queue"}}
 	var items []QueueItem
-	err := q.s.store.Read(func(tx *Tx) (err error) {
+	err := q.s.store.Read(func(tx *Tx) error {
+		var err error
 		p.Ways, err = tx.Destinations()
 		if err != nil {
 			return err

@@ -30,7 +30,8 @@ func (q *webReq) searchPage(id MailboxID, text string) error {
 	}
 	from := min(page*webPageSize, len(r.hits))
 	to := min(from+webPageSize, len(r.hits))
-	err = q.s.store.Read(func(tx *Tx) (err error) {
+	err = q.s.store.Read(func(tx *Tx) error {
+		var err error
 		l.Rows = nil
 		if id != 0 {
 			l.Mailbox, err = q.mailbox(tx, id)
@@ -277,7 +278,7 @@ func (q *webReq) search(id MailboxID, text string, most int) (*webResult, error)
 	}
 	until := time.Now().Add(webSearchTime)
 	for _, m := range boxes {
-		if err := q.searchBox(r, m, w, most, until); err != nil {
+		if err := q.searchBox(r, m, w, most, until, len(boxes) == 1); err != nil {
 			return nil, err
 		}
 	}
@@ -301,28 +302,31 @@ func (q *webReq) oddWord(w *webQuery) string {
 	return q.lang.F("%s: means nothing here and was taken as a word.", w.odd)
 }
 
-// searchBox looks through one folder from its newest message on, in steps that grow: what people look for is mostly new.
-func (q *webReq) searchBox(r *webResult, m Mailbox, w *webQuery, most int, until time.Time) error {
+// searchBox looks through one folder, which is the only one or one of many, from its newest message on, in steps that grow: what people look for is mostly new.
+func (q *webReq) searchBox(r *webResult, m Mailbox, w *webQuery, most int, until time.Time, alone bool) error {
 	room := most
 	if w.unread { // when the last unread message is found, the older ones need not be looked at
 		room = int(min(int64(most), m.Unseen))
 	}
+	next, err := q.searchOrder(m, alone)
+	if err != nil {
+		return err
+	}
 	found := 0
-	for before, step := ^UID(0), webSearchFirst; found < room; step = min(2*step, webSearchStep) {
+	for step := webSearchFirst; found < room; step = min(2*step, webSearchStep) {
 		if time.Now().After(until) || q.r.Context().Err() != nil {
 			r.hint, r.late, r.more = q.lang.T("The search was ended after ten seconds; there may be more."), true, true
 			break
 		}
-		var uids []UID
-		err := q.s.store.Read(func(tx *Tx) (err error) { uids, err = tx.NewestUIDs(m.ID, before, step); return err })
+		uids, err := next(step)
 		if err != nil || len(uids) == 0 {
 			return err
 		}
-		before = uids[0]
 		some, err := q.searchSome(m, uids, w)
 		if err != nil {
 			return err
 		}
+		slices.SortStableFunc(some, func(a, b webHit) int { return cmp.Compare(b.at, a.at) })
 		some = some[:min(len(some), room-found)]
 		r.hits, found = append(r.hits, some...), found+len(some)
 	}
@@ -330,12 +334,39 @@ func (q *webReq) searchBox(r *webResult, m Mailbox, w *webQuery, most int, until
 	return nil
 }
 
-// searchIn lists the folders to search.
-func (q *webReq) searchIn(id MailboxID, in string) (boxes []Mailbox, err error) {
-	var folders []webFolder
-	if err := q.s.store.Read(func(tx *Tx) (err error) { folders, err = q.folders(tx); return err }); err != nil {
+// searchOrder returns what gives a folder's next UIDs to search, so many at a time, sorted: of the only folder those that are
+// first in its list by date, of each of many those that arrived last, for which nothing has to be known of it.
+func (q *webReq) searchOrder(m Mailbox, alone bool) (func(step int) ([]UID, error), error) {
+	if !alone {
+		before := ^UID(0)
+		return func(step int) ([]UID, error) {
+			uids, err := read(q.s.store, func(tx *Tx) ([]UID, error) { return tx.NewestUIDs(m.ID, before, step) })
+			if len(uids) > 0 {
+				before = uids[0]
+			}
+			return uids, err
+		}, nil
+	}
+	o, err := q.order(m, "date")
+	if err != nil {
 		return nil, err
 	}
+	left := o.uids
+	return func(step int) ([]UID, error) {
+		uids := slices.Clone(left[:min(step, len(left))])
+		left = left[len(uids):]
+		slices.Sort(uids)
+		return uids, nil
+	}, nil
+}
+
+// searchIn lists the folders to search.
+func (q *webReq) searchIn(id MailboxID, in string) ([]Mailbox, error) {
+	folders, err := read(q.s.store, q.folders)
+	if err != nil {
+		return nil, err
+	}
+	var boxes []Mailbox
 	for _, f := range folders {
 		switch {
 		case in != "":

@@ -49,7 +49,8 @@ func (q *webReq) getShared() error {
 	for _, l := range webLevels {
 		p.Levels = append(p.Levels, l.name)
 	}
-	err := q.s.store.Read(func(tx *Tx) (err error) {
+	err := q.s.store.Read(func(tx *Tx) error {
+		var err error
 		p.Folders = nil
 		p.Users, err = tx.Users()
 		if err != nil {

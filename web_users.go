@@ -129,7 +129,8 @@ func (p webUserPage) QuotaMB() int64 { return p.Quota >> 20 }
 func (q *webReq) userPage(status int, fault string) error {
 	p := webUserPage{webTabs: webTabs{"users"}, Min: passwordLeast, Error: fault}
 	id := webID[UserID](q.r.PathValue("id"))
-	err := q.s.store.Read(func(tx *Tx) (err error) {
+	err := q.s.store.Read(func(tx *Tx) error {
+		var err error
 		p.User, err = tx.UserByID(id)
 		if err != nil {
 			return err
@@ -189,7 +190,8 @@ func (q *webReq) postUser() error {
 			Action: q.r.URL.Path, Back: q.r.URL.Path, Fields: [][2]string{{"do", "remove"}, {"sure", "1"}}})
 	}
 	var u User
-	err := q.s.store.Write(func(tx *Tx) (err error) {
+	err := q.s.store.Write(func(tx *Tx) error {
+		var err error
 		u, err = tx.UserByID(id)
 		if err != nil {
 			return err
