@@ -373,6 +373,7 @@ func (c *imapConn) bye(err error) {
 // connection can't go on.
 func (c *imapConn) command(line string) error {
 	p := &imapParser{c: c, line: line, rest: line}
+	defer p.letGo()
 	c.imapRun = imapRun{}
 	c.tag = p.tag()
 	name := p.commandName()

@@ -20,6 +20,8 @@ const (
 	imapNesting       = 50              // parentheses in parentheses
 	imapListMax       = 10_000          // items of one list
 	imapFlagsMax      = 500             // keywords in one command; a message keeps maxMsgKeywords
+	imapHeldAll       = 8 << 20         // octets of commands that have not ended, of all sessions together
+	imapHeldFree      = 32 << 10        // of one command that do not count, or else one person's commands would be everybody's
 )
 
 // imapParser reads the arguments of one command. It keeps the first error and then yields zero values, so a command
@@ -29,6 +31,7 @@ type imapParser struct {
 	line  string // the line being read; after a literal, the one that follows it
 	rest  string // what is left of it
 	took  int    // octets of earlier lines and literals
+	held  int64  // of them, what counts among all that is held
 	depth int    // of parentheses
 	err   error
 
@@ -196,6 +199,9 @@ func (p *imapParser) smallLiteral(nul bool) string {
 		p.refuse(imapNo("TOOBIG", "The literal is too big"))
 		return ""
 	}
+	if !p.hold(n) {
+		return ""
+	}
 	var buf bytes.Buffer
 	p.readLiteral(&buf, n, sync)
 	if !nul && bytes.IndexByte(buf.Bytes(), 0) >= 0 {
@@ -203,6 +209,29 @@ func (p *imapParser) smallLiteral(nul bool) string {
 	}
 	p.took += int(n)
 	return buf.String()
+}
+
+// hold counts octets that are kept until the command ends. It refuses them when all sessions together hold too much, and says
+// so in words that let the client try again.
+func (p *imapParser) hold(n int64) bool {
+	all := &p.c.srv.told
+	more := int64(p.took) + n - imapHeldFree - p.held
+	switch {
+	case more <= 0:
+		return true
+	case all.Load()+more > imapHeldAll:
+		p.refuse(imapNo("UNAVAILABLE", "Too many long commands at once, try again later"))
+		return false
+	}
+	all.Add(more)
+	p.held += more
+	return true
+}
+
+// letGo ends what hold counts.
+func (p *imapParser) letGo() {
+	p.c.srv.told.Add(-p.held)
+	p.held = 0
 }
 
 // literalSize reads "{n}", "{n+}" or "~{n}" (RFC 9051 §4.3, RFC 7888) at the end of the line. The literal itself stays
@@ -266,6 +295,8 @@ func (p *imapParser) nextLine() {
 		p.refuse(cmp.Or(p.c.lost(err), imapErrLost))
 	case p.took > imapCommandMax:
 		p.refuse(imapNo("TOOBIG", "The command is too long"))
+	default:
+		p.hold(int64(len(line)))
 	}
 }
 

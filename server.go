@@ -47,6 +47,7 @@ type Server struct {
 	people  map[UserID]int       // connections of somebody who is
 	busy    map[UserID]bool      // maildrops that a POP3 session has locked
 	sent    sentSizes
+	told    atomic.Int64 // octets of IMAP commands that are held in memory, see imapParser.hold
 
 	devices map[string]*sendingUse // how much each [[device]] may send just now; guarded by mu
 
