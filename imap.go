@@ -276,6 +276,9 @@ func (s *Server) serveIMAP(nc *conn) {
 	c.putf("* OK [CAPABILITY %s] %s ready\r\n", c.capabilities(), s.cfg.Hostname)
 	for c.w.Flush() == nil && c.state != imapLogout {
 		line, err := c.nextCommand()
+		if err == nil && c.state == imapNotAuth && isHTTP(line) && strings.Contains(line, "HTTP/") {
+			err = imapErrLost
+		}
 		if err == nil {
 			err = c.command(line)
 		}

@@ -67,7 +67,7 @@ type popCapability struct {
 var popCapabilities = []popCapability{
 	{name: "TOP", rfc: 2449},
 	{name: "UIDL", rfc: 2449},
-	{name: "SASL", rfc: 5034, value: func(c *popConn) string { return strings.Join(c.loginFrom().Mechanisms(), " ") }},
+	{name: "SASL", rfc: 5034, value: func(c *popConn) string { return strings.Join(c.saslFrom().Mechanisms(), " ") }},
 	{name: "USER", rfc: 2449, when: func(c *popConn) bool { return c.mayLogIn() }},
 	{name: "STLS", rfc: 2595, when: func(c *popConn) bool { return !c.secure }},
 	{name: "RESP-CODES", rfc: 2449},
@@ -141,6 +141,9 @@ func (s *Server) servePOP3(nc *conn) {
 	c.ok("%s ready", s.cfg.Hostname)
 	for c.flush() == nil && c.state != popOver {
 		line, err := c.nextLine()
+		if err == nil && isHTTP(line) && strings.Contains(line, "HTTP/") { // RFC 1939 knows none of these words
+			err = popErrLost
+		}
 		if err == nil {
 			err = c.command(line)
 		}

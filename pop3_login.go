@@ -68,10 +68,10 @@ func (c *popConn) cmdAuth(arg string) error {
 	mech, initial, _ := strings.Cut(arg, " ")
 	if mech == "" {
 		c.ok("Mechanisms follow")
-		fmt.Fprintf(c.w, "%s\r\n.\r\n", strings.Join(c.loginFrom().Mechanisms(), "\r\n"))
+		fmt.Fprintf(c.w, "%s\r\n.\r\n", strings.Join(c.saslFrom().Mechanisms(), "\r\n"))
 		return nil
 	}
-	u, err := c.srv.auth.Login(c.loginFrom(), mech, initial, func(challenge string) (string, error) {
+	u, err := c.srv.auth.Login(c.saslFrom(), mech, initial, func(challenge string) (string, error) {
 		fmt.Fprintf(c.w, "+ %s\r\n", challenge)
 		if c.w.Flush() != nil {
 			return "", popErrLost
@@ -86,6 +86,13 @@ func (c *popConn) cmdAuth(arg string) error {
 		return line, err
 	})
 	return c.loginResult(u, err)
+}
+
+// saslFrom is the connection as the mechanisms see it.
+func (c *popConn) saslFrom() loginFrom {
+	from := c.loginFrom()
+	from.shy = true
+	return from
 }
 
 // loginResult opens the maildrop of who has logged in.

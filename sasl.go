@@ -21,13 +21,14 @@ type loginFrom struct {
 	addr    netip.Addr
 	plain   bool   // passwords may cross it as they are (conn.mayLogIn)
 	binding []byte // its channel binding tls-exporter (RFC 9266), nil without
+	shy     bool   // clients choke on the announcement of PLUS there: it is taken and not announced
 	login   bool   // the protocol has the mechanism LOGIN too, which is only SMTP's habit
 }
 
 // Mechanisms lists what a connection may use, in the order in which it is announced.
 func (from loginFrom) Mechanisms() []string {
 	var list []string
-	if from.binding != nil {
+	if from.binding != nil && !from.shy {
 		list = append(list, mechScramPlus)
 	}
 	list = append(list, mechScram)

@@ -55,10 +55,10 @@ func (x *saslExchange) scramFirst(response []byte) ([]byte, bool, error) {
 }
 
 // scramBinding checks the gs2-cbind-flag (RFC 5802 §6). "y" says that the client would bind but that we did not offer it;
-// when we did, somebody in the middle has taken it out of the list.
+// when we did announce it, somebody in the middle has taken it out of the list.
 func (x *saslExchange) scramBinding(flag string) error {
 	switch {
-	case x.plus && flag == "p=tls-exporter", !x.plus && flag == "n", !x.plus && flag == "y" && x.from.binding == nil:
+	case x.plus && flag == "p=tls-exporter", !x.plus && flag == "n", !x.plus && flag == "y" && (x.from.binding == nil || x.from.shy):
 		return nil
 	case x.plus && strings.HasPrefix(flag, "p="):
 		return fmt.Errorf("%w: the only channel binding here is tls-exporter", ErrAuthSyntax)

@@ -49,6 +49,8 @@ type Server struct {
 	sent    sentSizes
 	told    atomic.Int64 // octets of IMAP commands that are held in memory, see imapParser.hold
 
+	askedFor map[string]time.Time // when a domain's queue was asked for (ETRN); guarded by mu
+
 	devices map[string]*sendingUse // how much each [[device]] may send just now; guarded by mu
 
 	// turn sends what waits for the domains over nc, which the other side opened (ATRN), and returns when that is done. It
@@ -109,7 +111,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, store: store, log: log, crew: store.crew, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(),
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
-		conns: map[*conn]bool{}, waiting: map[netip.Prefix]int{}, people: map[UserID]int{}, busy: map[UserID]bool{},
+		conns: map[*conn]bool{}, askedFor: map[string]time.Time{}, waiting: map[netip.Prefix]int{}, people: map[UserID]int{}, busy: map[UserID]bool{},
 		recent: ring.mem, floods: newLogFloods(),
 	}
 	s.stop, s.cancel = context.WithCancel(context.Background())
@@ -300,6 +302,16 @@ func (c *conn) skipLine(most int) error {
 		n += len(part)
 	}
 	return fmt.Errorf("%w, without end", errLineTooLong)
+}
+
+// isHTTP knows the first line of a browser that was led to this port to have it say a mail protocol's commands: it is cut off there.
+func isHTTP(line string) bool {
+	verb, _, _ := strings.Cut(line, " ")
+	switch strings.ToUpper(verb) {
+	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "HOST:":
+		return true
+	}
+	return false
 }
 
 func (c *conn) handshake() error {

@@ -61,7 +61,8 @@ type smtpConn struct {
 	brought  time.Time // when content came last
 	bad      int
 	refused  int
-	failures int // of AUTH
+	putOff   bool // the last MAIL has got a 4xx
+	failures int  // of AUTH
 	quit     bool
 }
 
@@ -221,7 +222,7 @@ func (c *smtpConn) dispatch(line string) smtpReply {
 	}
 	verb, arg, _ := strings.Cut(line, " ")
 	verb = strings.ToUpper(strings.TrimRight(verb, "\t"))
-	if c.isHTTP(verb) {
+	if isHTTP(line) {
 		c.quit = true
 		return smtpReply{502, "5.7.0 This is a mail server, not a web server"}
 	}
@@ -235,7 +236,7 @@ func (c *smtpConn) dispatch(line string) smtpReply {
 			return smtpReply{554, "5.5.0 You spoke before it was your turn"}
 		}
 		c.log.Debug("command", "verb", verb)
-		return c.judge(cmd.run(c, strings.TrimLeft(arg, " ")))
+		return c.judge(verb, cmd.run(c, strings.TrimLeft(arg, " ")))
 	}
 	return c.nonsense(smtpReply{500, "5.5.1 There is no such command; HELP lists them"})
 }
@@ -258,18 +259,14 @@ func (c *smtpConn) stillIn() smtpReply {
 	return smtpReply{}
 }
 
-// isHTTP knows a browser that was led to this port to have it say SMTP commands: it is cut off at its first line.
-func (c *smtpConn) isHTTP(verb string) bool {
-	switch verb {
-	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "HOST:":
-		return true
+// judge counts what went wrong and ends the connection when it is too much. What a client has sent behind a MAIL that was put
+// off, before it could know that (RFC 2920), is no fault of its own.
+func (c *smtpConn) judge(verb string, r smtpReply) smtpReply {
+	if verb == "MAIL" || r.code < 300 {
+		c.putOff = verb == "MAIL" && r.code >= 400 && r.code < 500
 	}
-	return false
-}
-
-// judge counts what went wrong and ends the connection when it is too much.
-func (c *smtpConn) judge(r smtpReply) smtpReply {
 	switch {
+	case c.putOff && r.code == 503 && (verb == "RCPT" || verb == "DATA" || verb == "BDAT"):
 	case (r.code >= 500 && r.code <= 504) || r.code == 555:
 		return c.nonsense(r)
 	case r.code >= 550 && r.code <= 553:

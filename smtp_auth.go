@@ -16,7 +16,7 @@ func (c *smtpConn) offerAuth() string {
 // saslFrom is the connection as the mechanisms see it; LOGIN is only known here.
 func (c *smtpConn) saslFrom() loginFrom {
 	from := c.loginFrom()
-	from.login = true
+	from.login, from.shy = true, true
 	return from
 }
 

@@ -70,7 +70,7 @@ func (c *smtpConn) cmdData(arg string) smtpReply {
 	case c.bdat != nil || c.mail.Flags&MailBinary != 0: // RFC 3030 §3
 		return smtpReply{503, "5.5.1 This message comes by BDAT"}
 	case len(c.mail.To) == 0:
-		return smtpReply{554, "5.5.1 There is no valid recipient"}
+		return c.noRecipient()
 	}
 	in := c.incoming()
 	defer in.close()
@@ -83,6 +83,14 @@ func (c *smtpConn) cmdData(arg string) smtpReply {
 		return r
 	}
 	return c.finish(in)
+}
+
+// noRecipient is the answer to content for nobody; LMTP has another one (RFC 2033 §4.2).
+func (c *smtpConn) noRecipient() smtpReply {
+	if c.role == smtpLMTP {
+		return smtpReply{503, "5.5.1 There is no valid recipient"}
+	}
+	return smtpReply{554, "5.5.1 There is no valid recipient"}
 }
 
 // readDots reads content until CRLF.CRLF, which only and nothing else ends it (RFC 5321 §4.1.1.4, §2.3.8), and takes the
@@ -199,7 +207,7 @@ func (c *smtpConn) cmdBdat(arg string) smtpReply {
 	case c.mail == nil:
 		refuse = smtpReply{503, "5.5.1 Say MAIL first"}
 	case len(c.mail.To) == 0:
-		refuse = smtpReply{554, "5.5.1 There is no valid recipient"}
+		refuse = c.noRecipient()
 	case in == nil:
 		in = c.incoming()
 		c.bdat = in
@@ -265,6 +273,9 @@ func (c *smtpConn) finish(in *smtpIncoming) smtpReply {
 	defer c.reset()
 	defer in.close()
 	r := c.take(m, in)
+	if r.code == 250 { // who brings mail may err now and then
+		c.bad, c.refused = 0, 0
+	}
 	if c.role != smtpLMTP {
 		return r
 	}

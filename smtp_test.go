@@ -568,3 +568,54 @@ func (s *testServer) listenOn(t *testing.T, addr string) {
 		}
 	}
 }
+
+// TestSMTPForgives: errors between good mails do not add up, and what is pipelined behind a MAIL that was put off is no error.
+func TestSMTPForgives(t *testing.T) {
+	s := startServer(t)
+	say := func(nc net.Conn, r *bufio.Reader, text string, want ...string) {
+		t.Helper()
+		io.WriteString(nc, text)
+		for _, w := range want {
+			line, err := r.ReadString('\n')
+			for err == nil && len(line) > 3 && line[3] == '-' {
+				line, err = r.ReadString('\n')
+			}
+			if !strings.HasPrefix(line, w) {
+				t.Fatalf("%q: %q, %v; want %s", text, line, err, w)
+			}
+		}
+	}
+	nc, r, _ := dialService(t, s, "smtp")
+	say(nc, r, "EHLO x\r\n", "250")
+	for range 4 {
+		for range smtpMaxBad - 1 {
+			say(nc, r, "MAIL FROM:<x@elsewhere.example> XUNKNOWN=1\r\n", "555")
+		}
+		say(nc, r, "MAIL FROM:<x@elsewhere.example>\r\nRCPT TO:<nobody@home.arpa>\r\nRCPT TO:<ann@home.arpa>\r\nDATA\r\n", "250", "550", "250", "354")
+		say(nc, r, "Subject: x\r\n\r\nx\r\n.\r\n", "250")
+	}
+	for range smtpMaxBad - 1 {
+		say(nc, r, "BOO\r\n", "500")
+	}
+	say(nc, r, "BOO\r\n", "421")
+
+	c := &smtpConn{conn: &conn{srv: s.Server, log: s.log}}
+	for range 3 * smtpMaxBad {
+		c.judge("MAIL", smtpReply{code: 452})
+		for _, verb := range []string{"RCPT", "RCPT", "DATA"} {
+			if got := c.judge(verb, smtpReply{code: 503}); got.code != 503 {
+				t.Fatalf("%s behind a MAIL that was put off: %v", verb, got)
+			}
+		}
+	}
+	if got := (&smtpConn{role: smtpLMTP}).noRecipient(); got.code != 503 { // RFC 2033 §4.2
+		t.Errorf("LMTP's content for nobody: %v", got)
+	}
+	c.judge("MAIL", smtpReply{code: 501})
+	for range 3 * smtpMaxBad {
+		c.judge("RCPT", smtpReply{code: 503})
+	}
+	if !c.quit {
+		t.Error("nonsense behind a MAIL that was refused is never enough")
+	}
+}

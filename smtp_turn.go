@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -17,9 +18,12 @@ func (c *smtpConn) offerEtrn() string {
 	return "ETRN"
 }
 
-// ETRN (RFC 1985): the queue for a domain is tried now, over its route and not over this connection, so that nobody
-// gets anything by asking. Only domains of [routes] may be named, or any by those who log in. With "@" the domains beneath
-// are meant too; named queues ("#") do not exist here.
+// smtpEtrnEvery is how often the queue of a domain is tried because somebody says so.
+const smtpEtrnEvery = 5 * time.Minute
+
+// ETRN (RFC 1985): the queue for a domain is tried now, over its route and not over this connection. A try costs us and the card
+// something, so only those may ask for it who log in, and the machine that the route leads to; never while the route's window
+// is shut, and once in smtpEtrnEvery. With "@" the domains beneath are meant too; named queues ("#") do not exist here.
 //
 //	etrn = "ETRN" SP [ "@" / "#" ] node-name CRLF
 func (c *smtpConn) cmdEtrn(arg string) smtpReply {
@@ -38,30 +42,15 @@ func (c *smtpConn) cmdEtrn(arg string) smtpReply {
 	if err != nil {
 		return smtpReply{501, "5.5.4 " + smtpClean(err.Error())}
 	}
-	var n int
-	err = c.srv.store.Write(func(tx *Tx) error {
-		n = 0
-		domains, err := tx.Destinations()
-		if err != nil {
-			return err
-		}
-		for _, d := range domains {
-			if (d.Domain != domain && !(below && strings.HasSuffix(d.Domain, "."+domain))) || !c.mayAsk(d.Domain) {
-				continue
-			}
-			k, err := tx.QueueAsk(d.Domain)
-			if err != nil {
-				return err
-			}
-			n += k
-		}
-		return nil
-	})
+	if !c.mayAsk(domain) && !below {
+		return smtpReply{459, "5.7.1 The queue for " + smtpClean(domain) + " is not yours to start"}
+	}
+	n, refused, err := c.askQueue(domain, below)
 	switch {
 	case err != nil:
 		return c.fault(err)
-	case !c.mayAsk(domain) && !below:
-		return smtpReply{459, "5.7.1 " + smtpClean(domain) + " is no domain of [routes] here"}
+	case n == 0 && refused != "":
+		return smtpReply{458, "4.7.1 " + refused}
 	case n == 0:
 		return smtpReply{251, "2.0.0 No messages wait for " + smtpClean(domain)}
 	}
@@ -69,9 +58,71 @@ func (c *smtpConn) cmdEtrn(arg string) smtpReply {
 	return smtpReply{253, fmt.Sprintf("2.0.0 %d messages for %s are tried now", n, smtpClean(domain))}
 }
 
+// askQueue has what waits for a domain tried, and for those beneath it, and counts the messages. refused says why some are not.
+func (c *smtpConn) askQueue(domain string, below bool) (n int, refused string, err error) {
+	waiting, err := read(c.srv.store, (*Tx).Destinations)
+	if err != nil {
+		return 0, "", err
+	}
+	var ask []string
+	for _, d := range waiting {
+		if (d.Domain != domain && !(below && strings.HasSuffix(d.Domain, "."+domain))) || !c.mayAsk(d.Domain) {
+			continue
+		}
+		why := c.srv.askRefused(d.Domain)
+		if why != "" {
+			refused = why
+			continue
+		}
+		ask = append(ask, d.Domain)
+	}
+	if len(ask) == 0 {
+		return 0, refused, nil
+	}
+	n, err = write(c.srv.store, func(tx *Tx) (int, error) {
+		all := 0
+		for _, d := range ask {
+			k, err := tx.QueueAsk(d)
+			if err != nil {
+				return 0, err
+			}
+			all += k
+		}
+		return all, nil
+	})
+	return n, refused, err
+}
+
+// askRefused says why the queue of a domain is not tried although it was asked for, and else notes that it is: "".
+func (s *Server) askRefused(domain string) string {
+	now := s.store.Now().Local()
+	if w := s.cfg.Routes[domain].Window; w != (Window{}) && w.Next(now).After(now) {
+		return "Its window is shut"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for d, at := range s.askedFor {
+		if time.Since(at) >= smtpEtrnEvery {
+			delete(s.askedFor, d)
+		}
+	}
+	if _, lately := s.askedFor[domain]; lately {
+		return "It was asked for a moment ago"
+	}
+	s.askedFor[domain] = time.Now()
+	return ""
+}
+
+// mayAsk says whether the client may have the queue of a domain tried: it has logged in, or it is the host of the domain's route.
 func (c *smtpConn) mayAsk(domain string) bool {
-	_, routed := c.srv.cfg.Routes[domain]
-	return routed || c.trusted()
+	if c.trusted() {
+		return true
+	}
+	return slices.ContainsFunc(c.srv.cfg.Routes[domain].Hosts, func(host string) bool {
+		h, _, err := net.SplitHostPort(host)
+		a, aerr := netip.ParseAddr(h)
+		return err == nil && aerr == nil && a.Unmap().WithZone("") == c.remote.WithZone("")
+	})
 }
 
 func (c *smtpConn) offerAtrn() string {
