@@ -3,6 +3,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net/url"
 	"slices"
@@ -54,7 +55,8 @@ const (
 // All texts are shown that are not named or marked as files: those of a multipart/mixed one below the other, of a
 // multipart/alternative the best. What cannot be shown is a file. The work is that of reading the shown HTML once.
 func (p *Part) Leaves(r io.ReaderAt, how Reading) []Leaf {
-	w := leafWalker{r: r, how: how}
+	w := leafWalker{r: r, how: how, texts: map[*Part]textKinds{}}
+	w.learn(p)
 	if p.IsMultipart() {
 		w.multipart(p, nil, false)
 	} else {
@@ -68,6 +70,7 @@ func (p *Part) Leaves(r io.ReaderAt, how Reading) []Leaf {
 type leafWalker struct {
 	r      io.ReaderAt
 	how    Reading
+	texts  map[*Part]textKinds // what is in each part
 	leaves []Leaf
 	hidden []bool // of each leaf: it lies in an alternative that was not chosen
 	beside []bool // of each leaf: it is a part of a multipart/related that is not the root
@@ -90,7 +93,7 @@ func (w *leafWalker) multipart(p *Part, path []int, hidden bool) {
 	}
 	var root *Part
 	if p.Subtype == "related" {
-		root = p.relatedRoot()
+		root = w.relatedRoot(p)
 	}
 	for i, c := range p.Parts {
 		first := len(w.leaves)
@@ -126,7 +129,7 @@ func (w *leafWalker) leaf(p *Part, path []int, hidden bool) {
 func (w *leafWalker) choose(p *Part) int {
 	chosen, best := -1, 0
 	for i, c := range p.Parts {
-		rank := c.textRank(w.how.Plain)
+		rank := w.texts[c].rank(w.how.Plain)
 		if rank > 0 && !w.saysNothing(c) {
 			rank += 10
 		}
@@ -137,20 +140,40 @@ func (w *leafWalker) choose(p *Part) int {
 	return chosen
 }
 
-// textRank is how good the texts in p are for a reader; 0 when there are none.
-func (p *Part) textRank(plain bool) int {
-	has := func(subtype string) bool {
-		return p.findText(func(t *Part) bool { return t.Subtype == subtype }) != nil
-	}
-	rich := has("html")
+// textKinds says which kinds of text to read are in a part, files, signatures and messages inside not counted.
+type textKinds struct{ html, plain, other bool }
+
+func (k textKinds) any() bool { return k.html || k.plain || k.other }
+
+// learn finds out what is in p, once for all of its parts: what is nested deep is asked about on each level.
+func (w *leafWalker) learn(p *Part) textKinds {
+	var k textKinds
 	switch {
-	case rich && plain:
+	case p.IsMultipart():
+		for _, c := range p.Parts {
+			in := w.learn(c)
+			if !c.isSignature(p) {
+				k = textKinds{k.html || in.html, k.plain || in.plain, k.other || in.other}
+			}
+		}
+	case p.isReadable() && !p.isAttached():
+		k = textKinds{html: p.Subtype == "html", plain: p.Subtype == "plain"}
+		k.other = !k.html && !k.plain
+	}
+	w.texts[p] = k
+	return k
+}
+
+// rank is how good the texts in a part are for a reader; 0 when there are none.
+func (k textKinds) rank(plain bool) int {
+	switch {
+	case k.html && plain:
 		return 1
-	case rich:
+	case k.html:
 		return 3
-	case has("plain"):
+	case k.plain:
 		return 2 + rankPlain(plain)
-	case p.anyText() != nil:
+	case k.other:
 		return 1 + rankPlain(plain)
 	}
 	return 0
@@ -161,6 +184,26 @@ func rankPlain(plain bool) int {
 		return 1
 	}
 	return 0
+}
+
+// relatedRoot is the part that the others of a multipart/related belong to: the one that start names (RFC 2387 §3.2), with
+// or without the brackets; else the first of the type that is said; else the first. One without a text is passed over
+// where another has one: the names are often wrong, and some programs put the pictures first.
+func (w *leafWalker) relatedRoot(p *Part) *Part {
+	start, typ := strings.Trim(strings.TrimSpace(p.Param("start")), "<> "), strings.ToLower(p.Param("type"))
+	var byType, byText *Part
+	for _, c := range p.Parts {
+		switch {
+		case !w.texts[c].any():
+		case start != "" && c.ContentID() == start:
+			return c
+		case byType == nil && typ == c.Type+"/"+c.Subtype:
+			byType = c
+		case byText == nil:
+			byText = c
+		}
+	}
+	return cmp.Or(byType, byText, p.Parts[0])
 }
 
 // saysNothing says whether the part is one text, of blanks only. HTML with a picture says something.
@@ -311,9 +354,6 @@ var dataTexts = map[string]bool{
 
 // isReadable says whether the part is a text for people, by its type.
 func (p *Part) isReadable() bool { return p.Type == "text" && !dataTexts[p.Subtype] }
-
-// anyText is the first text in p that a person can read, as TextPart finds one of a subtype.
-func (p *Part) anyText() *Part { return p.findText(func(*Part) bool { return true }) }
 
 // PlainText is the decoded text of a text part for reading as plain text, in UTF-8: HTML, text/enriched and
 // text/richtext without their markup.

@@ -294,6 +294,29 @@ func TestLeavesMany(t *testing.T) {
 	}
 }
 
+// TestLeavesLinear: multiparts inside each other cost no more than their number, whatever they are.
+func TestLeavesLinear(t *testing.T) {
+	deep := ""
+	for i := range maxMIMEDepth - 2 {
+		deep += fmt.Sprintf("Content-Type: multipart/%s; boundary=d%d\n\n--d%[2]d\n", [...]string{"related", "alternative", "signed", "mixed"}[i%4], i)
+	}
+	for name, unit := range map[string]string{
+		"files":    "--b\nContent-Type: application/pdf\nContent-ID: <p>\n\n",
+		"texts":    "--b\n\nx\n",
+		"html":     "--b\nContent-Type: text/html\n\n<img src=cid:p>\n",
+		"pictures": "--b\nContent-Type: image/png\nContent-ID: <p>\n\n",
+	} {
+		linear(t, name, 1000, func(n int) {
+			msg := []byte(deep + "Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat(unit, n))
+			p := parseMIME(msg)
+			p.Leaves(bytes.NewReader(msg), Reading{})
+			p.Leaves(nil, Reading{Plain: true})
+			p.TextPart("html")
+			p.Attachments()
+		})
+	}
+}
+
 func TestHTMLUses(t *testing.T) {
 	msg := crlf("Content-Type: text/html\n\n<img src=\"cid:a%40b\"><IMG alt=x src = ' CID:c ' ><img src=cid:><img src=http://x/y><img src=cid:d/><video><img src=cid:e></video>\n")
 	got := parseMIME(msg).HTMLUses(bytes.NewReader(msg))

@@ -100,60 +100,6 @@ func (p *Part) TextPart(subtype string) *Part {
 	return nil
 }
 
-// findText is the first text to read that is wanted.
-func (p *Part) findText(wanted func(*Part) bool) *Part {
-	switch {
-	case p.IsMessage():
-		return nil
-	case !p.IsMultipart():
-		if p.isReadable() && !p.isAttached() && wanted(p) {
-			return p
-		}
-		return nil
-	case p.Subtype == "related":
-		if t := p.relatedRoot().findText(wanted); t != nil {
-			return t
-		}
-	}
-	for _, c := range p.Parts {
-		if c.isSignature(p) {
-			continue
-		}
-		if t := c.findText(wanted); t != nil {
-			return t
-		}
-	}
-	return nil
-}
-
-// relatedRoot is the part that the others of a multipart/related belong to: the one that start names (RFC 2387 §3.2),
-// with or without the brackets; else the first of the type that is said; else the first. One without a text is passed
-// over where another has one: the names are often wrong, and some programs put the pictures first.
-func (p *Part) relatedRoot() *Part {
-	start, typ := strings.Trim(strings.TrimSpace(p.Param("start")), "<> "), strings.ToLower(p.Param("type"))
-	var byType, byText *Part
-	for _, c := range p.Parts {
-		if c.anyText() == nil {
-			continue
-		}
-		switch {
-		case start != "" && c.ContentID() == start:
-			return c
-		case byType == nil && typ == c.Type+"/"+c.Subtype:
-			byType = c
-		case byText == nil:
-			byText = c
-		}
-	}
-	switch {
-	case byType != nil:
-		return byType
-	case byText != nil:
-		return byText
-	}
-	return p.Parts[0]
-}
-
 // isAttached says whether the sender meant the part as a file. Mailers that know no Content-Disposition give the file a
 // name and nothing else.
 func (p *Part) isAttached() bool {
