@@ -246,6 +246,7 @@ var imapStoreErrors = []struct {
 	{ErrTooBig, "TOOBIG", "The message is too big"},
 	{ErrTooMany, "LIMIT", ""},
 	{ErrKeyword, "CANNOT", ""},
+	{ErrBusy, "UNAVAILABLE", "Too much is being done at the same time, try again later"},
 	{ErrDiskFull, "UNAVAILABLE", "The server's disk is full"},
 	{ErrUnreadable, "UNAVAILABLE", "The server can't open its file; the administrator has to look"},
 	{ErrReadOnly, "UNAVAILABLE", "The server's file can't be written to"},

@@ -41,6 +41,9 @@ const (
 	imapVanishMax = 1_000  // ranges in one VANISHED line
 )
 
+// imapViewSize is the most that a session's list of a mailbox takes, in octets (see imapUIDs).
+func imapViewSize(m Mailbox) int64 { return 16 * min(m.Exists, int64(m.UIDNext)/64+1) }
+
 // cmdSelect is SELECT (RFC 9051 §6.3.2).
 //
 //	select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"]
@@ -75,7 +78,11 @@ func (c *imapConn) selectMailbox(p *imapParser, readonly bool) error {
 	if err != nil {
 		return err
 	}
-	view := c.srv.store.View(m.ID, 0) // before the list is read, so that nothing of it loses its content
+	// Before the list is read, so that nothing of it loses its content.
+	view, err := c.srv.store.View(c.user.ID, m.ID, imapViewSize(m), 0)
+	if err != nil {
+		return err
+	}
 	v := imapView{view: view}
 	var unseen UID
 	err = c.srv.store.Read(func(tx *Tx) error {

@@ -122,6 +122,7 @@ type imapSorter struct {
 }
 
 const (
+	imapSortEach  = 28      // octets of memory for a message, its UID and how lists grow included
 	imapSortFirst = 8       // octets of a key that the first pass keeps, and a later one at least
 	imapSortSpace = 1 << 18 // octets that a later pass may take however small the mailbox is
 	imapSortStep  = 2000    // messages between looks whether the client is still there
@@ -141,6 +142,11 @@ func (b imapBits) put(i int, on bool) {
 
 // sort puts messages in order; those that are equal stay as they are (RFC 5256 §3).
 func (c *imapConn) sort(uids []UID, criteria []imapCriterion) error {
+	release, err := c.srv.store.HoldResult(c.user.ID, len(uids), imapSortEach)
+	if err != nil {
+		return err
+	}
+	defer release()
 	s := &imapSorter{c: c, criteria: criteria, uids: uids, progress: c.progress(len(uids))}
 	if err := s.begin(); err != nil || s.heads == nil {
 		return err

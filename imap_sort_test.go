@@ -219,7 +219,11 @@ func TestSortVanishing(t *testing.T) {
 		criteria := []imapCriterion{{"SUBJECT", false}}
 		want := sortRef(t, s, inbox.ID, found, criteria)
 		if viewed {
-			defer s.store.View(inbox.ID, 0).Close()
+			view, err := s.store.View(inbox.Owner, inbox.ID, 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer view.Close()
 		}
 		c := &imapSorter{c: sortConn(s, inbox), criteria: criteria, uids: found, progress: sortConn(s, inbox).progress(900)}
 		if err := c.begin(); err != nil || c.heads == nil {

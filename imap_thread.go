@@ -55,6 +55,7 @@ type imapThreadNode struct {
 }
 
 const (
+	imapThreadEach   = 52      // octets of memory for a message, its UID and how lists grow included
 	imapThreadDepth  = 1000    // generations that are looked through for a cycle; longer chains are cut
 	imapThreadBlock  = 1 << 12 // nodes made at a time; one list of all would have to be copied to grow
 	imapThreadPlaces = 2       // places for messages that are not here, for each that is,
@@ -83,6 +84,11 @@ func (c *imapConn) cmdThread(p *imapParser) error {
 	if err != nil {
 		return err
 	}
+	release, err := c.srv.store.HoldResult(c.user.ID, len(found), imapThreadEach)
+	if err != nil {
+		return err
+	}
+	defer release()
 	t := imapThreadOf(found, name)
 	if err := c.srv.store.MailKeys(c.mbox.ID, found, t.add); err != nil {
 		return err

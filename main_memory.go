@@ -19,8 +19,8 @@ const (
 	gcPercent   = 50
 )
 
-// setMemory limits Go's heap to what fits the machine or the control group, unless GOMEMLIMIT says otherwise, and returns what
-// mail that is still coming may take of it.
+// setMemory limits Go's heap to what fits the machine or the control group, unless GOMEMLIMIT says otherwise, and returns how much
+// that is.
 func setMemory() int64 {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryFor(memoryRoom("/")))
@@ -28,7 +28,7 @@ func setMemory() int64 {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	return min(debug.SetMemoryLimit(-1), memoryMost) / comingHeap
+	return min(debug.SetMemoryLimit(-1), memoryMost)
 }
 
 // memoryFor is the heap for so much memory; 0 is not known.

@@ -30,14 +30,14 @@ func (c *command) serve(args []string) error {
 	if err != nil {
 		return err
 	}
-	coming := setMemory()
+	heap := setMemory()
 	log := slog.New(newLogRing(c.logger().Handler()))
 	lock, err := serveLock(cfg.Path(cfg.Database))
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	st, err := openDatabase(cfg, StoreOptions{Log: log, Service: true, Alone: lock != nil, StandIn: true, NoIndex: !cfg.Search.Index, Coming: coming})
+	st, err := openDatabase(cfg, StoreOptions{Log: log, Service: true, Alone: lock != nil, StandIn: true, NoIndex: !cfg.Search.Index, Coming: heap / comingHeap, Memory: heap})
 	if err != nil {
 		return err
 	}

@@ -22,9 +22,10 @@ const (
 )
 
 const (
-	popLineMax = 8 << 10          // octets of a line; RFC 2449 §4 knows 255, but names, passwords and SASL may be longer
-	popIdle    = 10 * time.Minute // until an idle client is cut off, without deleting (RFC 1939 §3)
-	popBadMax  = 10               // commands in a row that made no sense
+	popLineMax  = 8 << 10          // octets of a line; RFC 2449 §4 knows 255, but names, passwords and SASL may be longer
+	popIdle     = 10 * time.Minute // until an idle client is cut off, without deleting (RFC 1939 §3)
+	popBadMax   = 10               // commands in a row that made no sense
+	popViewEach = 12               // octets of a message that a session holds
 )
 
 // popCommand is one row of the command table.
@@ -129,6 +130,7 @@ var popStoreErrors = []struct {
 	{ErrReadOnly, &popError{"SYS/TEMP", "The mail can only be read just now"}},
 	{ErrDiskFull, &popError{"SYS/TEMP", "The disk is full"}},
 	{ErrNotFound, &popError{"SYS/PERM", "The message is gone"}},
+	{ErrBusy, &popError{"SYS/TEMP", "Too much is being done at the same time, try again later"}},
 }
 
 // popErrLost ends a connection without a word: what follows would be taken for part of a message.

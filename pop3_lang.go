@@ -68,6 +68,7 @@ var popChinese = map[string]string{
 	"TOP needs a message and a number of lines":                     "TOP 需要邮件编号和行数",
 	"That message is deleted":                                       "此邮件已标记删除",
 	"The disk is full":                                              "磁盘已满",
+	"Too much is being done at the same time, try again later":      "同时进行的操作太多，请稍后再试",
 	"The mail can only be read just now":                            "邮件目前只能读取",
 	"The server can't open its file; the administrator has to look": "服务器无法打开其文件，请管理员查看",
 	"The message is gone":                                           "此邮件已不存在",

@@ -126,7 +126,10 @@ func (c *popConn) openMaildrop(u User) error {
 	var err error
 	c.box, err = read(c.srv.store, func(tx *Tx) (Mailbox, error) { return tx.MailboxByName(u.ID, "INBOX") })
 	if err == nil {
-		c.view = c.srv.store.View(c.box.ID, 0) // from before the list on, so that nothing in it can lose its content
+		// From before the list on, so that nothing in it can lose its content.
+		c.view, err = c.srv.store.View(u.ID, c.box.ID, popViewEach*c.box.Exists, 0)
+	}
+	if err == nil {
 		err = c.list(u)
 	}
 	if err != nil {

@@ -107,6 +107,8 @@ type Store struct {
 
 	coming *comingBudget // of memory, for mail that has not come whole
 
+	gates *gates // how much memory what is asked for may take
+
 	clock clock
 	built time.Time
 }
@@ -120,6 +122,7 @@ type StoreOptions struct {
 	Readers     int                  // reading connections; 0 is 4
 	NoIndex     bool                 // the text index is not kept; the mail itself is searched
 	Coming      int64                // octets of memory for mail that is still coming; 0 is comingDefault
+	Memory      int64                // octets that Go's heap may take; 0 is memoryUnknown
 	Inject      func(name string)    // panics where the crew runs something under this name
 	Service     bool                 // this is the appliance and not a verb beside it: it checks the file
 	Alone       bool                 // no appliance has the file open: a log that is not the file's may be set aside
@@ -157,7 +160,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 		path: path, log: opt.Log, coming: newComingBudget(opt.Coming), crew: NewCrew(opt.Log, opt.Inject), opt: opt,
 		readers: make(chan *dbConn, opt.Readers),
 		jobs:    make(chan *job, batchMessages), stopped: make(chan struct{}), quit: make(chan struct{}),
-		walDue: make(chan struct{}, 1), suspected: make(chan struct{}, 1),
+		walDue: make(chan struct{}, 1), suspected: make(chan struct{}, 1), gates: newGates(opt.Memory),
 		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{}, known: map[Addr]User{}, tasks: map[int64]bool{}, staged: map[BlobID]bool{},
 	}
 	if opt.Alone {

@@ -40,30 +40,42 @@ type keyed struct {
 }
 
 // MailKeys calls fn with the messages of uids, which must be sorted, and their keys, in order. Of the message fn has what
-// WantKeys reads, it runs outside of any transaction, and the keys are its until it returns. Of most messages nothing is read but the index; memory is bounded by a
-// slice of them.
+// WantKeys reads; it runs outside of any transaction, must not wait for anybody, and the keys are its until it returns. Of most
+// messages nothing is read but the index; memory is bounded by a slice of them. ErrBusy.
 func (s *Store) MailKeys(box MailboxID, uids []UID, fn func(*Message, *MailKeys) error) error {
-	var k MailKeys
-	rows := make([]keyed, 0, min(len(uids), searchSlice))
 	for slice := range slices.Chunk(uids, searchSlice) {
-		rows = rows[:0]
-		err := s.List(box, slice, WantKeys, func(m *Listed) error {
-			rows = append(rows, keyed{Message: m.Message})
-			return nil
-		})
-		if err == nil {
-			err = s.readKeys(box, rows)
-		}
-		if err != nil {
+		if err := s.sliceKeys(box, slice, fn); err != nil {
 			return err
 		}
-		for i := range rows {
-			if !k.parse(rows[i].keys) {
-				continue // its content is gone
-			}
-			if err := fn(&rows[i].Message, &k); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// sliceKeys is MailKeys for a slice.
+func (s *Store) sliceKeys(box MailboxID, uids []UID, fn func(*Message, *MailKeys) error) error {
+	release, err := s.gates.work.Take(0, keysWork, gateWait)
+	if err != nil {
+		return err
+	}
+	defer release()
+	rows := make([]keyed, 0, len(uids))
+	err = s.List(box, uids, WantKeys, func(m *Listed) error {
+		rows = append(rows, keyed{Message: m.Message})
+		return nil
+	})
+	if err == nil {
+		err = s.readKeys(box, rows)
+	}
+	if err != nil {
+		return err
+	}
+	var k MailKeys
+	for i := range rows {
+		if !k.parse(rows[i].keys) {
+			continue // its content is gone
+		}
+		if err := fn(&rows[i].Message, &k); err != nil {
+			return err
 		}
 	}
 	return nil

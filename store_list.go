@@ -20,9 +20,10 @@ const (
 )
 
 const (
-	listRows  = 500     // messages read in one transaction, at most
-	listBytes = 1 << 20 // octets of content read in one transaction, about
-	listGap   = 64      // UIDs that are read over rather than skipped with a query of their own
+	listRows  = 500                  // messages read in one transaction, at most
+	listBytes = 1 << 20              // octets of content read in one transaction, about; fewer when many read
+	listRow   = listBytes / listRows // octets of content for which a row is read
+	listGap   = 64                   // UIDs that are read over rather than skipped with a query of their own
 )
 
 // listQueries are indexed by Want. They touch no table that is not needed.
@@ -49,10 +50,14 @@ type Listed struct {
 
 // List reads the messages with the given UIDs, which must be sorted, and calls fn for each that has a row, tombstones
 // included. fn runs outside of any transaction and may take as long as it likes, or write to a socket. The Listed is
-// fn's until it returns; its Content may be kept. What is held in memory is a batch, however many there are.
+// fn's until it returns; its Content may be kept. What is held in memory is a batch, however many there are; the more Lists are
+// under way, the smaller it is.
 func (s *Store) List(id MailboxID, uids []UID, want Want, fn func(*Listed) error) error {
-	l := listing{want: want, batch: make([]Listed, 0, min(len(uids), listRows))}
+	l := listing{want: want}
+	room, end := s.gates.beginList()
+	defer end()
 	for len(uids) > 0 {
+		l.most = room()
 		left, err := read(s, func(tx *Tx) ([]UID, error) { return l.read(tx, id, uids) })
 		if err != nil {
 			return err
@@ -72,6 +77,7 @@ type listing struct {
 	want  Want
 	batch []Listed
 	bytes int
+	most  int // octets in a batch
 
 	// What a row is scanned into.
 	row           messageRow
@@ -88,12 +94,16 @@ var errListFull = errors.New("the batch is full")
 func (l *listing) read(tx *Tx, id MailboxID, uids []UID) ([]UID, error) {
 	clear(l.batch)
 	l.batch, l.bytes = l.batch[:0], 0
+	most := max(l.most/listRow, 1)
+	if l.batch == nil {
+		l.batch = make([]Listed, 0, min(len(uids), most))
+	}
 	for at := 0; ; {
-		if at == len(uids) || len(l.batch) >= listRows || l.bytes >= listBytes {
+		if at == len(uids) || len(l.batch) >= most || l.bytes >= l.most {
 			return uids[at:], nil
 		}
 		end := at + 1
-		for end < len(uids) && end-at < listRows-len(l.batch) && uids[end]-uids[end-1] <= listGap {
+		for end < len(uids) && end-at < most-len(l.batch) && uids[end]-uids[end-1] <= listGap {
 			end++
 		}
 		err := tx.each(listQueries[l.want], []any{id, uids[at], uids[end-1]}, func(scan func(...any) error) error {
@@ -109,7 +119,7 @@ func (l *listing) read(tx *Tx, id MailboxID, uids []UID) ([]UID, error) {
 			}
 			at++
 			l.batch = append(l.batch, Listed{m, l.content(tx, m.Blob)})
-			if l.bytes >= listBytes {
+			if l.bytes >= l.most {
 				return errListFull
 			}
 			return nil

@@ -461,7 +461,7 @@ func (tx *Tx) rows(m Mailbox, uids []UID) (rows []Message, missing []UID, err er
 	if !slices.IsSorted(uids) {
 		uids = slices.Sorted(slices.Values(uids))
 	}
-	l := listing{want: WantRow}
+	l := listing{want: WantRow, most: listBytes}
 	rows = make([]Message, 0, len(uids))
 	for left := uids; len(left) > 0; {
 		left, err = l.read(tx, m.ID, left)

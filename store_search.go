@@ -130,7 +130,7 @@ func (q *Query) Narrow(uids []UID) []UID {
 
 // Search calls fn with those of uids, which must be sorted, that are in the mailbox (tombstones of which the caller has not
 // been told included) and satisfy the query, some at a time and in order. An error of fn ends it. Memory is bounded by a
-// slice, whatever the size of mailbox and messages.
+// slice, whatever the size of mailbox and messages. fn may take as long as it likes. ErrBusy.
 func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) error) error {
 	x := &search{s: s, box: box, query: q, want: WantBrief}
 	x.number(q)
@@ -138,9 +138,17 @@ func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) err
 	if len(x.leafs) > 0 {
 		workers = min(searchWorkers, runtime.GOMAXPROCS(0))
 	}
+	work := int64(searchRows)
+	if len(x.leafs) > 0 {
+		work = searchWork
+	}
 	found := make([][]Found, workers)
 	done := make([]<-chan error, workers)
 	for len(uids) > 0 {
+		release, err := s.gates.work.Take(0, work, gateWait)
+		if err != nil {
+			return err
+		}
 		for i := range found {
 			slice := uids[:min(len(uids), searchSlice)]
 			uids = uids[len(slice):]
@@ -154,6 +162,7 @@ func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) err
 		for i := range done { // all of them, so that none is at work when this returns
 			errs[i] = <-done[i]
 		}
+		release()
 		for i := range found {
 			if errs[i] != nil {
 				return errs[i]

@@ -308,7 +308,10 @@ func TestTombstones(t *testing.T) {
 	_, inbox := addTestUser(t, st, "ann")
 	row := appendText(t, st, inbox, "Subject: x\r\n\r\nbody", Flags{Bits: FlagDeleted})
 	appendText(t, st, inbox, "Subject: y\r\n\r\nbody", Flags{})
-	v := st.View(inbox.ID, row.ModSeq)
+	v, err := st.View(inbox.Owner, inbox.ID, 0, row.ModSeq)
+	if err != nil {
+		t.Fatal(err)
+	}
 	mustWrite(t, st, func(tx *Tx) error { _, err := tx.ExpungeDeleted(inbox, nil); return err })
 	if err := st.Collect(); err != nil {
 		t.Fatal(err)

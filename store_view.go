@@ -40,15 +40,21 @@ type View struct {
 	s       *Store
 	mailbox MailboxID
 	told    ModSeq
+	release func() // gives back the memory of the session's list
 }
 
-// View registers a session that knows the mailbox's expunges up to told.
-func (s *Store) View(id MailboxID, told ModSeq) *View {
-	v := &View{s, id, told}
+// View registers a session of somebody that is about to list a mailbox in so many octets of memory, and knows its expunges up to
+// told. It must be closed. ErrBusy when sessions hold too much already.
+func (s *Store) View(who UserID, id MailboxID, octets int64, told ModSeq) (*View, error) {
+	release, err := s.holdView(who, octets)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{s, id, told, release}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.views[v] = true
-	return v
+	return v, nil
 }
 
 // Told says that the client has now heard of all expunges up to mod.
@@ -62,8 +68,9 @@ func (v *View) Told(mod ModSeq) {
 	v.s.dirty.Store(true)
 }
 
-// Close gives up the hold.
+// Close gives up the hold. It may be called twice.
 func (v *View) Close() {
+	v.release()
 	v.s.mu.Lock()
 	defer v.s.mu.Unlock()
 	delete(v.s.views, v)
