@@ -247,3 +247,24 @@ func (qt *queueTest) eventually(ok func() bool) {
 	}
 	qt.t.Fatal("it never came about")
 }
+
+// Tries that somebody asked for bring the end of a message that waits for an intermittent link no nearer.
+func TestQueueAskedTries(t *testing.T) {
+	p := newPeer(t, func(l string) string { return map[bool]string{true: "cut"}[l == "<connect>"] })
+	qt := newQueueTest(t, p)
+	qt.cfg.Routes = map[string]Route{"ask.example": {Hosts: []string{p.addr()}, Intermittent: true}}
+	qt.submit("ann@home.arpa", "x@ask.example")
+	for range 3 * queueTries {
+		qt.write(t, func(tx *Tx) error { _, err := tx.QueueAsk("ask.example"); return err })
+		qt.step()
+		qt.forward(2 * time.Hour)
+	}
+	qt.step()
+	if p.connections() != 3*queueTries {
+		t.Errorf("%d connections", p.connections())
+	}
+	qt.wantQueue(1)
+	if n := len(qt.inbox(t, "ann@home.arpa")); n != 0 {
+		t.Errorf("%d reports", n)
+	}
+}

@@ -394,10 +394,11 @@ func (tx *Tx) QueueWarned(r QueueRcpt) error {
 	return err
 }
 
-// DestinationFailed counts a failed try of the domains and sets the next one.
+// DestinationFailed counts a failed try of the domains and sets the next one. A try that somebody asked for brings the end of no
+// message nearer: it does not count among theirs.
 func (tx *Tx) DestinationFailed(domains []string, next time.Time, text string) error {
 	for _, d := range domains {
-		if _, err := tx.exec(`UPDATE destinations SET failures=failures+1, attempts=attempts+1, asked=0, next=?, error=? WHERE domain=?`, nullTime(next), text, d); err != nil {
+		if _, err := tx.exec(`UPDATE destinations SET failures=failures+1, attempts=attempts+(asked=0), asked=0, next=?, error=? WHERE domain=?`, nullTime(next), text, d); err != nil {
 			return err
 		}
 	}
