@@ -121,9 +121,15 @@ func (q *webReq) wayBack(p *webReading, lines webListLines, at int) error {
 	return nil
 }
 
+// isRead says whether somebody looks at the message: a browser that only fetches it in advance does not, nor does the script when
+// it wants the list beside it.
+func (q *webReq) isRead() bool {
+	return q.r.Header.Get("Sec-Purpose") == "" && q.r.URL.Query().Get("part") == ""
+}
+
 // readTalk marks the messages of a conversation as read, whose texts are on the page with that of the open one.
 func (q *webReq) readTalk(box Mailbox, uids []UID) error {
-	if len(uids) < 2 || q.r.Header.Get("Sec-Purpose") != "" {
+	if len(uids) < 2 || !q.isRead() {
 		return nil
 	}
 	uids = slices.Clone(uids[:min(len(uids), webMaxWhole)])

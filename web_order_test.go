@@ -193,3 +193,19 @@ func TestWebOrderKept(t *testing.T) {
 	s.write(t, func(tx *Tx) error { _, err := tx.Expunge(box(), []UID{1}); return err })
 	check("after one came and one went")
 }
+
+// TestWebRefreshReadsNothing: what the script fetches for the list beside a message does not count as reading it.
+func TestWebRefreshReadsNothing(t *testing.T) {
+	s := startServer(t)
+	uid := s.put(t, "ann", "INBOX", "Subject: x\n\nx\n", 0)
+	ann := newWebClient(t, s).login("ann")
+	href := fmt.Sprintf("%s/%d", ann.at, uid)
+	ann.get(href + "?part=list")
+	ann.want(`class="beside`)
+	if box := s.folder(t, "ann", "INBOX"); box.Unseen != 1 {
+		t.Error("it counts as read")
+	}
+	if ann.get(href); s.folder(t, "ann", "INBOX").Unseen != 0 {
+		t.Error("it does not count as read")
+	}
+}

@@ -198,7 +198,7 @@ func (q *webReq) getMessage() error {
 		return err
 	}
 	m.Open = true
-	if m.At == "" && m.Unread && q.r.Header.Get("Sec-Purpose") == "" {
+	if m.At == "" && m.Unread && q.isRead() {
 		if err := q.setFlags(map[MailboxID][]UID{m.Box.ID: {m.M.UID}}, FlagChange{Op: '+', Flags: Flags{Bits: FlagSeen}, Unchanged: -1}); err != nil &&
 			!errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrDiskFull) {
 			return err

@@ -173,7 +173,7 @@ await step("draft that saves itself", async () => {
   await ann.page.waitForSelector("#letter");
   check((await ann.page.inputValue("#text")).includes("I wanted to"), "the draft is not whole");
   await ann.page.click("#discard");
-  await ann.page.waitForSelector("text=thrown away");
+  await ann.page.waitForSelector("text=discarded");
 });
 
 await step("search, archive, undo, keys", async () => {

@@ -142,8 +142,8 @@ function counts(news) {
   }
 }
 async function refresh() {
-  const list = $("section.list[data-modseq]");
-  if (!list || waiting) return;
+  const list = $("section.list[data-modseq]"), beside = $(".beside");
+  if ((!list && !beside) || waiting) return;
   waiting = true;
   try {
     const url = new URL(location.href);
@@ -151,6 +151,11 @@ async function refresh() {
     const r = await fetch(url, { headers: { Accept: "text/html" } });
     if (!r.ok) return;
     const html = new DOMParser().parseFromString(await r.text(), "text/html");
+    if (!list) { // a message is open, and the list is beside it
+      const b = $(".beside", html), top = beside.scrollTop;
+      if (b) { beside.replaceWith(b); b.scrollTop = top; localTimes(b); }
+      return;
+    }
     const fresh = $("section.list", html);
     if (!fresh) return;
     const ticked = new Set($$(".pick input:checked").map(b => b.value)), here = $(".mail.here");
@@ -173,7 +178,7 @@ function listen() {
     if (list) {
       const f = news.folders.find(f => String(f.id) === body.dataset.box);
       if (f && String(f.modseq) !== list.dataset.modseq) refresh();
-    }
+    } else if (news.new) refresh();
     if (news.new) {
       if (!$("#note form")) say(news.new.said, false, news.new.href);
       if (window.Notification && Notification.permission === "granted" && document.hidden) {
