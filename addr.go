@@ -87,11 +87,15 @@ func LiteralIP(domain string) (netip.Addr, bool) {
 
 // ParseAddr reads a whole string as a Mailbox (RFC 5321 §4.1.2, RFC 6531 §3.3), without angle brackets. The error says
 // in a few words what is wrong.
-func ParseAddr(s string) (Addr, error) {
+func ParseAddr(s string) (Addr, error) { return parseAddr(s, false) }
+
+// parseAddr is ParseAddr; loose takes dots where no dot-string has them, as telephones' addresses do ("a..b@", "a.@"). They are
+// written with quotes from then on, which is the same mailbox.
+func parseAddr(s string, loose bool) (Addr, error) {
 	if err := checkAddrText(s); err != nil {
 		return Addr{}, err
 	}
-	a, rest, err := parseMailbox(s)
+	a, rest, err := parseMailbox(s, loose)
 	if err == nil && rest != "" {
 		err = fmt.Errorf("unexpected %q after the address", clip(rest))
 	}
@@ -105,8 +109,11 @@ func ParseAddr(s string) (Addr, error) {
 //
 // Grammar (RFC 5321 §4.1.2): Path = "<" [ A-d-l ":" ] Mailbox ">", also "<>" and "<postmaster>". The source route A-d-l
 // is dropped, as the RFC's appendix C allows. Old devices leave a space after the colon of MAIL FROM:, pad the
-// brackets, or leave them out; then the path ends at the first space.
-func ParsePath(s string) (a Addr, rest string, err error) {
+// brackets, or leave them out; then the path ends at the first space. Dots at the wrong places of a local part are taken.
+func ParsePath(s string) (a Addr, rest string, err error) { return ParsePathIn(s, "") }
+
+// ParsePathIn is ParsePath for a client whose names without a domain are in one of ours; "" is none.
+func ParsePathIn(s, domain string) (a Addr, rest string, err error) {
 	s = strings.TrimLeft(s, " ")
 	path, rest, err := cutPath(s)
 	if err != nil {
@@ -125,7 +132,10 @@ func ParsePath(s string) (a Addr, rest string, err error) {
 	if strings.EqualFold(path, "postmaster") {
 		return Addr{Local: path}, rest, nil
 	}
-	a, err = ParseAddr(path)
+	if domain != "" && !strings.Contains(path, "@") {
+		path += "@" + domain
+	}
+	a, err = parseAddr(path, true)
 	if err != nil {
 		return Addr{}, "", err
 	}
@@ -218,8 +228,8 @@ func checkAddrText(s string) error {
 }
 
 // parseMailbox reads Local-part "@" ( Domain / address-literal ).
-func parseMailbox(s string) (a Addr, rest string, err error) {
-	local, rest, err := parseLocal(s)
+func parseMailbox(s string, loose bool) (a Addr, rest string, err error) {
+	local, rest, err := parseLocal(s, loose)
 	if err != nil {
 		return Addr{}, "", err
 	}
@@ -246,7 +256,7 @@ func parseMailbox(s string) (a Addr, rest string, err error) {
 }
 
 // parseLocal reads Dot-string or Quoted-string and returns the content.
-func parseLocal(s string) (local, rest string, err error) {
+func parseLocal(s string, loose bool) (local, rest string, err error) {
 	if strings.HasPrefix(s, `"`) {
 		return parseQuotedLocal(s)
 	}
@@ -258,7 +268,7 @@ func parseLocal(s string) (local, rest string, err error) {
 	switch {
 	case local == "":
 		return "", "", errors.New("no local part before the @")
-	case !isDotString(local):
+	case !loose && !isDotString(local):
 		return "", "", fmt.Errorf("misplaced dot in the local part %q", clip(local))
 	}
 	return local, s[i:], nil

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -178,7 +179,22 @@ func (a *Auth) loginKey(name string) (string, bool) {
 	if err != nil {
 		return strings.ToLower(name), false
 	}
+	if ip, literal := addr.IP(); literal && isOwnAddress(ip) { // as some programs fill it in: user@[192.168.1.5]
+		addr.Domain = a.cfg.Domains[0]
+	}
 	return addr.Key(), true
+}
+
+// isOwnAddress says whether one of the machine's interfaces has the address.
+func isOwnAddress(ip netip.Addr) bool {
+	all, _ := net.InterfaceAddrs() // without them nothing is
+	for _, x := range all {
+		p, err := netip.ParsePrefix(x.String())
+		if err == nil && p.Addr().Unmap() == ip.Unmap() {
+			return true
+		}
+	}
+	return false
 }
 
 // check compares a prepared password, whose mac is guess, with a user's secret. A try over its limits waits for its turn among

@@ -399,3 +399,30 @@ func TestOwnPasswordAgain(t *testing.T) {
 		t.Errorf("off with the right code: %d", ann.code)
 	}
 }
+
+// TestSessionMost: a session ends at last, however often it is used, and only our own names are ours.
+func TestSessionMost(t *testing.T) {
+	var clock webClock
+	s := startServerAt(t, &clock).hasty()
+	c := newWebClient(t, s)
+	c.get("/login")
+	c.post("/login", "name", "ann", "password", "secret", "remember", "1")
+	for used := time.Duration(0); used < sessionMost-webLongSession; used += webLongSession / 2 {
+		clock.forward(webLongSession / 2)
+		if c.get("/settings"); c.at != "/settings" {
+			t.Fatalf("after %v: %s", used, c.at)
+		}
+	}
+	clock.forward(webLongSession - time.Hour)
+	c.get("/settings")
+	clock.forward(webLongSession - time.Hour)
+	if c.get("/settings"); !strings.HasPrefix(c.at, "/login") {
+		t.Errorf("a session has no end: %s", c.at)
+	}
+	for host, want := range map[string]bool{"mx.local": true, "mx-2.local": true, "mx.home.arpa": true, "localhost": true, "192.168.1.5:8080": true,
+		"evil.local": false, "mx-x.local": false, "mxx.local": false} {
+		if got := s.web.knownHost(host); got != want {
+			t.Errorf("%s is ours: %v", host, got)
+		}
+	}
+}

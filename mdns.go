@@ -28,7 +28,8 @@ const (
 	mdnsOtherTTL  = 4500 // for all others
 	mdnsLegacyTTL = 10   // for askers that know only ordinary DNS (RFC 6762 §6.7)
 	mdnsMaxPacket = 9000 // octets (RFC 6762 §17)
-	mdnsPerSecond = 20   // answers on one interface; beyond, questions are dropped
+	mdnsPerSecond = 100  // answers on one interface; beyond, questions are dropped
+	mdnsPerAsker  = 10   // of them to one asker
 	mdnsRescan    = 30 * time.Second
 	mdnsProbes    = 3
 	mdnsProbeWait = 250 * time.Millisecond // RFC 6762 §8.1
@@ -76,8 +77,9 @@ type mdns struct {
 type mdnsLink struct {
 	name   string
 	addrs  []netip.Prefix
-	budget int // answers left in this second
-	second int64
+	second int64              // for which the answers below are counted
+	asked  map[netip.Addr]int // how many each asker had
+	total  int
 }
 
 // mdnsConn is a socket of one family.
@@ -328,23 +330,29 @@ func (m *mdns) read(c *mdnsConn) {
 func (m *mdns) handle(c *mdnsConn, link int, from netip.AddrPort, packet []byte) {
 	m.mu.Lock()
 	l := m.links[link]
-	if l == nil || !l.near(from.Addr()) || !l.allow() {
+	if l == nil || !l.near(from.Addr()) {
 		m.mu.Unlock()
 		return
 	}
 	reply, unicast, shared := m.respond(l, from.Port(), packet)
+	allowed := reply != nil && l.allow(from.Addr(), time.Now().Unix())
 	m.mu.Unlock()
-	if reply == nil {
+	if !allowed {
 		return
-	}
-	if shared && !unicast { // others may answer, too (RFC 6762 §6)
-		time.Sleep(20*time.Millisecond + rand.N(100*time.Millisecond))
 	}
 	to := c.group
 	if unicast {
 		to = net.UDPAddrFromAddrPort(from)
 	}
-	c.send(link, to, reply)
+	if !shared || unicast {
+		c.send(link, to, reply)
+		return
+	}
+	m.crew.Go(nil, "mdns answer", func() { // others may answer, too, so it waits for a moment (RFC 6762 §6)
+		if m.sleep(20*time.Millisecond + rand.N(100*time.Millisecond)) {
+			c.send(link, to, reply)
+		}
+	})
 }
 
 func (l *mdnsLink) near(a netip.Addr) bool {
@@ -355,13 +363,18 @@ func (l *mdnsLink) near(a netip.Addr) bool {
 	return slices.ContainsFunc(l.addrs, func(p netip.Prefix) bool { return p.Masked().Contains(a.WithZone("")) })
 }
 
-// allow keeps us from being made to shout.
-func (l *mdnsLink) allow() bool {
-	if now := time.Now().Unix(); now != l.second {
-		l.second, l.budget = now, mdnsPerSecond
+// allow counts an answer to an asker in a second, and says whether it may be given: nobody makes us shout, and what is asked about
+// others' names costs nobody's share.
+func (l *mdnsLink) allow(asker netip.Addr, second int64) bool {
+	if second != l.second || l.asked == nil {
+		l.second, l.total, l.asked = second, 0, map[netip.Addr]int{}
 	}
-	l.budget--
-	return l.budget >= 0
+	if l.total >= mdnsPerSecond || l.asked[asker] >= mdnsPerAsker {
+		return false
+	}
+	l.total++
+	l.asked[asker]++
+	return true
 }
 
 func (c *mdnsConn) send(link int, to *net.UDPAddr, packet []byte) {

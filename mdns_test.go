@@ -179,14 +179,20 @@ func TestMDNSLink(t *testing.T) {
 			t.Errorf("%s: near is not %v", addr, want)
 		}
 	}
-	n := 0
-	for range 1000 {
-		if l.allow() {
-			n++
+	loud, others := 0, 0
+	for i := range 1000 {
+		if l.allow(netip.MustParseAddr("192.168.7.66"), 5) {
+			loud++
+		}
+		if l.allow(netip.AddrFrom4([4]byte{192, 168, 7, byte(i)}), 5) {
+			others++
 		}
 	}
-	if n > 2*mdnsPerSecond {
-		t.Errorf("%d answers at once", n)
+	if loud != mdnsPerAsker || others+loud != mdnsPerSecond || len(l.asked) > mdnsPerSecond {
+		t.Errorf("%d answers to one, %d to others in a second, %d askers", loud, others, len(l.asked))
+	}
+	if !l.allow(netip.MustParseAddr("192.168.7.66"), 6) {
+		t.Error("no answer in the next second")
 	}
 }
 

@@ -388,7 +388,7 @@ func (b *bundleReader) envelope() (*Mail, error) {
 	if len(b.lines) < 2 {
 		return nil, errors.New("a message without recipients")
 	}
-	from, params, r := smtpPath(strings.TrimPrefix(b.lines[0], "MAIL "), "FROM:")
+	from, params, r := smtpPath(strings.TrimPrefix(b.lines[0], "MAIL "), "FROM:", "")
 	if r.code != 0 {
 		return nil, errors.New(r.text)
 	}
@@ -399,7 +399,7 @@ func (b *bundleReader) envelope() (*Mail, error) {
 		}
 	}
 	for _, l := range b.lines[1:] {
-		to, params, r := smtpPath(strings.TrimPrefix(l, "RCPT "), "TO:")
+		to, params, r := smtpPath(strings.TrimPrefix(l, "RCPT "), "TO:", "")
 		if r.code != 0 {
 			return nil, errors.New(r.text)
 		}

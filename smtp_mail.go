@@ -28,7 +28,7 @@ func (c *smtpConn) cmdMail(arg string) smtpReply {
 	case c.role == smtpSubmit && !c.trusted():
 		return smtpReply{530, "5.7.0 Log in first"}
 	}
-	from, params, r := smtpPath(arg, "FROM:")
+	from, params, r := c.path(arg, "FROM:")
 	if r.code != 0 {
 		return r
 	}
@@ -96,12 +96,20 @@ func (c *smtpConn) fromDevice(m *Mail) {
 	}
 }
 
-// smtpPath parses what MAIL and RCPT have in common.
-func smtpPath(arg, word string) (a Addr, params []string, r smtpReply) {
+// path is smtpPath for a client. For those who may send anywhere a name without a domain is one of ours: old scanners know none.
+func (c *smtpConn) path(arg, word string) (Addr, []string, smtpReply) {
+	if c.trusted() {
+		return smtpPath(arg, word, c.srv.cfg.Domains[0])
+	}
+	return smtpPath(arg, word, "")
+}
+
+// smtpPath parses what MAIL and RCPT have in common. domain is that of names without one; "" is none.
+func smtpPath(arg, word, domain string) (a Addr, params []string, r smtpReply) {
 	if len(arg) < len(word) || !strings.EqualFold(arg[:len(word)], word) {
 		return Addr{}, nil, smtpReply{501, "5.5.4 Write it as " + word + "<name@domain>"}
 	}
-	a, rest, err := ParsePath(arg[len(word):])
+	a, rest, err := ParsePathIn(arg[len(word):], domain)
 	if err != nil {
 		return Addr{}, nil, smtpReply{501, "5.1.7 " + smtpClean(err.Error())}
 	}
@@ -218,7 +226,7 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 	if c.bdat != nil {
 		return smtpReply{503, "5.5.1 The content has begun"}
 	}
-	to, params, r := smtpPath(arg, "TO:")
+	to, params, r := c.path(arg, "TO:")
 	switch {
 	case r.code != 0:
 		return r

@@ -619,3 +619,51 @@ func TestSMTPForgives(t *testing.T) {
 		t.Error("nonsense behind a MAIL that was refused is never enough")
 	}
 }
+
+// TestSMTPOddSenders: what telephones and old scanners call themselves is taken, and who logs in may name the machine by its address.
+func TestSMTPOddSenders(t *testing.T) {
+	s := startServer(t, "[[device]]", `name = "scanner"`, `network = "127.0.0.9"`, `[[device]]`, `name = "camera"`, `network = "127.0.0.10"`, `sender = "camera@home.arpa"`)
+	for _, c := range []struct{ ip, from, to, want string }{
+		{"127.0.0.1", "a..b@docomo.example", "ann@home.arpa", "250"},
+		{"127.0.0.1", "a.@docomo.example", "ann@home.arpa", "250"},
+		{"127.0.0.1", ".a@docomo.example", "ann@home.arpa", "250"},
+		{"127.0.0.1", "scanner", "ann@home.arpa", "501"},
+		{"127.0.0.9", "scanner", "ann", "250"},
+		{"127.0.0.10", "HP LaserJet", "ann", "501"},
+		{"127.0.0.10", "camera", "ann", "250"},
+	} {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(c.ip)}}
+		nc, err := d.Dial("tcp", s.addr["smtp"])
+		if err != nil {
+			skip(t, err)
+		}
+		fmt.Fprintf(nc, "HELO x\r\n")
+		r := bufio.NewReader(nc)
+		got := ""
+		for i, text := range []string{"", "", "MAIL FROM:<" + c.from + ">", "RCPT TO:<" + c.to + ">"} {
+			if i > 1 {
+				fmt.Fprintf(nc, "%s\r\n", text)
+			}
+			line, err := r.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = line
+			if i > 1 && line[0] != '2' {
+				break
+			}
+		}
+		nc.Close()
+		if !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s from %s: %q, want %s", c.from, c.ip, got, c.want)
+		}
+	}
+	if a, _, err := ParsePath("<a..b@docomo.example>"); err != nil || a.Path() != `<"a..b"@docomo.example>` {
+		t.Errorf("as a path: %s, %v", a.Path(), err)
+	}
+	for name, want := range map[string]string{"ann@[127.0.0.1]": "ann@home.arpa", "ann@[192.0.2.77]": "ann@[192.0.2.77]"} {
+		if got, _ := s.auth.loginKey(name); got != want {
+			t.Errorf("login as %s: %s", name, got)
+		}
+	}
+}

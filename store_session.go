@@ -21,6 +21,8 @@ type WebSession struct {
 	Remote, Agent string
 }
 
+const sessionMost = 180 * 24 * time.Hour // a session ends then, however often it was used
+
 const sessionName = 8 // octets of a session's hash that name it
 
 // Name identifies a session to its user without giving anything away.
@@ -61,7 +63,7 @@ func (tx *Tx) WebSession(hash []byte) (w WebSession, u User, err error) {
 	if err != nil {
 		return w, u, err
 	}
-	if tx.s.Now().Sub(w.Seen) > w.Lasts {
+	if now := tx.s.Now(); now.Sub(w.Seen) > w.Lasts || now.Sub(w.Created) > sessionMost {
 		return w, u, ErrNotFound
 	}
 	u, err = tx.UserByID(w.User)

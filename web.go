@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -302,7 +303,7 @@ func (a *webApp) knownHost(host string) bool {
 	}
 	own := strings.ToLower(a.s.cfg.Hostname)
 	short, _, _ := strings.Cut(own, ".")
-	if host == "localhost" || host == own || host == short || strings.HasSuffix(host, ".local") {
+	if host == "localhost" || host == own || host == short || webIsLocalName(host, short) {
 		return true
 	}
 	for _, d := range a.s.cfg.Domains {
@@ -314,6 +315,18 @@ func (a *webApp) knownHost(host string) bool {
 		}
 	}
 	return a.s.tls.hasName(host)
+}
+
+// webIsLocalName says whether a host is the name under which mDNS announces us: HOSTNAME.local, or HOSTNAME-2.local and so on where
+// another one has it. Any other name in .local may be pointed at us by whoever is in the house.
+func webIsLocalName(host, short string) bool {
+	name, ok := strings.CutSuffix(host, ".local")
+	if !ok {
+		return false
+	}
+	n, numbered := strings.CutPrefix(name, short+"-")
+	_, err := strconv.ParseUint(n, 10, 16)
+	return name == short || (numbered && err == nil)
 }
 
 // answer runs one route: who asks, from which site, with which form, then the handler, and what to say when it fails.
