@@ -323,7 +323,7 @@ func (s *Store) indexBlocks(upto BlobID) ([]block, error) {
 			return blocks, err
 		}
 		for _, m := range some {
-			if err := w.add(m); err != nil {
+			if err := s.indexMessage(w, m); err != nil {
 				return nil, err
 			}
 			upto = m.ID
@@ -337,6 +337,20 @@ func (s *Store) indexBlocks(upto BlobID) ([]block, error) {
 			w.entries, w.heads, w.text = nil, nil, nil
 		}
 	}
+}
+
+// indexMessage takes a message into the block. One whose text can't be made is noted and gets an entry without any, so that
+// those after it are indexed: a search looks at it as it lies in the mail.
+func (s *Store) indexMessage(w *indexWriter, m *Content) error {
+	before := *w
+	err := s.crew.Guard("index message", func() error { return w.add(m) })
+	if err == nil || errors.Is(err, ErrClosed) {
+		return err
+	}
+	s.log.Warn("a message could not be indexed; searches read it each time", "blob", m.ID, "err", err)
+	*w = before
+	w.entries = append(w.entries, indexEntry{blob: m.ID, keys: (&MailKeys{Day: noDay}).append(nil), cut: true})
+	return nil
 }
 
 // contentsAfter opens the content that follows upto and that something refers to: a batch of it, with first chunks.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -282,5 +284,66 @@ func TestIndexDamaged(t *testing.T) {
 		c.is("SEARCH SUBJECT two", "* SEARCH 2")
 		c.is("SORT (SUBJECT) UTF-8 ALL", "* SORT 1 3 2")
 		fillIndex(t, s)
+	}
+}
+
+// TestIndexFault: a message whose text can't be made is passed over and noted, those after it are indexed, and a search still
+// finds what is in it.
+func TestIndexFault(t *testing.T) {
+	var n atomic.Int64
+	st := openTestStore(t, StoreOptions{Inject: func(name string) {
+		if name == "index message" && n.Add(1) == 3 {
+			panic("injected")
+		}
+	}})
+	_, inbox := addTestUser(t, st, "ann")
+	var uids []UID
+	for i := range 40 {
+		text := fmt.Sprintf("Subject: number%d\r\n\r\nword%d %s", i, i, strings.Repeat("filling of it ", 500))
+		uids = append(uids, appendText(t, st, inbox, text, Flags{}).UID)
+	}
+	if err := st.Index(); err != nil {
+		t.Fatal(err)
+	}
+	last, err := read(st, (*Tx).indexEnd)
+	if err != nil || last < 30 {
+		t.Errorf("the index ends at %d: %v", last, err)
+	}
+	faults := st.crew.Faults()
+	if len(faults) != 1 || faults[0].Name != "index message" || faults[0].Count != 1 {
+		t.Errorf("noted: %+v", faults)
+	}
+	for _, word := range []string{"word1 ", "word2 ", "number2", "word20 "} {
+		var found []Found
+		err := st.Search(inbox.ID, uids, &Query{Op: QueryText, Text: word}, func(f []Found) error {
+			found = append(found, f...)
+			return nil
+		})
+		if err != nil || len(found) == 0 {
+			t.Errorf("%q: %d found, %v", word, len(found), err)
+		}
+	}
+}
+
+// TestSearchFault: a message that a search falls over does not spoil it for all others.
+func TestSearchFault(t *testing.T) {
+	var n atomic.Int64
+	st := openTestStore(t, StoreOptions{Inject: func(name string) {
+		if name == "search message" && n.Add(1) == 2 {
+			panic("injected")
+		}
+	}})
+	_, inbox := addTestUser(t, st, "ann")
+	var uids []UID
+	for range 5 {
+		uids = append(uids, appendText(t, st, inbox, "Subject: x\r\n\r\nword", Flags{}).UID)
+	}
+	var found []Found
+	err := st.Search(inbox.ID, uids, &Query{Op: QueryBody, Text: "word"}, func(f []Found) error {
+		found = append(found, f...)
+		return nil
+	})
+	if err != nil || len(found) != 4 {
+		t.Errorf("%d found: %v", len(found), err)
 	}
 }

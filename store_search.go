@@ -416,9 +416,11 @@ func (x *search) stage(open []candidate, want Want, learn func(*candidate, *Cont
 		}
 		c := open[next]
 		next++
-		if err := learn(&c, m.Content); errors.Is(err, ErrClosed) {
+		err := x.s.crew.Guard("search message", func() error { return learn(&c, m.Content) })
+		if errors.Is(err, ErrClosed) {
 			return err
-		} else if err != nil { // one message that can't be read does not spoil the search of all others
+		}
+		if err != nil { // one message that can't be read does not spoil the search of all others
 			x.s.log.Error("search", "blob", c.Blob, "err", err)
 			return nil
 		}
