@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -494,5 +495,65 @@ func TestWebFileNames(t *testing.T) {
 		if saved := webSavedName(shown); shown != want[0] || saved != want[1] {
 			t.Errorf("%q is shown as %q and saved as %q", in, shown, saved)
 		}
+	}
+}
+
+// TestWebClosedMailbox sees that a letter of somebody whose mailbox was closed is not sent when it is due, and waits with a
+// reason.
+func TestWebClosedMailbox(t *testing.T) {
+	s := startServer(t)
+	ann := newWebClient(t, s).login("ann")
+	ann.get("/compose")
+	ann.letter(nil, "to", "bob@home.arpa", "subject", "too late", "text", "x", "do", "send")
+	u, err := read(s.store, func(tx *Tx) (User, error) { return tx.UserByName("ann@home.arpa") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := write(s.store, func(tx *Tx) (Letter, error) {
+		all, err := tx.WaitingLetters(u.ID)
+		if err != nil || len(all) != 1 {
+			return Letter{}, fmt.Errorf("%d letters wait: %w", len(all), err)
+		}
+		u.Disabled = true
+		return all[0], tx.UpdateUser(u)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.web.dispatch(l)
+	l, err = read(s.store, func(tx *Tx) (Letter, error) { return tx.Letter(u.ID, l.ID) })
+	if err != nil || l.Fault != webReason(webErrClosed) || !l.Due.IsZero() {
+		t.Errorf("the letter: %v, %+v", err, l)
+	}
+}
+
+// TestWebResent shows who sent a message on.
+func TestWebResent(t *testing.T) {
+	s := startServer(t)
+	uid := s.put(t, "ann", "INBOX", "Resent-From: Bob <bob@home.arpa>\nFrom: boss@bank.test\nSubject: x\n\nx\n", 0)
+	ann := newWebClient(t, s).login("ann")
+	ann.get(fmt.Sprintf("/box/%s/%d", ann.find(`/box/(\d+)`), uid))
+	ann.want(`<p class="resent">Sent on unchanged by`, "bob@home.arpa")
+}
+
+// TestWebUnsubscribe asks no address that is not one of the internet's, whoever names it.
+func TestWebUnsubscribe(t *testing.T) {
+	for address, want := range map[string]bool{
+		"9.9.9.9": true, "2620:fe::fe": true, "127.0.0.1": false, "10.1.2.3": false, "192.168.1.1": false, "169.254.1.1": false, "::1": false, "fe80::1": false, "fd00::1": false,
+		"100.64.0.1": false, "0.0.0.0": false, "224.0.0.1": false, "255.255.255.255": false, "::ffff:10.0.0.1": false, "64:ff9b::a00:1": false, "2002:a00:1::": false,
+	} {
+		if got := webIsPublic(netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s is public: %v", address, got)
+		}
+	}
+	s := startServer(t)
+	ann := newWebClient(t, s).login("ann")
+	box := ann.find(`/box/(\d+)`)
+	for _, address := range []string{"https://127.0.0.1/u", "https://localhost/u", "https://user@127.0.0.1/", "https://127.0.0.1:8443/u", "https://[::1]/u"} {
+		uid := s.put(t, "ann", "INBOX", "Subject: list\nList-Unsubscribe: <"+address+">\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\n\nx\n", 0)
+		ann.get(fmt.Sprintf("/box/%s/%d", box, uid))
+		ann.want("Unsubscribe now")
+		ann.post("/unsubscribe", "m", fmt.Sprintf("%s.%d", box, uid))
+		ann.want("did not take it")
 	}
 }

@@ -30,6 +30,7 @@ func webComposeRoutes() []webRoute {
 		{"GET /compose/picture/{letter}/{file}", webLoggedIn, (*webReq).getLetterPicture},
 		{"POST /compose/recall", webLoggedIn, (*webReq).postRecall},
 		{"POST /redirect", webLoggedIn, (*webReq).postRedirect},
+		{"POST /unsubscribe", webLoggedIn, (*webReq).postUnsubscribe},
 		{"GET /outbox", webLoggedIn, (*webReq).getOutbox},
 		{"POST /outbox", webLoggedIn, (*webReq).postOutbox},
 	}

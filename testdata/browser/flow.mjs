@@ -338,6 +338,82 @@ await step("send later, address book, devices, shared folders, backup", async ()
   check(readFileSync(await mails.path()).subarray(0, 2).toString() === "PK", "no archive of mail");
 });
 
+await step("HTML mail whole: frame, phone, dark, paper", async () => {
+  const mail = (subject, html) => `From x@y Tue Nov 24 10:00:00 2026\nFrom: Shop <news@shop.example>\nTo: ann@home.arpa\nSubject: ${subject}\nMIME-Version: 1.0\nContent-Type: text/html; charset=utf-8\n\n${html}\n\n`;
+  const long = Array.from({ length: 300 }, (_, i) => "<p>paragraph " + i + " " + "word ".repeat(40) + "</p>").join("\n");
+  const wide = "<style>.x{background:#203a70;color:#fff}</style><table border=1><tr>" + Array.from({ length: 25 }, (_, i) => "<td class=x>Column" + i + "</td>").join("") + "</tr></table>";
+  await imported(ann.page, "html.mbox", Buffer.from(mail("a long one", long) + mail("a wide one", wide) + mail("no colours", "<p>plain words</p>")));
+  await ann.page.goto("/mail");
+  const href = {};
+  for (const s of ["a long one", "a wide one", "no colours"]) href[s] = (await ann.page.locator(`.mail a:has(.subj:text-is("${s}"))`).first().getAttribute("href")).split("?")[0];
+  const fits = async (p, name) => {
+    await p.locator("iframe.mail-html").scrollIntoViewIfNeeded();
+    await p.waitForFunction(() => { const f = document.querySelector("iframe.mail-html"), d = f.contentDocument; return d && d.body && d.readyState === "complete" && d.documentElement.scrollHeight <= f.clientHeight && f.clientHeight - d.documentElement.offsetHeight < 40; }).catch(() => { throw new Error("the frame of " + name + " does not fit"); });
+  };
+  for (const options of [{}, { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, colorScheme: "dark" }]) {
+    const c = await person(options), p = c.page;
+    await login(c, "ann", "correct horse");
+    for (const [name, at] of Object.entries(href)) { await p.goto(at); await fits(p, name); }
+    const paper = await p.frameLocator("iframe.mail-html").locator("html").evaluate(e => getComputedStyle(e).backgroundColor);
+    check((paper === "rgb(255, 255, 255)") === !options.colorScheme, "a mail without colours is on " + paper);
+    await p.goto(href["a wide one"]);
+    const cell = await p.frameLocator("iframe.mail-html").locator("td").first().evaluate(e => [getComputedStyle(e).backgroundColor, e.getClientRects()[0].height]);
+    check(cell[0] === "rgb(32, 58, 112)" && cell[1] < 40, "the style sheet or the table is lost: " + cell);
+    await shot(p, "html-" + (options.isMobile ? "phone" : "desk"));
+    await c.context.close();
+  }
+  await ann.page.goto(href["a long one"]);
+  await fits(ann.page, "the long one");
+  for (const at of [href["a long one"], href["a long one"] + "/print"]) {
+    await ann.page.goto(at);
+    if (at === href["a long one"]) await fits(ann.page, "the long one on paper");
+    const pdf = (await ann.page.pdf()).toString("latin1");
+    check((pdf.match(/\/Type \/Page\b/g) || []).length > 15, "only a part of " + at + " is printed");
+  }
+});
+
+await step("a shared computer", async () => {
+  const c = await person({ serviceWorkers: "block" }), p = c.page;
+  await login(c, "ann", "correct horse");
+  await p.goto("/compose");
+  await p.fill("#to", "bob");
+  await p.fill("#subject-in", "My diagnosis");
+  await p.fill("#text", "secret of Ann");
+  await c.context.clearCookies();
+  await p.click("#send");
+  await p.waitForURL(/\/login/);
+  await login(c, "ann", "correct horse");
+  await p.goto("/compose");
+  await p.waitForFunction(() => document.querySelector("#text").value.includes("secret of Ann"));
+  check(await p.inputValue("#to") === "bob" && await p.inputValue("#subject-in") === "My diagnosis", "the letter did not come back whole");
+  await c.context.clearCookies();
+  await p.click("#send");
+  await p.waitForURL(/\/login/);
+  await login(c, "bob", "battery staple");
+  await p.goto("/compose");
+  check(!(await p.inputValue("#text")).includes("secret"), "Bob sees Ann's letter");
+  check(await p.evaluate(() => Object.keys(localStorage).filter(k => /^(letter|maybe):/.test(k)).length) === 0, "Ann's letter is still in the browser");
+  await c.context.close();
+});
+
+await step("rich text: lists, and pasting", async () => {
+  const p = ann.page;
+  await p.goto("/compose?to=bob&subject=Rich");
+  await p.click(".rich-tools .toggle");
+  await p.locator(".rich").evaluate(e => {
+    const d = new DataTransfer();
+    d.setData("text/html", "<style>p{}</style><ul><li onclick='x()'>one</li><li><a href='https://x.example/' onmouseover='x()'>two</a></li></ul><script>x()</script>");
+    d.setData("text/plain", "one two");
+    e.focus();
+    e.dispatchEvent(new ClipboardEvent("paste", { clipboardData: d, bubbles: true, cancelable: true }));
+  });
+  const got = await p.locator(".rich").innerHTML();
+  check(got.includes("<li>one</li>") && got.includes('href="https://x.example/"') && !/onclick|style|script/.test(got), "pasted: " + got);
+  check(await p.locator(".rich ul").evaluate(e => getComputedStyle(e).listStyleType) === "disc", "a list has no bullets");
+  await p.click("#discard");
+  await p.waitForURL(/mail|box/);
+});
+
 await step("hostile mail", async () => {
   const names = readdirSync(corpus).filter(f => f.endsWith(".html"));
   const mbox = names.map(n => `From x@y Tue Nov 24 10:00:00 2026\nFrom: "<img src=x onerror=alert(1)>" <x@evil.example>\nTo: ann@home.arpa\nSubject: ${n} <script>alert(1)</script>\nMIME-Version: 1.0\nContent-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: base64\n\n` +
