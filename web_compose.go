@@ -1,4 +1,4 @@
-// Writing: the form, answers and forwards, drafts, attachments on their way in.
+// Writing: the page with the form of a letter, drafts that are gone on with, and what its buttons do.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// HTML mail in its frame: the policy, the style and the pictures.
+// HTML mail in its frame: the policy, the page inside, and the addresses of its pictures.
 package main
 
 import (

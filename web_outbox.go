@@ -49,7 +49,8 @@ func (q *webReq) getOutbox() error {
 }
 
 // queued reads the subjects of what waits in the queue.
-func (q *webReq) queued(items []QueueItem) (all []webQueued) {
+func (q *webReq) queued(items []QueueItem) []webQueued {
+	var all []webQueued
 	for _, it := range items {
 		x := webQueued{QueueItem: it}
 		if c, err := q.s.store.Content(it.Blob.ID); err == nil {

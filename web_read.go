@@ -1,4 +1,4 @@
-// One message: its page, its HTML in a frame of its own, its print view, and the conversation around it.
+// One message: its page, its print view, and the conversation around it.
 package main
 
 import (
@@ -73,18 +73,17 @@ func (q *webReq) open() (*webMessage, error) {
 }
 
 func (q *webReq) openMessage(box MailboxID, uid UID, at string) (*webMessage, error) {
-	m := &webMessage{At: at}
-	err := q.s.store.Read(func(tx *Tx) (err error) {
-		m.Box, err = q.mailbox(tx, box)
+	m, err := read(q.s.store, func(tx *Tx) (*webMessage, error) {
+		b, err := q.mailbox(tx, box)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		m.M, err = tx.Message(box, uid)
+		row, err := tx.Message(box, uid)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		m.content, err = tx.Content(m.M.Blob)
-		return err
+		c, err := tx.Content(row.Blob)
+		return &webMessage{At: at, Box: b, M: row, content: c}, err
 	})
 	if err != nil {
 		return nil, err

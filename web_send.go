@@ -261,9 +261,8 @@ func webReason(err error) string {
 // postRecall calls a letter back that has not gone out yet.
 func (q *webReq) postRecall() error {
 	id := webID[int64](q.r.PostForm.Get("id"))
-	var l Letter
-	err := q.s.store.Write(func(tx *Tx) (err error) {
-		l, err = tx.Letter(q.user.ID, id)
+	err := q.s.store.Write(func(tx *Tx) error {
+		l, err := tx.Letter(q.user.ID, id)
 		if err != nil {
 			return err
 		}
@@ -293,7 +292,8 @@ func (a *webApp) sender() {
 		wait := webDueLook
 		var due []Letter
 		var next time.Time
-		err := a.s.store.Read(func(tx *Tx) (err error) {
+		err := a.s.store.Read(func(tx *Tx) error {
+			var err error
 			due, next, err = tx.DueLetters(a.s.store.Now(), webDueBatch)
 			return err
 		})
@@ -360,15 +360,11 @@ func (a *webApp) dispatch(l Letter) error {
 
 // transmit hands the letter to accept. In the same commit it comes into Sent, leaves Drafts, and what it answers is marked.
 func (a *webApp) transmit(l Letter) error {
-	var u User
-	err := a.s.store.Read(func(tx *Tx) (err error) {
-		u, err = tx.UserByID(l.User)
-		if err != nil {
-			return err
-		}
-		l, err = tx.Letter(l.User, l.ID)
+	u, err := read(a.s.store, func(tx *Tx) (User, error) { return tx.UserByID(l.User) })
+	if err != nil {
 		return err
-	})
+	}
+	l, err = read(a.s.store, func(tx *Tx) (Letter, error) { return tx.Letter(l.User, l.ID) })
 	if err != nil || l.Due.IsZero() {
 		return err
 	}
@@ -493,7 +489,8 @@ func (a *webApp) filed(tx *Tx, x webSending) error {
 }
 
 // webSentAs is what is known of a recipient right after accept: who lives here has it, the others wait.
-func webSentAs(mail string, r Rcpt) (all []Sent) {
+func webSentAs(mail string, r Rcpt) []Sent {
+	var all []Sent
 	if len(r.resolved.users) > 0 {
 		x := Sent{Mail: mail, Rcpt: r.Addr.String(), State: SentDelivered}
 		if r.Err != nil {

@@ -422,28 +422,44 @@ func webCompound(t []webCSSToken) (compound string, whole bool, rest []webCSSTok
 // webSelectorPart reads one class, id, state or attribute; n is how many tokens it has, 0 if there is none, and part is ""
 // if it can't stay.
 func webSelectorPart(t []webCSSToken) (part string, n int) {
-	switch {
-	case t[0].kind == '.' && len(t) > 1 && t[1].kind == webCSSName:
-		return webPrefixed(".", t[1].text), 2
-	case t[0].kind == '#':
+	switch t[0].kind {
+	case '.':
+		if len(t) > 1 && t[1].kind == webCSSName {
+			return webPrefixed(".", t[1].text), 2
+		}
+		return "", 1
+	case '#':
 		return webPrefixed("#", t[0].text), 1
-	case t[0].kind == ':' && len(t) > 1 && t[1].kind == webCSSName && strings.EqualFold(t[1].text, "root"):
-		return ":root", 2
-	case t[0].kind == ':' && len(t) > 1 && t[1].kind == webCSSName && slices.Contains(webStates, strings.ToLower(t[1].text)):
-		return ":" + strings.ToLower(t[1].text), 2
-	case t[0].kind == ':' && len(t) > 3 && t[1].kind == webCSSFunction && strings.EqualFold(t[1].text, "nth-child") && t[3].kind == ')' &&
-		(t[2].kind == webCSSName || t[2].kind == webCSSNumber) && webCSSIsWord(t[2].text+t[2].unit):
-		return ":nth-child(" + t[2].text + t[2].unit + ")", 4
-	case t[0].kind == '[':
+	case '[':
 		end := slices.IndexFunc(t, func(x webCSSToken) bool { return x.kind == ']' })
 		if end < 0 {
 			return "", len(t)
 		}
 		return webAttributePart(webCSSSolid(t[1:end])), end + 1
-	case t[0].kind == ':' || t[0].kind == '.' || t[0].kind == '&' || t[0].kind == '|':
+	case ':':
+		return webStatePart(t)
+	case '&', '|':
 		return "", 1
 	}
 	return "", 0
+}
+
+// webStatePart is a pseudo-class.
+func webStatePart(t []webCSSToken) (part string, n int) {
+	if len(t) < 2 {
+		return "", 1
+	}
+	name := strings.ToLower(t[1].text)
+	switch {
+	case t[1].kind == webCSSName && (name == "root" || slices.Contains(webStates, name)):
+		return ":" + name, 2
+	case t[1].kind == webCSSFunction && name == "nth-child" && len(t) > 3 && t[3].kind == ')':
+		which := t[2].text + t[2].unit
+		if (t[2].kind == webCSSName || t[2].kind == webCSSNumber) && webCSSIsWord(which) {
+			return ":nth-child(" + which + ")", 4
+		}
+	}
+	return "", 1
 }
 
 // webAttributePart is [class=x] or [class~=x], with which mails ask for a class; nothing else that is in brackets stays.
