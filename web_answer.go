@@ -176,10 +176,11 @@ func (q *webReq) answer(c *webCompose, key string, whom webAnswer) error {
 		c.Subject = "Re: " + m.Subject
 	}
 	c.follow(m)
-	text, _, err := q.quotable(m, webMaxQuoted)
+	text, cut, err := q.quotable(m, webMaxQuoted)
 	if err != nil {
 		return err
 	}
+	text += webCutMark(cut)
 	c.Text = c.signature()
 	c.Text = "\n" + c.Text + "\n\n" + q.lang.F("On %s, %s wrote:", q.lang.Long(m.Date), m.Sender().Label()) + "\n" + webQuoted(text)
 	return nil
@@ -291,12 +292,21 @@ func (q *webReq) forward(c *webCompose, key string, whole bool) error {
 		c.HTML = webLinesHTML(c.Text) + "<div><br></div>" + webLinesHTML(line+"\n"+strings.Join(head, "\n")) + "<div><br></div>" + rich
 		return nil
 	}
-	text, _, err := q.quotable(m, webMaxQuoted)
+	text, cut, err := q.quotable(m, webMaxQuoted)
 	if err != nil {
 		return err
 	}
+	text += webCutMark(cut)
 	c.Text += "\n\n" + line + "\n" + strings.Join(head, "\n") + "\n\n" + text
 	return nil
+}
+
+// webCutMark is what stands for the rest of a text that is too long for an answer.
+func webCutMark(cut bool) string {
+	if cut {
+		return "\n[…]\n"
+	}
+	return ""
 }
 
 // webForwardRoom is what remains for words of one's own, in octets, where a forwarded message keeps its formatting.

@@ -157,7 +157,7 @@ func (q *webReq) shownTexts(m *webMessage) ([]webText, error) {
 			if err != nil {
 				return all, err
 			}
-			all = append(all, webText{Mail: true, Style: template.CSS(safe.Style), Body: template.HTML(safe.Body)})
+			all = append(all, webText{Mail: true, Cut: safe.Cut, Style: template.CSS(safe.Style), Body: template.HTML(safe.Body)})
 			continue
 		}
 		text, err := webReadText(l.Part, m.content, webMaxText)
@@ -207,7 +207,7 @@ func (q *webReq) safe(m *webMessage, p *Part) (webSafe, error) {
 	if kept := q.sanitised.get(key); kept != nil {
 		return *kept, nil
 	}
-	text, err := webReadText(p, m.content, webMaxHTML)
+	text, err := webReadText(p, m.content, webMaxHTML+1)
 	if err != nil {
 		return webSafe{}, err
 	}
@@ -258,7 +258,11 @@ func (q *webReq) inlinePictures(m *webMessage) func(src string) string {
 func (q *webReq) files(m *webMessage) []webFile {
 	var all []webFile
 	for _, l := range m.leaves {
-		if l.Fate != LeafFile || len(all) >= webMaxFiles {
+		if l.Fate != LeafFile {
+			continue
+		}
+		if len(all) >= webMaxFiles {
+			m.MoreFiles++
 			continue
 		}
 		all = append(all, q.file(m, l.At, l.Part))

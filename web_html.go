@@ -80,6 +80,7 @@ type webHTMLView struct {
 type webSafe struct {
 	Style   string // its style sheets
 	Body    string
+	Cut     bool            // it is longer than what is shown
 	Colours bool            // it has colours of its own
 	Remote  bool            // it has pictures elsewhere, shown or not
 	Used    map[string]bool // Content-IDs of pictures that were found in the message
@@ -87,10 +88,7 @@ type webSafe struct {
 
 // webSanitize makes an HTML body harmless.
 func webSanitize(body string, v webHTMLView) webSafe {
-	if len(body) > webMaxHTML {
-		body = strings.ToValidUTF8(body[:webMaxHTML], "")
-	}
-	body = webBounded(body)
+	body, cut := webBounded(body)
 	st := &webStyler{scope: v.Scope, out: &strings.Builder{}}
 	around := webAround(body, st)
 	clean := webPolicy().Sanitize(around + body)
@@ -99,21 +97,24 @@ func webSanitize(body string, v webHTMLView) webSafe {
 	if around != "" {
 		shown.out.WriteString("</div>")
 	}
-	return webSafe{Style: st.out.String(), Body: shown.out.String(), Colours: st.colours, Remote: shown.remote, Used: shown.used}
+	return webSafe{Style: st.out.String(), Body: shown.out.String(), Cut: cut, Colours: st.colours, Remote: shown.remote, Used: shown.used}
 }
 
-// webBounded cuts a body off after webMaxNodes tags.
-func webBounded(body string) string {
+// webBounded cuts a body off after webMaxHTML octets or webMaxNodes tags.
+func webBounded(body string) (bounded string, cut bool) {
+	if len(body) > webMaxHTML {
+		body, cut = strings.ToValidUTF8(body[:webMaxHTML], ""), true
+	}
 	n := 0
 	for i := 0; i < len(body); i++ {
 		if body[i] == '<' {
 			n++
 			if n > webMaxNodes {
-				return body[:i]
+				return body[:i], true
 			}
 		}
 	}
-	return body
+	return body, cut
 }
 
 // webAround reads what is not in the text of a body: its style sheets go to st, and the attributes of its body tag come

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -168,6 +169,24 @@ func FuzzWebHTML(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		webHarmless(t, webSanitize(in, webView(false)), false)
 	})
+}
+
+// TestWebCut sees that it is said when a mail is longer than what is shown.
+func TestWebCut(t *testing.T) {
+	for body, want := range map[string]bool{"<p>x": false, strings.Repeat("<b>", webMaxNodes): false, strings.Repeat("<b>", webMaxNodes+1): true, strings.Repeat("x", webMaxHTML): false,
+		strings.Repeat("x", webMaxHTML+1): true} {
+		if got := webSanitize(body, webView(false)).Cut; got != want {
+			t.Errorf("%d octets, cut: %v", len(body), got)
+		}
+	}
+	s := startServer(t)
+	uid := s.put(t, "ann", "INBOX", "Subject: x\nContent-Type: text/html\n\n"+strings.Repeat("<b>x\n", webMaxNodes+1)+"the end", 0)
+	ann := newWebClient(t, s).login("ann")
+	at := fmt.Sprintf("/box/%s/%d", ann.find(`/box/(\d+)`), uid)
+	for _, page := range []string{at + "/html", at + "/print"} {
+		ann.get(page)
+		ann.want("longer than what is shown")
+	}
 }
 
 // TestWebFrameHeight guesses how high mails become; the browser test compares one with what it really needs.

@@ -43,6 +43,7 @@ type webMessage struct {
 	Events                                      []webEvent
 	Files                                       []webFile
 	FileSize                                    int64
+	MoreFiles                                   int // that are not listed
 	Open                                        bool
 	Snippet                                     string
 	Lists                                       webListFields
