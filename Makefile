@@ -23,7 +23,13 @@ bench:
 fuzz: # each target for a minute
 	for f in $$(go test -list '^Fuzz' . | grep ^Fuzz); do go test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s . || exit 1; done
 
+soak: # ten minutes of mixed load with a kill each twenty seconds and a backup a minute
+	go test -v -timeout 30m -run '^TestSoak$$' . -args -soak 10m
+
+faults: # errors from the disk, a full card, read-only and damaged files, a memory group of 64 MiB, power cuts
+	go test -v -timeout 30m -run 'InjectedErrors|MemoryGroup|FullCard|DiskFull|ReadOnly|Damaged|Rescue|Restore|OwnLog|PowerCut|Crash|QueueFault' . -args -soak 2m
+
 clean:
 	rm -f postino postino-arm
 
-.PHONY: build arm demo clients check bench fuzz clean
+.PHONY: build arm demo clients check bench fuzz soak faults clean

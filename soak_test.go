@@ -29,6 +29,7 @@ type soak struct {
 	config string
 	addr   map[string]string // of each service
 	cmd    *exec.Cmd
+	group  string // a memory group to run in, "" for none
 	stop   atomic.Bool
 	serial atomic.Int64
 
@@ -109,6 +110,10 @@ func newSoak(t *testing.T, peer string) *soak {
 func (s *soak) start() {
 	s.t.Helper()
 	s.cmd = selfCommand("-config", s.config, "serve")
+	if s.group != "" {
+		s.cmd.Path = "/bin/sh"
+		s.cmd.Args = append([]string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(s.group, "cgroup.procs")}, s.cmd.Args...)
+	}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
