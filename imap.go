@@ -248,6 +248,7 @@ var imapStoreErrors = []struct {
 	{ErrKeyword, "CANNOT", ""},
 	{ErrBusy, "UNAVAILABLE", "Too much is being done at the same time, try again later"},
 	{ErrDiskFull, "UNAVAILABLE", "The server's disk is full"},
+	{ErrContentDamaged, "CORRUPTION", "The message is damaged on the server's disk"},
 	{ErrUnreadable, "UNAVAILABLE", "The server can't open its file; the administrator has to look"},
 	{ErrReadOnly, "UNAVAILABLE", "The server's file can't be written to"},
 	{ErrClosed, "UNAVAILABLE", "The server is being stopped"},

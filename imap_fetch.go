@@ -98,6 +98,7 @@ type imapFetch struct {
 	step    int    // messages that get \Seen at a time, at most; it follows from how long the last ones took
 	marked  ModSeq // what setting \Seen gave
 	lost    int    // messages whose content is gone
+	damaged int    // messages whose content is not as it was stored
 	unknown bool   // a message was left out because BINARY could not undo its encoding
 	words   string // the last message's keywords, which the client has been told of
 	buf     []byte
@@ -133,6 +134,9 @@ func (c *imapConn) cmdFetch(p *imapParser) error {
 	}
 	if f.unknown {
 		return imapNo("UNKNOWN-CTE", "The transfer encoding is not known")
+	}
+	if f.damaged > 0 {
+		return imapNo("CORRUPTION", fmt.Sprintf("%d of the messages are damaged on the server's disk and were left out", f.damaged))
 	}
 	if f.lost > 0 { // not NO, which would say that nothing came (RFC 9738)
 		c.code, c.text = "EXPUNGEISSUED", fmt.Sprintf("%d of the messages are no longer there", f.lost)
@@ -429,6 +433,10 @@ func (f *imapFetch) send(uids []UID) error {
 		switch {
 		case f.want > WantRow && m.Content == nil:
 			f.lost++
+			return nil
+		case f.want == WantBody && errors.Is(m.Content.Begin(), ErrContentDamaged): // the others come all the same
+			f.damaged++
+			f.c.srv.crew.Complain("imap: a message is damaged", m.Content.Begin(), "user", f.c.user.Name, "mailbox", f.c.mbox.Name, "uid", m.UID)
 			return nil
 		case f.undecodable(m):
 			return nil

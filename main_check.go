@@ -65,6 +65,7 @@ func (c *command) check(args []string) error {
 			err = fmt.Errorf("%s is damaged: %s; rescue the mail with `postino export`, then restore a backup", path, strings.Join(bad, "; "))
 		}
 		say("integrity", err, "every page and index read")
+		c.checkContent(st, say)
 		say("disk", st.Room(int64(cfg.Limits.Message)), "room for mail")
 		if !st.ClockTrusted() {
 			note("clock", fmt.Sprintf("the system says %s, which is before this program was built or last ran; %s is used", time.Now().Format(time.DateTime), st.Now().Format(time.DateTime)))
@@ -99,6 +100,17 @@ func (c *command) check(args []string) error {
 		return fmt.Errorf("%d thing(s) above keep mail from working", faults)
 	}
 	return nil
+}
+
+// checkContent reads all content and names the messages of which it is damaged.
+func (c *command) checkContent(st *Store, say func(string, error, string)) {
+	damaged, err := st.DamagedContent(nil)
+	for _, m := range damaged {
+		say("message", fmt.Errorf("%s, %s, UID %d: %w; delete it, or put it back from a backup", m.User, m.Mailbox, m.UID, m.Why), "")
+	}
+	if err != nil || len(damaged) == 0 {
+		say("content", err, "as it was stored")
+	}
 }
 
 // certWords says for which names the certificate is, and how long.

@@ -126,6 +126,7 @@ var popStoreErrors = []struct {
 	{ErrAuthSyntax, &popError{"", "Malformed login"}},
 	{ErrMechanism, &popError{"", "No such mechanism, see CAPA"}},
 	{ErrAuth, &popError{"AUTH", "Wrong name or password"}},
+	{ErrContentDamaged, &popError{"SYS/PERM", "The message is damaged on the server's disk"}},
 	{ErrUnreadable, &popError{"SYS/PERM", "The server can't open its file; the administrator has to look"}},
 	{ErrReadOnly, &popError{"SYS/TEMP", "The mail can only be read just now"}},
 	{ErrDiskFull, &popError{"SYS/TEMP", "The disk is full"}},

@@ -70,6 +70,7 @@ var popChinese = map[string]string{
 	"The disk is full":                                              "磁盘已满",
 	"Too much is being done at the same time, try again later":      "同时进行的操作太多，请稍后再试",
 	"The mail can only be read just now":                            "邮件目前只能读取",
+	"The message is damaged on the server's disk":                   "此邮件在服务器磁盘上已损坏",
 	"The server can't open its file; the administrator has to look": "服务器无法打开其文件，请管理员查看",
 	"The message is gone":                                           "此邮件已不存在",
 	"The server is being stopped":                                   "服务器正在停止",

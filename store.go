@@ -310,6 +310,7 @@ func (s *Store) Read(fn func(*Tx) error) error {
 	err = fn(tx)
 	_, end := tx.exec(`COMMIT`)
 	ended = true
+	s.suspect(err)
 	return errors.Join(err, end)
 }
 

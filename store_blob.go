@@ -82,7 +82,11 @@ func (tx *Tx) addHead(sp *Spool) (b Blob, stored int64, err error) {
 		return b, 0, fmt.Errorf("add content: %w", err)
 	}
 	tx.unreferenced[b.ID] = true
-	return b, int64(len(row.head)), nil
+	sp.sums = appendSum(appendSum(nil, row.head), row.tree)
+	if b.Size == int64(len(row.head)) {
+		err = tx.putSums(b.ID, sp.sums)
+	}
+	return b, int64(len(row.head)), err
 }
 
 // addChunks stores chunks of the content from offset at up to end or a little further, and returns where it stopped.
@@ -98,8 +102,12 @@ func (tx *Tx) addChunks(sp *Spool, b Blob, at, end int64) (int64, error) {
 		if _, err := tx.exec(`INSERT INTO chunks(id,data) VALUES(?,?)`, int64(b.ID)<<chunkBits|(at-head)/chunkSize, buf); err != nil {
 			return at, fmt.Errorf("add content: %w", err)
 		}
+		sp.sums = appendSum(sp.sums[:sumSize*(2+(at-head)/chunkSize)], buf)
 		at += int64(len(buf))
 		tx.wrote += int64(len(buf))
+		if at == b.Size {
+			return at, tx.putSums(b.ID, sp.sums)
+		}
 	}
 	return at, nil
 }

@@ -155,12 +155,44 @@ func (s *Store) startChecks() {
 			s.recheck()
 		}
 		checked()
-		s.checker()
+		if s.Damaged() == nil {
+			s.checker()
+		}
+	})
+	s.crew.Keep(&s.bg, "store content check", s.quit, func() {
+		<-first
+		s.lookAtContent()
 	})
 	select {
 	case <-first:
 	case <-time.After(checkPatience):
 		s.log.Info("the file was not closed and is being checked; until that is done it is only read", "file", s.path)
+	}
+}
+
+// lookAtContent reads all content once after the start, gently, and logs the messages of which it is damaged. They are not given out; all
+// else goes on.
+func (s *Store) lookAtContent() {
+	began := time.Now()
+	damaged, err := s.DamagedContent(func() bool {
+		worked := time.Since(began)
+		if worked < sumRest {
+			return true
+		}
+		select {
+		case <-s.quit:
+			return false
+		case <-time.After(worked):
+		}
+		began = time.Now()
+		return true
+	})
+	for _, m := range damaged {
+		s.log.Error("a message is damaged on the disk", "user", m.User, "mailbox", m.Mailbox, "uid", m.UID, "err", m.Why)
+	}
+	if err != nil && !errors.Is(err, ErrClosed) {
+		s.crew.Complain("store: content can't be checked", err)
+		s.suspect(err)
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 // same transaction, if that may write, what it returned does it, for at most collectStep or collectRows items, so that others
 // can write in between.
 var collectSteps = []func(tx *Tx) (func() error, error){
-	(*Tx).emptyTombstones, (*Tx).pruneTombstones, (*Tx).clearMailboxes, (*Tx).clearBlobs, (*Tx).packIndex, (*Tx).giveBack,
+	(*Tx).emptyTombstones, (*Tx).pruneTombstones, (*Tx).clearMailboxes, (*Tx).clearBlobs, (*Tx).packIndex, (*Tx).giveBack, (*Tx).sumOld,
 }
 
 func (s *Store) collector() {
@@ -247,7 +247,7 @@ func (tx *Tx) clearBlob(id BlobID) error {
 	if _, err := tx.exec(`DELETE FROM chunks WHERE id BETWEEN ? AND ?`, first, first|(1<<chunkBits-1)); err != nil {
 		return err
 	}
-	for _, q := range []string{`DELETE FROM blobs WHERE id=?`, `DELETE FROM refs WHERE blob=?`} {
+	for _, q := range []string{`DELETE FROM blobs WHERE id=?`, `DELETE FROM refs WHERE blob=?`, `DELETE FROM content_sums WHERE blob=?`} {
 		if _, err := tx.exec(q, id); err != nil {
 			return err
 		}

@@ -18,7 +18,11 @@ type Content struct {
 	s       *Store
 	at      int64 // which chunk is in chunk
 	chunk   []byte
-	spool   *Spool // holds it instead of chunks, see WithoutBinary
+	sums    []byte // of head, tree and chunks; nil as long as they are not read, empty where there are none
+
+	headGood  bool   // it was compared with its sum
+	chunkGood bool   // and so was the chunk
+	spool     *Spool // holds it instead of chunks, see WithoutBinary
 }
 
 // Content opens stored content.
@@ -84,6 +88,9 @@ func (c *Content) ReadAt(p []byte, off int64) (n int, err error) {
 			return n, io.EOF
 		}
 		if at < int64(len(c.Head)) {
+			if err := c.checkHead(); err != nil {
+				return n, err
+			}
 			n += copy(p[n:], c.Head[at:])
 			continue
 		}
@@ -92,6 +99,9 @@ func (c *Content) ReadAt(p []byte, off int64) (n int, err error) {
 			if err := c.fetch(k); err != nil {
 				return n, err
 			}
+		}
+		if err := c.checkChunk(); err != nil {
+			return n, err
 		}
 		if body%chunkSize >= int64(len(c.chunk)) {
 			return n, fmt.Errorf("content %d: chunk %d is short: %w", c.ID, c.at, io.ErrUnexpectedEOF)
@@ -107,7 +117,7 @@ func (c *Content) fetch(k int64) error {
 	if err != nil {
 		return fmt.Errorf("content %d: chunk %d: %w", c.ID, k, err)
 	}
-	c.at = k
+	c.at, c.chunkGood = k, false
 	return nil
 }
 
@@ -118,7 +128,9 @@ func (s *Store) readOne(query string, args []any, dest ...any) error {
 		return err
 	}
 	defer func() { s.readers <- c }()
-	return (&Tx{s: s, c: c}).one(query, args, dest...)
+	err = (&Tx{s: s, c: c}).one(query, args, dest...)
+	s.suspect(err)
+	return err
 }
 
 // asContent makes the spool's octets readable like stored content with that id. They are good until the spool is closed.

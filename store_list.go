@@ -35,8 +35,8 @@ var listQueries = [...]string{
 		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
 	WantTree: `SELECT ` + listColumns + `,b.size,b.headlen,b.head,b.tree FROM messages m
 		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
-	WantBody: `SELECT ` + listColumns + `,b.size,b.headlen,b.head,b.tree,c.data FROM messages m
-		LEFT JOIN blobs b ON b.id=m.blob LEFT JOIN chunks c ON c.id=b.id<<14
+	WantBody: `SELECT ` + listColumns + `,b.size,b.headlen,b.head,b.tree,c.data,s.sums FROM messages m
+		LEFT JOIN blobs b ON b.id=m.blob LEFT JOIN chunks c ON c.id=b.id<<14 LEFT JOIN content_sums s ON s.blob=b.id
 		WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
 }
 
@@ -83,7 +83,7 @@ type listing struct {
 	row           messageRow
 	size, headlen sql.NullInt64
 	head, tree    []byte
-	chunk         []byte
+	chunk, sums   []byte
 	dest          []any
 }
 
@@ -143,10 +143,11 @@ func (l *listing) scan(scan func(...any) error) error {
 		case WantKeys:
 			l.dest = []any{l.dest[0], l.dest[5], l.dest[6], l.dest[7]}
 		}
-		more := []any{&l.size, &l.headlen, &l.head, &l.tree, &l.chunk}
-		l.dest = append(l.dest, more[:[...]int{WantHead: 3, WantTree: 4, WantBody: 5, WantKeys: 0}[l.want]]...)
+		more := []any{&l.size, &l.headlen, &l.head, &l.tree, &l.chunk, &l.sums}
+		l.dest = append(l.dest, more[:[...]int{WantHead: 3, WantTree: 4, WantBody: 6, WantKeys: 0}[l.want]]...)
 	}
-	l.head, l.tree, l.chunk = nil, nil, nil
+	l.head, l.tree = nil, nil
+	l.chunk, l.sums = nil, nil
 	return scan(l.dest...)
 }
 
@@ -155,7 +156,7 @@ func (l *listing) content(tx *Tx, id BlobID) *Content {
 		return nil
 	}
 	l.bytes += len(l.head) + len(l.tree) + len(l.chunk)
-	c := &Content{ID: id, Size: l.size.Int64, HeadLen: l.headlen.Int64, Head: l.head, tree: l.tree, s: tx.s, at: -1}
+	c := &Content{ID: id, Size: l.size.Int64, HeadLen: l.headlen.Int64, Head: l.head, tree: l.tree, s: tx.s, at: -1, sums: l.sums}
 	if l.chunk != nil {
 		c.at, c.chunk = 0, l.chunk
 	}

@@ -34,6 +34,7 @@ type Spool struct {
 	mime   *MIMEReader
 	tree   *Part
 	row    *blobRow // what Stage has found out about the content
+	sums   []byte   // of what was stored of it so far, see sumSchema
 	staged Blob     // set by Stage: the content is in the database already
 }
 

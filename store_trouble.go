@@ -80,6 +80,7 @@ func (s *Store) committed(err error) {
 		t.failed, t.pause = nil, 0
 		return
 	}
+	s.suspect(err)
 	if !errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrDiskFull) {
 		return
 	}

@@ -427,6 +427,8 @@ func (q *webReq) fail(err error) {
 		we = &webError{http.StatusInsufficientStorage, "The disk of the server is full."}
 	case errors.Is(err, ErrTooBig):
 		we = &webError{http.StatusRequestEntityTooLarge, "That is too big."}
+	case errors.Is(err, ErrContentDamaged):
+		we = &webError{http.StatusServiceUnavailable, "This message is damaged on the disk of the server. The administrator finds in the log what can be done."}
 	case errors.Is(err, ErrUnreadable):
 		we = &webError{http.StatusServiceUnavailable, "The mail file can't be opened. The administrator finds the reason in the log; nothing was changed in the file."}
 	case errors.Is(err, ErrReadOnly):
