@@ -232,7 +232,8 @@ func checkStore(tb testing.TB, st *Store) {
 }
 
 // blobRefFaults finds content whose count of references is not what refers to it.
-const blobRefFaults = `SELECT id FROM blobs b WHERE coalesce((SELECT n FROM refs WHERE blob=b.id),1)<>(SELECT count(*) FROM messages WHERE blob=b.id)`
+const blobRefFaults = `SELECT id FROM blobs b WHERE coalesce((SELECT n FROM refs WHERE blob=b.id),1)<>(SELECT count(*) FROM messages WHERE blob=b.id)
+	+(SELECT count(*) FROM queue WHERE blob=b.id)+(SELECT count(*) FROM letter_files WHERE blob=b.id)`
 
 // Append, flags, copy, move and expunge keep the counts, and Changes tells each change once.
 func TestMessages(t *testing.T) {
