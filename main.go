@@ -59,6 +59,7 @@ func verbs() []verb {
 		{"rescue", "FILE NEW", "bring back into a new file what can be read of a damaged one", (*command).rescue},
 		{"check", "", "look at the file, the configuration, ports, TLS, clock and disk", (*command).check},
 		{"setup-link", "", "a fresh one-time link to the page that makes an administrator", (*command).setupLink},
+		{"clock", "[reset]", "which time is gone by; reset goes back to the system's after a wrong jump ahead", (*command).clock},
 		{"version", "", "say which version this is", (*command).version},
 	}
 }

@@ -68,7 +68,7 @@ func (c *command) check(args []string) error {
 		c.checkContent(st, say)
 		say("disk", st.Room(int64(cfg.Limits.Message)), "room for mail")
 		if !st.ClockTrusted() {
-			note("clock", fmt.Sprintf("the system says %s, which is before this program was built or last ran; %s is used", time.Now().Format(time.DateTime), st.Now().Format(time.DateTime)))
+			note("clock", fmt.Sprintf("the system says %s, which is before this program was built or last ran; %s is used; `postino clock` says more", time.Now().Format(time.DateTime), st.Now().Format(time.DateTime)))
 		} else {
 			say("clock", nil, st.Now().Format(time.RFC1123Z))
 		}
@@ -89,6 +89,7 @@ func (c *command) check(args []string) error {
 			say("tls", err, "")
 		}
 	}
+	checkMode(path, note)
 	c.checkMount(path, note)
 	c.checkPorts(cfg, note)
 	note("dns", "nothing is needed in a house; where the domain has a DNS, put in:")
@@ -128,6 +129,14 @@ func certWords(t *TLS) string {
 		words += ", of the private CA with the SHA-256 fingerprint " + root
 	}
 	return words
+}
+
+// checkMode warns of a file that others may read: everybody's mail and secrets are in it.
+func checkMode(path string, note func(string, string)) {
+	fi, err := os.Stat(path)
+	if err == nil && fi.Mode().Perm()&0o077 != 0 {
+		note("file", fmt.Sprintf("others on this machine may read or write it (%v): chmod 600 %s", fi.Mode().Perm(), path))
+	}
 }
 
 // checkMount warns of what makes a flush a lie: a card mounted with barriers off, or a file system in memory.

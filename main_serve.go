@@ -31,44 +31,63 @@ func (c *command) serve(args []string) error {
 		return err
 	}
 	heap := setMemory()
+	for again := true; again; { // a file that could only be read can be written now
+		again, err = c.serveOnce(cfg, heap)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serveOnce runs the appliance until it is stopped, or is to begin anew.
+func (c *command) serveOnce(cfg *Config, heap int64) (again bool, err error) {
 	log := slog.New(newLogRing(c.logger().Handler()))
 	lock, err := serveLock(cfg.Path(cfg.Database))
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer lock.Close()
 	st, err := openDatabase(cfg, StoreOptions{Log: log, Service: true, Alone: lock != nil, StandIn: true, NoIndex: !cfg.Search.Index, Coming: heap / comingHeap, Memory: heap})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer st.Close()
+	checkMode(cfg.Path(cfg.Database), func(_, text string) { log.Warn("the database", "note", text) })
 	s, err := NewServer(cfg, st, log)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := c.listen(s); err != nil {
 		s.Shutdown()
-		return err
+		return false, err
 	}
 	s.runQueue()
 	s.runFetch()
 	s.crew.Keep(&s.wg, "mdns", s.stop.Done(), s.runMDNS)
 	if err := c.welcome(s); err != nil {
 		s.Shutdown()
-		return err
+		return false, err
 	}
 	stop := make(chan os.Signal, 2)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	notifySystemd("READY=1")
-	sig := <-stop
-	log.Info("stopping", "signal", sig.String())
+	defer signal.Stop(stop)
+	select {
+	case sig := <-stop:
+		log.Info("stopping", "signal", sig.String())
+	case <-st.CanBeWritten():
+		log.Info("the file can be written again: beginning anew")
+		s.Shutdown()
+		return true, st.Close()
+	}
 	notifySystemd("STOPPING=1")
 	s.crew.Go(nil, "second signal", func() { // it does not wait
 		<-stop
 		os.Exit(1)
 	})
 	s.Shutdown()
-	return st.Close()
+	return false, st.Close()
 }
 
 // serveLock lets only one appliance run on a file: two would both send what is in its queue. The lock is on a file beside

@@ -182,7 +182,8 @@ to = "ann@home.arpa"
 	c.want(1, "BAD   fetch|ann.password|lab2.arpa goes to 192.0.2.7:25 between 22:00 and 04:30|lab3.arpa waits for `postino queue export`|mode = \"smarthost\"|"+
 		"keep mail from working", "", "check")
 	os.WriteFile(filepath.Join(c.dir, "ann.password"), []byte("secret\n"), 0o600)
-	c.want(0, "ok    fetch", "", "check")
+	os.Chmod(filepath.Join(c.dir, "mail.db"), 0o644)
+	c.want(0, "ok    fetch|chmod 600", "", "check")
 }
 
 // What comes out of export goes in with import, flags, dates and lines that begin with From too.

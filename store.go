@@ -77,15 +77,17 @@ type Store struct {
 	closing      sync.RWMutex  // held for reading while a job is handed over
 	closed       bool
 	bg           sync.WaitGroup
-	inflight     atomic.Int64 // deliveries announced and not yet committed
-	flush        atomic.Int64 // what the last commit took, in nanoseconds
-	trouble      trouble      // why nothing can be written, normally nothing
-	unreadable   error        // why the file could not be opened at all, normally nil
-	wal          *os.File     // the log, for the salts in its header; the writer's
-	salts        string       // of the log at the last commit
-	logLong      time.Time    // since when the log is too long, the collector\'s
-	gaveUp       time.Time    // when the reserve was, under trouble.mu
-	freePages    atomic.Int64 // of the file
+	inflight     atomic.Int64  // deliveries announced and not yet committed
+	flush        atomic.Int64  // what the last commit took, in nanoseconds
+	trouble      trouble       // why nothing can be written, normally nothing
+	reading      bool          // the file was opened for reading only
+	canBeWritten chan struct{} // see CanBeWritten
+	unreadable   error         // why the file could not be opened at all, normally nil
+	wal          *os.File      // the log, for the salts in its header; the writer's
+	salts        string        // of the log at the last commit
+	logLong      time.Time     // since when the log is too long, the collector\'s
+	gaveUp       time.Time     // when the reserve was, under trouble.mu
+	freePages    atomic.Int64  // of the file
 	pageSize     int64
 	suspected    chan struct{} // the file may be damaged: it is to be checked
 	dirty        atomic.Bool   // the collector may find something to do
@@ -115,19 +117,20 @@ type Store struct {
 
 // StoreOptions change a store for tests; the zero value is what the appliance uses.
 type StoreOptions struct {
-	Log         *slog.Logger
-	Now         func() time.Time     // the system clock; nil is time.Now
-	Uptime      func() time.Duration // since some moment, whatever happens to the system clock; nil is the monotonic clock
-	CommitDelay time.Duration        // an injected flush cost, added to every commit
-	Readers     int                  // reading connections; 0 is 4
-	NoIndex     bool                 // the text index is not kept; the mail itself is searched
-	Coming      int64                // octets of memory for mail that is still coming; 0 is comingDefault
-	Memory      int64                // octets that Go's heap may take; 0 is memoryUnknown
-	Inject      func(name string)    // panics where the crew runs something under this name
-	Service     bool                 // this is the appliance and not a verb beside it: it checks the file
-	Alone       bool                 // no appliance has the file open: a log that is not the file's may be set aside
-	LogCalm     time.Duration        // how long a log is too long before it is cut; 0 is logCalm
-	StandIn     bool                 // with Service: be open even if the file can't be opened at all
+	Log          *slog.Logger
+	Now          func() time.Time     // the system clock; nil is time.Now
+	Uptime       func() time.Duration // since some moment, whatever happens to the system clock; nil is the monotonic clock
+	CommitDelay  time.Duration        // an injected flush cost, added to every commit
+	Readers      int                  // reading connections; 0 is 4
+	NoIndex      bool                 // the text index is not kept; the mail itself is searched
+	Coming       int64                // octets of memory for mail that is still coming; 0 is comingDefault
+	Memory       int64                // octets that Go's heap may take; 0 is memoryUnknown
+	Inject       func(name string)    // panics where the crew runs something under this name
+	Service      bool                 // this is the appliance and not a verb beside it: it checks the file
+	Alone        bool                 // no appliance has the file open: a log that is not the file's may be set aside
+	Synchronised func() bool          // whether the system's clock is; nil asks the kernel
+	LogCalm      time.Duration        // how long a log is too long before it is cut; 0 is logCalm
+	StandIn      bool                 // with Service: be open even if the file can't be opened at all
 }
 
 // dbConn is a pinned connection with its prepared statements.
@@ -185,6 +188,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 		s.contentAdded.Store(true)
 		s.crew.Keep(&s.bg, "store indexer", s.quit, s.indexer)
 		s.startChecks()
+		s.crew.Keep(&s.bg, "store clock", s.quit, s.watchClock)
 	}
 	return s, nil
 }

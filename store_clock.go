@@ -2,10 +2,13 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -21,7 +24,18 @@ type clock struct {
 	since   time.Duration // when floor was taken, by Uptime
 	jumped  time.Duration
 	written time.Time // the last time that is in the file
+
+	steady time.Duration // since when the system's clock is synchronised and has not jumped, by Uptime
+	offset time.Time     // what the system's clock said when Uptime was zero, at the last look
 }
+
+const (
+	clockBelieve = 24 * time.Hour // for which a synchronised clock must not have jumped, to be believed although it is behind ours
+	clockLook    = time.Minute    // between looks at that
+)
+
+// settingClockReset is written by `postino clock reset` for an appliance that runs: to go by the system's clock at once.
+const settingClockReset = "clock_reset"
 
 // buildTime is the moment of the commit this program was built from, or of this release.
 func buildTime() time.Time {
@@ -46,7 +60,8 @@ func (s *Store) startClock() error {
 	}
 	floor := s.built
 	var v []byte
-	if err := s.w.QueryRowContext(noCancel, `SELECT value FROM settings WHERE key='clock'`).Scan(&v); err == nil {
+	query := `SELECT value FROM settings WHERE key='clock' AND NOT EXISTS(SELECT 1 FROM settings WHERE key='` + settingClockReset + `')`
+	if err := s.w.QueryRowContext(noCancel, query).Scan(&v); err == nil {
 		text, sure := strings.CutPrefix(string(v), "=")
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && time.Unix(n, 0).After(floor) {
 			floor = time.Unix(n, 0)
@@ -55,8 +70,121 @@ func (s *Store) startClock() error {
 			floor = sys
 		}
 	}
-	s.clock = clock{floor: floor, since: s.opt.Uptime()}
+	up := s.opt.Uptime()
+	s.clock = clock{floor: floor, since: up, steady: up}
 	return nil
+}
+
+// watchClock looks whether the system's clock is to be believed again although ours is ahead of it: one wrong jump, of a board or of a
+// network's time, must not be for ever. It is when it has been synchronised, and has not jumped, for a day, or when somebody says so.
+func (s *Store) watchClock() {
+	s.every(clockLook, func() {
+		if err := s.lookAtClock(); err != nil && !errors.Is(err, ErrClosed) {
+			s.crew.Complain("store: the clock", err)
+		}
+	})
+}
+
+func (s *Store) lookAtClock() error {
+	_, err := read(s, func(tx *Tx) ([]byte, error) { return tx.Setting(settingClockReset) })
+	if err == nil {
+		return s.ResetClock()
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if !s.clockSteady() || s.ClockTrusted() {
+		return nil
+	}
+	return s.ResetClock()
+}
+
+// clockSteady notes whether the system's clock has jumped, and says whether it has been good for long enough.
+func (s *Store) clockSteady() bool {
+	c := &s.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	up := s.opt.Uptime()
+	offset := s.opt.Now().Round(0).Add(-up)
+	jumped := offset.Sub(c.offset).Abs() > clockStep
+	c.offset = offset
+	if jumped || !s.opt.synchronised() {
+		c.steady = up
+	}
+	return up-c.steady >= clockBelieve
+}
+
+// synchronised says whether the kernel takes the system's clock for synchronised; some program for the network's time tells it.
+func (o *StoreOptions) synchronised() bool {
+	if o.Synchronised != nil {
+		return o.Synchronised()
+	}
+	var x syscall.Timex
+	state, err := syscall.Adjtimex(&x)
+	return err == nil && state != clockError && x.Status&clockUnsynchronised == 0
+}
+
+// What adjtimex says of a clock that nobody sets (adjtimex(2)).
+const (
+	clockError          = 5
+	clockUnsynchronised = 0x40
+)
+
+// ResetClock goes by the system's clock from now on, though it is behind ours. What waits for a time that is far off now is due anew. The build's time stays the least.
+func (s *Store) ResetClock() error {
+	sys := s.opt.Now().Round(0)
+	if sys.Before(s.built) {
+		return fmt.Errorf("the system says %s, which is before this program was built", sys.Format(time.DateTime))
+	}
+	before := s.Now()
+	ahead := before.Sub(sys)
+	err := s.Write(func(tx *Tx) error {
+		if err := tx.SetSetting(settingClockReset, nil); err != nil || ahead < clockStep {
+			return err
+		}
+		if err := tx.SetSetting("clock", []byte("="+strconv.FormatInt(sys.Unix(), 10))); err != nil {
+			return err
+		}
+		return tx.clockSetBack(sys, ahead)
+	})
+	if err != nil || ahead < clockStep {
+		return err
+	}
+	c := &s.clock
+	c.mu.Lock()
+	c.floor, c.since, c.written = sys, s.opt.Uptime(), sys
+	c.mu.Unlock()
+	s.log.Warn("the clock was ahead and goes by the system's again", "was", before.Format(time.DateTime), "is", sys.Format(time.DateTime))
+	return nil
+}
+
+// clockSetBack brings the times of what waits back to where they can be reached.
+func (tx *Tx) clockSetBack(now time.Time, ahead time.Duration) error {
+	sec, back := now.Unix(), int64(ahead/time.Second)
+	for _, q := range []string{
+		`UPDATE queue SET deadline=CASE WHEN deadline>?1 THEN max(?1,deadline-?2) ELSE deadline END, due=CASE WHEN due>?1 THEN max(?1,due-?2) ELSE due END,
+			since=min(since,?1), created=min(created,?1)`,
+		`UPDATE destinations SET next=?1 WHERE next>?1+?2/2`,
+		`UPDATE recipients SET next=?1 WHERE next>?1+?2/2`,
+		`UPDATE letters SET due=?1 WHERE due>?1+?2/2 AND changed>?1`,
+	} {
+		if _, err := tx.exec(q, sec, back); err != nil {
+			return err
+		}
+	}
+	tx.Touch(QueueTopic)
+	return nil
+}
+
+// AskClockReset has the appliance that runs on the file go by the system's clock, within a minute, or the next that is started.
+func (tx *Tx) AskClockReset() error {
+	sys := tx.s.opt.Now().Round(0)
+	if ahead := tx.s.Now().Sub(sys); ahead >= clockStep {
+		if err := tx.clockSetBack(sys, ahead); err != nil {
+			return err
+		}
+	}
+	return tx.SetSetting(settingClockReset, []byte("1"))
 }
 
 // Now is the time that is stored and shown. Use time.Now only for durations.

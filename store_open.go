@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -20,6 +21,8 @@ import (
 const (
 	logTemporary = ".wal-*"  // a log that is being made
 	logFill      = 256 << 10 // octets of zeros written at once
+
+	writeAgain = 15 * time.Second // between looks whether a file that could only be read can be written
 )
 
 // storeDSN names the file for SQLite, with parameters of its own or of the driver's.
@@ -206,8 +209,41 @@ func (s *Store) openForReading(why error) error {
 	} else {
 		s.forbid(fmt.Errorf("%w: %s can't be written (%w); mail is neither taken nor sent until it can be", ErrReadOnly, s.path, why))
 		s.log.Error("store: the file can only be read", "file", s.path, "err", why)
+		s.canBeWritten = make(chan struct{})
+		s.crew.Keep(&s.bg, "store waiting to write", s.quit, s.waitToWrite)
 	}
+	s.reading = true
 	return s.startClock()
+}
+
+// CanBeWritten returns a channel that is closed when a file that could only be read can be written again: then open it anew. It is nil, and so
+// never ready, for every other file.
+func (s *Store) CanBeWritten() <-chan struct{} { return s.canBeWritten }
+
+// waitToWrite looks now and then whether the file, and one beside it, can be written.
+func (s *Store) waitToWrite() {
+	s.every(writeAgain, func() {
+		f, err := os.OpenFile(s.path, os.O_RDWR, 0)
+		if err != nil {
+			return
+		}
+		f.Close()
+		f, err = os.CreateTemp(filepath.Dir(s.path), logTemporary)
+		if err != nil {
+			return
+		}
+		_, err = f.Write(make([]byte, logFill)) // and there is room, too
+		f.Close()
+		os.Remove(f.Name())
+		if err != nil {
+			return
+		}
+		select {
+		case <-s.canBeWritten:
+		default:
+			close(s.canBeWritten)
+		}
+	})
 }
 
 // openNothing puts an empty database in memory in the place of a file that can't be opened, because of why. Nothing is read from the
@@ -333,9 +369,9 @@ func (s *Store) Close() error {
 	s.closing.Unlock()
 	<-s.stopped
 	s.bg.Wait()
-	damaged := s.Damaged() != nil
+	damaged := s.Damaged() != nil && !s.reading && s.unreadable == nil // what is only read is not written to at the end either
 	var err error
-	if !damaged && s.opt.Service {
+	if s.Damaged() == nil && s.opt.Service {
 		_, err = s.w.ExecContext(noCancel, `INSERT OR REPLACE INTO settings(key,value) VALUES('clean','1'),('clock',?)`, s.clockText(s.Now()))
 	}
 	if s.wal != nil {
@@ -352,7 +388,7 @@ func (s *Store) Close() error {
 		for _, st := range c.stmts {
 			st.Close()
 		}
-		if !damaged {
+		if s.Damaged() == nil {
 			err = errors.Join(err, keepLog(c.Conn, false))
 		}
 		err = errors.Join(err, c.Close())
