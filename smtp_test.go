@@ -377,7 +377,8 @@ func TestSMTPQuota(t *testing.T) {
 // TestLMTPQuota: in LMTP the full mailbox gets its own reply, and nothing waits.
 func TestLMTPQuota(t *testing.T) {
 	s := startServer(t)
-	s.setQuota(t, "ann@home.arpa", 100)
+	s.deliver(t, "ann@home.arpa", "Subject: first\r\n\r\n"+strings.Repeat("y", 200)+"\r\n")
+	s.setQuota(t, "ann@home.arpa", 500) // enough for each of two, and not for both
 	k := s.talk(t, "lmtp")
 	k.cmd("LHLO front", 250)
 	k.cmd("MAIL FROM:<x@example.com>", 250)
@@ -386,6 +387,10 @@ func TestLMTPQuota(t *testing.T) {
 	k.cmd("DATA", 354)
 	k.cmd("Subject: x\r\n\r\n"+strings.Repeat("y", 200)+"\r\n.", 452)
 	k.want(250)
+	k.cmd("MAIL FROM:<x@example.com>", 250)
+	k.cmd("RCPT TO:<ann@home.arpa>", 250)
+	k.cmd("DATA", 354)
+	k.cmd("Subject: can never fit\r\n\r\n"+strings.Repeat(strings.Repeat("y", 70)+"\r\n", 10)+".", 552)
 	var n int
 	s.store.Read(func(tx *Tx) (err error) { n, err = tx.QueueLength(); return err })
 	if n != 0 || len(s.inbox(t, "bob@home.arpa")) != 1 {
