@@ -343,7 +343,7 @@ if (letter) {
     if (!h && !t) return;
     e.preventDefault();
     const clean = document.createElement("div");
-    if (h) pasted(new DOMParser().parseFromString(h, "text/html").body, clean);
+    if (h) pasted(new DOMParser().parseFromString(h.replace(/\son\w+\s*=/gi, " data-x="), "text/html").body, clean);
     if (clean.textContent.trim()) document.execCommand("insertHTML", false, clean.innerHTML); else document.execCommand("insertText", false, t);
   });
   text.addEventListener("paste", e => { if (e.clipboardData.files.length) { e.preventDefault(); upload(e.clipboardData.files); } });
