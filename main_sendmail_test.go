@@ -17,8 +17,8 @@ import (
 // instead of lost.
 func TestSendmailHeader(t *testing.T) {
 	c := newTestCommand(t, "")
-	c.want(0, "", "secret123\n", "user", "add", "ann@home.arpa")
-	c.want(0, "", "secret123\n", "user", "add", "bob@home.arpa")
+	c.want(0, "", "a quiet harbour\n", "user", "add", "ann@home.arpa")
+	c.want(0, "", "a quiet harbour\n", "user", "add", "bob@home.arpa")
 	for mail, want := range map[string]string{
 		"To: ann\nCc: \"B\" <bob>, Ann <ann@home.arpa>\nSubject: x\n\nhi\n": "ann bob",
 		"To: a group: ann, bob;\nSubject: x\n\nhi\n":                        "ann bob",

@@ -197,7 +197,7 @@ func TestImportTrees(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := newTestCommand(t, "")
-			cmd.want(0, "", "secret123\n", "user", "add", "ann@home.arpa")
+			cmd.want(0, "", "a quiet harbour\n", "user", "add", "ann@home.arpa")
 			root := filepath.Join(cmd.dir, "tree")
 			for name, text := range c.files {
 				p := filepath.Join(root, name)
