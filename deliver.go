@@ -233,8 +233,15 @@ func (p *placement) store(tx *Tx, u User, rules *Rules) error {
 	if arrived.IsZero() {
 		arrived = tx.s.Now()
 	}
-	if _, err := tx.Append(box, p.b, flags.With(p.m.Marks), arrived); err != nil || rules == nil {
+	whole, err := tx.AppendAnyway(box, p.b, flags.With(p.m.Marks), arrived)
+	if err != nil {
 		return err
+	}
+	if !whole {
+		tx.s.log.Info("keywords of a fetched message stay away", "user", u.Name, "msg", p.m.ID)
+	}
+	if rules == nil {
+		return nil
 	}
 	if p.wantsAnswer(u, rules.Vacation, tx.s.Now()) {
 		first, err := tx.Answer(u.ID, p.m.From.Key())

@@ -283,7 +283,7 @@ func (w *leafWalker) uses() (used, hidden map[string]bool) {
 		case l.Fate == LeafAlternative:
 			ids = hidden
 		}
-		found := map[string]bool{}
+		var found map[string]bool
 		if w.how.Uses != nil && l.Fate == LeafShown {
 			found = w.how.Uses(l.Part)
 		} else {

@@ -210,7 +210,7 @@ func (s *Server) admit(nc net.Conn, svc *service) {
 			}
 		}
 		c.r, c.w = bufio.NewReader(c), bufio.NewWriter(c)
-		svc.handle(s, c)
+		s.crew.Guard("conversation", func() error { svc.handle(s, c); return nil })
 		c.w.Flush()
 	})
 }

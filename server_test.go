@@ -301,19 +301,19 @@ func logIMAP(t *testing.T, s *testServer, user string) (net.Conn, *bufio.Reader,
 // TestPerUser: one person has only so many connections; a silent one of theirs makes room, and nobody else's.
 func TestPerUser(t *testing.T) {
 	s := startServer(t, "[limits]", "per_user = 3").hasty()
-	first, in, line := logIMAP(t, s, "ann")
+	first, in, _ := logIMAP(t, s, "ann")
 	for range 2 {
-		if _, _, line = logIMAP(t, s, "ann"); !strings.HasPrefix(line, "a OK") {
+		if _, _, line := logIMAP(t, s, "ann"); !strings.HasPrefix(line, "a OK") {
 			t.Fatal(line)
 		}
 	}
-	if _, _, line = logIMAP(t, s, "ann"); !strings.HasPrefix(line, "a NO [LIMIT]") {
+	if _, _, line := logIMAP(t, s, "ann"); !strings.HasPrefix(line, "a NO [LIMIT]") {
 		t.Errorf("a fourth while all are busy: %q", line)
 	}
 	if s.tryLogin(t, "pop3", "ann", "secret") || s.tryLogin(t, "submission", "ann", "secret") {
 		t.Error("POP3 and SMTP do not count")
 	}
-	if _, _, line = logIMAP(t, s, "bob"); !strings.HasPrefix(line, "a OK") {
+	if _, _, line := logIMAP(t, s, "bob"); !strings.HasPrefix(line, "a OK") {
 		t.Errorf("somebody else: %q", line)
 	}
 	s.mu.Lock()
@@ -323,7 +323,7 @@ func TestPerUser(t *testing.T) {
 		}
 	}
 	s.mu.Unlock()
-	if _, _, line = logIMAP(t, s, "ann"); !strings.HasPrefix(line, "a OK") {
+	if _, _, line := logIMAP(t, s, "ann"); !strings.HasPrefix(line, "a OK") {
 		t.Errorf("a fourth beside a silent one: %q", line)
 	}
 	if _, err := io.Copy(io.Discard, in); err != nil && !errors.Is(err, syscall.ECONNRESET) {

@@ -20,7 +20,7 @@ const (
 // what the goroutine was doing and nothing else. layout_test.go sees that no goroutine is started by anything else.
 type Crew struct {
 	log    *slog.Logger
-	inject func(name string) // a test's: called in front of what runs under each name, and may panic
+	inject func(name string) // a test's: called in front of what Keep, Result and Guard run under a name, and may panic
 
 	mu     sync.Mutex
 	faults map[string]*Fault
@@ -61,7 +61,12 @@ func (c *Crew) Go(wg *sync.WaitGroup, name string, fn func()) {
 		if wg != nil {
 			defer wg.Done()
 		}
-		c.Guard(name, func() error { fn(); return nil })
+		defer func() {
+			if p := recover(); p != nil {
+				c.Caught(name, p)
+			}
+		}()
+		fn()
 	}()
 }
 

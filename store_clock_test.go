@@ -97,7 +97,7 @@ func TestVerbClock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	if st.Now().Sub(time.Now()).Abs() > time.Minute {
+	if time.Until(st.Now()).Abs() > time.Minute {
 		t.Errorf("it is %v", st.Now())
 	}
 }

@@ -40,6 +40,7 @@ type importer struct {
 	boxes   map[string]Mailbox
 	pending []importItem
 	bytes   int64
+	bare    []string // those of the last batch whose keywords stayed away
 }
 
 // importSkip is what was left out for one reason.
@@ -78,15 +79,6 @@ func (im *importer) skip(name, why string) {
 		i = len(im.skips) - 1
 	}
 	im.skips[i].Count++
-}
-
-// skipped is how many were left out, for all reasons.
-func (im *importer) skipped() int {
-	n := 0
-	for _, s := range im.skips {
-		n += s.Count
-	}
-	return n
 }
 
 // close drops what an import that failed has not stored.
@@ -425,12 +417,9 @@ func (im *importer) add(it importItem) error {
 
 // arrivalOf is when a message arrived, as its topmost Received says, or was written.
 func arrivalOf(h Header) time.Time {
-	for _, received := range h.All("Received") {
-		_, date, ok := strings.Cut(received, ";")
-		if t, err := ParseDate(strings.TrimSpace(date)); ok && err == nil {
-			return t
-		}
-		break
+	_, date, ok := strings.Cut(h.Get("Received"), ";")
+	if t, err := ParseDate(strings.TrimSpace(date)); ok && err == nil {
+		return t
 	}
 	t, _ := ParseDate(h.Get("Date"))
 	return t
@@ -452,6 +441,9 @@ func (im *importer) flush() error {
 	if err := im.st.Write(im.addPending); err != nil {
 		return err
 	}
+	for _, name := range im.bare {
+		im.skip(name, "keywords only, of messages that were taken: more than a mailbox can have, or such as none can")
+	}
 	for range im.pending {
 		im.count++
 		if im.tell != nil {
@@ -463,17 +455,18 @@ func (im *importer) flush() error {
 
 // addPending adds what waits to its mailboxes.
 func (im *importer) addPending(tx *Tx) error {
+	im.bare = im.bare[:0]
 	for _, it := range im.pending {
 		b, err := tx.AddBlob(it.spool)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Append(im.boxes[it.box], b, it.flags, it.date)
-		if errors.Is(err, ErrTooMany) { // more keywords than a mailbox has: the mail is worth more
-			_, err = tx.Append(im.boxes[it.box], b, Flags{Bits: it.flags.Bits}, it.date)
-		}
+		whole, err := tx.AppendAnyway(im.boxes[it.box], b, it.flags, it.date)
 		if err != nil {
 			return err
+		}
+		if !whole {
+			im.bare = append(im.bare, it.name)
 		}
 	}
 	return nil

@@ -50,6 +50,15 @@ func imported(t testing.TB, st *Store, user string) []string {
 	return all
 }
 
+// skipped is how many were left out, for all reasons.
+func (im *importer) skipped() int {
+	n := 0
+	for _, s := range im.skips {
+		n += s.Count
+	}
+	return n
+}
+
 // importTest imports text into ann's INBOX and returns the importer.
 func importTest(t testing.TB, s *testServer, text string) *importer {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 const (
@@ -141,4 +142,22 @@ func (tx *Tx) wordsFit(to Mailbox, words string) error {
 		err = fmt.Errorf("%w keywords in mailbox %s: it can have %d", ErrTooMany, to.Name, maxKeywords)
 	}
 	return err
+}
+
+// AppendAnyway is Append for mail that is worth more than its keywords, such as what is imported or fetched: if the mailbox can't
+// have them they stay away, and whole is false.
+func (tx *Tx) AppendAnyway(m Mailbox, b Blob, f Flags, internal time.Time) (whole bool, err error) {
+	err = checkMessageWords(f.Words)
+	if err == nil {
+		err = tx.addKeywords(m, f.Words)
+	}
+	whole = err == nil
+	switch {
+	case errors.Is(err, ErrTooMany), errors.Is(err, ErrKeyword):
+		f.Words = ""
+	case err != nil:
+		return false, err
+	}
+	_, err = tx.Append(m, b, f, internal)
+	return whole, err
 }

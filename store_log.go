@@ -42,8 +42,6 @@ const applicationID = 0x506f7374
 // logNote is a note of a log: its salts, and those of the log before it.
 type logNote struct{ salts, before string }
 
-func (n logNote) text() string { return noteMark + n.salts + " " + n.before }
-
 func parseNote(text string) (logNote, bool) {
 	if len(text) != noteLength || !strings.HasPrefix(text, noteMark) {
 		return logNote{}, false

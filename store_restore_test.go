@@ -229,7 +229,10 @@ func TestOwnLog(t *testing.T) {
 	}
 }
 
-// No mail can look like a note.
+// text is the note as it stands in the log.
+func (n logNote) text() string { return noteMark + n.salts + " " + n.before }
+
+// TestNoteForged: no mail can look like a note.
 func TestNoteForged(t *testing.T) {
 	t.Parallel()
 	page := make([]byte, 4096)

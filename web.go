@@ -355,6 +355,7 @@ func (a *webApp) answer(w http.ResponseWriter, r *http.Request, rt webRoute) {
 		return
 	}
 	defer q.giveRoom()
+	defer q.closeSpools()
 	if err == nil && r.Method == http.MethodPost && rt.access&webForeign == 0 {
 		err = q.checkForm(rt)
 	}
