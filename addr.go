@@ -135,6 +135,9 @@ func ParsePathIn(s, domain string) (a Addr, rest string, err error) {
 	if domain != "" && !strings.Contains(path, "@") {
 		path += "@" + domain
 	}
+	if !strings.HasSuffix(path, "@.") {
+		path = strings.TrimSuffix(path, ".") // the root of the DNS, which some programs write
+	}
 	a, err = parseAddr(path, true)
 	if err != nil {
 		return Addr{}, "", err

@@ -220,7 +220,7 @@ func (c *smtpConn) dispatch(line string) smtpReply {
 	if r := c.stillIn(); r.code != 0 {
 		return r
 	}
-	verb, arg, _ := strings.Cut(line, " ")
+	verb, arg, blank := strings.Cut(line, " ")
 	verb = strings.ToUpper(strings.TrimRight(verb, "\t"))
 	if isHTTP(line) {
 		c.quit = true
@@ -236,7 +236,11 @@ func (c *smtpConn) dispatch(line string) smtpReply {
 			return smtpReply{554, "5.5.0 You spoke before it was your turn"}
 		}
 		c.log.Debug("command", "verb", verb)
-		return c.judge(verb, cmd.run(c, strings.TrimLeft(arg, " ")))
+		arg = strings.TrimLeft(arg, " ")
+		if arg == "" && blank && (verb == "HELO" || verb == "EHLO") { // a device that has no name: its address stands for it
+			arg = "[" + c.remote.String() + "]"
+		}
+		return c.judge(verb, cmd.run(c, arg))
 	}
 	return c.nonsense(smtpReply{500, "5.5.1 There is no such command; HELP lists them"})
 }
