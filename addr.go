@@ -113,7 +113,7 @@ func parseAddr(s string, loose bool) (Addr, error) {
 func ParsePath(s string) (a Addr, rest string, err error) { return ParsePathIn(s, "") }
 
 // ParsePathIn is ParsePath for a client whose names without a domain are in one of ours; "" is none.
-func ParsePathIn(s, domain string) (a Addr, rest string, err error) {
+func ParsePathIn(s, domain string) (Addr, string, error) {
 	s = strings.TrimLeft(s, " ")
 	path, rest, err := cutPath(s)
 	if err != nil {
@@ -138,7 +138,7 @@ func ParsePathIn(s, domain string) (a Addr, rest string, err error) {
 	if !strings.HasSuffix(path, "@.") {
 		path = strings.TrimSuffix(path, ".") // the root of the DNS, which some programs write
 	}
-	a, err = parseAddr(path, true)
+	a, err := parseAddr(path, true)
 	if err != nil {
 		return Addr{}, "", err
 	}
@@ -230,8 +230,8 @@ func checkAddrText(s string) error {
 	return nil
 }
 
-// parseMailbox reads Local-part "@" ( Domain / address-literal ).
-func parseMailbox(s string, loose bool) (a Addr, rest string, err error) {
+// parseMailbox reads Local-part "@" ( Domain / address-literal ), and returns what is behind it.
+func parseMailbox(s string, loose bool) (Addr, string, error) {
 	local, rest, err := parseLocal(s, loose)
 	if err != nil {
 		return Addr{}, "", err
@@ -251,7 +251,7 @@ func parseMailbox(s string, loose bool) (a Addr, rest string, err error) {
 	if err != nil {
 		return Addr{}, "", err
 	}
-	a = Addr{Local: local, Domain: d}
+	a := Addr{Local: local, Domain: d}
 	if n := len(a.Path()); n > maxPath { // an A-label may be shorter than its U-label
 		return Addr{}, "", fmt.Errorf("address of %d octets, over the path limit of %d", n, maxPath)
 	}

@@ -23,18 +23,20 @@ type Route struct {
 type Window struct{ From, To time.Duration }
 
 // parseWindow reads "02:00-04:00".
-func parseWindow(s string) (w Window, err error) {
+func parseWindow(s string) (Window, error) {
 	from, to, ok := strings.Cut(s, "-")
-	at := func(s string) time.Duration {
-		t, e := time.Parse("15:04", strings.TrimSpace(s))
-		err = errors.Join(err, e)
-		return time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute
-	}
-	w = Window{at(from), at(to)}
-	if !ok || err != nil || w.From == w.To {
+	start, startErr := timeOfDay(from)
+	end, endErr := timeOfDay(to)
+	if !ok || startErr != nil || endErr != nil || start == end {
 		return Window{}, fmt.Errorf("%q is no window; write \"02:00-04:00\"", s)
 	}
-	return w, nil
+	return Window{start, end}, nil
+}
+
+// timeOfDay reads "02:00".
+func timeOfDay(s string) (time.Duration, error) {
+	t, err := time.Parse("15:04", strings.TrimSpace(s))
+	return time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute, err
 }
 
 // Next says when the window is open: now (the answer is now itself), or from when on; never for the zero Window (zero time).
@@ -59,27 +61,30 @@ func (w Window) Next(now time.Time) time.Time {
 }
 
 // UnmarshalTOML takes "host:port", a list of them, or a table {hosts, intermittent, window, caller, bundle_key}.
-func (r *Route) UnmarshalTOML(v any) (err error) {
+func (r *Route) UnmarshalTOML(v any) error {
+	var err error
 	switch v := v.(type) {
 	case map[string]any:
 		err = r.table(v)
 	default:
 		r.Hosts, err = routeHosts(v)
 	}
-	if err == nil && len(r.Hosts) == 0 && r.Caller == "" {
-		r.Intermittent = true
-		if r.BundleKey == "" { // with a key its mail goes by bundle
-			err = errors.New("a route needs a host, a caller or a bundle_key")
-		}
+	if err != nil || len(r.Hosts) > 0 || r.Caller != "" {
+		return err
 	}
-	return err
+	r.Intermittent = true
+	if r.BundleKey == "" { // with a key its mail goes by bundle
+		return errors.New("a route needs a host, a caller or a bundle_key")
+	}
+	return nil
 }
 
-func routeHosts(v any) (hosts []string, err error) {
+func routeHosts(v any) ([]string, error) {
 	switch v := v.(type) {
 	case string:
 		return []string{v}, nil
 	case []any:
+		var hosts []string
 		for _, h := range v {
 			s, ok := h.(string)
 			if !ok {
@@ -92,35 +97,41 @@ func routeHosts(v any) (hosts []string, err error) {
 	return nil, fmt.Errorf("a route is \"host:port\", a list of them or a table, not %v", v)
 }
 
-func (r *Route) table(t map[string]any) (err error) {
+func (r *Route) table(t map[string]any) error {
 	for key, v := range t {
-		var ok = true
-		switch key {
-		case "hosts":
-			r.Hosts, err = routeHosts(v)
-		case "intermittent":
-			r.Intermittent, ok = v.(bool)
-		case "caller":
-			r.Caller, ok = v.(string)
-			r.Intermittent = r.Intermittent || ok
-		case "bundle_key":
-			r.BundleKey, ok = v.(string)
-		case "window":
-			var s string
-			s, ok = v.(string)
-			if ok {
-				r.Window, err = parseWindow(s)
-				r.Intermittent = true
-			}
-		default:
-			return fmt.Errorf("a route has no key %q; it has hosts, intermittent, window, caller and bundle_key (and a domain with a dot needs quotes)", key)
-		}
-		if !ok {
-			err = fmt.Errorf("the route's %s can't be %v", key, v)
-		}
-		if err != nil {
+		if err := r.set(key, v); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// set takes one key of the table.
+func (r *Route) set(key string, v any) error {
+	var ok bool
+	var err error
+	switch key {
+	case "hosts":
+		r.Hosts, err = routeHosts(v)
+		return err
+	case "intermittent":
+		r.Intermittent, ok = v.(bool)
+	case "caller":
+		r.Caller, ok = v.(string)
+		r.Intermittent = r.Intermittent || ok
+	case "bundle_key":
+		r.BundleKey, ok = v.(string)
+	case "window":
+		if s, text := v.(string); text {
+			r.Window, err = parseWindow(s)
+			r.Intermittent = true
+			return err
+		}
+	default:
+		return fmt.Errorf("a route has no key %q; it has hosts, intermittent, window, caller and bundle_key (and a domain with a dot needs quotes)", key)
+	}
+	if !ok {
+		return fmt.Errorf("the route's %s can't be %v", key, v)
 	}
 	return nil
 }

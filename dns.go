@@ -140,7 +140,7 @@ func (r *lanResolver) LookupHost(ctx context.Context, host string) ([]string, er
 }
 
 // ask is a one-shot query (RFC 6762 §5.1): from a port of our own, on every interface, and again after half of the time.
-func (r *lanResolver) ask(ctx context.Context, host string) (addrs []string, err error) {
+func (r *lanResolver) ask(ctx context.Context, host string) ([]string, error) {
 	name, err := dnsmessage.NewName(host)
 	if err != nil {
 		return nil, err
@@ -155,6 +155,7 @@ func (r *lanResolver) ask(ctx context.Context, host string) (addrs []string, err
 	if d, ok := ctx.Deadline(); ok && d.Before(end) {
 		end = d
 	}
+	var addrs []string
 	buf := make([]byte, 9000)
 	for range 2 {
 		r.send(nc, id, name)
@@ -206,11 +207,12 @@ func (r *lanResolver) send(nc *net.UDPConn, id uint16, name dnsmessage.Name) {
 }
 
 // lanAnswer reads the addresses out of an answer. Those that need an interface's name beside them are left out.
-func lanAnswer(packet []byte, id uint16, name dnsmessage.Name) (addrs []string) {
+func lanAnswer(packet []byte, id uint16, name dnsmessage.Name) []string {
 	var m dnsmessage.Message
 	if m.Unpack(packet) != nil || !m.Response || m.ID != id {
 		return nil
 	}
+	var addrs []string
 	for _, a := range m.Answers {
 		if !strings.EqualFold(a.Header.Name.String(), name.String()) {
 			continue

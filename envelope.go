@@ -282,7 +282,8 @@ func (r *Recipient) says() string {
 }
 
 // parseNotify reads NOTIFY's value (RFC 3461 §4.1): NEVER, or a list of SUCCESS, FAILURE and DELAY.
-func parseNotify(s string) (notify int, ok bool) {
+func parseNotify(s string) (int, bool) {
+	notify := 0
 	for _, word := range strings.Split(strings.ToUpper(s), ",") {
 		bit := map[string]int{"NEVER": NotifyNever, "SUCCESS": NotifySuccess, "FAILURE": NotifyFailure, "DELAY": NotifyDelay}[word]
 		if bit == 0 {

@@ -539,8 +539,8 @@ func (m *MIMEReader) openInner(p *Part, at int64) {
 }
 
 // describe fills in what the header says, and returns the boundary.
-func (m *MIMEReader) describe(p *Part, h Header, digest bool) (boundary string) {
-	charset := ""
+func (m *MIMEReader) describe(p *Part, h Header, digest bool) string {
+	charset, boundary := "", ""
 	if p.Header8bit {
 		charset = cmp.Or(h.charset(), m.charset)
 	}

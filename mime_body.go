@@ -105,7 +105,8 @@ func metaCharset(head []byte) string {
 }
 
 // base64Values has the value of each base64 octet, 64 for "=" and 65 for anything else.
-var base64Values = func() (t [256]byte) {
+var base64Values = func() [256]byte {
+	var t [256]byte
 	for i := range t {
 		t[i] = 65
 	}
@@ -204,9 +205,9 @@ func (q *qpReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// line peeks at the next line with its end, a piece of an overlong one, or the rest.
-func (q *qpReader) line() (line []byte, last bool) {
-	line, _ = q.src.Peek(q.src.Buffered())
+// line peeks at the next line with its end, a piece of an overlong one, or the rest, and says whether it is the last.
+func (q *qpReader) line() ([]byte, bool) {
+	line, _ := q.src.Peek(q.src.Buffered())
 	if i := bytes.IndexByte(line, '\n'); i >= 0 {
 		return line[:i+1], false
 	}

@@ -54,7 +54,7 @@ func parseMediaTypeIn(s, charset string) (typ, subtype string, params []Param, o
 
 // parseDisposition reads a Content-Disposition value (RFC 2183 §2), as loosely as it is written: the type may be
 // missing or quoted, and end in a comma or colon. Raw octets may be in the charset of the rest of the message.
-func parseDisposition(s, charset string) (disp string, params []Param) {
+func parseDisposition(s, charset string) (string, []Param) {
 	s = skipCFWS(s)
 	disp, rest := cutToken(s, ";,:=")
 	if after := strings.TrimLeft(rest, " \t"); strings.HasPrefix(after, "=") && disp != "" { // a parameter comes first

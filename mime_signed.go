@@ -104,8 +104,8 @@ func (b *berReader) fail(err error) {
 }
 
 // header reads a tag of one octet, which all that CMS uses are, and a length.
-func (b *berReader) header() (tag byte, n int64) {
-	tag = b.octet()
+func (b *berReader) header() (byte, int64) {
+	tag := b.octet()
 	size := b.octet()
 	switch {
 	case tag&0x1f == 0x1f, size > 0x80+8:
@@ -115,6 +115,7 @@ func (b *berReader) header() (tag byte, n int64) {
 	case size < 0x80:
 		return tag, int64(size)
 	}
+	var n int64
 	for range size & 0x7f {
 		n = n<<8 | int64(b.octet())
 		if n > berMost {

@@ -9,8 +9,9 @@ import (
 // or forward (RFC 5256 §2.1). Encoded words are decoded first. The caller folds case. Time is linear in len(s).
 //
 // Numbers in the code are the steps of the RFC.
-func BaseSubject(s string) (base string, reply bool) {
+func BaseSubject(s string) (string, bool) {
 	s = strings.Join(strings.Fields(DecodeWords(s)), " ") // (1)
+	reply := false
 	for {
 		var cut, fwd bool
 		s, cut = cutSubjectTrailers(s) // (2)

@@ -349,7 +349,7 @@ func (t *tnefReader) attachment(next int64, out *TNEF, file, depth int) {
 
 // inner reads the message inside an attachment: its files are files of the whole, and its texts are where it is opened.
 // false is another kind of object.
-func (t *tnefReader) inner(n int64, out *TNEF, depth int) (message bool) {
+func (t *tnefReader) inner(n int64, out *TNEF, depth int) bool {
 	if depth == maxTNEFDepth {
 		return false
 	}
@@ -357,7 +357,7 @@ func (t *tnefReader) inner(n int64, out *TNEF, depth int) (message bool) {
 	t.end = t.pos + n
 	t.to(t.pos + tnefInnerHeader)
 	in := &TNEF{Files: out.Files}
-	message = t.stream(in, depth+1)
+	message := t.stream(in, depth+1)
 	out.Files = in.Files
 	t.end, t.charset = end, charset
 	if errors.Is(t.err, errTNEF) { // it is no such thing, or damaged: what follows may be well

@@ -77,9 +77,11 @@ func decodeRun(run []encodedWord) string {
 	return text
 }
 
-// joinWords decodes the words' encodings. through goes on with a group of base64 in the next word; lost says that
+// joinWords decodes the words' encodings. through goes on with a group of base64 in the next word; true says that
 // without it bits were left over that are not zero, or too few for an octet.
-func joinWords(run []encodedWord, through bool) (data []byte, lost bool) {
+func joinWords(run []encodedWord, through bool) ([]byte, bool) {
+	var data []byte
+	lost := false
 	var d base64Decoder
 	for i, w := range run {
 		if !w.base64 {
@@ -181,7 +183,8 @@ func (w encodedWord) ascii() string {
 
 // scanWord reads the encoded word at the start of s and its length; 0 when there is none. It never looks past the next
 // "=?", which keeps decodeWords linear.
-func scanWord(s string) (w encodedWord, n int) {
+func scanWord(s string) (encodedWord, int) {
+	var w encodedWord
 	charset, rest, ok := strings.Cut(s[2:min(len(s), 2+maxCharsetLabel+16)], "?")
 	if !ok || charset == "" || strings.ContainsAny(charset, " \t\"(),:;<>@[]=") {
 		return w, 0

@@ -468,8 +468,9 @@ func flowText(text string) string {
 }
 
 // quoteDepth counts the quote marks, "> >" as well as ">>", and takes them off with the space behind them.
-func quoteDepth(line string) (depth int, rest string) {
-	for rest = line; ; {
+func quoteDepth(line string) (int, string) {
+	depth := 0
+	for rest := line; ; {
 		switch {
 		case strings.HasPrefix(rest, ">"):
 			depth, rest = depth+1, rest[1:]

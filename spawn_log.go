@@ -25,8 +25,8 @@ func (c *Crew) Complain(kind string, err error, args ...any) {
 	c.log.Error(kind, args...)
 }
 
-// complaintDue counts a line of this kind and says whether it is to be written, and how many were not before it.
-func (c *Crew) complaintDue(kind string, now time.Time) (silent int64, due bool) {
+// complaintDue counts a line of this kind and says how many were held back before it, and whether it is to be written.
+func (c *Crew) complaintDue(kind string, now time.Time) (int64, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	x := c.complaints[kind]
@@ -38,7 +38,7 @@ func (c *Crew) complaintDue(kind string, now time.Time) (silent int64, due bool)
 		x.silent++
 		return 0, false
 	}
-	silent = x.silent
+	silent := x.silent
 	x.last, x.silent = now, 0
 	return silent, true
 }
