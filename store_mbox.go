@@ -227,7 +227,8 @@ func mboxDate(line string) time.Time {
 }
 
 // mboxFlags reads the Status and X-Status fields that mbox programs keep flags in.
-func mboxFlags(s string) (f Flags) {
+func mboxFlags(s string) Flags {
+	var f Flags
 	for i, c := range "RAFDT" {
 		if strings.ContainsRune(s, c) {
 			f.Bits |= []FlagBits{FlagSeen, FlagAnswered, FlagFlagged, FlagDeleted, FlagDraft}[i]
@@ -264,11 +265,12 @@ func (e *unreadableError) Unwrap() error { return e.first }
 
 const exportGap = 16 // UIDs that are passed over where the list of messages can't be read
 
-// exportBox writes a mailbox as mboxrd: LF line ends, lines that begin like a From line get another ">". n is how many messages there are in
-// it. What can't be read is left out and counted: then the error is an *unreadableError, and all else is there.
-func exportBox(st *Store, m Mailbox, out io.Writer) (n int, err error) {
+// exportBox writes a mailbox as mboxrd: LF line ends, lines that begin like a From line get another ">". It returns how many
+// messages there are in it. What can't be read is left out and counted: then the error is an *unreadableError, and all else is there.
+func exportBox(st *Store, m Mailbox, out io.Writer) (int, error) {
 	w := bufio.NewWriterSize(out, mboxLine)
 	left := &unreadableError{}
+	n := 0
 	for next := UID(1); next != 0; {
 		batch, err := exportBatch(st, m, next)
 		if err != nil && (errors.Is(err, ErrClosed) || (len(batch) == 0 && next >= m.UIDNext)) {

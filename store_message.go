@@ -195,9 +195,9 @@ func (s *Store) noteRecent(id MailboxID, uid UID) {
 }
 
 // UIDs lists the messages of a mailbox in order, appended to buf, and the modseq the answer is current to.
-func (tx *Tx) UIDs(id MailboxID, buf []UID) (uids []UID, now ModSeq, err error) {
-	uids = buf[:0]
-	now, err = tx.EachUID(id, func(u UID) { uids = append(uids, u) })
+func (tx *Tx) UIDs(id MailboxID, buf []UID) ([]UID, ModSeq, error) {
+	uids := buf[:0]
+	now, err := tx.EachUID(id, func(u UID) { uids = append(uids, u) })
 	if err != nil {
 		return nil, 0, err
 	}
@@ -250,9 +250,9 @@ func (tx *Tx) ModSeq(user UserID) (ModSeq, error) {
 
 // Changes calls fn for every message with a UID above after that changed after since, tombstones included, in UID order, and
 // returns the modseq the answer is current to. Each Message is only fn's to keep by copying.
-func (tx *Tx) Changes(id MailboxID, since ModSeq, after UID, fn func(*Message) error) (now ModSeq, err error) {
+func (tx *Tx) Changes(id MailboxID, since ModSeq, after UID, fn func(*Message) error) (ModSeq, error) {
 	var owner, highest ModSeq
-	err = tx.one(`SELECT u.modseq, m.highestmodseq FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.id=?`, []any{id}, &owner, &highest)
+	err := tx.one(`SELECT u.modseq, m.highestmodseq FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.id=?`, []any{id}, &owner, &highest)
 	if err != nil || highest <= since {
 		return owner, err
 	}
@@ -297,35 +297,47 @@ type FlagResult struct {
 	Missing  []UID  // expunged or never there
 }
 
+// admitKeywords makes sure that the mailbox knows the words, if a message may have them.
+func (tx *Tx) admitKeywords(m Mailbox, words string) error {
+	if err := checkMessageWords(words); err != nil {
+		return err
+	}
+	return tx.addKeywords(m, words)
+}
+
+// of says which flags the change gives to a message, and whether those are others than it has. What is worth a word goes into res.
+func (c FlagChange) of(row Message, res *FlagResult) (Flags, bool) {
+	if c.Unchanged >= 0 && row.ModSeq > c.Unchanged {
+		res.Modified = append(res.Modified, row.UID)
+		return row.Flags, false
+	}
+	if row.ModSeq > c.Known {
+		res.Stale = append(res.Stale, row.UID)
+	}
+	f := c.May.touch(row.Flags, c.apply(row.Flags))
+	if f == row.Flags {
+		res.Same = append(res.Same, row.UID)
+	}
+	return f, f != row.Flags
+}
+
 // SetFlags changes flags of the given messages. Hand it at most some thousand UIDs at a time: others wait meanwhile. ErrTooMany
 // or ErrKeyword when the mailbox or a message can't have the keywords; then the transaction must be rolled back.
-func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err error) {
+func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (FlagResult, error) {
 	if c.Op != '-' && (c.May == 0 || c.May&RightWrite != 0) {
-		if err := checkMessageWords(c.Flags.Words); err != nil {
-			return res, err
-		}
-		if err := tx.addKeywords(m, c.Flags.Words); err != nil {
-			return res, err
+		if err := tx.admitKeywords(m, c.Flags.Words); err != nil {
+			return FlagResult{}, err
 		}
 	}
-	var unseen, deleted, changed int64
 	rows, missing, err := tx.rows(m, uids)
 	if err != nil {
-		return res, err
+		return FlagResult{}, err
 	}
-	res.Missing = missing
+	res := FlagResult{Missing: missing}
+	var unseen, deleted, changed int64
 	for _, row := range rows {
-		u := row.UID
-		if c.Unchanged >= 0 && row.ModSeq > c.Unchanged {
-			res.Modified = append(res.Modified, u)
-			continue
-		}
-		if row.ModSeq > c.Known {
-			res.Stale = append(res.Stale, u)
-		}
-		f := c.May.touch(row.Flags, c.apply(row.Flags))
-		if f == row.Flags {
-			res.Same = append(res.Same, u)
+		f, changes := c.of(row, &res)
+		if !changes {
 			continue
 		}
 		if c.Op == '+' {
@@ -341,7 +353,7 @@ func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (res FlagResult, err
 			}
 		}
 		if _, err := tx.exec(`UPDATE messages SET flags=?, keywords=?, modseq=? WHERE mailbox=? AND uid=?`,
-			f.Bits, nullWords(f.Words), res.ModSeq, m.ID, u); err != nil {
+			f.Bits, nullWords(f.Words), res.ModSeq, m.ID, row.UID); err != nil {
 			return res, err
 		}
 		u0, d0 := counts(row.Flags)
@@ -457,23 +469,25 @@ func (tx *Tx) Move(from Mailbox, uids []UID, to Mailbox) (src, dst []UID, err er
 }
 
 // rows reads the messages that are there, in the order of their UIDs, and names those that are not.
-func (tx *Tx) rows(m Mailbox, uids []UID) (rows []Message, missing []UID, err error) {
+func (tx *Tx) rows(m Mailbox, uids []UID) ([]Message, []UID, error) {
 	if !slices.IsSorted(uids) {
 		uids = slices.Sorted(slices.Values(uids))
 	}
 	l := listing{want: WantRow, most: listBytes}
-	rows = make([]Message, 0, len(uids))
+	rows := make([]Message, 0, len(uids))
 	for left := uids; len(left) > 0; {
-		left, err = l.read(tx, m.ID, left)
+		rest, err := l.read(tx, m.ID, left)
 		if err != nil {
 			return nil, nil, err
 		}
+		left = rest
 		for i := range l.batch {
 			if !l.batch[i].Gone {
 				rows = append(rows, l.batch[i].Message)
 			}
 		}
 	}
+	var missing []UID
 	i := 0
 	for _, u := range uids {
 		if i < len(rows) && rows[i].UID == u {

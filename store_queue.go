@@ -143,8 +143,9 @@ func (tx *Tx) Enqueue(q *QueueItem) error {
 }
 
 // QueueLength counts the messages in the queue.
-func (tx *Tx) QueueLength() (n int, err error) {
-	err = tx.one(`SELECT count(*) FROM queue`, nil, &n)
+func (tx *Tx) QueueLength() (int, error) {
+	var n int
+	err := tx.one(`SELECT count(*) FROM queue`, nil, &n)
 	return n, err
 }
 
@@ -156,17 +157,15 @@ func (tx *Tx) QueueCounts(account string, report bool) (all, own int, err error)
 
 // DueDestinations lists the domains whose time has come, the longest due first, and says when the next one's comes
 // (zero: none waits).
-func (tx *Tx) DueDestinations(now time.Time) (due []Destination, next time.Time, err error) {
-	err = tx.each(`SELECT domain,next,failures,asked,error FROM destinations WHERE next<=? ORDER BY next`, []any{now.Unix()},
-		func(scan func(...any) error) error {
-			var d Destination
-			err := scan(&d.Domain, (*unixTime)(&d.Next), &d.Failures, &d.Asked, &d.Error)
-			due = append(due, d)
-			return err
+func (tx *Tx) DueDestinations(now time.Time) ([]Destination, time.Time, error) {
+	due, err := rows(tx, `SELECT domain,next,failures,asked,error FROM destinations WHERE next<=? ORDER BY next`, []any{now.Unix()},
+		func(d *Destination) []any {
+			return []any{&d.Domain, (*unixTime)(&d.Next), &d.Failures, &d.Asked, &d.Error}
 		})
 	if err != nil {
-		return nil, next, err
+		return nil, time.Time{}, err
 	}
+	var next time.Time
 	err = tx.one(`SELECT next FROM destinations WHERE next>? ORDER BY next LIMIT 1`, []any{now.Unix()}, (*unixTime)(&next))
 	if errors.Is(err, ErrNotFound) {
 		return due, time.Time{}, nil
@@ -175,8 +174,9 @@ func (tx *Tx) DueDestinations(now time.Time) (due []Destination, next time.Time,
 }
 
 // Destinations lists all domains that mail waits for.
-func (tx *Tx) Destinations() (all []Destination, err error) {
-	err = tx.each(`SELECT domain,coalesce(next,0),failures,error FROM destinations ORDER BY domain`, nil,
+func (tx *Tx) Destinations() ([]Destination, error) {
+	var all []Destination
+	err := tx.each(`SELECT domain,coalesce(next,0),failures,error FROM destinations ORDER BY domain`, nil,
 		func(scan func(...any) error) error {
 			var d Destination
 			err := scan(&d.Domain, (*unixTime)(&d.Next), &d.Failures, &d.Error)
@@ -245,7 +245,8 @@ func (tx *Tx) queueRcpts(item int64, where string, args ...any) ([]QueueRcpt, er
 
 // QueueDue lists the messages for the domains that are due, in the order they came: at most limit, and only such as came
 // after the one with the given ID.
-func (tx *Tx) QueueDue(domains []string, now time.Time, after int64, limit int) (ids []int64, err error) {
+func (tx *Tx) QueueDue(domains []string, now time.Time, after int64, limit int) ([]int64, error) {
+	var ids []int64
 	for _, d := range domains {
 		some, err := tx.ints(`SELECT DISTINCT item FROM recipients INDEXED BY recipients_domain WHERE domain=? AND hold=0 AND item>? AND next<=? ORDER BY item LIMIT ?`,
 			d, after, now.Unix(), limit)
@@ -261,12 +262,12 @@ func (tx *Tx) QueueDue(domains []string, now time.Time, after int64, limit int) 
 
 // QueueNow reads a message of QueueDue with those of its recipients at the domains whose time has come: none when
 // somebody was faster.
-func (tx *Tx) QueueNow(id int64, domains []string, now time.Time) (q QueueItem, err error) {
+func (tx *Tx) QueueNow(id int64, domains []string, now time.Time) (QueueItem, error) {
 	list, err := json.Marshal(domains)
 	if err != nil {
-		return q, err
+		return QueueItem{}, err
 	}
-	q, err = tx.queueItem(id)
+	q, err := tx.queueItem(id)
 	if errors.Is(err, ErrNotFound) {
 		return q, nil
 	}
@@ -274,7 +275,7 @@ func (tx *Tx) QueueNow(id int64, domains []string, now time.Time) (q QueueItem, 
 		q.Rcpts, err = tx.queueRcpts(id, ` AND r.hold=0 AND r.next<=? AND r.domain IN (SELECT value FROM json_each(?))`, now.Unix(), string(list))
 	}
 	if err != nil {
-		return q, fmt.Errorf("queue item %d: %w", id, err)
+		return QueueItem{}, fmt.Errorf("queue item %d: %w", id, err)
 	}
 	return q, nil
 }
@@ -449,11 +450,12 @@ func (tx *Tx) tidyDestinations(domains []string) error {
 
 // Queue lists what is in the queue in the order it came: all of it for "", the message of that name, or what waits for
 // that domain.
-func (tx *Tx) Queue(match string) (items []QueueItem, err error) {
+func (tx *Tx) Queue(match string) ([]QueueItem, error) {
 	ids, err := tx.ints(`SELECT id FROM queue q WHERE ?1='' OR name=?1 OR EXISTS(SELECT 1 FROM recipients WHERE item=q.id AND domain=?1) ORDER BY id`, match)
 	if err != nil {
 		return nil, err
 	}
+	var items []QueueItem
 	for _, id := range ids {
 		q, err := tx.queueItem(id)
 		if err == nil {
@@ -482,25 +484,28 @@ func (tx *Tx) DestinationFailures(domains []string) (int, error) {
 }
 
 // QueuePage lists the first messages of the queue, or those from one sender, at most limit.
-func (tx *Tx) QueuePage(sender string, limit int) (items []QueueItem, err error) {
+func (tx *Tx) QueuePage(sender string, limit int) ([]QueueItem, error) {
 	ids, err := tx.ints(`SELECT id FROM queue WHERE ?1='' OR lower(sender)=?1 ORDER BY id LIMIT ?2`, sender, limit)
+	if err != nil {
+		return nil, err
+	}
+	var items []QueueItem
 	for _, id := range ids {
-		if err != nil {
-			break
-		}
-		var q QueueItem
-		q, err = tx.queueItem(id)
+		q, err := tx.queueItem(id)
 		if err == nil {
 			q.Rcpts, err = tx.queueRcpts(id, ``)
-			items = append(items, q)
 		}
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, q)
 	}
-	return items, err
+	return items, nil
 }
 
 // QueueRetry makes what Queue lists due at once, and forgets that its destinations have failed. It returns how many
 // messages it found.
-func (tx *Tx) QueueRetry(match string) (n int, err error) {
+func (tx *Tx) QueueRetry(match string) (int, error) {
 	return tx.eachQueued(match, func(r QueueRcpt) error {
 		now := tx.s.Now().Unix()
 		if _, err := tx.exec(`UPDATE recipients SET next=? WHERE id=?`, now, r.ID); err != nil {
@@ -512,8 +517,8 @@ func (tx *Tx) QueueRetry(match string) (n int, err error) {
 }
 
 // QueueAsk has everything that waits for a domain tried at once, whatever its route says, and counts the messages.
-func (tx *Tx) QueueAsk(domain string) (n int, err error) {
-	n, err = tx.QueueReady(domain)
+func (tx *Tx) QueueAsk(domain string) (int, error) {
+	n, err := tx.QueueReady(domain)
 	if err != nil || n == 0 {
 		return 0, err
 	}
@@ -523,9 +528,11 @@ func (tx *Tx) QueueAsk(domain string) (n int, err error) {
 }
 
 // QueueReady makes everything that waits for a domain due, without a word to the runner, and counts the messages.
-func (tx *Tx) QueueReady(domain string) (n int, err error) {
+func (tx *Tx) QueueReady(domain string) (int, error) {
 	now := tx.s.Now().Unix()
-	if err := tx.one(`SELECT count(DISTINCT item) FROM recipients WHERE domain=? AND hold=0`, []any{domain}, &n); err != nil || n == 0 {
+	var n int
+	err := tx.one(`SELECT count(DISTINCT item) FROM recipients WHERE domain=? AND hold=0`, []any{domain}, &n)
+	if err != nil || n == 0 {
 		return 0, err
 	}
 	_, err = tx.exec(`UPDATE recipients SET next=? WHERE domain=? AND hold=0 AND next>?`, now, domain, now)
@@ -533,20 +540,21 @@ func (tx *Tx) QueueReady(domain string) (n int, err error) {
 }
 
 // SendingUse says how many messages a device has sent, and when the last one; nothing for one that has sent none.
-func (tx *Tx) SendingUse(name string) (n int64, last time.Time, err error) {
+func (tx *Tx) SendingUse(name string) (int64, time.Time, error) {
 	v, err := tx.Setting("device " + name)
 	if errors.Is(err, ErrNotFound) {
-		return 0, last, nil
+		return 0, time.Time{}, nil
 	}
-	var at int64
-	if _, serr := fmt.Sscanf(string(v), "%d %d", &n, &at); err == nil {
-		err = serr
+	if err != nil {
+		return 0, time.Time{}, err
 	}
+	var n, at int64
+	_, err = fmt.Sscanf(string(v), "%d %d", &n, &at)
 	return n, time.Unix(at, 0), err
 }
 
 // QueueHold takes what Queue lists out of the runner's sight, or gives it back.
-func (tx *Tx) QueueHold(match string, on bool) (n int, err error) {
+func (tx *Tx) QueueHold(match string, on bool) (int, error) {
 	return tx.eachQueued(match, func(r QueueRcpt) error {
 		if _, err := tx.exec(`UPDATE recipients SET hold=?, bundle='' WHERE id=?`, on, r.ID); err != nil {
 			return err
@@ -564,7 +572,7 @@ func (tx *Tx) QueueHold(match string, on bool) (n int, err error) {
 }
 
 // QueueRemove drops what Queue lists, without a report to anybody.
-func (tx *Tx) QueueRemove(match string) (n int, err error) {
+func (tx *Tx) QueueRemove(match string) (int, error) {
 	items, err := tx.Queue(match)
 	if err != nil {
 		return 0, err
@@ -583,7 +591,7 @@ func (tx *Tx) QueueRemove(match string) (n int, err error) {
 	return len(items), nil
 }
 
-func (tx *Tx) eachQueued(match string, fn func(QueueRcpt) error) (n int, err error) {
+func (tx *Tx) eachQueued(match string, fn func(QueueRcpt) error) (int, error) {
 	items, err := tx.Queue(match)
 	if err != nil {
 		return 0, err

@@ -97,8 +97,9 @@ const (
 	rawLeaf      = 0x0d
 )
 
-// rawCells lists where the cells of a page are, and the kind of the page; 0 if it is no page of a b-tree.
-func rawCells(n uint32, p []byte) (kind byte, cells []int, right uint32) {
+// rawCells says of which kind a page is, 0 if it is none of a b-tree, and lists where its cells are. What comes third is
+// the last child of an inner page.
+func rawCells(n uint32, p []byte) (byte, []int, uint32) {
 	at := 0
 	if n == 1 {
 		at = 100
@@ -106,8 +107,9 @@ func rawCells(n uint32, p []byte) (kind byte, cells []int, right uint32) {
 	if len(p) < at+12 {
 		return 0, nil, 0
 	}
-	kind = p[at]
+	kind := p[at]
 	first := at + 8
+	var right uint32
 	switch kind {
 	case rawInnerKeys, rawInner:
 		first = at + 12
@@ -116,6 +118,7 @@ func rawCells(n uint32, p []byte) (kind byte, cells []int, right uint32) {
 	default:
 		return 0, nil, 0
 	}
+	var cells []int
 	count := int(binary.BigEndian.Uint16(p[at+3:]))
 	for i := 0; i < count && first+2*i+2 <= len(p); i++ {
 		if cell := int(binary.BigEndian.Uint16(p[first+2*i:])); cell >= first && cell < len(p) {
@@ -125,8 +128,9 @@ func rawCells(n uint32, p []byte) (kind byte, cells []int, right uint32) {
 	return kind, cells, right
 }
 
-// rawVarint reads a number as SQLite writes it; n is 0 if it is not whole.
-func rawVarint(b []byte) (v uint64, n int) {
+// rawVarint reads a number as SQLite writes it, and how long it is: 0 if it is not whole.
+func rawVarint(b []byte) (uint64, int) {
+	var v uint64
 	for i := 0; i < 9 && i < len(b); i++ {
 		if i == 8 {
 			return v<<8 | uint64(b[i]), 9
@@ -143,7 +147,7 @@ var errRaw = errors.New("the row is damaged")
 
 // row reads the row of a cell: its rowid, in a table that has them, and its columns. A child page comes first on inner pages, which is
 // none of the row.
-func (r *rawFile) row(p []byte, kind byte, at int) (rowid int64, columns []any, err error) {
+func (r *rawFile) row(p []byte, kind byte, at int) (int64, []any, error) {
 	if kind == rawInnerKeys {
 		at += 4
 	}
@@ -155,6 +159,7 @@ func (r *rawFile) row(p []byte, kind byte, at int) (rowid int64, columns []any, 
 	if n == 0 || length > rawRecord || at >= len(p) {
 		return 0, nil, errRaw
 	}
+	var rowid int64
 	if kind == rawLeaf {
 		id, n := rawVarint(p[at:])
 		if n == 0 {
@@ -166,7 +171,7 @@ func (r *rawFile) row(p []byte, kind byte, at int) (rowid int64, columns []any, 
 	if err != nil {
 		return rowid, nil, err
 	}
-	columns, err = rawRow(payload)
+	columns, err := rawRow(payload)
 	return rowid, columns, err
 }
 
@@ -314,7 +319,8 @@ type rawTable struct {
 }
 
 // schema lists the tables and indexes, as far as the pages that say so can be read.
-func (r *rawFile) schema(seen map[uint32]bool) (all []rawTable) {
+func (r *rawFile) schema(seen map[uint32]bool) []rawTable {
+	var all []rawTable
 	r.tree(1, seen, func(n uint32) {
 		p := r.page(n)
 		kind, cells, _ := rawCells(n, p)

@@ -255,18 +255,19 @@ func (x *search) stages(uids []UID) error {
 }
 
 // indexStage answers what the text index can answer, which is nearly all for messages that it covers.
-func (x *search) indexStage(open []candidate) (left []candidate, err error) {
+func (x *search) indexStage(open []candidate) ([]candidate, error) {
 	slices.SortFunc(open, func(a, b candidate) int { return cmp.Compare(a.Blob, b.Blob) })
 	ids := make([]BlobID, len(open))
 	for i := range open {
 		ids[i] = open[i].Blob
 	}
-	err = x.s.Read(func(tx *Tx) error {
+	err := x.s.Read(func(tx *Tx) error {
 		return tx.blockFilters(ids, func(b *block, lo, hi int) error { return x.searchBlock(tx, b, open[lo:hi]) })
 	})
 	if err != nil {
 		return nil, err
 	}
+	var left []candidate
 	for _, c := range open {
 		if v := x.eval(x.query, &c.Message, c.facts); v == isTrue {
 			x.found = append(x.found, Found{c.UID, c.ModSeq})

@@ -55,22 +55,26 @@ func (tx *Tx) endStaleSessions(user UserID) error {
 }
 
 // WebSession finds a session that has not run out, and its user. Otherwise, and for a disabled user, it is ErrNotFound.
-func (tx *Tx) WebSession(hash []byte) (w WebSession, u User, err error) {
-	err = tx.one(`SELECT `+sessionColumns+` FROM web_sessions WHERE hash=?`, []any{hash}, sessionRow(&w)...)
+func (tx *Tx) WebSession(hash []byte) (WebSession, User, error) {
+	var w WebSession
+	err := tx.one(`SELECT `+sessionColumns+` FROM web_sessions WHERE hash=?`, []any{hash}, sessionRow(&w)...)
 	if errors.Is(err, ErrNotFound) {
 		w, err = tx.s.passingSession(hash)
 	}
 	if err != nil {
-		return w, u, err
+		return WebSession{}, User{}, err
 	}
 	if now := tx.s.Now(); now.Sub(w.Seen) > w.Lasts || now.Sub(w.Created) > sessionMost {
-		return w, u, ErrNotFound
+		return WebSession{}, User{}, ErrNotFound
 	}
-	u, err = tx.UserByID(w.User)
-	if err == nil && u.Disabled {
-		err = ErrNotFound
+	u, err := tx.UserByID(w.User)
+	if err != nil {
+		return WebSession{}, User{}, err
 	}
-	return w, u, err
+	if u.Disabled {
+		return WebSession{}, User{}, ErrNotFound
+	}
+	return w, u, nil
 }
 
 // FindWebSession says whether there is a session of a name, as WebSession says it: ErrNotFound if not.

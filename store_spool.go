@@ -157,7 +157,8 @@ func (sp *Spool) Tree() *Part {
 }
 
 // ReadAt reads the message with what was put in front.
-func (sp *Spool) ReadAt(p []byte, off int64) (n int, err error) {
+func (sp *Spool) ReadAt(p []byte, off int64) (int, error) {
+	n := 0
 	if off < int64(len(sp.prefix)) {
 		n = copy(p, sp.prefix[off:])
 	}
@@ -198,7 +199,8 @@ func (sp *Spool) Head() ([]byte, error) {
 }
 
 // form looks at what the tree tells, and at how the header and the message end.
-func (sp *Spool) form() (f Form, err error) {
+func (sp *Spool) form() (Form, error) {
+	var f Form
 	tree := sp.Tree()
 	if tree.Any8bitHeader() {
 		f |= FormHeader8Bit
@@ -208,8 +210,11 @@ func (sp *Spool) form() (f Form, err error) {
 	}
 	ends := [4]byte{}
 	for i, end := range []int64{tree.HeaderLen, sp.Size()} {
-		if end >= 4 && err == nil {
-			_, err = io.ReadFull(io.NewSectionReader(sp, end-4, 4), ends[:])
+		if end >= 4 {
+			_, err := io.ReadFull(io.NewSectionReader(sp, end-4, 4), ends[:])
+			if err != nil {
+				return 0, err
+			}
 		}
 		if text := "\r\n\r\n"[2*i:]; end < 4 || string(ends[2*i:]) != text {
 			f |= FormLines
@@ -218,7 +223,7 @@ func (sp *Spool) form() (f Form, err error) {
 	if tree.BareLF || tree.HeaderUgly {
 		f |= FormLines
 	}
-	return f, err
+	return f, nil
 }
 
 // Close gives the temporary file back, and content that was staged and that nothing refers to.

@@ -15,7 +15,8 @@ type StoreStat struct {
 }
 
 // Stat counts. It reads the mailboxes' counters and no message.
-func (s *Store) Stat() (st StoreStat, err error) {
+func (s *Store) Stat() (StoreStat, error) {
+	var st StoreStat
 	if fi, err := os.Stat(s.path); err == nil {
 		st.File = fi.Size()
 	}
@@ -23,7 +24,7 @@ func (s *Store) Stat() (st StoreStat, err error) {
 		st.WAL = fi.Size()
 	}
 	st.DiskFree, st.DiskTotal, _ = diskSpace(s.path)
-	err = s.Read(func(tx *Tx) error {
+	err := s.Read(func(tx *Tx) error {
 		err := tx.one(`SELECT freelist_count*page_size FROM pragma_freelist_count,pragma_page_size`, nil, &st.FileFree)
 		if err != nil {
 			return err

@@ -36,10 +36,10 @@ func (s *Store) InSteps(uids []UID, fn func(tx *Tx, step []UID) error, then func
 
 // Step is one step of InSteps, for those who have other work between two of them. It returns how many UIDs the next one
 // should have, if this one could have had n.
-func (s *Store) Step(n int, step []UID, fn func(tx *Tx, step []UID) error) (next int, err error) {
+func (s *Store) Step(n int, step []UID, fn func(tx *Tx, step []UID) error) (int, error) {
 	s.waitForCheckpoint()
 	var work time.Duration
-	err = s.Write(func(tx *Tx) error {
+	err := s.Write(func(tx *Tx) error {
 		began := time.Now()
 		defer func() { work = time.Since(began) }()
 		return fn(tx, step)

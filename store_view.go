@@ -13,7 +13,7 @@ func (s *Store) FirstRecent(id MailboxID, next UID) UID {
 
 // TakeRecent makes the messages from the returned UID up to before next \Recent in the calling session and in no
 // other (RFC 3501 §2.3.2). It is kept in memory: after a restart nothing that was there is recent.
-func (s *Store) TakeRecent(id MailboxID, next UID) (first UID) {
+func (s *Store) TakeRecent(id MailboxID, next UID) UID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first, ok := s.recent[id]
