@@ -39,7 +39,8 @@ const (
 )
 
 // ParseRights reads a list of letters. The old c and d stand for what they once included (RFC 4314 §2.1.1).
-func ParseRights(s string) (r Rights, ok bool) {
+func ParseRights(s string) (Rights, bool) {
+	var r Rights
 	for _, b := range s {
 		switch i := strings.IndexRune(rightLetters, b); {
 		case i >= 0:

@@ -12,26 +12,28 @@ const maxKnown = 1_000
 
 // Known returns whom an address was found to lead to, if no user, alias or preference has changed since: mail comes for the
 // same few people again and again, and asking the file is a third of a session's computing for a message. What another process
-// changes counts within dataVersion. What is not known is to be looked up and given to Remember, with now.
-func (s *Store) Known(a Addr) (u User, now int64, ok bool) {
+// changes counts within dataVersion. What is not known is to be looked up and given to Remember, with the
+// number that comes beside it.
+func (s *Store) Known(a Addr) (User, int64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now = s.usersChanged.Load()
-	if now == s.knownAt {
-		u, ok = s.known[a]
+	now := s.usersChanged.Load()
+	if now != s.knownAt {
+		return User{}, now, false
 	}
+	u, ok := s.known[a]
 	return u, now, ok
 }
 
-// Remember keeps in mind whom an address leads to, as it was when Known returned now.
-func (s *Store) Remember(a Addr, u User, now int64) {
+// Remember keeps in mind whom an address leads to, as it was when Known returned that number.
+func (s *Store) Remember(a Addr, u User, number int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now < s.knownAt {
+	if number < s.knownAt {
 		return
 	}
-	if now > s.knownAt || len(s.known) >= maxKnown {
-		s.knownAt, s.known = now, map[Addr]User{}
+	if number > s.knownAt || len(s.known) >= maxKnown {
+		s.knownAt, s.known = number, map[Addr]User{}
 	}
 	s.known[a] = u
 }

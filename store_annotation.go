@@ -44,11 +44,11 @@ func (tx *Tx) SetAnnotation(owner UserID, a Annotation, value []byte) error {
 	if len(value) > maxAnnotation || len(a.Entry) > maxAnnotationName {
 		return fmt.Errorf("annotation %s: %w", a.Entry, ErrTooBig)
 	}
-	var err error
-	a.ModSeq, err = tx.bump(owner)
+	modseq, err := tx.bump(owner)
 	if err != nil {
 		return err
 	}
+	a.ModSeq = modseq
 	var have, graves int
 	err = tx.one(`SELECT coalesce(sum(value IS NOT NULL),0), coalesce(sum(value IS NULL),0) FROM metadata WHERE mailbox=? AND user=? AND entry<>?`,
 		[]any{a.Mailbox, a.User, a.Entry}, &have, &graves)

@@ -265,26 +265,27 @@ func withBackup(backup string, fn func(*sql.Conn) error) error {
 }
 
 // lookAtBackup refuses what is no whole file of ours.
-func lookAtBackup(backup string) (r Restored, err error) {
+func lookAtBackup(backup string) (Restored, error) {
 	fi, err := os.Stat(backup)
 	if err != nil {
-		return r, err
+		return Restored{}, err
 	}
 	if !fi.Mode().IsRegular() || fi.Size() == 0 {
-		return r, fmt.Errorf("%s is no backup: name the file that `postino backup` wrote", backup)
+		return Restored{}, fmt.Errorf("%s is no backup: name the file that `postino backup` wrote", backup)
 	}
 	err = whose(backup)
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", backup, err)
+		return Restored{}, fmt.Errorf("%s: %w", backup, err)
 	}
 	foreign, err := foreignLog(backup)
 	if err != nil {
-		return r, err
+		return Restored{}, err
 	}
 	if foreign {
-		return r, fmt.Errorf("%s-wal was written for another file; take it away first", backup)
+		return Restored{}, fmt.Errorf("%s-wal was written for another file; take it away first", backup)
 	}
-	return r, withBackup(backup, func(c *sql.Conn) error {
+	var r Restored
+	err = withBackup(backup, func(c *sql.Conn) error {
 		err := quickCheck(context.Background(), c)
 		if err != nil {
 			return fmt.Errorf("%s is damaged (%w); nothing was changed; `postino rescue %s NEW` brings back what is in it", backup, err, backup)
@@ -292,4 +293,5 @@ func lookAtBackup(backup string) (r Restored, err error) {
 		return c.QueryRowContext(noCancel, `SELECT (SELECT count(*) FROM users WHERE id<>1), (SELECT coalesce(sum(n_exists),0) FROM mailboxes WHERE owner IS NOT NULL),
 			(SELECT count(*) FROM queue)`).Scan(&r.Users, &r.Messages, &r.Waiting)
 	})
+	return r, err
 }

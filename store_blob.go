@@ -70,16 +70,16 @@ func (sp *Spool) describe() (*blobRow, error) {
 }
 
 // addHead stores the content's row and returns how much of the content is in it.
-func (tx *Tx) addHead(sp *Spool) (b Blob, stored int64, err error) {
+func (tx *Tx) addHead(sp *Spool) (Blob, int64, error) {
 	row, err := sp.describe()
 	if err != nil {
-		return b, 0, err
+		return Blob{}, 0, err
 	}
-	b = row.Blob
+	b := row.Blob
 	err = tx.one(`INSERT INTO blobs(id,size,headlen,head,tree) VALUES((SELECT coalesce(max(id),0)+1 FROM blobs),?,?,?,?) RETURNING id`,
 		[]any{b.Size, row.headLen, row.head, row.tree}, &b.ID)
 	if err != nil {
-		return b, 0, fmt.Errorf("add content: %w", err)
+		return Blob{}, 0, fmt.Errorf("add content: %w", err)
 	}
 	tx.unreferenced[b.ID] = true
 	sp.sums = appendSum(appendSum(nil, row.head), row.tree)

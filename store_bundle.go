@@ -14,14 +14,14 @@ import (
 // BundleNext returns the first message after the item with the given ID that can go into a bundle for a domain, with its
 // recipients there: those not on hold, and those that are in a bundle already and have no receipt. What must not go before
 // a time (RFC 4865) is left out. ErrNotFound at the end.
-func (tx *Tx) BundleNext(domain string, now time.Time, after int64) (q QueueItem, err error) {
+func (tx *Tx) BundleNext(domain string, now time.Time, after int64) (QueueItem, error) {
 	var id int64
-	err = tx.one(`SELECT r.item FROM recipients r JOIN queue q ON q.id=r.item WHERE r.domain=? AND (r.hold=0 OR r.bundle<>'') AND r.item>? AND q.since<=?
+	err := tx.one(`SELECT r.item FROM recipients r JOIN queue q ON q.id=r.item WHERE r.domain=? AND (r.hold=0 OR r.bundle<>'') AND r.item>? AND q.since<=?
 		ORDER BY r.item LIMIT 1`, []any{domain, after, now.Unix()}, &id)
 	if err != nil {
-		return q, err
+		return QueueItem{}, err
 	}
-	q, err = tx.queueItem(id)
+	q, err := tx.queueItem(id)
 	if err == nil {
 		q.Rcpts, err = tx.queueRcpts(id, ` AND r.domain=? AND (r.hold=0 OR r.bundle<>'')`, domain)
 	}
@@ -43,12 +43,13 @@ func (tx *Tx) BundleMark(rcpts []QueueRcpt, key, text string) error {
 }
 
 // Bundled returns the message of a bundle's key with those of its recipients that wait for the receipt.
-func (tx *Tx) Bundled(key string) (q QueueItem, err error) {
+func (tx *Tx) Bundled(key string) (QueueItem, error) {
 	var id int64
-	if err = tx.one(`SELECT item FROM recipients WHERE bundle=? AND bundle<>'' LIMIT 1`, []any{key}, &id); err != nil {
-		return q, err
+	err := tx.one(`SELECT item FROM recipients WHERE bundle=? AND bundle<>'' LIMIT 1`, []any{key}, &id)
+	if err != nil {
+		return QueueItem{}, err
 	}
-	q, err = tx.queueItem(id)
+	q, err := tx.queueItem(id)
 	if err == nil {
 		q.Rcpts, err = tx.queueRcpts(id, ` AND r.bundle=?`, key)
 	}
@@ -56,15 +57,8 @@ func (tx *Tx) Bundled(key string) (q QueueItem, err error) {
 }
 
 // BundleKeys lists the keys of what Queue lists and is in a bundle.
-func (tx *Tx) BundleKeys(match string) (keys []string, err error) {
-	err = tx.each(`SELECT DISTINCT r.bundle FROM recipients r JOIN queue q ON q.id=r.item WHERE r.bundle<>'' AND (?1='' OR q.name=?1 OR r.domain=?1)`,
-		[]any{match}, func(scan func(...any) error) error {
-			var k string
-			err := scan(&k)
-			keys = append(keys, k)
-			return err
-		})
-	return keys, err
+func (tx *Tx) BundleKeys(match string) ([]string, error) {
+	return column[string](tx, `SELECT DISTINCT r.bundle FROM recipients r JOIN queue q ON q.id=r.item WHERE r.bundle<>'' AND (?1='' OR q.name=?1 OR r.domain=?1)`, match)
 }
 
 // BundleSeen notes that a message of a bundle was taken in; ErrExists when it was before.

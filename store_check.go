@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,20 +24,9 @@ const (
 var errChecking = fmt.Errorf("%w: it was not closed, and is being checked", ErrReadOnly)
 
 // IntegrityCheck reads the whole file and checks every page and index; it returns what is wrong, at most 100 lines.
-func (s *Store) IntegrityCheck() (faults []string, err error) {
-	err = s.Read(func(tx *Tx) error {
-		return tx.each(`PRAGMA integrity_check(100)`, nil, func(scan func(...any) error) error {
-			var line string
-			if err := scan(&line); err != nil {
-				return err
-			}
-			if line != "ok" {
-				faults = append(faults, line)
-			}
-			return nil
-		})
-	})
-	return faults, err
+func (s *Store) IntegrityCheck() ([]string, error) {
+	lines, err := read(s, func(tx *Tx) ([]string, error) { return column[string](tx, `PRAGMA integrity_check(100)`) })
+	return slices.DeleteFunc(lines, func(line string) bool { return line == "ok" }), err
 }
 
 // quickCheck reads the whole file once (about 200 MB/s) and compares its pages and counts, not its indexes.

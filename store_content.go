@@ -26,9 +26,8 @@ type Content struct {
 }
 
 // Content opens stored content.
-func (s *Store) Content(id BlobID) (c *Content, err error) {
-	err = s.Read(func(tx *Tx) error { c, err = tx.Content(id); return err })
-	return c, err
+func (s *Store) Content(id BlobID) (*Content, error) {
+	return read(s, func(tx *Tx) (*Content, error) { return tx.Content(id) })
 }
 
 // Content opens stored content; its ReadAt must wait until the transaction is over.
@@ -78,10 +77,11 @@ func (c *Content) WholeHeader() (Header, error) {
 func (c *Content) Reader() *io.SectionReader { return io.NewSectionReader(c, 0, c.Size) }
 
 // ReadAt reads content; only the chunks that it touches are fetched, and the last one is kept.
-func (c *Content) ReadAt(p []byte, off int64) (n int, err error) {
+func (c *Content) ReadAt(p []byte, off int64) (int, error) {
 	if c.spool != nil {
 		return c.spool.ReadAt(p, off)
 	}
+	n := 0
 	for n < len(p) {
 		at := off + int64(n)
 		if at >= c.Size {
