@@ -41,9 +41,9 @@ func (b *comingBudget) take(own, n, free int64) bool {
 
 func (b *comingBudget) give(n int64) { b.used.Add(-n) }
 
-// again waits for the turn of a message that is read once more. done must be called when its tree is not needed any more; nil
-// means that there was no turn.
-func (b *comingBudget) again() (done func()) {
+// again waits for the turn of a message that is read once more. What it returns must be called when its tree is not needed any
+// more; nil means that there was no turn.
+func (b *comingBudget) again() func() {
 	t := time.NewTimer(comingWait)
 	defer t.Stop()
 	select {

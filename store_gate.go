@@ -49,8 +49,8 @@ type gateWaiter struct {
 func newGate(size int64) *Gate { return &Gate{size: size, free: size, held: map[UserID]int64{}} }
 
 // Take takes n octets for somebody, 0 for nobody in particular, and waits for them, at most so long. Whoever has them calls
-// release, in any case; a second time does nothing. ErrBusy. Something that is too big for the gate gets through alone.
-func (g *Gate) Take(who UserID, n int64, wait time.Duration) (release func(), err error) {
+// what it returns, in any case; a second time does nothing. ErrBusy. Something that is too big for the gate gets through alone.
+func (g *Gate) Take(who UserID, n int64, wait time.Duration) (func(), error) {
 	g.mu.Lock()
 	n = min(n, g.most(who))
 	w := &gateWaiter{who, n, make(chan struct{})}
@@ -152,13 +152,13 @@ func newGates(memory int64) *gates {
 }
 
 // HoldResult takes memory for what somebody's command holds of that many messages, so many octets of each, until its answer is
-// written; it waits for that. ErrBusy; otherwise release must be called.
-func (s *Store) HoldResult(who UserID, messages, each int) (release func(), err error) {
+// written; it waits for that. ErrBusy; otherwise what it returns must be called.
+func (s *Store) HoldResult(who UserID, messages, each int) (func(), error) {
 	return s.gates.results.Take(who, int64(messages)*int64(each), gateWait)
 }
 
 // holdView takes octets for a session's list of messages. ErrBusy if there are none.
-func (s *Store) holdView(who UserID, octets int64) (release func(), err error) {
+func (s *Store) holdView(who UserID, octets int64) (func(), error) {
 	if octets <= viewFree {
 		return func() {}, nil
 	}

@@ -265,7 +265,7 @@ func (s *Store) indexGently() error {
 
 // indexStep writes a few blocks, and says whether there may be more to write. Where no index is to be kept, it takes a few
 // away.
-func (s *Store) indexStep() (more bool, err error) {
+func (s *Store) indexStep() (bool, error) {
 	if s.opt.NoIndex {
 		return s.dropIndex()
 	}
@@ -292,7 +292,8 @@ func (s *Store) indexStep() (more bool, err error) {
 	return true, err
 }
 
-func (s *Store) dropIndex() (more bool, err error) {
+// dropIndex takes a few blocks away, and says whether there may be more.
+func (s *Store) dropIndex() (bool, error) {
 	first, err := read(s, func(tx *Tx) ([]int64, error) { return tx.ints(`SELECT id FROM search ORDER BY id LIMIT ?`, indexStep) })
 	if err != nil || len(first) == 0 {
 		return false, err

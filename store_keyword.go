@@ -58,14 +58,14 @@ func (tx *Tx) addKeywords(m Mailbox, words string) error {
 		}
 	}
 	if !keywordsFit(all) {
-		var err error
-		all, err = tx.usedKeywords(m.ID, words)
+		used, err := tx.usedKeywords(m.ID, words)
 		if err != nil {
 			return err
 		}
-		if !keywordsFit(all) {
+		if !keywordsFit(used) {
 			return fmt.Errorf("%w keywords in this mailbox: it can have %d", ErrTooMany, maxKeywords)
 		}
+		all = used
 	}
 	_, err := tx.exec(`UPDATE mailboxes SET keywords=? WHERE id=?`, all, m.ID)
 	return err
@@ -145,13 +145,13 @@ func (tx *Tx) wordsFit(to Mailbox, words string) error {
 }
 
 // AppendAnyway is Append for mail that is worth more than its keywords, such as what is imported or fetched: if the mailbox can't
-// have them they stay away, and whole is false.
-func (tx *Tx) AppendAnyway(m Mailbox, b Blob, f Flags, internal time.Time) (whole bool, err error) {
-	err = checkMessageWords(f.Words)
+// have them they stay away, and it says false.
+func (tx *Tx) AppendAnyway(m Mailbox, b Blob, f Flags, internal time.Time) (bool, error) {
+	err := checkMessageWords(f.Words)
 	if err == nil {
 		err = tx.addKeywords(m, f.Words)
 	}
-	whole = err == nil
+	whole := err == nil
 	switch {
 	case errors.Is(err, ErrTooMany), errors.Is(err, ErrKeyword):
 		f.Words = ""

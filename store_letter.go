@@ -222,16 +222,17 @@ func (tx *Tx) RecallLetters(user UserID) error {
 
 // DueLetters lists letters that are due at now, at most limit, and when the next one will be due (zero: none). Those of people
 // who are disabled wait until they are not.
-func (tx *Tx) DueLetters(now time.Time, limit int) (due []Letter, next time.Time, err error) {
+func (tx *Tx) DueLetters(now time.Time, limit int) ([]Letter, time.Time, error) {
 	all, err := tx.letters(`due<>0 AND user IN (SELECT id FROM users WHERE disabled=0) ORDER BY due LIMIT ?`, limit+1)
 	if err != nil {
-		return nil, next, err
+		return nil, time.Time{}, err
 	}
-	for len(due) < min(len(all), limit) && !all[len(due)].Due.After(now) {
-		due = all[:len(due)+1]
+	n := 0
+	for n < min(len(all), limit) && !all[n].Due.After(now) {
+		n++
 	}
-	if len(due) < len(all) {
-		next = all[len(due)].Due
+	if n == len(all) {
+		return all, time.Time{}, nil
 	}
-	return due, next, nil
+	return all[:n], all[n].Due, nil
 }

@@ -210,12 +210,12 @@ func noteAt(path string, pgno uint32) (logNote, bool) {
 
 // setAsideLog gives a log that was written for another file another name, so that nobody plays it. It returns the name, or "" if the log is
 // the file's own. Nobody else may have the file open.
-func setAsideLog(path string, now time.Time) (name string, err error) {
+func setAsideLog(path string, now time.Time) (string, error) {
 	foreign, err := foreignLog(path)
 	if err != nil || !foreign {
 		return "", err
 	}
-	name = path + now.Format(logAside)
+	name := path + now.Format(logAside)
 	err = os.Rename(path+"-wal", name)
 	if err != nil {
 		return "", err
