@@ -12,8 +12,8 @@ const maxKnown = 1_000
 
 // Known returns whom an address was found to lead to, if no user, alias or preference has changed since: mail comes for the
 // same few people again and again, and asking the file is a third of a session's computing for a message. What another process
-// changes counts within dataVersion. What is not known is to be looked up and given to Remember, with the
-// number that comes beside it.
+// changes counts within dataVersion. What is not known is to be looked up and given to Remember, with the number
+// beside it.
 func (s *Store) Known(a Addr) (User, int64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
