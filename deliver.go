@@ -97,8 +97,7 @@ func (s *Server) accept(m *Mail) error {
 		return err
 	}
 	defer m.closeReports()
-	var answers []vacation
-	err := s.store.Write(func(tx *Tx) (err error) { answers, err = s.place(tx, m); return err })
+	answers, err := write(s.store, func(tx *Tx) ([]vacation, error) { return s.place(tx, m) })
 	if err != nil {
 		return err
 	}

@@ -83,9 +83,10 @@ func (s *Server) nextHop(domain string) nextHop {
 
 // hops lists the addresses to try for a next hop, in order. domain is one of its domains. dnsPermanent tells errors that
 // will not pass.
-func (s *Server) hops(ctx context.Context, hop nextHop, domain string) (all []hopAddr, err error) {
+func (s *Server) hops(ctx context.Context, hop nextHop, domain string) ([]hopAddr, error) {
 	switch hop.kind {
 	case nextHopRoute:
+		var all []hopAddr
 		for _, h := range hop.hosts {
 			all = append(all, s.routeHops(ctx, h)...)
 		}
@@ -107,11 +108,12 @@ func (s *Server) hops(ctx context.Context, hop nextHop, domain string) (all []ho
 
 // routeHops are the addresses of a route's host. A name that ends in .local is asked for on the network, which the machine's
 // own resolver may not do; who does not answer is left to it.
-func (s *Server) routeHops(ctx context.Context, hostport string) (all []hopAddr) {
+func (s *Server) routeHops(ctx context.Context, hostport string) []hopAddr {
 	h := routeHop(hostport)
 	host, port, _ := net.SplitHostPort(h.addr)
 	if strings.HasSuffix(host, ".local") {
 		addrs, err := hostAddresses(ctx, s.dns, host)
+		var all []hopAddr
 		for _, a := range addrs {
 			h.addr = net.JoinHostPort(a, port)
 			all = append(all, h)
@@ -159,13 +161,14 @@ func (s *Server) smartHop(hostport string) (hopAddr, error) {
 }
 
 // directHops asks the DNS. A host that can't be found does not matter while another one can.
-func (s *Server) directHops(ctx context.Context, domain string) (all []hopAddr, err error) {
+func (s *Server) directHops(ctx context.Context, domain string) ([]hopAddr, error) {
 	ctx, cancel := context.WithTimeout(ctx, dnsBudget)
 	defer cancel()
 	hosts, err := mailHosts(ctx, s.dns, domain, s.asciiHost())
 	if err != nil {
 		return nil, err
 	}
+	var all []hopAddr
 	var fault error
 	for _, host := range hosts {
 		addrs, err := hostAddresses(ctx, s.dns, host)

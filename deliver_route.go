@@ -251,22 +251,22 @@ func (s *Server) canonical(a Addr) Addr {
 }
 
 // lookup finds the user or the alias of a local address: as it is, without its +detail, then the domain's catch-all.
-func (tx *Tx) lookup(a Addr) (u User, targets []string, err error) {
+func (tx *Tx) lookup(a Addr) (User, []string, error) {
 	names := []string{a.Key()}
 	if base, _, ok := strings.Cut(a.Local, "+"); ok && base != "" {
 		names = append(names, Addr{base, a.Domain}.Key())
 	}
 	for _, n := range names {
-		u, err = tx.UserByName(n)
+		u, err := tx.UserByName(n)
 		if !errors.Is(err, ErrNotFound) {
 			return u, nil, err
 		}
-		targets, err = tx.AliasTargets(n)
+		targets, err := tx.AliasTargets(n)
 		if err != nil || len(targets) > 0 {
 			return User{}, targets, err
 		}
 	}
-	targets, err = tx.AliasTargets("@" + a.Domain)
+	targets, err := tx.AliasTargets("@" + a.Domain)
 	if err == nil && len(targets) == 0 {
 		err = ErrNotFound
 	}
@@ -274,12 +274,11 @@ func (tx *Tx) lookup(a Addr) (u User, targets []string, err error) {
 }
 
 // owns says whether a user may send under an address: their own, with or without +detail, or an alias that leads to them.
-func (s *Server) owns(u User, a Addr) (ok bool, err error) {
+func (s *Server) owns(u User, a Addr) (bool, error) {
 	if s.isLocal(a.Domain) {
 		a = s.canonical(a)
 	}
-	err = s.store.Read(func(tx *Tx) error { ok, err = tx.leadsTo(u, a, 0); return err })
-	return ok, err
+	return read(s.store, func(tx *Tx) (bool, error) { return tx.leadsTo(u, a, 0) })
 }
 
 func (tx *Tx) leadsTo(u User, a Addr, depth int) (bool, error) {

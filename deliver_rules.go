@@ -10,29 +10,31 @@ import (
 
 // filtered says where a message goes in a user's mailboxes and with which flags: the first filter that applies decides.
 // A folder that is gone means the inbox.
-func (p *placement) filtered(tx *Tx, u User, rules *Rules) (box Mailbox, f Flags, err error) {
-	if rules != nil && p.m.Body != nil {
-		for _, r := range rules.Filters {
-			if !p.applies(r) {
-				continue
-			}
-			if r.Read {
-				f.Bits |= FlagSeen
-			}
-			if r.Star {
-				f.Bits |= FlagFlagged
-			}
-			box, err = tx.MailboxByID(r.Folder)
-			if err == nil && box.Owner == u.ID {
-				return box, f, nil
-			}
-			if err != nil && !errors.Is(err, ErrNotFound) {
-				return box, f, err
-			}
-			break
-		}
+func (p *placement) filtered(tx *Tx, u User, rules *Rules) (Mailbox, Flags, error) {
+	inbox := Mailbox{ID: u.Inbox, Owner: u.ID}
+	if rules == nil || p.m.Body == nil {
+		return inbox, Flags{}, nil
 	}
-	return Mailbox{ID: u.Inbox, Owner: u.ID}, f, nil
+	i := slices.IndexFunc(rules.Filters, p.applies)
+	if i < 0 {
+		return inbox, Flags{}, nil
+	}
+	r := rules.Filters[i]
+	var f Flags
+	if r.Read {
+		f.Bits |= FlagSeen
+	}
+	if r.Star {
+		f.Bits |= FlagFlagged
+	}
+	box, err := tx.MailboxByID(r.Folder)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Mailbox{}, Flags{}, err
+	}
+	if err != nil || box.Owner != u.ID {
+		return inbox, f, nil
+	}
+	return box, f, nil
 }
 
 func (p *placement) applies(r Filter) bool {

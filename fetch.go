@@ -64,7 +64,7 @@ func (s *Server) fetchAgain(f *Fetch) {
 }
 
 // fetch looks at an account once and returns how many messages it brought.
-func (s *Server) fetch(f *Fetch) (n int, err error) {
+func (s *Server) fetch(f *Fetch) (int, error) {
 	switch f.Protocol {
 	case "etrn", "atrn":
 		return 0, s.fetchCall(f)

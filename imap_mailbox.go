@@ -42,7 +42,8 @@ func (c *imapConn) cmdCreate(p *imapParser) error {
 }
 
 // createUse reads the parameters of CREATE. Of several uses, which RFC 6154 lets a server refuse, one is enough.
-func (p *imapParser) createUse() (special string) {
+func (p *imapParser) createUse() string {
+	special := ""
 	p.enter()
 	p.need("USE (")
 	for p.err == nil && !p.take(")") {

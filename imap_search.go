@@ -414,7 +414,7 @@ func (s *imapSearch) runOrdered(order func([]UID) error) error {
 }
 
 // run searches the selected mailbox, and returns the highest modseq of what was found, too.
-func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
+func (s *imapSearch) run() ([]UID, ModSeq, error) {
 	if s.scope == nil {
 		s.bindSelected()
 	}
@@ -423,7 +423,9 @@ func (s *imapSearch) run() (found []UID, highest ModSeq, err error) {
 		uids = s.c.takeHighest(uids)
 	}
 	progress := s.c.progress(len(uids))
-	err = s.c.srv.store.Search(s.box.ID, uids, s.query, func(f []Found) error {
+	var found []UID
+	var highest ModSeq
+	err := s.c.srv.store.Search(s.box.ID, uids, s.query, func(f []Found) error {
 		for _, m := range f {
 			found = append(found, m.UID)
 			highest = max(highest, m.ModSeq)

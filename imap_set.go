@@ -107,7 +107,7 @@ func (c *imapConn) seqs(uids []UID) []UID {
 }
 
 // seq is the sequence number of a message that the client knows.
-func (c *imapConn) seq(u UID) (n int, ok bool) {
+func (c *imapConn) seq(u UID) (int, bool) {
 	i, ok := c.uids.find(u)
 	return i + 1, ok
 }

@@ -322,7 +322,7 @@ func (c *imapConn) tellFlags(changed []imapChange, last UID) error {
 
 // isNews says whether the client knows the message and has not heard of this change, and its sequence number. What is gone
 // is no news of flags, unless STORE has to show it.
-func (c *imapConn) isNews(m imapChange) (n int, news bool) {
+func (c *imapConn) isNews(m imapChange) (int, bool) {
 	n, known := c.seq(m.uid)
 	_, stored := slices.BinarySearch(c.effects.stored, m.uid)
 	return n, known && (m.modseq > c.seen || slices.Contains(c.effects.echo, m.uid)) && (!m.gone || stored)

@@ -53,8 +53,8 @@ func (s *imapUIDs) add(u UID) {
 	s.n++
 }
 
-// find returns where a UID is, or would be.
-func (s *imapUIDs) find(u UID) (i int, ok bool) {
+// find returns where a UID is, or would be, and whether it is there.
+func (s *imapUIDs) find(u UID) (int, bool) {
 	k, ok := s.block(u)
 	if !ok {
 		if k == len(s.blocks) {

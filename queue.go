@@ -428,8 +428,8 @@ func (q *queueRunner) pause(key string, p hopPause) {
 }
 
 // nextPause is the time until the first next hop may be tried again whose pause the file knows nothing of, or until the next
-// look whether outcomes can be stored.
-func (q *queueRunner) nextPause() (wait time.Duration, paused bool) {
+// look whether outcomes can be stored; false if nothing is to be waited for.
+func (q *queueRunner) nextPause() (time.Duration, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	times := []time.Time{q.ledger.until}
@@ -438,6 +438,8 @@ func (q *queueRunner) nextPause() (wait time.Duration, paused bool) {
 			times = append(times, p.until)
 		}
 	}
+	var wait time.Duration
+	paused := false
 	for _, t := range times {
 		left := time.Until(t) // what is over has been seen to by begin
 		if left > 0 && (!paused || left < wait) {

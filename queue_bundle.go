@@ -100,11 +100,12 @@ func (b *bundleSums) check(proof string) (key string, err error) {
 }
 
 // bundleKeys are all keys of [routes]; one domain's alone come first.
-func (s *Server) bundleKeys(domain string) (keys []string) {
+func (s *Server) bundleKeys(domain string) []string {
 	r, ok := s.cfg.Routes[domain]
 	if !ok {
 		r = s.cfg.Routes["."]
 	}
+	var keys []string
 	if r.BundleKey != "" {
 		keys = append(keys, r.BundleKey)
 	}
@@ -131,8 +132,8 @@ func bundleKey(lines []string, content hash.Hash) string {
 }
 
 // exportBundle writes everything that waits for a domain and holds it in the queue. It is held before it is written: a
-// crash in between loses nothing, and nothing goes twice.
-func (s *Server) exportBundle(domain string, w io.Writer) (n int, err error) {
+// crash in between loses nothing, and nothing goes twice. It counts the messages.
+func (s *Server) exportBundle(domain string, w io.Writer) (int, error) {
 	sum := newBundleSums(s.bundleKeys(domain))
 	bw := bufio.NewWriter(w)
 	fmt.Fprintf(bw, "Subject: Mail for %s\r\nFrom: postmaster@%s\r\nDate: %s\r\nMIME-Version: 1.0\r\nContent-Type: %s\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
@@ -143,9 +144,9 @@ func (s *Server) exportBundle(domain string, w io.Writer) (n int, err error) {
 		return 0, err
 	}
 	fmt.Fprintf(out, "EHLO %s\r\n%s%s\r\n%s%s for:%s\r\n", s.asciiHost(), bundleMade, s.store.Now().UTC().Format(time.RFC3339), bundleFrom, origin, domain)
+	n := 0
 	for after := int64(0); ; n++ {
-		var q QueueItem
-		err := s.store.Read(func(tx *Tx) (err error) { q, err = tx.BundleNext(domain, s.store.Now(), after); return err })
+		q, err := read(s.store, func(tx *Tx) (QueueItem, error) { return tx.BundleNext(domain, s.store.Now(), after) })
 		if errors.Is(err, ErrNotFound) {
 			break
 		}
@@ -284,7 +285,7 @@ func (b *bundleReader) run(r io.Reader) error {
 	}
 }
 
-func (b *bundleReader) command(line string) (end bool, err error) {
+func (b *bundleReader) command(line string) (bool, error) {
 	verb, arg, _ := strings.Cut(line, " ")
 	switch verb {
 	case "EHLO":
@@ -306,16 +307,23 @@ func (b *bundleReader) command(line string) (end bool, err error) {
 		} else if from, ok := strings.CutPrefix(line, bundleFrom); ok {
 			b.from, _, _ = strings.Cut(from, " ")
 		} else if bundleProof(line) {
-			b.key, err = b.sum.check(arg)
-			if err == nil {
-				_, err = b.line() // QUIT
-			}
-			return true, err
+			return true, b.end(arg)
 		}
 	default:
 		return false, fmt.Errorf("%w: %q", errBundle, smtpClean(line))
 	}
 	return false, nil
+}
+
+// end checks the proof at the end, notes its key, and reads what is behind it.
+func (b *bundleReader) end(proof string) error {
+	key, err := b.sum.check(proof)
+	b.key = key
+	if err != nil {
+		return err
+	}
+	_, err = b.line() // QUIT
+	return err
 }
 
 // content reads a message's content by read, which writes what the key is made of too.
@@ -501,12 +509,13 @@ func (s *Server) importCopy(r io.ReadSeeker) (bundleResult, error) {
 	return res, nil
 }
 
-// importOne takes one message in, unless it has been; recipients that don't exist are reported to the sender from here.
-func (s *Server) importOne(m *Mail, key string) (known bool, err error) {
+// importRcpts leaves a message with the recipients who exist, and returns the report about the others.
+func (s *Server) importRcpts(m *Mail) (*Report, error) {
 	rep := &Report{Action: ActionFailed, To: m.From, EnvID: envID(m.EnvID), Arrived: s.store.Now()}
 	good, late := m.To[:0], m.ByMode == "R" && !m.Due.After(s.store.Now())
 	for _, r := range m.To {
-		r.resolved, err = s.resolve(r.Addr)
+		found, err := s.resolve(r.Addr)
+		r.resolved = found
 		if err == nil && late {
 			err = errLate
 		}
@@ -516,13 +525,23 @@ func (s *Server) importOne(m *Mail, key string) (known bool, err error) {
 		}
 		status := queueStatus(err)
 		if !strings.HasPrefix(status, "5") {
-			return false, err
+			return nil, err
 		}
 		if wantsReport(r.Notify, ActionFailed) {
 			rep.Rcpts = append(rep.Rcpts, ReportRcpt{Final: r.Addr, Original: originalRecipient(r.ORcpt), Status: status, Said: err.Error()})
 		}
 	}
 	m.To = good
+	return rep, nil
+}
+
+// importOne takes one message in, and says whether it had been before; recipients that don't exist are reported to the sender
+// from here.
+func (s *Server) importOne(m *Mail, key string) (bool, error) {
+	rep, err := s.importRcpts(m)
+	if err != nil {
+		return false, err
+	}
 	var report *Mail
 	if len(rep.Rcpts) > 0 && !m.From.IsZero() {
 		rep.Header, err = m.Body.Head()
@@ -579,12 +598,12 @@ func (s *Server) importReceipt(r io.Reader, origin string) (bundleResult, error)
 	return res, err
 }
 
-// bundleSent settles messages of bundles as delivered.
-func (s *Server) bundleSent(keys []string) (n int, err error) {
+// bundleSent settles messages of bundles as delivered, and counts them.
+func (s *Server) bundleSent(keys []string) (int, error) {
 	j := &queueJob{s: s}
+	n := 0
 	for _, key := range keys {
-		var q QueueItem
-		err := s.store.Read(func(tx *Tx) (err error) { q, err = tx.Bundled(key); return err })
+		q, err := read(s.store, func(tx *Tx) (QueueItem, error) { return tx.Bundled(key) })
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}

@@ -76,7 +76,7 @@ func (q *queueRunner) applyDeadlines(now time.Time) error {
 
 // applyDeadline handles one message, next hop by next hop, because each next hop has its own lock. It returns false when one
 // of them is being served.
-func (q *queueRunner) applyDeadline(m *QueueItem, now time.Time) (free bool, err error) {
+func (q *queueRunner) applyDeadline(m *QueueItem, now time.Time) (bool, error) {
 	parts := map[string]*QueueItem{}
 	var order []nextHop
 	for _, r := range m.Rcpts {
@@ -89,7 +89,7 @@ func (q *queueRunner) applyDeadline(m *QueueItem, now time.Time) (free bool, err
 		}
 		parts[hop.key].Rcpts = append(parts[hop.key].Rcpts, r)
 	}
-	free = true
+	free := true
 	for _, hop := range order {
 		if !q.lock(hop.key) {
 			free = false

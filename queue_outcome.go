@@ -25,7 +25,8 @@ type outcome struct {
 	dsn     bool // the host sends reports itself when the sender wants them
 }
 
-func queueFailAll(q *QueueItem, status, said string) (out []outcome) {
+func queueFailAll(q *QueueItem, status, said string) []outcome {
+	var out []outcome
 	for _, r := range q.Rcpts {
 		out = append(out, outcome{rcpt: r, action: ActionFailed, status: status, said: said})
 	}

@@ -223,9 +223,10 @@ func (j *queueJob) another(h hopAddr) {
 }
 
 // carry sends what is due over one connection and counts the messages. more is called after each queueMore of them.
-func (j *queueJob) carry(c *smtpClient, more func()) (n int, err error) {
+func (j *queueJob) carry(c *smtpClient, more func()) (int, error) {
 	k := &queueCarrier{j: j, c: c}
-	err = j.each(func(q *QueueItem) error {
+	n := 0
+	err := j.each(func(q *QueueItem) error {
 		err := k.send(q)
 		if err != nil {
 			return err

@@ -88,10 +88,11 @@ func (m *logMemory) add(l LogLine) {
 }
 
 // recent lists what is remembered and contains the text, the newest first, at most n lines.
-func (m *logMemory) recent(text string, n int) (all []LogLine) {
+func (m *logMemory) recent(text string, n int) []LogLine {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	text = strings.ToLower(text)
+	var all []LogLine
 	for i := range m.lines {
 		l := m.lines[(m.at+len(m.lines)-1-i)%len(m.lines)]
 		if text == "" || strings.Contains(strings.ToLower(l.Text), text) {

@@ -371,7 +371,8 @@ func (c *smtpClient) await(d time.Duration) error {
 func (c *smtpClient) isCrowded() bool { return c.crowded != nil && c.crowded() }
 
 // read reads one whole reply within d. A 421 is the peer's goodbye whatever it answers (RFC 5321 §3.8), and an error.
-func (c *smtpClient) read(d time.Duration) (r smtpReply, err error) {
+func (c *smtpClient) read(d time.Duration) (smtpReply, error) {
+	var r smtpReply
 	if err := c.await(d); err != nil {
 		return r, err
 	}
@@ -413,14 +414,14 @@ func (c *smtpClient) read(d time.Duration) (r smtpReply, err error) {
 	return r, nil
 }
 
-// smtpParseLine takes one line of a reply apart (RFC 5321 §4.2).
+// smtpParseLine takes one line of a reply apart (RFC 5321 §4.2): its code, its text, and whether another line follows.
 //
 //	Reply-line = *( Reply-code "-" [ textstring ] CRLF ) Reply-code [ SP textstring ] CRLF
-func smtpParseLine(line []byte) (code int, text []byte, more bool, err error) {
+func smtpParseLine(line []byte) (int, []byte, bool, error) {
 	if len(line) < 3 {
 		return 0, nil, false, fmt.Errorf("%w: %q", smtpErrReply, line)
 	}
-	code, err = strconv.Atoi(string(line[:3]))
+	code, err := strconv.Atoi(string(line[:3]))
 	if err != nil || code < 200 || code > 599 || (len(line) > 3 && line[3] != ' ' && line[3] != '-') {
 		return 0, nil, false, fmt.Errorf("%w: %q", smtpErrReply, line[:min(len(line), 80)])
 	}
@@ -524,20 +525,13 @@ func smtpForget(replies []smtpReply) []smtpReply {
 
 // envelope sends MAIL, RCPT and DATA, in one go where the peer offers PIPELINING (RFC 2920). A refused MAIL is every
 // recipient's reply. It returns the reply to DATA; zero if DATA was not said.
-func (c *smtpClient) envelope(m *smtpOut, replies []smtpReply) (data smtpReply, err error) {
+func (c *smtpClient) envelope(m *smtpOut, replies []smtpReply) (smtpReply, error) {
 	pipelining := c.offers("PIPELINING")
 	if err := c.inTurn(); err != nil {
 		return smtpReply{}, err
 	}
 	if pipelining {
-		c.w.WriteString(m.mail + "\r\n")
-		for _, r := range m.rcpts {
-			c.w.WriteString(r + "\r\n")
-		}
-		if m.bdat < 0 {
-			c.w.WriteString("DATA\r\n")
-		}
-		if err := c.w.Flush(); err != nil {
+		if err := c.pipeline(m); err != nil {
 			return smtpReply{}, err
 		}
 	}
@@ -572,6 +566,18 @@ func (c *smtpClient) envelope(m *smtpOut, replies []smtpReply) (data smtpReply, 
 		return smtpReply{}, nil
 	}
 	return next(smtpDataTime, "DATA")
+}
+
+// pipeline says all of the envelope at once.
+func (c *smtpClient) pipeline(m *smtpOut) error {
+	c.w.WriteString(m.mail + "\r\n")
+	for _, r := range m.rcpts {
+		c.w.WriteString(r + "\r\n")
+	}
+	if m.bdat < 0 {
+		c.w.WriteString("DATA\r\n")
+	}
+	return c.w.Flush()
 }
 
 // content sends the message and the final dot, and reads what becomes of it. A peer that cuts us short may have said why.

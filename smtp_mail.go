@@ -104,8 +104,9 @@ func (c *smtpConn) path(arg, word string) (Addr, []string, smtpReply) {
 	return smtpPath(arg, word, "")
 }
 
-// smtpPath parses what MAIL and RCPT have in common. domain is that of names without one; "" is none.
-func smtpPath(arg, word, domain string) (a Addr, params []string, r smtpReply) {
+// smtpPath parses what MAIL and RCPT have in common: the address and the parameters, or the reply that refuses them. domain is
+// that of names without one; "" is none.
+func smtpPath(arg, word, domain string) (Addr, []string, smtpReply) {
 	if len(arg) < len(word) || !strings.EqualFold(arg[:len(word)], word) {
 		return Addr{}, nil, smtpReply{501, "5.5.4 Write it as " + word + "<name@domain>"}
 	}

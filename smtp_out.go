@@ -60,7 +60,8 @@ func (c *smtpClient) prepare(q *QueueItem, content *Content) (*smtpOut, []smtpFa
 	return m, faults
 }
 
-func smtpAll(rcpts []QueueRcpt, status, said string) (all []smtpFault) {
+func smtpAll(rcpts []QueueRcpt, status, said string) []smtpFault {
+	var all []smtpFault
 	for _, r := range rcpts {
 		all = append(all, smtpFault{r, status, said})
 	}
@@ -85,7 +86,7 @@ func smtpStatus(err error) string {
 
 // form decides in what form the content goes: as it is by BDAT or DATA, or converted to what the peer takes (RFC 6152
 // §3). What is in the message counts, not what was said of it. It returns the parameters of MAIL that say so.
-func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool) (params string, err error) {
+func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool) (string, error) {
 	skip := returnPathLen(content.Head)
 	size := content.Size - skip
 	src := io.NewSectionReader(content, skip, size)
@@ -99,6 +100,7 @@ func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool)
 	hop := PeerCan{EightBit: c.offers("8BITMIME"), UTF8: utf8 && c.offers("SMTPUTF8")}
 	binary := hop
 	binary.Binary = c.offers("BINARYMIME") && c.offers("CHUNKING")
+	params := ""
 	if hop.UTF8 {
 		params = " SMTPUTF8"
 	}

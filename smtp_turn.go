@@ -58,13 +58,14 @@ func (c *smtpConn) cmdEtrn(arg string) smtpReply {
 	return smtpReply{253, fmt.Sprintf("2.0.0 %d messages for %s are tried now", n, smtpClean(domain))}
 }
 
-// askQueue has what waits for a domain tried, and for those beneath it, and counts the messages. refused says why some are not.
-func (c *smtpConn) askQueue(domain string, below bool) (n int, refused string, err error) {
+// askQueue has what waits for a domain tried, and for those beneath it, and counts the messages. The text says why some are not.
+func (c *smtpConn) askQueue(domain string, below bool) (int, string, error) {
 	waiting, err := read(c.srv.store, (*Tx).Destinations)
 	if err != nil {
 		return 0, "", err
 	}
 	var ask []string
+	refused := ""
 	for _, d := range waiting {
 		if (d.Domain != domain && !(below && strings.HasSuffix(d.Domain, "."+domain))) || !c.mayAsk(d.Domain) {
 			continue
@@ -79,7 +80,7 @@ func (c *smtpConn) askQueue(domain string, below bool) (n int, refused string, e
 	if len(ask) == 0 {
 		return 0, refused, nil
 	}
-	n, err = write(c.srv.store, func(tx *Tx) (int, error) {
+	n, err := write(c.srv.store, func(tx *Tx) (int, error) {
 		all := 0
 		for _, d := range ask {
 			k, err := tx.QueueAsk(d)
