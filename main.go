@@ -205,16 +205,17 @@ func openDatabase(cfg *Config, opt StoreOptions) (*Store, error) {
 }
 
 // openFor opens what a verb for one address works on.
-func (c *command) openFor(arg string) (cfg *Config, st *Store, addr Addr, err error) {
-	cfg, st, err = c.open()
+func (c *command) openFor(arg string) (*Config, *Store, Addr, error) {
+	cfg, st, err := c.open()
 	if err != nil {
 		return nil, nil, Addr{}, err
 	}
-	addr, err = address(cfg, arg)
+	addr, err := address(cfg, arg)
 	if err != nil {
 		st.Close()
+		return nil, nil, Addr{}, err
 	}
-	return cfg, st, addr, err
+	return cfg, st, addr, nil
 }
 
 func (c *command) logger() *slog.Logger {

@@ -74,8 +74,7 @@ type listedAlias struct {
 }
 
 func (c *command) aliasList(st *Store) error {
-	var all []Alias
-	err := st.Read(func(tx *Tx) (err error) { all, err = tx.Aliases(); return err })
+	all, err := read(st, (*Tx).Aliases)
 	if err != nil {
 		return err
 	}

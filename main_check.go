@@ -17,8 +17,15 @@ import (
 
 const checkDNS = 3 * time.Second // for the DNS to answer at all
 
-func checkDevice(st *Store, name string) (n int64, last time.Time, err error) {
-	err = st.Read(func(tx *Tx) (err error) { n, last, err = tx.SendingUse(name); return err })
+// checkDevice looks how many messages a device has sent, and when the last one.
+func checkDevice(st *Store, name string) (int64, time.Time, error) {
+	var n int64
+	var last time.Time
+	err := st.Read(func(tx *Tx) error {
+		var err error
+		n, last, err = tx.SendingUse(name)
+		return err
+	})
 	return n, last, err
 }
 

@@ -51,11 +51,11 @@ func (c *command) exportMail(args []string) error {
 	return nil
 }
 
-func exportFile(st *Store, m Mailbox, path string) (n int, err error) {
+func exportFile(st *Store, m Mailbox, path string) (int, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return 0, err
 	}
-	n, err = exportBox(st, m, f)
+	n, err := exportBox(st, m, f)
 	return n, errors.Join(err, f.Sync(), f.Close())
 }

@@ -29,20 +29,6 @@ func (c *command) queue(args []string) error {
 		return err
 	}
 	defer st.Close()
-	change := func(fn func(*Tx) (int, error), done string) error {
-		if match == "" && args[0] != "flush" {
-			return usageError{"name a message or a domain; `postino queue list` shows both, and `postino queue flush` tries all"}
-		}
-		var n int
-		err := st.Write(func(tx *Tx) (err error) { n, err = fn(tx); return err })
-		if err == nil && n == 0 && match != "" {
-			err = queueNothing(match)
-		}
-		if err == nil {
-			fmt.Fprintf(c.out, "%d messages %s.\n", n, done)
-		}
-		return err
-	}
 	switch args[0] {
 	case "list":
 		return c.queueList(st, match)
@@ -51,25 +37,46 @@ func (c *command) queue(args []string) error {
 			return usageError{"name a message or a domain; `postino queue list` shows both"}
 		}
 		return c.queueShow(st, match)
-	case "retry", "flush":
-		return change(func(tx *Tx) (int, error) { return tx.QueueRetry(match) }, "will be tried now")
-	case "hold":
-		return change(func(tx *Tx) (int, error) { return tx.QueueHold(match, true) }, "are held")
-	case "release":
-		return change(func(tx *Tx) (int, error) { return tx.QueueHold(match, false) }, "are released")
-	case "rm":
-		return change(func(tx *Tx) (int, error) { return tx.QueueRemove(match) }, "were dropped without a report")
 	}
-	return usageError{fmt.Sprintf("`queue %s` is nothing I know", strings.Join(args, " "))}
+	change, done := queueChange(args[0], match)
+	if change == nil {
+		return usageError{fmt.Sprintf("`queue %s` is nothing I know", strings.Join(args, " "))}
+	}
+	if match == "" && args[0] != "flush" {
+		return usageError{"name a message or a domain; `postino queue list` shows both, and `postino queue flush` tries all"}
+	}
+	n, err := write(st, change)
+	if err != nil {
+		return err
+	}
+	if n == 0 && match != "" {
+		return queueNothing(match)
+	}
+	fmt.Fprintf(c.out, "%d messages %s.\n", n, done)
+	return nil
+}
+
+// queueChange is what a word has done to the messages that match, nil for a word that is none, and how to say that it was done.
+func queueChange(word, match string) (func(*Tx) (int, error), string) {
+	switch word {
+	case "retry", "flush":
+		return func(tx *Tx) (int, error) { return tx.QueueRetry(match) }, "will be tried now"
+	case "hold":
+		return func(tx *Tx) (int, error) { return tx.QueueHold(match, true) }, "are held"
+	case "release":
+		return func(tx *Tx) (int, error) { return tx.QueueHold(match, false) }, "are released"
+	case "rm":
+		return func(tx *Tx) (int, error) { return tx.QueueRemove(match) }, "were dropped without a report"
+	}
+	return nil, ""
 }
 
 func queueNothing(match string) error {
 	return fmt.Errorf("nothing in the queue is called %s or waits for it; `postino queue list` shows what does", match)
 }
 
-func (c *command) queueItems(st *Store, match string) (items []QueueItem, err error) {
-	err = st.Read(func(tx *Tx) error { items, err = tx.Queue(match); return err })
-	return items, err
+func (c *command) queueItems(st *Store, match string) ([]QueueItem, error) {
+	return read(st, func(tx *Tx) ([]QueueItem, error) { return tx.Queue(match) })
 }
 
 func (c *command) queueList(st *Store, match string) error {

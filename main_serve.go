@@ -40,8 +40,8 @@ func (c *command) serve(args []string) error {
 	return nil
 }
 
-// serveOnce runs the appliance until it is stopped, or is to begin anew.
-func (c *command) serveOnce(cfg *Config, heap int64) (again bool, err error) {
+// serveOnce runs the appliance until it is stopped, or is to begin anew, which it says by true.
+func (c *command) serveOnce(cfg *Config, heap int64) (bool, error) {
 	log := slog.New(newLogRing(c.logger().Handler()))
 	lock, err := serveLock(cfg.Path(cfg.Database))
 	if err != nil {
