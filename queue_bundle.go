@@ -285,6 +285,7 @@ func (b *bundleReader) run(r io.Reader) error {
 	}
 }
 
+// command follows one line, and says whether it was the last one.
 func (b *bundleReader) command(line string) (bool, error) {
 	verb, arg, _ := strings.Cut(line, " ")
 	switch verb {
