@@ -53,7 +53,8 @@ func webFlags(op byte, bits FlagBits) FlagChange {
 // webChosen is what a form's action is for.
 type webChosen map[MailboxID][]UID
 
-func (c webChosen) count() (n int64) {
+func (c webChosen) count() int64 {
+	n := int64(0)
 	for _, uids := range c {
 		n += int64(len(uids))
 	}
@@ -149,10 +150,12 @@ func (q *webReq) setFlags(c webChosen, change FlagChange) error {
 	}, nil)
 }
 
-// moveTo moves messages and says how to bring them back.
-func (q *webReq) moveTo(c webChosen, to Mailbox) (undo []webUndo, moved int64, err error) {
+// moveTo moves messages, and says how to bring them back and how many they are.
+func (q *webReq) moveTo(c webChosen, to Mailbox) ([]webUndo, int64, error) {
+	var undo []webUndo
+	moved := int64(0)
 	var dst []UID // of the last step
-	err = q.inBatches(c, RightRead|RightTrash|RightExpunge, func(tx *Tx, m Mailbox, uids []UID) error {
+	err := q.inBatches(c, RightRead|RightTrash|RightExpunge, func(tx *Tx, m Mailbox, uids []UID) error {
 		dst = nil
 		if m.ID == to.ID {
 			return nil
@@ -386,13 +389,13 @@ func (u webUndo) String() string {
 	return strings.TrimSuffix(b.String(), ",")
 }
 
-func webReadUndo(s string) (u webUndo, ok bool) {
+func webReadUndo(s string) (webUndo, bool) {
 	f := strings.SplitN(s, " ", 3)
 	if len(f) != 3 || len(f[1]) < 2 {
-		return u, false
+		return webUndo{}, false
 	}
 	now, before, _ := strings.Cut(f[0], ">")
-	u.Now, u.Before = webID[MailboxID](now), webID[MailboxID](before)
+	u := webUndo{Now: webID[MailboxID](now), Before: webID[MailboxID](before)}
 	if f[1][0] != '0' {
 		u.Flags = webFlags(f[1][0], FlagBits(webUID(f[1][1:]))&FlagJunk)
 	}
@@ -400,7 +403,7 @@ func webReadUndo(s string) (u webUndo, ok bool) {
 		lo, hi, _ := strings.Cut(r, ":")
 		first, last := webUID(lo), webUID(hi)
 		if first == 0 || last < first || int(last-first) > webMaxUndo || len(u.UIDs) > webMaxUndo {
-			return u, false
+			return webUndo{}, false
 		}
 		for n := first; n <= last; n++ {
 			u.UIDs = append(u.UIDs, n)

@@ -90,12 +90,11 @@ func (o webOverview) UpText() string {
 }
 
 func (q *webReq) getAdmin() error {
-	o := webOverview{Up: time.Since(q.started), Domains: q.s.cfg.Domains, Memory: webResident(), Written: webWritten(), Version: runtime.Version()}
-	var err error
-	o.Stat, err = q.s.store.Stat()
+	stat, err := q.s.store.Stat()
 	if err != nil {
 		return err
 	}
+	o := webOverview{Stat: stat, Up: time.Since(q.started), Domains: q.s.cfg.Domains, Memory: webResident(), Written: webWritten(), Version: runtime.Version()}
 	o.Queue, err = read(q.s.store, (*Tx).QueueLength)
 	if err != nil {
 		return err
@@ -125,7 +124,8 @@ func (q *webReq) getAdmin() error {
 }
 
 // lights says in words what is well and what is not.
-func (q *webReq) lights(o webOverview) (all []webLight) {
+func (q *webReq) lights(o webOverview) []webLight {
+	var all []webLight
 	say := func(good bool, yes, no string) {
 		text := yes
 		if !good {
@@ -298,7 +298,7 @@ func (q *webReq) getDNS() error {
 
 // webDNSRecords tells where the mail of our domains lives, and its services for programs that look (RFC 6186 §3.4, and
 // RFC 8314 §5.1 for the names of those under TLS, which come first).
-func webDNSRecords(cfg *Config) (all []string) {
+func webDNSRecords(cfg *Config) []string {
 	host, err := DomainToASCII(cfg.Hostname)
 	if err != nil {
 		host = cfg.Hostname
@@ -312,6 +312,7 @@ func webDNSRecords(cfg *Config) (all []string) {
 		}
 		return "0"
 	}
+	var all []string
 	l := cfg.Listen
 	for _, d := range cfg.Domains {
 		ascii, err := DomainToASCII(d)

@@ -23,12 +23,12 @@ func (q *webReq) getAliases() error {
 }
 
 func (q *webReq) aliasesPage(status int, p webAliases) error {
-	p.Tab, p.Domain = "aliases", q.s.cfg.Domains[0]
-	var err error
-	p.Aliases, err = read(q.s.store, (*Tx).Aliases)
+	aliases, err := read(q.s.store, (*Tx).Aliases)
 	if err != nil {
 		return err
 	}
+	p.Tab, p.Domain = "aliases", q.s.cfg.Domains[0]
+	p.Aliases = aliases
 	return q.status(status, "admin-aliases", "Aliases", p)
 }
 

@@ -22,13 +22,13 @@ func webField(list []webPerson) string {
 	return strings.Join(all, ", ")
 }
 
-// quotable is what was read of a message as lines without flowing, at most limit octets; cut says that there is more. Where
+// quotable is what was read of a message as lines without flowing, at most limit octets, and whether there is more. Where
 // there is HTML, its plain form is taken if that says the same: it is laid out by a person, and not by us.
-func (q *webReq) quotable(m *webMessage, limit int) (text string, cut bool, err error) {
+func (q *webReq) quotable(m *webMessage, limit int) (string, bool, error) {
 	if err := q.readLeaves(m); err != nil {
 		return "", false, err
 	}
-	text, cut, err = q.plainTexts(m, limit)
+	text, cut, err := q.plainTexts(m, limit)
 	if err != nil || !m.Both || m.Plain {
 		return text, cut, err
 	}
@@ -37,10 +37,13 @@ func (q *webReq) quotable(m *webMessage, limit int) (text string, cut bool, err 
 		return "", false, err
 	}
 	other, otherCut, err := q.plainTexts(plain, limit)
-	if webSaysSame(other, text) {
-		return other, otherCut, err
+	if err != nil {
+		return "", false, err
 	}
-	return text, cut, err
+	if webSaysSame(other, text) {
+		return other, otherCut, nil
+	}
+	return text, cut, nil
 }
 
 // webSaysSame says whether nine in ten words of what was read are in the other form as well.
@@ -62,9 +65,10 @@ func webSaysSame(other, read string) bool {
 	return found*10 >= len(all)*9
 }
 
-// plainTexts are the texts that are shown, one below the other, as plain text.
-func (q *webReq) plainTexts(m *webMessage, limit int) (text string, cut bool, err error) {
+// plainTexts are the texts that are shown, one below the other, as plain text, and whether there is more than limit octets.
+func (q *webReq) plainTexts(m *webMessage, limit int) (string, bool, error) {
 	var b strings.Builder
+	cut := false
 	for _, l := range m.texts() {
 		r := io.LimitReader(l.Part.PlainText(m.content), int64(max(limit-b.Len(), 0))+1)
 		octets, err := io.ReadAll(r)

@@ -175,12 +175,8 @@ func (q *webReq) conversation(m *webMessage, here []UID) ([]*webMessage, error) 
 			continue
 		}
 		ids[id] = true
-		q.describe(x)
-		x.Snippet = webClean(Preview(x.root, x.content, webSnippet))
-		if i >= len(hits)-webMaxWhole {
-			if err := q.body(x); err != nil {
-				return nil, err
-			}
+		if err := q.inTalk(x, i >= len(hits)-webMaxWhole); err != nil {
+			return nil, err
 		}
 		talk = append(talk, x)
 	}
@@ -188,6 +184,16 @@ func (q *webReq) conversation(m *webMessage, here []UID) ([]*webMessage, error) 
 		return nil, nil
 	}
 	return talk, nil
+}
+
+// inTalk reads what a conversation shows of a message: the whole of it, or a line.
+func (q *webReq) inTalk(m *webMessage, whole bool) error {
+	q.describe(m)
+	m.Snippet = webClean(Preview(m.root, m.content, webSnippet))
+	if !whole {
+		return nil
+	}
+	return q.body(m)
 }
 
 // talkHits finds the messages of a conversation: those of the message's own folder, and in the others those that belong to the

@@ -54,7 +54,8 @@ type webServer struct {
 }
 
 // servers lists the ways for mail programs, the best of each kind first: TLS from the first octet on (RFC 8314 §3).
-func (a *webApp) servers() (all []webServer) {
+func (a *webApp) servers() []webServer {
+	var all []webServer
 	l := a.s.cfg.Listen
 	for _, x := range []struct {
 		addrs                         []string

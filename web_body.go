@@ -57,11 +57,11 @@ func (q *webReq) readLeaves(m *webMessage) error {
 	if m.leaves != nil {
 		return nil
 	}
-	var err error
-	m.Pictures, err = q.picturesWanted(m)
+	wanted, err := q.picturesWanted(m)
 	if err != nil {
 		return err
 	}
+	m.Pictures = wanted
 	var fault error
 	how := Reading{Plain: m.Plain, Uses: func(p *Part) map[string]bool {
 		safe, err := q.safe(m, p)

@@ -91,51 +91,74 @@ func (q *webReq) events(m *webMessage) []webEvent {
 
 // webCalendar reads a calendar file and returns its events. What it doesn't understand it passes over.
 func webCalendar(r io.Reader) []webEvent {
-	var all []webEvent
-	var stack []string
-	var event []webLineOf
-	zones := map[string]*webZone{}
-	var zone *webZone
+	c := webCalendarReader{zones: map[string]*webZone{}}
 	for _, l := range webCalendarLines(r) {
-		inside := ""
-		if len(stack) > 0 {
-			inside = stack[len(stack)-1]
-		}
-		switch {
-		case l.name == "BEGIN" && len(stack) < webMaxOnsets:
-			stack = append(stack, strings.ToUpper(l.value))
-			switch strings.ToUpper(l.value) {
-			case "VEVENT", "VTODO":
-				event = nil
-			case "VTIMEZONE":
-				zone = &webZone{}
-			case "STANDARD", "DAYLIGHT":
-				if zone != nil && len(zone.onsets) < webMaxOnsets {
-					zone.onsets = append(zone.onsets, webOnset{})
-				}
-			}
-		case l.name == "END":
-			if len(stack) > 0 {
-				stack = stack[:len(stack)-1]
-			}
-			if (inside == "VEVENT" || inside == "VTODO") && len(all) < webMaxEvents {
-				all = append(all, webEventOf(event, zones))
-			}
-		case inside == "VTIMEZONE" && l.name == "TZID":
-			zones[l.value] = zone
-		case inside == "STANDARD" || inside == "DAYLIGHT":
-			zone.learn(l)
-		case inside == "VEVENT" || inside == "VTODO":
-			event = append(event, l)
-		case inside == "VCALENDAR" && l.name == "METHOD" && strings.EqualFold(l.value, "CANCEL"):
-			defer func() {
-				for i := range all {
-					all[i].Cancelled = true
-				}
-			}()
+		c.take(l)
+	}
+	if c.cancelled {
+		for i := range c.all {
+			c.all[i].Cancelled = true
 		}
 	}
-	return all
+	return c.all
+}
+
+// webCalendarReader is what is known of a calendar file after some of its lines.
+type webCalendarReader struct {
+	open      []string    // the components around the next line
+	event     []webLineOf // of the event at hand
+	zone      *webZone    // the one at hand
+	zones     map[string]*webZone
+	all       []webEvent
+	cancelled bool
+}
+
+// take reads one line.
+func (c *webCalendarReader) take(l webLineOf) {
+	inside := ""
+	if len(c.open) > 0 {
+		inside = c.open[len(c.open)-1]
+	}
+	isEvent := inside == "VEVENT" || inside == "VTODO"
+	switch {
+	case l.name == "BEGIN" && len(c.open) < webMaxOnsets:
+		c.begin(strings.ToUpper(l.value))
+	case l.name == "END":
+		c.end(isEvent)
+	case inside == "VTIMEZONE" && l.name == "TZID":
+		c.zones[l.value] = c.zone
+	case inside == "STANDARD" || inside == "DAYLIGHT":
+		c.zone.learn(l)
+	case isEvent:
+		c.event = append(c.event, l)
+	case inside == "VCALENDAR" && l.name == "METHOD" && strings.EqualFold(l.value, "CANCEL"):
+		c.cancelled = true
+	}
+}
+
+// begin goes into a component.
+func (c *webCalendarReader) begin(component string) {
+	c.open = append(c.open, component)
+	switch component {
+	case "VEVENT", "VTODO":
+		c.event = nil
+	case "VTIMEZONE":
+		c.zone = &webZone{}
+	case "STANDARD", "DAYLIGHT":
+		if c.zone != nil && len(c.zone.onsets) < webMaxOnsets {
+			c.zone.onsets = append(c.zone.onsets, webOnset{})
+		}
+	}
+}
+
+// end leaves a component, which may be an event.
+func (c *webCalendarReader) end(isEvent bool) {
+	if len(c.open) > 0 {
+		c.open = c.open[:len(c.open)-1]
+	}
+	if isEvent && len(c.all) < webMaxEvents {
+		c.all = append(c.all, webEventOf(c.event, c.zones))
+	}
 }
 
 // webCalendarLines are the unfolded lines of a calendar.
@@ -252,8 +275,8 @@ func webGuest(l webLineOf) string {
 	return webCut(webClean(webPlain(l.params["CN"], address)), 200)
 }
 
-// webCalendarTime reads a date or a time (§3.3.4, §3.3.5). unknown is the name of a zone that is not known.
-func webCalendarTime(l webLineOf, zones map[string]*webZone) (t time.Time, day bool, unknown string) {
+// webCalendarTime reads a date or a time (§3.3.4, §3.3.5). It says whether it is a whole day, and names a zone that is not known.
+func webCalendarTime(l webLineOf, zones map[string]*webZone) (time.Time, bool, string) {
 	if t, err := time.Parse("20060102", l.value); err == nil {
 		return t, true, ""
 	}

@@ -116,12 +116,11 @@ func (q *webReq) fileLimit() int64 { return int64(q.s.cfg.Limits.Message)/78*57 
 // getCompose shows an empty form, or one for an answer, a forward, a draft or a mailto: link. Nothing is stored yet.
 func (q *webReq) getCompose() error {
 	v := q.r.URL.Query()
-	c := webCompose{Title: "New message"}
-	var err error
-	c.From, err = q.identities()
+	from, err := q.identities()
 	if err != nil {
 		return err
 	}
+	c := webCompose{Title: "New message", From: from}
 	c.webFields.From = c.From[0].Address
 	switch {
 	case v.Get("id") != "":

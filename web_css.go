@@ -265,9 +265,11 @@ func (r *webCSSReader) readString(quote byte) webCSSToken {
 	return webCSSToken{kind: webCSSBad}
 }
 
-// until collects tokens up to one of two marks that is in no brackets, and takes the mark. first is in front of them,
-// unless it is the zero token. end is webCSSEnd when the marks never come; what is in braces is not collected.
-func (r *webCSSReader) until(first webCSSToken, a, b byte) (all []webCSSToken, end byte) {
+// until collects tokens up to one of two marks that is in no brackets, and takes the mark, which it
+// returns too: webCSSEnd when the marks never come. first is in front of them, unless it is the zero token; what is in braces
+// is not collected.
+func (r *webCSSReader) until(first webCSSToken, a, b byte) ([]webCSSToken, byte) {
+	var all []webCSSToken
 	deep := 0
 	for t := first; ; t = r.next() {
 		switch {

@@ -35,22 +35,25 @@ func (q *webReq) site() string {
 	return scheme + q.r.Host
 }
 
-func (q *webReq) guide() (g webGuide, err error) {
-	g.Servers = q.servers()
-	g.Profile = "/apple.mobileconfig"
+func (q *webReq) guide() (webGuide, error) {
+	g := webGuide{Servers: q.servers(), Profile: "/apple.mobileconfig"}
 	if q.user.ID != 0 {
 		g.Profile += "?address=" + webEscape(q.user.Name)
-		g.QR, err = q.code(q.site() + g.Profile)
+		code, err := q.code(q.site() + g.Profile)
 		if err != nil {
-			return g, err
+			return webGuide{}, err
 		}
+		g.QR = code
 	}
 	if root := q.s.tls.RootPEM(); root != nil {
-		g.Root = true
+		code, err := q.code(q.site() + "/root.crt")
+		if err != nil {
+			return webGuide{}, err
+		}
+		g.Root, g.RootQR = true, code
 		g.Finger = q.s.tls.Fingerprint()
-		g.RootQR, err = q.code(q.site() + "/root.crt")
 	}
-	return g, err
+	return g, nil
 }
 
 const webMaxCodes = 32 // QR codes kept in memory, some 2 KB each
@@ -68,11 +71,11 @@ func (q *webReq) code(text string) (template.URL, error) {
 }
 
 func (q *webReq) guidePage(kind, title string, p webDevices) error {
-	var err error
-	p.Guide, err = q.guide()
+	guide, err := q.guide()
 	if err != nil {
 		return err
 	}
+	p.Guide = guide
 	return q.page(kind, title, p)
 }
 

@@ -107,13 +107,17 @@ func (q *webReq) stillIn() bool {
 	return q.s.store.Read(func(tx *Tx) error { _, _, err := tx.WebSession(q.session.Hash); return err }) == nil
 }
 
-// news makes an event. since is the UID that the inbox's next message would have had at the last one, 0 at first.
-func (q *webReq) news(since UID) (event string, next UID, err error) {
+// news makes an event, and tells the UID that the inbox's next message will have. since is what that was at the last one, 0 at
+// first.
+func (q *webReq) news(since UID) (string, UID, error) {
 	var n webNews
 	var row *webRow
-	err = q.s.store.Read(func(tx *Tx) error {
-		n, row = webNews{}, nil
+	var next UID
+	err := q.s.store.Read(func(tx *Tx) error {
 		folders, err := q.folders(tx)
+		if err != nil {
+			return err
+		}
 		for _, f := range folders {
 			n.Folders = append(n.Folders, webNewsFolder{f.ID, f.Unseen, f.Exists, f.HighestModSeq})
 			if f.Name != "INBOX" || f.Owner != q.user.ID {
@@ -131,18 +135,21 @@ func (q *webReq) news(since UID) (event string, next UID, err error) {
 				row = &webRow{Box: f.Mailbox, M: msgs[0]}
 			}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
-		return "", next, err
+		return "", 0, err
 	}
 	if row != nil {
 		if err := q.summaries([]*webRow{row}); err != nil {
-			return "", next, err
+			return "", 0, err
 		}
 		n.New = &webNewsMail{From: row.From.Label(), Subject: row.Subject, Href: webHref(row.Box.ID, row.M.UID),
 			Said: q.lang.F("New mail from %s: %s", row.From.Label(), row.Subject)}
 	}
 	b, err := json.Marshal(n)
-	return fmt.Sprintf("event: mail\ndata: %s\n\n", b), next, err
+	if err != nil {
+		return "", 0, err
+	}
+	return fmt.Sprintf("event: mail\ndata: %s\n\n", b), next, nil
 }

@@ -114,14 +114,15 @@ func (q *webReq) readFile(f *webForm, p *multipart.Part, limit int64) error {
 	if _, err := u.body.Write([]byte(webFileHeader)); err != nil {
 		return err
 	}
-	var err error
-	u.size, err = q.fill(u.body, p)
+	n, err := q.fill(u.body, p)
+	u.size = n
 	f.files[len(f.files)-1] = u
 	return err
 }
 
-// fill copies an upload into its spool. Each piece has time to come, the whole has not: lines are slow.
-func (q *webReq) fill(w io.Writer, r io.Reader) (n int64, err error) {
+// fill copies an upload into its spool and counts its octets. Each piece has time to come, the whole has not: lines are slow.
+func (q *webReq) fill(w io.Writer, r io.Reader) (int64, error) {
+	n := int64(0)
 	ctl := http.NewResponseController(q.w)
 	buf := make([]byte, 32<<10)
 	for {

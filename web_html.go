@@ -100,8 +100,9 @@ func webSanitize(body string, v webHTMLView) webSafe {
 	return webSafe{Style: st.out.String(), Body: shown.out.String(), Cut: cut, Colours: st.colours, Remote: shown.remote, Used: shown.used}
 }
 
-// webBounded cuts a body off after webMaxHTML octets or webMaxNodes tags.
-func webBounded(body string) (bounded string, cut bool) {
+// webBounded cuts a body off after webMaxHTML octets or webMaxNodes tags, and says whether it did.
+func webBounded(body string) (string, bool) {
+	cut := false
 	if len(body) > webMaxHTML {
 		body, cut = strings.ToValidUTF8(body[:webMaxHTML], ""), true
 	}
@@ -119,7 +120,8 @@ func webBounded(body string) (bounded string, cut bool) {
 
 // webAround reads what is not in the text of a body: its style sheets go to st, and the attributes of its body tag come
 // back as a div to put in front.
-func webAround(body string, st *webStyler) (div string) {
+func webAround(body string, st *webStyler) string {
+	div := ""
 	z := html.NewTokenizer(strings.NewReader(body))
 	for {
 		tt := z.Next()

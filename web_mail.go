@@ -137,9 +137,8 @@ func (q *webReq) getBox() error {
 // boxList reads one page of a folder: webPageSize lines from "n" on.
 func (q *webReq) boxList(id MailboxID, v url.Values) (webList, error) {
 	look := q.look()
-	l := webList{Threads: look.Threads, Order: look.order()}
-	var err error
-	l.Mailbox, err = read(q.s.store, func(tx *Tx) (Mailbox, error) { return q.mailbox(tx, id) })
+	box, err := read(q.s.store, func(tx *Tx) (Mailbox, error) { return q.mailbox(tx, id) })
+	l := webList{Mailbox: box, Threads: look.Threads, Order: look.order()}
 	if err != nil {
 		return l, err
 	}
@@ -185,8 +184,8 @@ func (q *webReq) finish(l *webList) error {
 			r.Href += "?q=" + webEscape(l.Query) + l.found
 		}
 	}
-	var err error
-	l.Targets, err = read(q.s.store, q.folders)
+	targets, err := read(q.s.store, q.folders)
+	l.Targets = targets
 	return err
 }
 

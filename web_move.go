@@ -19,8 +19,7 @@ import (
 // getExport sends one folder as an mbox file, or all of them in an archive, made while it is sent.
 func (q *webReq) getExport() error {
 	v := q.r.URL.Query().Get("box")
-	var boxes []webFolder
-	err := q.s.store.Read(func(tx *Tx) (err error) { boxes, err = q.folders(tx); return err })
+	boxes, err := read(q.s.store, q.folders)
 	if err != nil {
 		return err
 	}
@@ -76,13 +75,14 @@ func (q *webReq) postImport() error {
 	im := &importer{st: q.s.store, user: q.user, limit: int64(q.s.cfg.Limits.Message)}
 	defer im.close()
 	err := q.readParts(f, webMaxImport, func(p *multipart.Part) error {
-		err := q.s.store.Read(func(tx *Tx) (err error) {
-			im.box, _, err = q.access(tx, webID[MailboxID](f.Get("box")), RightInsert)
-			return err
+		box, err := read(q.s.store, func(tx *Tx) (Mailbox, error) {
+			m, _, err := q.access(tx, webID[MailboxID](f.Get("box")), RightInsert)
+			return m, err
 		})
 		if err != nil {
 			return err
 		}
+		im.box = box
 		return q.importFile(im, webFileName(p.FileName()), webPatient{q, p})
 	})
 	if err != nil {

@@ -81,14 +81,15 @@ func (q *webReq) postOutbox() error {
 }
 
 // deliveries tells what became of a letter of ours: "delivered at 10:32", "waiting, next try 10:35", "came back".
-func (q *webReq) deliveries(m *webMessage) (all []webDelivery, err error) {
+func (q *webReq) deliveries(m *webMessage) ([]webDelivery, error) {
 	var sent []Sent
 	waiting := map[string]QueueRcpt{}
-	err = q.s.store.Read(func(tx *Tx) error {
-		sent, err = tx.SentOf(q.user.ID, m.M.Blob)
-		if err != nil || len(sent) == 0 {
+	err := q.s.store.Read(func(tx *Tx) error {
+		found, err := tx.SentOf(q.user.ID, m.M.Blob)
+		if err != nil || len(found) == 0 {
 			return err
 		}
+		sent = found
 		items, err := tx.Queue(sent[0].Mail)
 		for _, it := range items {
 			for _, r := range it.Rcpts {
@@ -97,23 +98,14 @@ func (q *webReq) deliveries(m *webMessage) (all []webDelivery, err error) {
 		}
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	var all []webDelivery
 	for _, s := range sent {
-		d := webDelivery{To: s.Rcpt}
 		r, inQueue := waiting[s.Rcpt]
-		switch {
-		case s.State == SentDelivered:
-			d.State, d.Text = "delivered", q.lang.F("delivered, %s", q.lang.Stamp(s.At))
-		case s.State == SentFailed:
-			d.State, d.Text = "failed", q.lang.F("could not be delivered, %s", q.lang.Stamp(s.At))
-		case inQueue && r.Hold:
-			d.State, d.Text = "waiting", q.lang.T("on hold")
-		case inQueue && r.Error != "":
-			d.State, d.Text = "waiting", q.lang.NextTry(r.Next)
-		case inQueue:
-			d.State, d.Text = "waiting", q.lang.T("on its way")
-		default:
-			d.State, d.Text = "waiting", q.lang.T("taken out of the queue")
-		}
+		d := webDelivery{To: s.Rcpt}
+		d.State, d.Text = q.became(s, r, inQueue)
 		if s.Said != "" {
 			d.Text += " (" + webCut(webClean(q.lang.Reason(s.Said)), 200) + ")"
 		} else if inQueue && r.Error != "" {
@@ -121,7 +113,24 @@ func (q *webReq) deliveries(m *webMessage) (all []webDelivery, err error) {
 		}
 		all = append(all, d)
 	}
-	return all, err
+	return all, nil
+}
+
+// became tells what became of a letter for one recipient, who may still be in the queue.
+func (q *webReq) became(s Sent, r QueueRcpt, inQueue bool) (state, text string) {
+	switch {
+	case s.State == SentDelivered:
+		return "delivered", q.lang.F("delivered, %s", q.lang.Stamp(s.At))
+	case s.State == SentFailed:
+		return "failed", q.lang.F("could not be delivered, %s", q.lang.Stamp(s.At))
+	case inQueue && r.Hold:
+		return "waiting", q.lang.T("on hold")
+	case inQueue && r.Error != "":
+		return "waiting", q.lang.NextTry(r.Next)
+	case inQueue:
+		return "waiting", q.lang.T("on its way")
+	}
+	return "waiting", q.lang.T("taken out of the queue")
 }
 
 // webDelivery is what became of a letter of ours for one recipient.

@@ -40,20 +40,27 @@ func (q *webReq) getPeople() error {
 }
 
 // webHouse lists who lives here, with the names that they write under.
-func webHouse(tx *Tx) (all []webIdentity, err error) {
+func webHouse(tx *Tx) ([]webIdentity, error) {
 	users, err := tx.Users()
+	if err != nil {
+		return nil, err
+	}
+	var all []webIdentity
 	for _, u := range users {
-		if err != nil || u.Disabled {
+		if u.Disabled {
 			continue
 		}
 		i := webIdentity{Address: u.Name}
 		if len(users) <= webMaxNamed {
 			var own []webIdentity
-			if err = tx.Preference(u.ID, PrefIdentity, &own); len(own) > 0 {
+			if err := tx.Preference(u.ID, PrefIdentity, &own); err != nil {
+				return nil, err
+			}
+			if len(own) > 0 {
 				i.Name = own[0].Name
 			}
 		}
 		all = append(all, i)
 	}
-	return all, err
+	return all, nil
 }

@@ -142,7 +142,8 @@ func webQRInterleave(data []byte, v int) []byte {
 }
 
 // webQRMul multiplies in GF(2⁸) modulo x⁸+x⁴+x³+x²+1.
-func webQRMul(a, b byte) (p byte) {
+func webQRMul(a, b byte) byte {
+	p := byte(0)
 	for i := 7; i >= 0; i-- {
 		p = p<<1 ^ p>>7*0x1d
 		p ^= b >> i & 1 * a
@@ -333,7 +334,8 @@ func (q *webQR) flip(m int) {
 }
 
 // penalty scores runs of one colour and blocks of two by two, which is enough to avoid the masks that readers dislike.
-func (q *webQR) penalty() (p int) {
+func (q *webQR) penalty() int {
+	p := 0
 	for i := range q.size {
 		rowRun, colRun := 1, 1
 		for j := 1; j < q.size; j++ {

@@ -148,8 +148,8 @@ func (q *webReq) describe(m *webMessage) {
 	}
 	m.Cc, m.Bcc = webPeople(e.Cc), webPeople(e.Bcc)
 	m.Resent = webPeople(ParseAddressList(m.header.Get("Resent-From")))
-	var err error
-	m.Date, err = ParseDate(e.Date)
+	date, err := ParseDate(e.Date)
+	m.Date = date
 	if err != nil {
 		m.Date, m.DateText = m.M.Internal, webCut(webClean(e.Date), 100)
 	}

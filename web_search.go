@@ -86,7 +86,8 @@ type webQuery struct {
 }
 
 // webWords splits a search at spaces, but not inside quotes.
-func webWords(s string) (words []string) {
+func webWords(s string) []string {
+	var words []string
 	var b strings.Builder
 	quoted := false
 	end := func() {
@@ -384,9 +385,9 @@ func (q *webReq) searchIn(id MailboxID, in string) ([]Mailbox, error) {
 }
 
 // searchSome searches among some messages of a folder, whose UIDs are sorted, and returns what it found newest first.
-func (q *webReq) searchSome(m Mailbox, uids []UID, w *webQuery) (hits []webHit, err error) {
+func (q *webReq) searchSome(m Mailbox, uids []UID, w *webQuery) ([]webHit, error) {
 	var found []UID
-	err = q.s.store.Search(m.ID, uids, w.q, func(some []Found) error {
+	err := q.s.store.Search(m.ID, uids, w.q, func(some []Found) error {
 		for _, f := range some {
 			found = append(found, f.UID)
 		}
@@ -395,6 +396,7 @@ func (q *webReq) searchSome(m Mailbox, uids []UID, w *webQuery) (hits []webHit, 
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
+	var hits []webHit
 	want := WantRow
 	if w.clip || w.noClip {
 		want = WantTree

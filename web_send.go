@@ -20,8 +20,9 @@ const (
 )
 
 // addresses reads an address field as people type it: divided by commas, semicolons or their Chinese sisters, names
-// without a domain meaning somebody here. What is no address is returned as bad.
-func (a *webApp) addresses(field string) (list []Address, bad string) {
+// without a domain meaning somebody here. What is no address is returned instead.
+func (a *webApp) addresses(field string) ([]Address, string) {
+	var list []Address
 	field = strings.NewReplacer("，", ",", "；", ",", ";", ",", "、", ",").Replace(field)
 	for _, x := range ParseAddressList(field) {
 		switch {
@@ -209,8 +210,9 @@ func (q *webReq) sendLetter(l *Letter, c *webCompose, f *webForm) error {
 	return q.redirect(q.afterSending(c))
 }
 
-// reachable turns a list into addresses that mail can go to; fault says in words which one it can't, and why.
-func (q *webReq) reachable(list []Address) (all []Addr, fault string) {
+// reachable turns a list into addresses that mail can go to, or says in words to which one it can't, and why.
+func (q *webReq) reachable(list []Address) ([]Addr, string) {
+	var all []Addr
 	for _, x := range list {
 		a, err := x.Addr()
 		if err == nil {

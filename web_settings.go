@@ -148,9 +148,8 @@ func (q *webReq) rulesPage(tx *Tx, head webSettings) (webRulesPage, error) {
 }
 
 func (q *webReq) securityPage(tx *Tx, head webSettings) (webSecurityPage, error) {
-	p := webSecurityPage{webSettings: head, Current: q.session.Name(), Min: passwordLeast}
-	var err error
-	p.TOTP, err = tx.HasPreference(q.user.ID, PrefTOTP)
+	second, err := tx.HasPreference(q.user.ID, PrefTOTP)
+	p := webSecurityPage{webSettings: head, Current: q.session.Name(), Min: passwordLeast, TOTP: second}
 	if err != nil {
 		return p, err
 	}

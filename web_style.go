@@ -199,8 +199,8 @@ func (s *webStyler) declaration(t []webCSSToken) string {
 	return name + ":" + value + important
 }
 
-// webStyleValue writes a value anew. ok is false if there is anything in it but what its kind of property may have.
-func webStyleValue(t []webCSSToken, kind webStyleKind) (value string, ok bool) {
+// webStyleValue writes a value anew. It is false if there is anything in it but what its kind of property may have.
+func webStyleValue(t []webCSSToken, kind webStyleKind) (string, bool) {
 	var b strings.Builder
 	for i := 0; i < len(t); i++ {
 		x := t[i]
@@ -209,16 +209,6 @@ func webStyleValue(t []webCSSToken, kind webStyleKind) (value string, ok bool) {
 			if b.Len() > 0 && !strings.HasSuffix(b.String(), " ") {
 				b.WriteByte(' ')
 			}
-		case x.kind == webCSSName && webCSSIsIdent(x.text):
-			b.WriteString(x.text)
-		case x.kind == webCSSNumber && x.plainNumber(kind == webBelowZero):
-			b.WriteString(x.text + x.unit)
-		case x.kind == '#' && webCSSIsHex(x.text):
-			b.WriteString("#" + x.text)
-		case x.kind == ',' || x.kind == '/':
-			b.WriteByte(x.kind)
-		case x.kind == webCSSString && kind == webFontStyle && webCSSIsFontName(x.text):
-			b.WriteString("'" + x.text + "'")
 		case x.kind == webCSSFunction:
 			n := slices.IndexFunc(t[i:], func(x webCSSToken) bool { return x.kind == ')' })
 			if n < 0 {
@@ -231,10 +221,31 @@ func webStyleValue(t []webCSSToken, kind webStyleKind) (value string, ok bool) {
 			b.WriteString(colour)
 			i += n
 		default:
-			return "", false
+			word, ok := webStyleWord(x, kind)
+			if !ok {
+				return "", false
+			}
+			b.WriteString(word)
 		}
 	}
 	return strings.TrimSpace(b.String()), true
+}
+
+// webStyleWord writes one token of a value anew.
+func webStyleWord(x webCSSToken, kind webStyleKind) (string, bool) {
+	switch x.kind {
+	case webCSSName:
+		return x.text, webCSSIsIdent(x.text)
+	case webCSSNumber:
+		return x.text + x.unit, x.plainNumber(kind == webBelowZero)
+	case '#':
+		return "#" + x.text, webCSSIsHex(x.text)
+	case ',', '/':
+		return string(x.kind), true
+	case webCSSString:
+		return "'" + x.text + "'", kind == webFontStyle && webCSSIsFontName(x.text)
+	}
+	return "", false
 }
 
 // webColour is a colour written as a function: the only kind of function that may be in a value.
@@ -264,7 +275,7 @@ func webColour(name string, t []webCSSToken) (string, bool) {
 var webMediaFeatures = []string{"max-width", "min-width", "max-device-width", "min-device-width", "prefers-color-scheme", "orientation"}
 
 // webMediaQuery writes the condition of @media anew.
-func webMediaQuery(t []webCSSToken) (query string, ok bool) {
+func webMediaQuery(t []webCSSToken) (string, bool) {
 	var b strings.Builder
 	for i := 0; i < len(t); i++ {
 		x := t[i]
@@ -290,7 +301,7 @@ func webMediaQuery(t []webCSSToken) (query string, ok bool) {
 			return "", false
 		}
 	}
-	query = strings.TrimSpace(b.String())
+	query := strings.TrimSpace(b.String())
 	return query, query != "" && len(query) <= webMaxValue
 }
 
@@ -330,28 +341,26 @@ func webSelectors(t []webCSSToken, scope string) string {
 	return strings.Join(all, ",")
 }
 
-func webSelector(t []webCSSToken, scope string) (selector string, ok bool) {
+func webSelector(t []webCSSToken, scope string) (string, bool) {
 	var steps []string // compounds with the combinator in front of each
 	combinator := ""
 	for len(t) > 0 {
-		var compound string
-		whole := false
-		compound, whole, t, ok = webCompound(t)
+		compound, rest, ok := webReadCompound(t)
 		if !ok {
 			return "", false
 		}
-		switch {
-		case whole && len(steps) > 0:
+		switch text, ok := compound.write(); {
+		case compound.whole() && len(steps) == 0: // html, body: the scope stands for them
+		case compound.whole() || !ok:
 			return "", false
-		case whole: // html, body: the scope stands for them
 		default:
-			steps = append(steps, combinator+compound)
+			steps = append(steps, combinator+text)
 		}
-		combinator, t, ok = webCombinator(t)
+		combinator, t, ok = webCombinator(rest)
 		if !ok {
 			return "", false
 		}
-		if len(steps) == 0 && combinator != "" {
+		if len(steps) == 0 {
 			combinator = ""
 		}
 	}
@@ -378,88 +387,89 @@ func webCombinator(t []webCSSToken) (string, []webCSSToken, bool) {
 	return " ", t, blank
 }
 
-// webCompound reads an element with its classes: "td.x:hover". whole is for one that means the whole page.
-func webCompound(t []webCSSToken) (compound string, whole bool, rest []webCSSToken, ok bool) {
-	element, before := "*", len(t)
+// webCompound is an element with its classes: "td.x:hover".
+type webCompound struct {
+	element string   // "*" for any
+	parts   []string // ".x", ":hover"
+}
+
+// webReadCompound reads a compound and returns what is behind it. It is false if a part can't stay, or if there is none at all.
+func webReadCompound(t []webCSSToken) (webCompound, []webCSSToken, bool) {
+	c := webCompound{element: "*"}
+	before := len(t)
 	if len(t) > 0 && t[0].kind == webCSSName {
-		element = strings.ToLower(t[0].text)
+		c.element = strings.ToLower(t[0].text)
 		t = t[1:]
 	} else if len(t) > 0 && t[0].kind == '*' {
 		t = t[1:]
 	}
-	whole = element == "html" || element == "body"
-	var b strings.Builder
-	for len(t) > 0 {
-		part, n := webSelectorPart(t)
-		if n == 0 {
-			break
-		}
+	for len(t) > 0 && strings.IndexByte(".#[:&|", t[0].kind) >= 0 {
+		part, rest := webSelectorPart(t)
 		if part == "" {
-			return "", false, nil, false
+			return webCompound{}, nil, false
 		}
-		whole = (whole && part == ":root") || (part == ":root" && element == "*" && b.Len() == 0)
-		b.WriteString(part)
-		t = t[n:]
+		c.parts = append(c.parts, part)
+		t = rest
 	}
-	switch {
-	case len(t) == before:
-		return "", false, nil, false
-	case whole:
-		return "", true, t, true
-	case element == "*" || element == "span": // what marks a link that lies is a span, and not the mail's to change
-		compound = element + ":not(:where(.leads))"
-		if element == "*" && b.Len() > 0 && b.String()[0] != ':' {
-			compound = ""
-		}
-	case webElements[element]:
-		compound = element
-	default:
-		return "", false, nil, false
-	}
-	return compound + b.String(), false, t, true
+	return c, t, len(t) < before
 }
 
-// webSelectorPart reads one class, id, state or attribute; n is how many tokens it has, 0 if there is none, and part is ""
-// if it can't stay.
-func webSelectorPart(t []webCSSToken) (part string, n int) {
+// whole says whether it means the whole page: html, body, :root.
+func (c webCompound) whole() bool {
+	if c.element != "html" && c.element != "body" && (c.element != "*" || len(c.parts) == 0) {
+		return false
+	}
+	return !slices.ContainsFunc(c.parts, func(part string) bool { return part != ":root" })
+}
+
+// write writes one that does not mean the whole page. It is false if its element is none of those that mails may have.
+func (c webCompound) write() (string, bool) {
+	parts := strings.Join(c.parts, "")
+	switch {
+	case c.element == "*" && parts != "" && parts[0] != ':':
+		return parts, true
+	case c.element == "*" || c.element == "span": // what marks a link that lies is a span, and not the mail's to change
+		return c.element + ":not(:where(.leads))" + parts, true
+	}
+	return c.element + parts, webElements[c.element]
+}
+
+// webSelectorPart reads one class, id, state or attribute, and returns what is behind it. It is "" if it can't stay.
+func webSelectorPart(t []webCSSToken) (string, []webCSSToken) {
 	switch t[0].kind {
 	case '.':
 		if len(t) > 1 && t[1].kind == webCSSName {
-			return webPrefixed(".", t[1].text), 2
+			return webPrefixed(".", t[1].text), t[2:]
 		}
-		return "", 1
 	case '#':
-		return webPrefixed("#", t[0].text), 1
+		return webPrefixed("#", t[0].text), t[1:]
 	case '[':
 		end := slices.IndexFunc(t, func(x webCSSToken) bool { return x.kind == ']' })
-		if end < 0 {
-			return "", len(t)
+		if end >= 0 {
+			return webAttributePart(webCSSSolid(t[1:end])), t[end+1:]
 		}
-		return webAttributePart(webCSSSolid(t[1:end])), end + 1
 	case ':':
 		return webStatePart(t)
-	case '&', '|':
-		return "", 1
 	}
-	return "", 0
+	return "", nil
 }
 
-// webStatePart is a pseudo-class.
-func webStatePart(t []webCSSToken) (part string, n int) {
+// webStatePart is a pseudo-class, with what is behind it.
+func webStatePart(t []webCSSToken) (string, []webCSSToken) {
 	if len(t) < 2 {
-		return "", 1
+		return "", nil
 	}
 	name := strings.ToLower(t[1].text)
 	switch {
 	case t[1].kind == webCSSName && (name == "root" || slices.Contains(webStates, name)):
-		return ":" + name, 2
+		return ":" + name, t[2:]
 	case t[1].kind == webCSSFunction && name == "nth-child" && len(t) > 3 && t[3].kind == ')':
 		which := t[2].text + t[2].unit
 		if (t[2].kind == webCSSName || t[2].kind == webCSSNumber) && webCSSIsWord(which) {
-			return ":nth-child(" + which + ")", 4
+			return ":nth-child(" + which + ")", t[4:]
 		}
 	}
-	return "", 1
+	return "", nil
 }
 
 // webAttributePart is [class=x] or [class~=x], with which mails ask for a class; nothing else that is in brackets stays.

@@ -83,7 +83,7 @@ func webCode(secret string, step int64) (string, error) {
 }
 
 // match finds the step whose code was typed, and only one after the last that was used.
-func (t webTOTP) match(code string, now time.Time) (step int64, ok bool, err error) {
+func (t webTOTP) match(code string, now time.Time) (int64, bool, error) {
 	code = strings.ReplaceAll(strings.TrimSpace(code), " ", "")
 	at := now.Unix() / webCodeStep
 	for s := at - webCodeSkew; s <= at+webCodeSkew; s++ {

@@ -15,8 +15,10 @@ const (
 )
 
 // webCards reads vCards (RFC 6350, RFC 2426, and version 2.1 of the Versit consortium): the name, the addresses, the first
-// telephone number and the note of each. A card makes a contact for each of its addresses; without counts those that have none.
-func webCards(r io.Reader) (all []Contact, without int, err error) {
+// telephone number and the note of each. A card makes a contact for each of its addresses; those that have none are counted.
+func webCards(r io.Reader) ([]Contact, int, error) {
+	var all []Contact
+	without := 0
 	lines := &webCardLines{r: bufio.NewReader(webCardText8(r))}
 	var c webCard
 	for n := 0; n < webCardMost; {
