@@ -110,7 +110,7 @@ func parseAddr(s string, loose bool) (Addr, error) {
 // Grammar (RFC 5321 §4.1.2): Path = "<" [ A-d-l ":" ] Mailbox ">", also "<>" and "<postmaster>". The source route A-d-l
 // is dropped, as the RFC's appendix C allows. Old devices leave a space after the colon of MAIL FROM:, pad the
 // brackets, or leave them out; then the path ends at the first space. Dots at the wrong places of a local part are taken.
-func ParsePath(s string) (a Addr, rest string, err error) { return ParsePathIn(s, "") }
+func ParsePath(s string) (Addr, string, error) { return ParsePathIn(s, "") }
 
 // ParsePathIn is ParsePath for a client whose names without a domain are in one of ours; "" is none.
 func ParsePathIn(s, domain string) (Addr, string, error) {

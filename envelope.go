@@ -89,9 +89,9 @@ func (e *SMTPEnvelope) sayFlag(bit int, name string) string {
 	return " " + name
 }
 
-// takeParam takes one parameter of MAIL, as it stands in the command. known is false for a parameter that is none of
+// takeParam takes one parameter of MAIL, as it stands in the command. It is false for a parameter that is none of
 // envelopeParams; an error is for the client to read. Times count from now.
-func (e *SMTPEnvelope) takeParam(param string, now time.Time) (known bool, err error) {
+func (e *SMTPEnvelope) takeParam(param string, now time.Time) (bool, error) {
 	key, value, _ := strings.Cut(param, "=")
 	for _, p := range envelopeParams {
 		if strings.EqualFold(p.name, key) {
@@ -249,8 +249,8 @@ func (e *SMTPEnvelope) hold(until, now time.Time) error {
 	return nil
 }
 
-// takeParam takes one parameter of RCPT (RFC 3461 §4). known is false for a name that is not one; an error is for the client.
-func (r *Recipient) takeParam(param string) (known bool, err error) {
+// takeParam takes one parameter of RCPT (RFC 3461 §4). It is false for a name that is not one; an error is for the client.
+func (r *Recipient) takeParam(param string) (bool, error) {
 	key, value, _ := strings.Cut(param, "=")
 	switch strings.ToUpper(key) {
 	case "NOTIFY":

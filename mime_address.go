@@ -386,7 +386,7 @@ func unquoteSpec(spec []addressToken) []addressToken {
 }
 
 // bareItem reads "name local@domain" without brackets and returns the tokens after it.
-func (p *addressParser) bareItem(tokens []addressToken) (rest []addressToken) {
+func (p *addressParser) bareItem(tokens []addressToken) []addressToken {
 	at := 0
 	for at < len(tokens) && tokens[at].kind != '@' {
 		at++

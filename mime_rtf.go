@@ -69,8 +69,8 @@ func (z *rtfReader) Read(p []byte) (int, error) {
 	return 0, z.err
 }
 
-// token reads the next token: a literal goes to p at once, and then there is no reference to copy.
-func (z *rtfReader) token(p []byte, n *int) (reference bool) {
+// token reads the next token and says whether it is a reference to copy. A literal goes to p at once.
+func (z *rtfReader) token(p []byte, n *int) bool {
 	if z.bits == 0 {
 		z.flags = z.octet()
 		z.bits = 8
