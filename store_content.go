@@ -42,22 +42,26 @@ func (tx *Tx) Content(id BlobID) (*Content, error) {
 
 // Tree is the MIME tree, read now if the listing left it out. A damaged one is replaced by a single opaque part.
 func (c *Content) Tree() *Part {
-	if c.part == nil {
-		var err error
-		if c.tree == nil {
-			err = c.s.readOne(`SELECT tree FROM blobs WHERE id=?`, []any{c.ID}, &c.tree)
-		}
-		var p *Part
-		if err == nil {
-			p, err = UnmarshalPart(c.tree)
-		}
-		if err != nil {
-			c.s.log.Error("stored MIME tree", "blob", c.ID, "err", err)
-			p = &Part{HeaderLen: c.HeadLen, BodyOff: c.HeadLen, BodyLen: c.Size - c.HeadLen, Type: "application", Subtype: "octet-stream", Encoding: "binary"}
-		}
-		c.part, c.tree = p, nil
+	if c.part != nil {
+		return c.part
 	}
-	return c.part
+	p, err := c.readTree()
+	if err != nil {
+		c.s.log.Error("stored MIME tree", "blob", c.ID, "err", err)
+		p = &Part{HeaderLen: c.HeadLen, BodyOff: c.HeadLen, BodyLen: c.Size - c.HeadLen, Type: "application", Subtype: "octet-stream", Encoding: "binary"}
+	}
+	c.part, c.tree = p, nil
+	return p
+}
+
+func (c *Content) readTree() (*Part, error) {
+	if c.tree == nil {
+		err := c.s.readOne(`SELECT tree FROM blobs WHERE id=?`, []any{c.ID}, &c.tree)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return UnmarshalPart(c.tree)
 }
 
 // Header is the parsed top header block.
