@@ -234,7 +234,12 @@ func (c *fetchConn) imapTake(b *fetchBox, uid int64) (bool, error) {
 	case m.err != nil:
 		return false, c.imapPass(b, uid, m.spool, m.err)
 	}
-	err = c.take(m, func(tx *Tx) error { return c.imapRemember(tx, b, uid, c.f.Delete) })
+	return c.imapKeep(b, uid, m)
+}
+
+// imapKeep takes in a message that has been fetched. false: it stays there, as imapTake says.
+func (c *fetchConn) imapKeep(b *fetchBox, uid int64, m fetchedItem) (bool, error) {
+	err := c.take(m, func(tx *Tx) error { return c.imapRemember(tx, b, uid, c.f.Delete) })
 	switch {
 	case fetchNever(err):
 		return false, c.imapPass(b, uid, m.spool, err)

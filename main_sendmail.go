@@ -24,25 +24,31 @@ type sendmailArgs struct {
 	targets []string
 }
 
+// sendmailValued are the flags with a value, of which -f and -r mean something here.
+var sendmailValued = []string{"-f", "-r", "-F", "-B", "-N", "-R", "-V"}
+
 // parseSendmail takes the historical flags, joined to their values or not; those about delivery modes mean nothing.
-func parseSendmail(args []string) (a sendmailArgs, err error) {
+func parseSendmail(args []string) (sendmailArgs, error) {
+	var a sendmailArgs
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
-		value := func() string {
-			if len(arg) > 2 {
-				return arg[2:]
-			}
+		value := ""
+		flag := arg[:min(len(arg), 2)]
+		valued := slices.Contains(sendmailValued, flag)
+		if valued {
+			value = arg[2:]
+		}
+		if valued && value == "" {
 			i++
-			if i < len(args) {
-				return args[i]
+			if i == len(args) {
+				return a, usageError{arg + " needs a value"}
 			}
-			err = usageError{arg + " needs a value"}
-			return ""
+			value = args[i]
 		}
 		switch {
 		case arg == "--":
 			a.targets = append(a.targets, args[i+1:]...)
-			return a, err
+			return a, nil
 		case !strings.HasPrefix(arg, "-"):
 			a.targets = append(a.targets, arg)
 		case arg == "-t":
@@ -51,20 +57,17 @@ func parseSendmail(args []string) (a sendmailArgs, err error) {
 			a.noDots = true
 		case arg == "-ti", arg == "-it":
 			a.header, a.noDots = true, true
-		case strings.HasPrefix(arg, "-f"), strings.HasPrefix(arg, "-r"):
-			a.from = strings.Trim(value(), "<>")
+		case flag == "-f", flag == "-r":
+			a.from = strings.Trim(value, "<>")
 			if a.from == "" {
 				a.from = "<>"
 			}
-		case strings.HasPrefix(arg, "-F"), strings.HasPrefix(arg, "-B"), strings.HasPrefix(arg, "-N"),
-			strings.HasPrefix(arg, "-R"), strings.HasPrefix(arg, "-V"):
-			value()
-		case strings.HasPrefix(arg, "-o"), arg == "-bm", arg == "-v", arg == "-G", arg == "-U":
+		case valued, flag == "-o", arg == "-bm", arg == "-v", arg == "-G", arg == "-U":
 		default:
 			return a, usageError{fmt.Sprintf("%s is nothing I know", arg)}
 		}
 	}
-	return a, err
+	return a, nil
 }
 
 // sendmail takes a message from stdin and hands it in, whether the server runs or not.
@@ -155,45 +158,12 @@ func (c *command) sendmailThrough(cfg *Config, nc net.Conn, a sendmailArgs) erro
 		return err
 	}
 	nc.SetDeadline(time.Now().Add(sendmailTime))
-	t := textproto.NewConn(nc)
-	say := func(code int, format string, args ...any) error {
-		if format != "" {
-			if err := t.PrintfLine(format, args...); err != nil {
-				return err
-			}
-		}
-		_, text, err := t.ReadResponse(code)
-		var no *textproto.Error
-		if errors.As(err, &no) {
-			return errors.New(text)
-		}
+	t := sendmailTalk{textproto.NewConn(nc)}
+	refused, err := t.envelope(from, to)
+	if err != nil {
 		return err
 	}
-	options := ""
-	if !from.IsASCII() || slices.ContainsFunc(to, func(a Addr) bool { return !a.IsASCII() }) {
-		options = " SMTPUTF8"
-	}
-	if err := say(2, ""); err != nil { // the greeting
-		return err
-	}
-	for _, step := range []string{"EHLO localhost", "MAIL FROM:<" + from.String() + "> BODY=8BITMIME" + options} {
-		if err := say(2, "%s", step); err != nil {
-			return err
-		}
-	}
-	var refused error
-	taken := 0
-	for _, addr := range to {
-		if err := say(2, "RCPT TO:<%s>", addr); err != nil {
-			refused = errors.Join(refused, fmt.Errorf("%s: %w", addr, err))
-			continue
-		}
-		taken++
-	}
-	if taken == 0 {
-		return refused
-	}
-	if err := say(354, "DATA"); err != nil {
+	if err := t.say(354, "DATA"); err != nil {
 		return err
 	}
 	w := t.DotWriter()
@@ -203,7 +173,51 @@ func (c *command) sendmailThrough(cfg *Config, nc net.Conn, a sendmailArgs) erro
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return errors.Join(say(250, ""), refused)
+	return errors.Join(t.say(250, ""), refused)
+}
+
+// sendmailTalk is the conversation with the appliance.
+type sendmailTalk struct{ *textproto.Conn }
+
+// say says a line, unless it is empty, and hears the answer; one with another code is an error in the appliance's words.
+func (t sendmailTalk) say(code int, format string, args ...any) error {
+	if format != "" {
+		if err := t.PrintfLine(format, args...); err != nil {
+			return err
+		}
+	}
+	_, text, err := t.ReadResponse(code)
+	var no *textproto.Error
+	if errors.As(err, &no) {
+		return errors.New(text)
+	}
+	return err
+}
+
+// envelope says who the mail is from and for. refused is about the recipients who are refused while others are taken.
+func (t sendmailTalk) envelope(from Addr, to []Addr) (refused, err error) {
+	if err := t.say(2, ""); err != nil { // the greeting
+		return nil, err
+	}
+	options := ""
+	if !from.IsASCII() || slices.ContainsFunc(to, func(a Addr) bool { return !a.IsASCII() }) {
+		options = " SMTPUTF8"
+	}
+	for _, step := range []string{"EHLO localhost", "MAIL FROM:<" + from.String() + "> BODY=8BITMIME" + options} {
+		if err := t.say(2, "%s", step); err != nil {
+			return nil, err
+		}
+	}
+	var faults []error
+	for _, addr := range to {
+		if err := t.say(2, "RCPT TO:<%s>", addr); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", addr, err))
+		}
+	}
+	if len(faults) == len(to) {
+		return nil, errors.Join(faults...)
+	}
+	return errors.Join(faults...), nil
 }
 
 // sendmailFrom is the reverse path: -f, or whoever runs the program, in the first of our domains, where reports can reach them.
@@ -273,38 +287,49 @@ func sendmailNames(h Header) ([]string, error) {
 
 // copySendmail copies a message and returns its header.
 func copySendmail(r *bufio.Reader, out io.Writer, a sendmailArgs) ([]byte, error) {
-	var head bytes.Buffer
+	var head sendmailHead
 	w := &crlfWriter{w: out}
-	inHead, dot, bcc := true, false, false
-	for !dot {
-		line, err := r.ReadBytes('\n')
-		if err != nil && err != io.EOF {
+	for {
+		line, end := r.ReadBytes('\n')
+		if end != nil && end != io.EOF {
+			return nil, end
+		}
+		if !a.noDots && string(bytes.TrimRight(line, "\r\n")) == "." {
+			return head.text.Bytes(), nil
+		}
+		keep, err := head.add(line)
+		if err == nil && keep {
+			_, err = w.Write(line)
+		}
+		if err != nil {
 			return nil, err
 		}
-		text := bytes.TrimRight(line, "\r\n")
-		switch {
-		case !a.noDots && string(text) == ".":
-			dot = true
-			continue
-		case inHead && len(text) == 0:
-			inHead = false
-		case inHead:
-			if head.Len() > maxHeaderBlock {
-				return nil, errHeaderSize
-			}
-			head.Write(line)
-			if line[0] != ' ' && line[0] != '\t' {
-				bcc = len(text) >= 4 && strings.EqualFold(string(text[:4]), "bcc:")
-			}
-		}
-		if !(inHead && bcc) {
-			if _, werr := w.Write(line); werr != nil {
-				return nil, werr
-			}
-		}
-		if err == io.EOF {
-			break
+		if end != nil {
+			return head.text.Bytes(), nil
 		}
 	}
-	return head.Bytes(), nil
+}
+
+// sendmailHead gathers a message's header while its lines go by.
+type sendmailHead struct {
+	text  bytes.Buffer
+	ended bool
+	bcc   bool // the line belongs to a Bcc field
+}
+
+// add takes a line of the message, and says whether others may see it.
+func (h *sendmailHead) add(line []byte) (bool, error) {
+	text := bytes.TrimRight(line, "\r\n")
+	if h.ended || len(text) == 0 {
+		h.ended = true
+		return true, nil
+	}
+	if h.text.Len() > maxHeaderBlock {
+		return false, errHeaderSize
+	}
+	h.text.Write(line)
+	if line[0] != ' ' && line[0] != '\t' {
+		h.bcc = len(text) >= 4 && strings.EqualFold(string(text[:4]), "bcc:")
+	}
+	return !h.bcc, nil
 }

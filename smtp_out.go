@@ -96,10 +96,7 @@ func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool)
 	if q.Flags&MailRequireTLS != 0 && (!c.verify() || !c.offers("REQUIRETLS")) {
 		return "", fmt.Errorf("%w, which %s does not offer", smtpErrRequireTLS, c.host)
 	}
-	utf8 = utf8 || (q.Flags&MailUTF8 != 0 && !(PeerCan{EightBit: true, Binary: true}).Takes(tree))
-	hop := PeerCan{EightBit: c.offers("8BITMIME"), UTF8: utf8 && c.offers("SMTPUTF8")}
-	binary := hop
-	binary.Binary = c.offers("BINARYMIME") && c.offers("CHUNKING")
+	hop, binary := c.can(utf8 || (q.Flags&MailUTF8 != 0 && !(PeerCan{EightBit: true, Binary: true}).Takes(tree)))
 	params := ""
 	if hop.UTF8 {
 		params = " SMTPUTF8"
@@ -129,14 +126,32 @@ func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool)
 		}
 		return params, nil
 	}
-	if limit, err := strconv.ParseInt(c.ext["SIZE"], 10, 64); err == nil {
-		if limit > 0 && size > limit {
-			return "", fmt.Errorf("%w: it has %d octets, and %s takes at most %d", smtpErrSize, size, c.host, limit)
-		}
-		params += fmt.Sprintf(" SIZE=%d", size)
+	announced, err := c.announce(size)
+	if err != nil {
+		return "", err
 	}
 	m.body = func(w io.Writer) error { _, err := io.Copy(w, src); return err }
-	return params, nil
+	return params + announced, nil
+}
+
+// can is what the peer takes without BINARYMIME and with it. utf8 says that the message is of the kind that SMTPUTF8 is for.
+func (c *smtpClient) can(utf8 bool) (plain, binary PeerCan) {
+	plain = PeerCan{EightBit: c.offers("8BITMIME"), UTF8: utf8 && c.offers("SMTPUTF8")}
+	binary = plain
+	binary.Binary = c.offers("BINARYMIME") && c.offers("CHUNKING")
+	return plain, binary
+}
+
+// announce is MAIL's parameter about a size, empty for a peer that does not ask for it (RFC 1870).
+func (c *smtpClient) announce(size int64) (string, error) {
+	limit, err := strconv.ParseInt(c.ext["SIZE"], 10, 64)
+	if err != nil {
+		return "", nil
+	}
+	if limit > 0 && size > limit {
+		return "", fmt.Errorf("%w: it has %d octets, and %s takes at most %d", smtpErrSize, size, c.host, limit)
+	}
+	return fmt.Sprintf(" SIZE=%d", size), nil
 }
 
 // path is an address as this peer can read it: false when its local part needs SMTPUTF8 and the peer does not have it
