@@ -56,11 +56,12 @@ func (q *webReq) beside(p *webReading, lines webListLines, at int, here []UID) (
 	p.List = webList{Mailbox: p.Box, Self: fmt.Sprintf("/box/%d", p.Box.ID), Total: int64(lines.len())}
 	var open *webRow
 	err := q.s.store.Read(func(tx *Tx) error {
-		var err error
-		p.List.Rows, err = q.rowsOf(tx, p.Box, lines, at-webBesideTop, at+webBeside)
-		if err == nil {
-			open, err = q.rowOf(tx, p.Box, here)
+		rows, err := q.rowsOf(tx, p.Box, lines, at-webBesideTop, at+webBeside)
+		if err != nil {
+			return err
 		}
+		p.List.Rows = rows
+		open, err = q.rowOf(tx, p.Box, here)
 		return err
 	})
 	if err == nil {

@@ -77,13 +77,12 @@ func (q *webReq) getMetrics() error {
 	}
 	queued, waiting := 0, 0
 	err = q.s.store.Read(func(tx *Tx) error {
-		var err error
-		queued, err = tx.QueueLength()
+		n, err := tx.QueueLength()
 		if err != nil {
 			return err
 		}
 		ways, err := tx.Destinations()
-		waiting = len(ways)
+		queued, waiting = n, len(ways)
 		return err
 	})
 	if err != nil {

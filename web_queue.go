@@ -13,11 +13,11 @@ func (q *webReq) getQueue() error {
 	p := webQueuePage{webTabs: webTabs{"queue"}}
 	var items []QueueItem
 	err := q.s.store.Read(func(tx *Tx) error {
-		var err error
-		p.Ways, err = tx.Destinations()
+		ways, err := tx.Destinations()
 		if err != nil {
 			return err
 		}
+		p.Ways = ways
 		p.Total, err = tx.QueueLength()
 		if err != nil {
 			return err

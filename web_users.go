@@ -130,11 +130,11 @@ func (q *webReq) userPage(status int, fault string) error {
 	p := webUserPage{webTabs: webTabs{"users"}, Min: passwordLeast, Error: fault}
 	id := webID[UserID](q.r.PathValue("id"))
 	err := q.s.store.Read(func(tx *Tx) error {
-		var err error
-		p.User, err = tx.UserByID(id)
+		u, err := tx.UserByID(id)
 		if err != nil {
 			return err
 		}
+		p.User = u
 		p.Used, p.Messages, err = tx.Used(id)
 		if err != nil {
 			return err
