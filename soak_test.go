@@ -110,6 +110,12 @@ func newSoak(t *testing.T, peer string) *soak {
 func (s *soak) start() {
 	s.t.Helper()
 	s.cmd = selfCommand("-config", s.config, "serve")
+	if testing.Verbose() {
+		log, err := os.Create(filepath.Join(os.TempDir(), "postino-soak.log"))
+		if err == nil {
+			s.cmd.Stderr = log
+		}
+	}
 	if s.group != "" {
 		s.cmd.Path = "/bin/sh"
 		s.cmd.Args = append([]string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(s.group, "cgroup.procs")}, s.cmd.Args...)
@@ -121,6 +127,12 @@ func (s *soak) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	cmd := s.cmd
+	s.t.Cleanup(func() { // of a test that has failed
+		s.stop.Store(true)
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
 	lines := bufio.NewScanner(out)
 	for n := 0; n < 4 && lines.Scan(); {
 		if f := strings.Fields(lines.Text()); len(f) == 2 {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 const (
 	checkPatience = 2 * time.Second // how long the start waits for the check of a file that was not closed
 	checkAgain    = time.Minute     // between two checks because something looked malformed
+	checkPause    = time.Second     // after a check that failed, before the next; it doubles up to checkAgain
+	checkTwice    = 2               // checks that must find damage: a page that came wrong once may come right
 )
 
 // errChecking is why a file that was not closed is only read until it is known to be whole.
@@ -250,15 +253,40 @@ func (s *Store) recheck() {
 		case <-ctx.Done():
 		}
 	})
-	err := s.quickCheckAll(ctx)
-	switch {
-	case ctx.Err() != nil: // it is being closed
-	case err != nil:
-		s.damagedBy(err)
-	default:
-		s.forbid(nil)
-		s.begin()
+	for pause, bad := checkPause, 0; ; pause = min(2*pause, checkAgain) {
+		err := s.quickCheckAll(ctx)
+		switch {
+		case ctx.Err() != nil: // it is being closed
+			return
+		case err == nil:
+			s.forbid(nil)
+			s.begin()
+			return
+		case unreadable(err): // what can't be read just now is no verdict on what is there
+			bad = 0
+			s.crew.Complain("store: the file can't be checked", err)
+		default:
+			bad++
+		}
+		if bad == checkTwice {
+			s.damagedBy(err)
+			return
+		}
+		select {
+		case <-s.quit:
+			return
+		case <-time.After(pause):
+		}
 	}
+}
+
+// unreadable says whether a check ended because the disk did not give what it was asked for.
+func unreadable(err error) bool {
+	var se *sqlite.Error
+	if errors.As(err, &se) {
+		return se.Code()&0xff == sqlite3.SQLITE_IOERR
+	}
+	return strings.Contains(err.Error(), "unable to get the page") || strings.Contains(err.Error(), "failed to get page")
 }
 
 // quickCheckAll reads the whole file once (about 200 MB/s) and compares its pages and counts, not its indexes.

@@ -25,7 +25,7 @@ func (s *Store) tendWAL() {
 	}
 	defer s.checkpoint.Unlock()
 	if err := tx.one(`PRAGMA wal_checkpoint(PASSIVE)`, nil, &busy, &frames, &done); err != nil {
-		s.log.Error("store checkpoint", "err", err)
+		s.crew.Complain("store checkpoint", err)
 	}
 }
 
@@ -50,7 +50,7 @@ func (s *Store) checkpointer() {
 		err := (&Tx{s: s, c: s.ck}).one(`PRAGMA wal_checkpoint(PASSIVE)`, nil, &busy, &frames, &done)
 		s.checkpoint.Unlock()
 		if err != nil {
-			s.log.Error("store checkpoint", "err", err)
+			s.crew.Complain("store checkpoint", err)
 		}
 	}
 }

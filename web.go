@@ -441,7 +441,7 @@ func (q *webReq) fail(err error) {
 	case errors.Is(err, context.Canceled), errors.Is(err, io.ErrUnexpectedEOF):
 		return // the browser has gone
 	default:
-		q.log.Error("page", "path", q.r.URL.Path, "user", q.user.Name, "err", err)
+		q.s.crew.Complain("page", err, "path", q.r.URL.Path, "user", q.user.Name)
 		we = &webError{http.StatusInternalServerError, "Something went wrong here. The log of the server says what."}
 	}
 	if strings.HasPrefix(q.r.Header.Get("Accept"), "application/json") {
