@@ -26,7 +26,7 @@ func TestQueueFaultHeld(t *testing.T) {
 			}
 		}
 	}
-	qt.crew.inject = panics
+	qt.crew.setInject(panics)
 	var ids []string
 	for i := range 4 {
 		ids = append(ids, qt.submit("ann@home.arpa", fmt.Sprintf("x%d@far.example", i)))
@@ -42,14 +42,14 @@ func TestQueueFaultHeld(t *testing.T) {
 	}
 	qt.start(path, p)
 	n = 1
-	qt.crew.inject = panics
+	qt.crew.setInject(panics)
 	qt.forward(time.Hour)
 	qt.step()
 	items = qt.queue()
 	if len(items) != 1 || !items[0].Rcpts[0].Hold || !strings.HasPrefix(items[0].Rcpts[0].Error, "held: a fault in Postino") {
 		t.Fatalf("after the second fault: %+v", items)
 	}
-	qt.crew.inject = nil
+	qt.crew.setInject(nil)
 	qt.forward(100 * time.Hour) // it is held for as long as it takes
 	qt.step()
 	qt.submit("ann@home.arpa", "y@far.example")
@@ -69,11 +69,11 @@ func TestQueueFaultHeld(t *testing.T) {
 func TestQueueFaultDestination(t *testing.T) {
 	p := newPeer(t, nil)
 	qt := newQueueTest(t, p)
-	qt.crew.inject = func(name string) {
+	qt.crew.setInject(func(name string) {
 		if name == "destination" {
 			panic("injected")
 		}
-	}
+	})
 	qt.submit("ann@home.arpa", "x@far.example")
 	for range 3 {
 		qt.step()
@@ -84,7 +84,7 @@ func TestQueueFaultDestination(t *testing.T) {
 	if faults := qt.crew.Faults(); len(faults) != 1 || faults[0].Count != 1 {
 		t.Errorf("it was tried again at once: %+v", faults)
 	}
-	qt.crew.inject = nil
+	qt.crew.setInject(nil)
 	qt.forward(time.Hour)
 	qt.step()
 	qt.wantQueue(0)
@@ -99,25 +99,27 @@ func TestQueueFaultReport(t *testing.T) {
 		return ""
 	})
 	qt := newQueueTest(t, p)
-	qt.crew.inject = func(name string) {
+	qt.crew.setInject(func(name string) {
 		if name == "report" || name == "queue deadline" {
 			panic("injected")
 		}
-	}
+	})
 	qt.submit("ann@home.arpa", "x@far.example")
 	qt.step()
 	qt.wantQueue(0)
 	if n := len(qt.inbox(t, "ann@home.arpa")); n != 0 {
 		t.Errorf("%d reports", n)
 	}
+	p.mu.Lock()
 	p.answer = func(l string) string { return map[bool]string{true: "cut"}[l == "<connect>"] }
+	p.mu.Unlock()
 	qt.submit("ann@home.arpa", "x@far.example")
 	for range 60 {
 		qt.step()
 		qt.forward(6 * time.Minute)
 	}
 	qt.wantQueue(1)
-	qt.crew.inject = nil
+	qt.crew.setInject(nil)
 	for range 12 {
 		qt.step()
 		qt.forward(6 * time.Minute)
@@ -169,15 +171,17 @@ func TestQueueReadOnly(t *testing.T) {
 
 // The same when the failure of a try can't be noted: the next hop is left alone all the same.
 func TestQueueReadOnlyFailing(t *testing.T) {
-	var qt *queueTest
-	p := newPeer(t, func(l string) string {
+	p := newPeer(t, nil)
+	qt := newQueueTest(t, p)
+	p.mu.Lock()
+	p.answer = func(l string) string {
 		if l == "<connect>" {
 			queryOnly(t, qt.store, "1")
 			return "cut"
 		}
 		return ""
-	})
-	qt = newQueueTest(t, p)
+	}
+	p.mu.Unlock()
 	writableAgain(t, qt.store)
 	qt.submit("ann@home.arpa", "x@far.example")
 	for range 50 {

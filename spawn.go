@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,7 +21,7 @@ const (
 // what the goroutine was doing and nothing else. layout_test.go sees that no goroutine is started by anything else.
 type Crew struct {
 	log    *slog.Logger
-	inject func(name string) // a test's: called in front of what Keep, Result and Guard run under a name, and may panic
+	inject atomic.Pointer[func(name string)] // a test's: called in front of what Keep, Result and Guard run under a name, and may panic
 
 	mu     sync.Mutex
 	faults map[string]*Fault
@@ -48,7 +49,18 @@ func (e *PanicError) Error() string {
 
 // NewCrew returns a crew that logs to log. inject is for tests; nil otherwise.
 func NewCrew(log *slog.Logger, inject func(name string)) *Crew {
-	return &Crew{log: log, inject: inject, faults: map[string]*Fault{}, complaints: map[string]*complaint{}}
+	c := &Crew{log: log, faults: map[string]*Fault{}, complaints: map[string]*complaint{}}
+	c.setInject(inject)
+	return c
+}
+
+// setInject changes what NewCrew was given; nil is nothing.
+func (c *Crew) setInject(fn func(name string)) {
+	if fn == nil {
+		c.inject.Store(nil)
+		return
+	}
+	c.inject.Store(&fn)
 }
 
 // Go runs fn in a goroutine of wg, or of none if wg is nil. What fn must undo in any case it defers: after a panic it does not
@@ -115,8 +127,8 @@ func (c *Crew) Guard(name string, fn func() error) (err error) {
 			err = c.Caught(name, p)
 		}
 	}()
-	if c.inject != nil {
-		c.inject(name)
+	if inject := c.inject.Load(); inject != nil {
+		(*inject)(name)
 	}
 	return fn()
 }
