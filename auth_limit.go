@@ -80,12 +80,16 @@ type loginTry struct {
 	again  uint64 // the key of repetitions
 }
 
+// loginsMost is more than anybody tries, and wideLimit times it is a number of 32 bits.
+const loginsMost = 1 << 20
+
 // newTry gathers what a try for a name counts against. account says whether failures also count against the account.
 func (a *Auth) newTry(origin loginOrigin, name string, account bool) *loginTry {
 	key, _ := a.loginKey(name)
 	key = key[:min(len(key), maxFailedName)]
 	t := &loginTry{name: key, origin: origin, known: a.wasHere(origin, key)}
-	addr, minute, day := origin.addr.Unmap().String(), a.cfg.Limits.LoginsMinute, a.cfg.Limits.LoginsDay
+	addr := origin.addr.Unmap().String()
+	minute, day := min(a.cfg.Limits.LoginsMinute, loginsMost), min(a.cfg.Limits.LoginsDay, loginsMost)
 	t.again = a.scopeKey("again", addr, key)
 	if t.known {
 		place := origin.place().String()
