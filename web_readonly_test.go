@@ -79,6 +79,9 @@ func (x stateOf) reads(t *testing.T) {
 
 // On a file that can't be written any more mail is read in every way, and refused with words that say it will pass.
 func TestReadOnlyNow(t *testing.T) {
+	if os.Getenv("TEST_EXEC") != "" {
+		skip(t, "under emulation a minute passes between its steps, and the store has tried again meanwhile")
+	}
 	t.Parallel()
 	s := startServer(t)
 	s.put(t, "ann", "INBOX", "Subject: a mail to be read\n\nthe text of a mail\n", 0)
