@@ -80,7 +80,7 @@ func (x stateOf) reads(t *testing.T) {
 // On a file that can't be written any more mail is read in every way, and refused with words that say it will pass.
 func TestReadOnlyNow(t *testing.T) {
 	if os.Getenv("TEST_EXEC") != "" {
-		skip(t, "under emulation a minute passes between its steps, and the store has tried again meanwhile")
+		skip(t, "it failed once under emulation beside all other tests (MAIL was taken), and not alone; the cause is not known")
 	}
 	t.Parallel()
 	s := startServer(t)
