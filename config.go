@@ -68,6 +68,10 @@ type Config struct {
 		AnyCert      bool   `toml:"any_cert"` // the smarthost's certificate is not checked
 	} `toml:"outbound"`
 
+	DNS struct {
+		Servers []string `toml:"servers"` // host:port; none are the machine's own
+	} `toml:"dns"`
+
 	Routes map[string]Route `toml:"routes"`
 
 	SendingDevices []SendingDevice `toml:"device"`
@@ -342,7 +346,7 @@ func keyLine(text string, key toml.Key, entry int) int {
 
 // check fills in what depends on the machine and refuses what can't work.
 func (c *Config) check() error {
-	for _, part := range []func() error{c.checkNames, c.checkListen, c.checkLimits, c.checkNetworks, c.checkDevices, c.checkOutbound} {
+	for _, part := range []func() error{c.checkNames, c.checkListen, c.checkLimits, c.checkNetworks, c.checkDevices, c.checkDNS, c.checkOutbound} {
 		if err := part(); err != nil {
 			return err
 		}
@@ -470,6 +474,22 @@ func (c *Config) checkOutbound() error {
 		return keyFault("outbound.mode", "%q is none of direct, smarthost, none", c.Outbound.Mode)
 	}
 	return c.checkRoutes()
+}
+
+// checkDNS completes the addresses of DNS servers with their port. Names won't do: somebody would have to look them up.
+func (c *Config) checkDNS() error {
+	for i, s := range c.DNS.Servers {
+		a, err := netip.ParseAddr(s)
+		if err == nil {
+			s = netip.AddrPortFrom(a, 53).String()
+		}
+		ap, err := netip.ParseAddrPort(s)
+		if err != nil || ap.Port() == 0 {
+			return keyFault("dns.servers", "%q is no address of a server; write one such as \"127.0.0.1\" or \"127.0.0.1:5353\"", s)
+		}
+		c.DNS.Servers[i] = ap.String()
+	}
+	return nil
 }
 
 // checkRoutes brings the domains into the form that addresses have.

@@ -19,11 +19,25 @@ import (
 type Resolver interface {
 	LookupMX(ctx context.Context, name string) ([]*net.MX, error)
 	LookupHost(ctx context.Context, host string) ([]string, error)
+	Ask(ctx context.Context, name string, kind dnsmessage.Type) (DNSAnswer, error) // see dnsStub.Ask
 }
 
-// NewResolver asks the DNS servers of the machine, and the neighbours for names that end in .local.
-func NewResolver() Resolver {
-	return &lanResolver{net.DefaultResolver, &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353}}
+// NewResolver asks the DNS servers of the machine, or those that are named (host:port), and the neighbours for names that end in
+// .local.
+func NewResolver(servers []string) Resolver {
+	hosts := net.DefaultResolver
+	if len(servers) > 0 {
+		hosts = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, servers[rand.IntN(len(servers))])
+		}}
+	}
+	return &lanResolver{dnsBoth{hosts, &dnsStub{given: servers, file: dnsConfig}}, &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353}}
+}
+
+// dnsBoth is Go's resolver, which reads the machine's hosts file and knows its search domains, and ours for all else.
+type dnsBoth struct {
+	*net.Resolver
+	*dnsStub
 }
 
 const (

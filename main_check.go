@@ -213,7 +213,7 @@ func (c *command) checkOutbound(cfg *Config, note func(string, string)) {
 	default:
 		ctx, cancel := context.WithTimeout(context.Background(), checkDNS)
 		defer cancel()
-		if _, err := NewResolver().LookupMX(ctx, "example.com"); err != nil {
+		if _, err := NewResolver(cfg.DNS.Servers).LookupMX(ctx, "example.com"); err != nil {
 			note("outbound", fmt.Sprintf("mail to other domains is sent directly, but the DNS does not answer (%v); our domains and [routes] need none", err))
 			return
 		}

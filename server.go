@@ -109,7 +109,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, store: store, log: log, crew: store.crew, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(),
+		cfg: cfg, store: store, log: log, crew: store.crew, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(cfg.DNS.Servers),
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 		conns: map[*conn]bool{}, askedFor: map[string]time.Time{}, waiting: map[netip.Prefix]int{}, people: map[UserID]int{}, busy: map[UserID]bool{},
 		recent: ring.mem, floods: newLogFloods(),

@@ -20,7 +20,15 @@ import (
 type testDNS struct {
 	mx    map[string][]*net.MX
 	hosts map[string][]string
+	zone  testZone // what Ask answers from
 	asked []string
+}
+
+func (d *testDNS) Ask(_ context.Context, name string, kind dnsmessage.Type) (DNSAnswer, error) {
+	if strings.HasPrefix(name, "servfail") {
+		return DNSAnswer{}, dnsError(name, false)
+	}
+	return d.zone.ask(name, kind, true)
 }
 
 func dnsError(name string, notFound bool) error {
