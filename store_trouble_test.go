@@ -48,6 +48,42 @@ func TestWritable(t *testing.T) {
 	}
 }
 
+// A closure that the disk refuses while it shares the commit of another one, which works, counts as a failure all the same.
+func TestWritableShared(t *testing.T) {
+	t.Parallel()
+	st := openTestStore(t, StoreOptions{})
+	for range 8 { // so many that the writer waits for more than one
+		defer st.Announce()()
+	}
+	begun, first, second := make(chan struct{}), make(chan error), make(chan error)
+	go func() {
+		first <- st.Write(func(tx *Tx) error {
+			err := tx.SetSetting("a", []byte("1"))
+			close(begun)
+			for len(st.jobs) == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			return err
+		})
+	}()
+	<-begun
+	go func() {
+		second <- st.Write(func(tx *Tx) error {
+			_, err := tx.exec(`PRAGMA query_only=1`)
+			return errors.Join(err, tx.SetSetting("b", []byte("1")))
+		})
+	}()
+	if err := <-first; err != nil {
+		t.Errorf("what was written before: %v", err)
+	}
+	if err := <-second; !errors.Is(err, ErrReadOnly) {
+		t.Errorf("what came afterwards: %v", err)
+	}
+	if err := st.Writable(); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("Writable: %v", err)
+	}
+}
+
 // What is complained of again and again is one line of log a minute for each kind.
 func TestComplain(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -102,9 +103,27 @@ func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
 			s.wake(j.tx.touched)
 		}
 	}
+	again := refusedByDisk(b.jobs)
 	for _, j := range b.jobs {
-		close(j.done)
+		if !slices.Contains(again, j) {
+			close(j.done)
+		}
 	}
+	for _, j := range again {
+		s.commit(&batch{began: time.Now()}, j, onlyOne)
+	}
+}
+
+// refusedByDisk returns those of a batch that failed because of the disk, although the commit worked. They get a try of their own: with
+// the reserve, if that is what they lack, and with its end noted for Writable, which the others' commit says nothing about.
+func refusedByDisk(jobs []*job) (refused []*job) {
+	for _, j := range jobs {
+		err := commitError(j.err)
+		if errors.Is(err, ErrReadOnly) || errors.Is(err, ErrDiskFull) {
+			refused = append(refused, j)
+		}
+	}
+	return refused
 }
 
 // join returns the next job of this transaction, or nil to commit. It commits when the batch is full, when nobody else is
