@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Other people's clients against a running appliance: Thunderbird, isync, offlineimap, fetchmail, msmtp, curl, aerc, Python's
-# own, imapflow and nodemailer. POSTINO is the program. A client that is not installed is skipped, and that is said.
+# Other people's clients against a running appliance: Thunderbird, Delta Chat's core, isync, offlineimap, fetchmail, msmtp, curl,
+# aerc, Python's own, imapflow and nodemailer. POSTINO is the program. A client that is not installed is skipped, and that is
+# said; those from npm are installed by `npm ci --prefix testdata/clients`.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 POSTINO=${POSTINO:-./postino}
+p=${CLIENTS_PORTS:-24} # its ports are ${p}143 and so on
 work=$(mktemp -d)
 pid=
 cleanup() {
@@ -16,6 +18,7 @@ cleanup() {
 trap cleanup EXIT
 die() { echo "CLIENTS FAILED: $*" >&2; exit 1; }
 say() { printf '\n--- %s\n' "$*"; }
+from_npm() { [ -e "$here/node_modules/$1" ] || { echo "SKIPPED: $1 is not installed: npm ci --prefix testdata/clients"; return 1; }; }
 have() { command -v "$1" >/dev/null || { echo "SKIPPED: $1 is not installed"; return 1; }; }
 
 cat > "$work/mail.toml" <<TOML
@@ -23,28 +26,34 @@ hostname = "localhost"
 [mdns]
 enabled = false
 [listen]
-smtp = ["127.0.0.1:24525"]
-submission = ["127.0.0.1:24587"]
-submissions = ["localhost:24465"] # by its name it is told to programs that configure themselves; a loopback address is not
-pop3 = ["127.0.0.1:24110"]
-imap = ["127.0.0.1:24143"]
-imaps = ["localhost:24993"]
-http = ["127.0.0.1:24080"]
+smtp = ["127.0.0.1:${p}525"]
+submission = ["127.0.0.1:${p}587"]
+submissions = ["localhost:${p}465"] # by its name it is told to programs that configure themselves; a loopback address is not
+pop3 = ["127.0.0.1:${p}110"]
+imap = ["127.0.0.1:${p}143"]
+imaps = ["localhost:${p}993"]
+http = ["127.0.0.1:${p}080"]
 [limits]
 per_address = 100
 TOML
-for u in ann bob cora dora eve fay hal ida jo; do echo secret | $POSTINO -config "$work/mail.toml" user add $u@home.arpa >/dev/null; done
+for u in ann bob cora dora eve fay hal ida jo kim lea mia; do echo secret | $POSTINO -config "$work/mail.toml" user add $u@home.arpa >/dev/null; done
 $POSTINO -config "$work/mail.toml" > "$work/out" 2> "$work/log" &
 pid=$!
-for _ in $(seq 100); do curl -s -o /dev/null "imap://127.0.0.1:24143/" -u ann@home.arpa:secret && break; sleep 0.1; done
+until curl -s -o /dev/null "imap://127.0.0.1:${p}143/" -u ann@home.arpa:secret; do
+  kill -0 "$pid" 2>/dev/null || die "the appliance did not start"
+  sleep 0.1
+done
 
 say "Python's imaplib, smtplib, poplib"
-have python3 && python3 "$here/imaplib_client.py" 127.0.0.1 24143 24587 24110
+have python3 && python3 "$here/imaplib_client.py" 127.0.0.1 ${p}143 ${p}587 ${p}110
 
 say "imapflow, nodemailer"
-if have npm; then
-  cp "$here/package.json" "$here/imapflow.js" "$work/"
-  (cd "$work" && npm install --silent --no-audit --no-fund >/dev/null && node imapflow.js 127.0.0.1 24993 24587)
+if have node && from_npm imapflow; then node "$here/imapflow.js" 127.0.0.1 ${p}993 ${p}587; fi
+
+say "Delta Chat's core: sets itself up, waits in IDLE, contact requests, encryption, receipts, reactions, files, groups, deleting"
+deltachat=@deltachat/stdio-rpc-server-linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')
+if have python3 && from_npm $deltachat; then
+  python3 "$here/deltachat.py" "$here/node_modules/$deltachat/deltachat-rpc-server" localhost ${p}993 ${p}465 ${p}587 ${p}110 "$work/log"
 fi
 
 say "isync: 500 messages, both ways, and a second run changes nothing"
@@ -56,7 +65,7 @@ if have mbsync; then
   cat > "$work/mbsyncrc" <<RC
 IMAPAccount a
 Host 127.0.0.1
-Port 24143
+Port ${p}143
 User ann@home.arpa
 Pass secret
 SSLType None
@@ -79,18 +88,18 @@ Expunge Both
 SyncState *
 RC
   mbsync -c "$work/mbsyncrc" -q -a
-  n=$(curl -s "imap://127.0.0.1:24143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT)')
+  n=$(curl -s "imap://127.0.0.1:${p}143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT)')
   echo "$n" | grep -q 'MESSAGES 500 ' || echo "$n" | grep -q 'MESSAGES 500' || die "isync pushed: $n"
-  curl -s "imap://127.0.0.1:24143/INBOX" -u ann@home.arpa:secret -X 'STORE 1:100 +FLAGS (\Seen \Flagged)' >/dev/null
-  curl -s "imap://127.0.0.1:24143/INBOX" -u ann@home.arpa:secret -X 'UID STORE 500 +FLAGS (\Deleted)' >/dev/null
+  curl -s "imap://127.0.0.1:${p}143/INBOX" -u ann@home.arpa:secret -X 'STORE 1:100 +FLAGS (\Seen \Flagged)' >/dev/null
+  curl -s "imap://127.0.0.1:${p}143/INBOX" -u ann@home.arpa:secret -X 'UID STORE 500 +FLAGS (\Deleted)' >/dev/null
   mbsync -c "$work/mbsyncrc" -q -a
   [ "$(ls "$work/maildir/INBOX/cur" | grep -c ',.*F.*S')" = 100 ] || die "isync did not pull the flags"
   [ "$(ls "$work/maildir/INBOX/cur" "$work/maildir/INBOX/new" | grep -c '\.x\|:2')" -ge 499 ] || die "isync lost messages"
   find "$work/maildir" -type f | grep -v mbsyncstate | sort > "$work/before"
-  before=$(curl -s "imap://127.0.0.1:24143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT HIGHESTMODSEQ)')
+  before=$(curl -s "imap://127.0.0.1:${p}143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT HIGHESTMODSEQ)')
   mbsync -c "$work/mbsyncrc" -q -a
   find "$work/maildir" -type f | grep -v mbsyncstate | sort | cmp - "$work/before" || die "isync's second run changed files"
-  after=$(curl -s "imap://127.0.0.1:24143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT HIGHESTMODSEQ)')
+  after=$(curl -s "imap://127.0.0.1:${p}143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT HIGHESTMODSEQ)')
   [ "$before" = "$after" ] || die "isync's second run changed the server: $before $after"
   echo "isync: fine"
 fi
@@ -98,13 +107,13 @@ fi
 say "msmtp sends, fetchmail fetches"
 if have msmtp && have fetchmail; then
   for i in 1 2 3; do
-    printf 'From: bob@home.arpa\nTo: eve@home.arpa\nSubject: %d\n\nhello\n' $i | msmtp --host=127.0.0.1 --port=24465 --tls=on --tls-starttls=off --tls-certcheck=off \
+    printf 'From: bob@home.arpa\nTo: eve@home.arpa\nSubject: %d\n\nhello\n' $i | msmtp --host=127.0.0.1 --port=${p}465 --tls=on --tls-starttls=off --tls-certcheck=off \
       --auth=scram-sha-256 --user=bob@home.arpa --passwordeval='echo secret' --from=bob@home.arpa eve@home.arpa ||
-    printf 'From: bob@home.arpa\nTo: eve@home.arpa\nSubject: %d\n\nhello\n' $i | msmtp --host=127.0.0.1 --port=24465 --tls=on --tls-starttls=off --tls-certcheck=off \
+    printf 'From: bob@home.arpa\nTo: eve@home.arpa\nSubject: %d\n\nhello\n' $i | msmtp --host=127.0.0.1 --port=${p}465 --tls=on --tls-starttls=off --tls-certcheck=off \
       --auth=plain --user=bob@home.arpa --passwordeval='echo secret' --from=bob@home.arpa eve@home.arpa
   done
   for proto in POP3 IMAP; do
-    port=24110; [ $proto = IMAP ] && port=24143
+    port=${p}110; [ $proto = IMAP ] && port=${p}143
     cat > "$work/fetchmailrc" <<RC
 set idfile "$work/fetchids-$proto"
 poll 127.0.0.1 protocol $proto port $port username "eve@home.arpa" password "secret" sslproto "" keep fetchall mda "cat >> $work/fetched-$proto; echo >> $work/fetched-$proto"
@@ -118,7 +127,7 @@ fi
 
 say "offlineimap, with UTF-8 folder names"
 if have offlineimap; then
-  curl -s "imap://127.0.0.1:24143/" -u eve@home.arpa:secret -X 'CREATE "Bl&APY-de"' >/dev/null
+  curl -s "imap://127.0.0.1:${p}143/" -u eve@home.arpa:secret -X 'CREATE "Bl&APY-de"' >/dev/null
   cat > "$work/offlineimaprc" <<RC
 [general]
 accounts = a
@@ -133,7 +142,7 @@ localfolders = $work/offline
 [Repository r]
 type = IMAP
 remotehost = 127.0.0.1
-remoteport = 24143
+remoteport = ${p}143
 ssl = no
 starttls = no
 remoteuser = eve@home.arpa
@@ -153,16 +162,21 @@ if have aerc && have script; then
   mkdir -p "$work/.config/aerc"
   cat > "$work/.config/aerc/accounts.conf" <<RC
 [a]
-source = imap+insecure://eve%40home.arpa:secret@127.0.0.1:24143
+source = imap+insecure://eve%40home.arpa:secret@127.0.0.1:${p}143
 default = INBOX
 from = Eve <eve@home.arpa>
 RC
   chmod 600 "$work/.config/aerc/accounts.conf"
-  (sleep 6; printf ':quit\r'; sleep 1) | HOME=$work TERM=xterm-256color timeout 20 script -qec "stty rows 40 cols 120; aerc" /dev/null > "$work/screen" 2>&1 || true
+  : > "$work/screen"
+  look() { # until it shows the list, then its command to leave
+    for _ in $(seq 600); do grep -qa 'bob@home.arpa' "$work/screen" && break; sleep 0.1; done
+    printf ':quit\r'; sleep 1
+  }
+  look | HOME=$work TERM=xterm-256color timeout 90 script -qfec "stty rows 40 cols 120; aerc" /dev/null > "$work/screen" 2>&1 || true
   grep -qa 'bob@home.arpa' "$work/screen" && echo "aerc: fine" || { tail -c 2000 "$work/screen" | cat -v; die aerc; }
 fi
 
-say "Thunderbird: configures itself, reads, tags, moves, deletes, searches, sends, waits for mail, and takes it by POP3"
-if have thunderbird && have python3; then python3 "$here/thunderbird.py" 127.0.0.1 24587 24110 24080; fi
+say "Thunderbird: configures itself, reads, tags, moves, deletes, searches, writes, answers, forwards, waits for mail, and takes it by POP3"
+if have thunderbird && have python3; then python3 "$here/thunderbird.py" 127.0.0.1 ${p}587 ${p}110 ${p}080; fi
 
 say "all clients are fine"
