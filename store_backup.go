@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -27,7 +28,10 @@ const settingCopy = "copy"
 
 // Backup writes a consistent copy to path, which must not exist, while everybody goes on reading and writing. It is made under another
 // name, readable by its owner only, checked, and has its name when it is whole: after an error there is nothing at path.
-func (s *Store) Backup(path string) error {
+func (s *Store) Backup(path string) error { return s.BackupWith(path, nil) }
+
+// BackupWith is Backup of a file that has other values of some settings; of what they were nothing is left in the copy.
+func (s *Store) BackupWith(path string, settings map[string][]byte) error {
 	if s.unreadable != nil {
 		return s.unreadable
 	}
@@ -43,11 +47,11 @@ func (s *Store) Backup(path string) error {
 		return err
 	}
 	defer c.Close()
-	return writeCopy(c, path, st.File-st.FileFree)
+	return writeCopy(c, path, st.File-st.FileFree, settings)
 }
 
 // writeCopy writes what a connection sees into a new file. It needs about so many octets.
-func writeCopy(c *sql.Conn, path string, size int64) error {
+func writeCopy(c *sql.Conn, path string, size int64, settings map[string][]byte) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s: %w; name a new file", path, ErrExists)
 	}
@@ -64,7 +68,7 @@ func writeCopy(c *sql.Conn, path string, size int64) error {
 	defer lock.Close()
 	_, err = c.ExecContext(noCancel, `VACUUM INTO ?`, part)
 	if err == nil {
-		err = finishCopy(part)
+		err = finishCopy(part, settings)
 	}
 	if err == nil {
 		err = lock.Sync()
@@ -114,13 +118,21 @@ func newPart(part string) (*os.File, error) {
 }
 
 // finishCopy makes a copy a file of its own: no log is its own, and it knows that it is a copy. Then it reads all of it.
-func finishCopy(part string) error {
+func finishCopy(part string, settings map[string][]byte) error {
 	db, err := sql.Open("sqlite", storeDSN(part, "_busy_timeout=1000", "_journal_mode=DELETE", "_synchronous=FULL"))
 	if err != nil {
 		return err
 	}
 	db.SetMaxOpenConns(1)
 	_, err = db.ExecContext(noCancel, `INSERT OR REPLACE INTO settings(key,value) VALUES(?,'1'),('clean','1')`, settingCopy)
+	if err == nil && len(settings) > 0 {
+		_, err = db.ExecContext(noCancel, `PRAGMA secure_delete=ON`)
+	}
+	for key, value := range settings {
+		if err == nil {
+			_, err = db.ExecContext(noCancel, `UPDATE settings SET value=? WHERE key=?`, value, key)
+		}
+	}
 	var notes int // of an older program there are none
 	if err == nil {
 		err = db.QueryRowContext(noCancel, `SELECT count(*) FROM sqlite_schema WHERE name='log_note'`).Scan(&notes)
@@ -172,8 +184,9 @@ type Restored struct {
 
 // Restore puts a copy of a backup in the place of the file at path, which nobody may have open. The backup is checked first and stays as it is. What is at
 // path, with its log, gets another name beside it. Whenever it is cut short, at path is either the file of before or
-// the restored one, whole.
-func Restore(path, backup string, now time.Time) (Restored, error) {
+// the restored one, whole. Of a setting named in cut the backup may have only the beginning (see BackupWith): it is completed from the
+// file of before, if that has the same one.
+func Restore(path, backup string, now time.Time, cut ...string) (Restored, error) {
 	r, err := lookAtBackup(backup)
 	if err != nil {
 		return r, err
@@ -189,7 +202,7 @@ func Restore(path, backup string, now time.Time) (Restored, error) {
 		if err != nil {
 			return err
 		}
-		return writeCopy(c, fresh, size)
+		return writeCopy(c, fresh, size, wholeSettings(c, path, cut))
 	})
 	if err != nil {
 		return r, err
@@ -220,6 +233,28 @@ func Restore(path, backup string, now time.Time) (Restored, error) {
 		}
 	}
 	return r, errors.Join(err, syncDir(path))
+}
+
+// wholeSettings are the settings in the file at path that go on where those of the backup end. A file that is not there or can't be read has
+// none: it is why there is a restore.
+func wholeSettings(backup *sql.Conn, path string, keys []string) map[string][]byte {
+	all := map[string][]byte{}
+	if _, err := os.Lstat(path); err != nil || whose(path) != nil {
+		return nil
+	}
+	const ask = `SELECT value FROM settings WHERE key=?`
+	for _, key := range keys {
+		var part, whole []byte
+		err := backup.QueryRowContext(noCancel, ask, key).Scan(&part)
+		if err != nil {
+			continue
+		}
+		err = withBackup(path, func(c *sql.Conn) error { return c.QueryRowContext(noCancel, ask, key).Scan(&whole) })
+		if err == nil && len(whole) > len(part) && bytes.HasPrefix(whole, part) {
+			all[key] = whole
+		}
+	}
+	return all
 }
 
 // alsoNamed gives a file a second name, or where there are no such, a copy. A file that is not there has none.

@@ -41,12 +41,11 @@ const (
 
 // TLS gives every listener its certificate: the files of [tls], or one signed by the appliance's own CA.
 //
-// The CA is made at first start and never changes, because people install it on their phones by hand. The server
-// certificate follows the machine's names and addresses. It is replaced no more often than it must be: many people
+// The CA is made at first start, and people install it on their phones by hand, so another one is made only when there is a name
+// that it may not sign for: its constraints list those of the machine and the domains when it was made, and what belongs to nobody
+// on the internet (makeCA). A CA from before it had constraints stays as it is. It may sign nothing but TLS servers, and no other CAs.
+// The server certificate follows the machine's names and addresses. It is replaced no more often than it must be: many people
 // accept it as an exception instead of installing the CA, and such an exception ends with the certificate.
-//
-// The CA has no name constraints. They would have to list domains that are added to mail.toml only later, and one
-// name outside makes clients refuse the whole certificate. It may sign nothing but TLS servers, though, and no other CAs.
 type TLS struct {
 	cfg   *Config
 	store *Store
@@ -61,7 +60,8 @@ type TLS struct {
 	looked time.Time // when we last looked for changes
 	cert   *tls.Certificate
 	stamp  string           // of the files, as last seen
-	ca     *tls.Certificate // nil with files
+	ca     *tls.Certificate // nil with files; without its key where the file is a backup that was downloaded
+	denied string           // a name for which a new CA was needed and could not be stored: it is done at the next start
 }
 
 // LoadTLS reads or makes the certificates. An error names the file and what to do.
@@ -265,13 +265,23 @@ func (t *TLS) leafFault(leaf *x509.Certificate) string {
 	case leaf.CheckSignatureFrom(t.ca.Leaf) != nil:
 		return "the CA has changed"
 	}
-	for _, n := range t.names() {
+	name := t.outside()
+	if name != "" && name != t.denied {
+		return "the CA may not sign for " + name
+	}
+	keyless := t.ca.PrivateKey == nil // then only what can't be done without is worth another CA
+	for _, n := range t.permittedNames() {
+		if keyless && !strings.Contains(n, ".") {
+			continue
+		}
 		if !slices.Contains(leaf.DNSNames, n) {
 			return "the name " + n + " is new"
 		}
 	}
-	addrs := t.addrs()
-	for _, a := range addrs[:min(len(addrs), maxLeafIPs)] {
+	if keyless {
+		return ""
+	}
+	for _, a := range t.permittedAddrs() {
 		has := slices.ContainsFunc(leaf.IPAddresses, func(ip net.IP) bool { return ip.Equal(net.IP(a.AsSlice())) })
 		if !has && (a.Is4() || a.IsPrivate()) {
 			return "the address " + a.String() + " is new"
@@ -290,7 +300,7 @@ func (t *TLS) names() []string {
 	}
 	for _, n := range append(all, "localhost") {
 		ascii, err := DomainToASCII(n)
-		odd := strings.ContainsFunc(ascii, func(r rune) bool { return r > 0x7e || r <= ' ' })
+		odd := strings.ContainsFunc(ascii, func(r rune) bool { return r > 0x7e || r <= ' ' || r == '[' })
 		if err == nil && ascii != "" && !odd && !slices.Contains(names, ascii) {
 			names = append(names, ascii)
 		}

@@ -2,8 +2,12 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +15,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,7 +72,7 @@ domains = ["home.arpa", "bücher.example"]`)
 	}
 }
 
-// TestLeafReissue checks what replaces the certificate and what does not; the CA and the key stay always.
+// TestLeafReissue checks what replaces the certificate, what the CA too, and what neither; the key stays always.
 func TestLeafReissue(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mail.db")
 	now := time.Date(1970, 1, 1, 0, 0, 5, 0, time.UTC) // a board without a clock
@@ -77,16 +82,17 @@ func TestLeafReissue(t *testing.T) {
 	if built := buildTime(); built.Before(last.NotBefore) || built.After(last.NotAfter) {
 		t.Errorf("made in 1970, valid from %v to %v", last.NotBefore, last.NotAfter)
 	}
-	step := func(what string, want bool) {
+	step := func(what string, want bool, newCA ...bool) {
 		t.Helper()
 		tl := testTLS(t, path, &now, config)
 		leaf := tl.Leaf()
 		if got := !leaf.Equal(last); got != want {
 			t.Errorf("%s: replaced is %v", what, got)
 		}
-		if !bytes.Equal(tl.RootPEM(), root) {
-			t.Errorf("%s: another CA", what)
+		if same := bytes.Equal(tl.RootPEM(), root); same == (len(newCA) > 0) {
+			t.Errorf("%s: the same CA: %v", what, same)
 		}
+		root = tl.RootPEM()
 		if !bytes.Equal(leaf.RawSubjectPublicKeyInfo, last.RawSubjectPublicKeyInfo) {
 			t.Errorf("%s: another key", what)
 		}
@@ -101,8 +107,12 @@ func TestLeafReissue(t *testing.T) {
 	step("the clock jumped 60 years ahead", true)
 	now = buildTime().AddDate(3, 0, 0)
 	step("and back", true)
-	config += "\ndomains = [\"example.org\"]"
-	step("a domain is new", true)
+	config = `hostname = "box.local"`
+	step("the machine has another name in .local", true)
+	config = "hostname = \"pi.local\"\ndomains = [\"example.org\"]"
+	step("a domain is new that the CA may not sign for", true, true)
+	config = "hostname = \"pi.local\"\ndomains = [\"example.org\", \"lab.example.org\", \"school.lan\"]"
+	step("domains are new that it may sign for", true)
 	config = `hostname = "pi.local"`
 	step("and gone: home.arpa is new again", true)
 }
@@ -127,10 +137,237 @@ func TestLeafAddresses(t *testing.T) {
 	}
 }
 
+// forgeLeaf signs a server certificate for a name or address with the key of a CA.
+func forgeLeaf(t *testing.T, ca *tls.Certificate, name string) []byte {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: "a forged one"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, 3, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, DNSNames: []string{name}}
+	if ip := net.ParseIP(name); ip != nil {
+		template.DNSNames, template.IPAddresses = nil, []net.IP{ip}
+	}
+	text, err := signPair(template, ca.Leaf, key, ca.PrivateKey.(*ecdsa.PrivateKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// TestCAConstraints: whoever has the key of the private CA can stand in for this machine, its domains and what belongs to nobody, and for
+// nobody else: so say Go and openssl. The server's own certificate passes with all that it names.
+func TestCAConstraints(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Now()
+	public := netip.MustParseAddr("203.0.113.7")
+	tl := testTLS(t, filepath.Join(dir, "mail.db"), &now, "hostname = \"cloud.example.org\"\ndomains = [\"example.net\", \"bücher.example\"]")
+	tl.addrs = func() []netip.Addr { return append(interfaceAddrs(), public) }
+	text, err := tl.makeCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tl.ca, err = parsePair(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	openssl, noOpenssl := exec.LookPath("openssl")
+	root := filepath.Join(dir, "root.pem")
+	err = os.WriteFile(root, tl.RootPEM(), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(tl.ca.Leaf)
+	passes := func(name string, text []byte) {
+		t.Helper()
+		cert, err := parsePair(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = cert.Leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	fails := func(name string) {
+		t.Helper()
+		text := forgeLeaf(t, tl.ca, name)
+		cert, err := parsePair(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = cert.Leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots})
+		var invalid x509.CertificateInvalidError
+		if !errors.As(err, &invalid) || invalid.Reason != x509.CANotAuthorizedForThisName {
+			t.Errorf("%s: %v", name, err)
+		}
+		if noOpenssl != nil {
+			return
+		}
+		file := filepath.Join(dir, "leaf.pem")
+		err = os.WriteFile(file, text, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(openssl, "verify", "-CAfile", root, "-purpose", "sslserver", file).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "permitted subtree violation") {
+			t.Errorf("openssl takes %s: %s %v", name, out, err)
+		}
+	}
+	for _, name := range []string{"cloud.example.org", "mail.example.net", "example.net", "autoconfig.xn--bcher-kva.example", "other.local", "x.home.arpa",
+		"nas.lan", "git.internal", "localhost", "192.168.7.7", "10.9.8.7", "172.31.0.1", "100.64.3.2", "169.254.1.1", "127.0.0.9", "fd00::9", "fe80::1", "::1",
+		public.String()} {
+		text := forgeLeaf(t, tl.ca, name)
+		passes(name, text)
+		if noOpenssl == nil {
+			file := filepath.Join(dir, "leaf.pem")
+			if err := os.WriteFile(file, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.Command(openssl, "verify", "-CAfile", root, "-purpose", "sslserver", file).CombinedOutput()
+			if err != nil {
+				t.Errorf("openssl refuses %s: %s", name, out)
+			}
+		}
+	}
+	for _, name := range []string{"bank.example", "www.bank.example", "example.org", "notexample.net", "app.cloud", "cloud", "com", "203.0.113.8", "8.8.8.8", "2001:db8::1",
+		"172.32.0.1", "xlocal"} {
+		fails(name)
+	}
+	cert := tl.cert.Leaf
+	for _, n := range cert.DNSNames {
+		if _, err := cert.Verify(x509.VerifyOptions{DNSName: n, Roots: roots}); n == "cloud" || err == nil {
+			t.Errorf("%s is in a certificate of another CA: %v", n, err)
+		}
+	}
+	// The machine has moved: its public addresses are not in the certificate, and all else is taken.
+	tl.addrs = func() []netip.Addr {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1"), public, netip.MustParseAddr("198.51.100.3"), netip.MustParseAddr("2001:db8::3")}
+	}
+	tl.store, err = OpenStore(filepath.Join(dir, "mail.db"), StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tl.store.Close()
+	err = tl.issue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range append(slices.Clone(tl.cert.Leaf.DNSNames), "127.0.0.1", public.String()) {
+		if _, err := tl.cert.Leaf.Verify(x509.VerifyOptions{DNSName: n, Roots: roots}); err != nil {
+			t.Errorf("%s: %v", n, err)
+		}
+	}
+	if why := tl.leafFault(tl.cert.Leaf); why != "" || len(tl.cert.Leaf.IPAddresses) != 2 {
+		t.Errorf("%q, %v", why, tl.cert.Leaf.IPAddresses)
+	}
+}
+
+// TestCAWithoutConstraints: the CA of an older file stays, whatever the domains, since people have installed it.
+func TestCAWithoutConstraints(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mail.db")
+	now := time.Now()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: "old"}, NotBefore: caFrom, NotAfter: now.AddDate(caYears, 0, 0), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign}
+	old, err := signPair(template, template, key, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := OpenStore(path, StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = st.Write(func(tx *Tx) error { return tx.SetSetting(settingCA, old) })
+	err = errors.Join(err, st.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, domain := range []string{"example.org", "example.net"} {
+		tl := testTLS(t, path, &now, "hostname = \"pi.example.com\"\ndomains = [\""+domain+"\"]")
+		roots := x509.NewCertPool()
+		if !bytes.HasPrefix(old, tl.RootPEM()) || !roots.AppendCertsFromPEM(tl.RootPEM()) {
+			t.Fatal("another CA")
+		}
+		for _, n := range []string{"mail." + domain, "pi", "pi.example.com"} {
+			if _, err := tl.Leaf().Verify(x509.VerifyOptions{DNSName: n, Roots: roots}); err != nil {
+				t.Errorf("%s: %v", n, err)
+			}
+		}
+	}
+}
+
+// TestBackupWithoutKey: a copy that goes away has no octet of the CA's key; restored where the key is it has it again, elsewhere the certificate
+// serves on until there must be another one.
+func TestBackupWithoutKey(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Now()
+	path, away := filepath.Join(dir, "mail.db"), filepath.Join(dir, "away.db")
+	config := `hostname = "pi.local"`
+	first := testTLS(t, path, &now, config)
+	st, err := OpenStore(path, StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := read(st, func(tx *Tx) ([]byte, error) { return tx.Setting(settingCA) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, err := settingsAway(st)
+	if err == nil {
+		err = st.BackupWith(away, settings)
+	}
+	err = errors.Join(err, st.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(away)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := bytes.Split(whole, []byte("\n"))
+	if secret := key[len(key)-3]; len(secret) < 20 || bytes.Contains(b, secret) || !bytes.Contains(b, key[2]) {
+		t.Fatal("the key is in the copy, or the certificate is not")
+	}
+	other := filepath.Join(dir, "other.db")
+	if _, err := Restore(other, away, now, settingCA); err != nil {
+		t.Fatal(err)
+	}
+	tl := testTLS(t, other, &now, config)
+	if !tl.Leaf().Equal(first.Leaf()) || tl.Fingerprint() != first.Fingerprint() {
+		t.Error("another certificate where it was restored")
+	}
+	tl.addrs = func() []netip.Addr { return []netip.Addr{netip.MustParseAddr("192.168.33.44")} }
+	if why := tl.leafFault(tl.cert.Leaf); why != "" {
+		t.Errorf("another CA only for this: %s", why)
+	}
+	now = now.AddDate(2, 0, 0)
+	tl = testTLS(t, other, &now, config)
+	if tl.Fingerprint() == first.Fingerprint() || tl.Leaf().CheckSignatureFrom(tl.ca.Leaf) != nil {
+		t.Error("no new CA though the certificate has ended")
+	}
+	if _, err := Restore(path, away, now, settingCA); err != nil {
+		t.Fatal(err)
+	}
+	tl = testTLS(t, path, &now, config)
+	if tl.Fingerprint() != first.Fingerprint() || tl.ca.PrivateKey == nil {
+		t.Error("the key was not taken from the file of before")
+	}
+}
+
 // writeTestPair writes a certificate with a name into two files.
 func writeTestPair(tb testing.TB, dir, name string) {
 	tb.Helper()
-	text, err := makeCA(name, time.Now())
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: "Postino private CA " + name}, NotBefore: caFrom, NotAfter: caFrom.AddDate(caYears, 0, 0)}
+	text, err := signPair(template, template, key, key)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -190,7 +427,7 @@ func TestCertFiles(t *testing.T) {
 // port (ALPACA).
 func TestTLSVersions(t *testing.T) {
 	s := startServer(t)
-	text, err := makeCA("client", time.Now())
+	text, err := s.tls.makeCA()
 	if err != nil {
 		t.Fatal(err)
 	}

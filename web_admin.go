@@ -198,7 +198,7 @@ func (q *webReq) getLog() error {
 }
 
 // postBackup makes a consistent copy of the file beside it and sends that, to an administrator who knows their password: all
-// mail and all keys are in it. Everything goes on meanwhile.
+// mail and all keys but that of the private CA are in it. Everything goes on meanwhile.
 func (q *webReq) postBackup() error {
 	if err := q.checkOwn(); err != nil {
 		return err
@@ -215,8 +215,12 @@ func (q *webReq) postBackup() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	settings, err := settingsAway(q.s.store)
+	if err != nil {
+		return err
+	}
 	file := filepath.Join(dir, "mail.db")
-	if err := q.s.store.Backup(file); err != nil {
+	if err := q.s.store.BackupWith(file, settings); err != nil {
 		return err
 	}
 	f, err := os.Open(file)
