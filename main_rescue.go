@@ -16,15 +16,21 @@ func (c *command) rescue(args []string) error {
 	if err != nil {
 		return err
 	}
-	var taken, cut, lost int64
+	var taken, cut, changed, lost int64
 	for _, b := range r.Boxes {
-		taken, cut, lost = taken+b.Taken, cut+b.Cut, lost+b.Lost
+		taken, cut, changed, lost = taken+b.Taken, cut+b.Cut, changed+b.Changed, lost+b.Lost
 		if b.Taken+b.Lost > 0 {
 			fmt.Fprintf(c.out, "%7d messages of %s %s%s\n", b.Taken, b.User, b.Name, rescueWords(b))
 		}
 	}
 	fmt.Fprintf(c.out, "%s has %d messages: %d of them end too early, %d were in no mailbox any more and are in lost+found. Of %d messages nothing but their place was found.\n",
 		args[1], taken, cut, r.Found, lost)
+	if cut+changed > 0 {
+		fmt.Fprintf(c.out, "%d of them are whole, but not as they were stored. Those and the ones that end too early have a star and the keyword %s.\n", changed, rescueMark)
+	}
+	if r.Unproven > 0 {
+		fmt.Fprintf(c.out, "Of %d nothing says whether they are as they were stored: their sums are lost, or are of before there were any.\n", r.Unproven)
+	}
 	if r.Broken > 0 || r.Unread > 0 {
 		fmt.Fprintf(c.out, "Of %d pages %d could not be read; %d rows could not be made out.\n", r.Pages, r.Unread, r.Broken)
 	}
@@ -36,13 +42,14 @@ func (c *command) rescue(args []string) error {
 }
 
 func rescueWords(b RescuedBox) string {
-	switch {
-	case b.Lost > 0 && b.Cut > 0:
-		return fmt.Sprintf(", %d of them end too early, %d are lost", b.Cut, b.Lost)
-	case b.Lost > 0:
-		return fmt.Sprintf(", %d are lost", b.Lost)
-	case b.Cut > 0:
-		return fmt.Sprintf(", %d of them end too early", b.Cut)
+	words := ""
+	for _, x := range []struct {
+		n    int64
+		what string
+	}{{b.Cut, "end too early"}, {b.Changed, "are not as they were stored"}, {b.Lost, "are lost"}} {
+		if x.n > 0 {
+			words += fmt.Sprintf(", %d %s", x.n, x.what)
+		}
 	}
-	return ""
+	return words
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -18,16 +19,19 @@ const (
 	rescueRows   = 500     // rows written in one transaction
 	rescueBytes  = 4 << 20 // and octets, about
 	rescueDomain = "rescued.invalid"
+	rescueMark   = "Damaged" // the keyword of messages that are not as they were stored
+	rescueZeros  = 512       // octets of zero in a row are a lost sector, where no sum says otherwise: mail has none (RFC 5322 §2.2)
 )
 
 // rescueNot lists what is not taken over: it is made again, or is no use in another file.
-var rescueNot = []string{"search", "refs", "web_sessions", "unfinished", "log_note", "sqlite_sequence", "sqlite_stat1", "content_sums"}
+var rescueNot = []string{"search", "refs", "web_sessions", "unfinished", "log_note", "sqlite_sequence", "sqlite_stat1"}
 
 // RescuedBox is a mailbox of a rescued file.
 type RescuedBox struct {
 	User, Name string
 	Taken      int64 // messages that are there
 	Cut        int64 // of them, those whose end is missing
+	Changed    int64 // of them, those that are whole, but not as they were stored
 	Lost       int64 // of which nothing but the row was found
 }
 
@@ -37,6 +41,7 @@ type Rescued struct {
 	Rows, Broken  int64 // rows that were taken, and that could not be made out
 	Boxes         []RescuedBox
 	Found         int64 // messages that belong to no mailbox any more, in lost+found
+	Unproven      int64 // contents without sums: nothing says whether they are as they were stored
 }
 
 // Rescue reads what it can of the file at from, with or without SQLite's consent, and writes it into a new file at to. It changes nothing at from.
@@ -250,6 +255,11 @@ func (x *rescue) page(n uint32, table string, shape rawShape) error {
 			x.noteRefs(columns)
 			continue
 		}
+		if table == "" && t == "chunks" && looksLikeSums(columns[1]) { // it may be the one or the other: judge finds out
+			if err := x.take("content_sums", x.shapes["content_sums"], columns); err != nil {
+				return err
+			}
+		}
 		if err := x.take(t, s, columns); err != nil {
 			return err
 		}
@@ -373,25 +383,139 @@ func (tx *Tx) heir() (UserID, error) {
 	return id, err
 }
 
-// mendContent sees to messages whose content is not whole, and to content without a message.
+// looksLikeSums says whether a column can be the sums of content.
+func looksLikeSums(column any) bool {
+	b, _ := column.([]byte)
+	return len(b) >= 2*sumSize && len(b)%sumSize == 0
+}
+
+// rescueVerdict is what a piece of content turned out to be.
+type rescueVerdict int
+
+const (
+	rescueWhole    rescueVerdict = iota
+	rescueUnproven               // all of it is there, but no sums are
+	rescueTree                   // only its tree or its size is wrong
+	rescueCut                    // its end is missing
+	rescueChanged                // all of it is there, and not as it was stored
+)
+
+// rescueMarks are the keys of settings under which the content of each of these verdicts is noted until the end.
+var rescueMarks = map[rescueVerdict]string{rescueCut: "rescue cut ", rescueChanged: "rescue changed "}
+
+// mendContent compares all content with its sums and writes anew what is not whole; then it sees to content without a message.
 func (x *rescue) mendContent() error {
-	type wanted struct {
-		id             int64
-		size, head, is int64
-	}
-	short, err := read(x.st, func(tx *Tx) ([]wanted, error) {
-		return rows(tx, `SELECT b.id,b.size,length(b.head),coalesce((SELECT sum(length(c.data)) FROM chunks c WHERE c.id BETWEEN b.id<<14 AND (b.id<<14)+16383),0) FROM blobs b
-			WHERE b.codec=0 AND b.size<>length(b.head)+coalesce((SELECT sum(length(c.data)) FROM chunks c WHERE c.id BETWEEN b.id<<14 AND (b.id<<14)+16383),0)`, nil,
-			func(w *wanted) []any { return []any{&w.id, &w.size, &w.head, &w.is} })
-	})
+	ids, err := read(x.st, func(tx *Tx) ([]int64, error) { return tx.ints(`SELECT id FROM blobs`) })
 	if err != nil {
 		return err
 	}
-	for _, w := range short {
-		if err := x.cut(BlobID(w.id)); err != nil {
+	for _, id := range ids {
+		verdict, there, err := x.judge(BlobID(id))
+		switch {
+		case err != nil:
+		case verdict == rescueUnproven:
+			x.report.Unproven++
+			err = x.st.Write(func(tx *Tx) error { return tx.sumAgain(BlobID(id)) })
+		case verdict != rescueWhole:
+			err = x.renew(BlobID(id), there, rescueMarks[verdict])
+		}
+		if err != nil {
 			return err
 		}
 	}
+	return x.adopt()
+}
+
+// judge reads a piece of content and says what it is, and how many octets of it are there without a gap.
+func (x *rescue) judge(id BlobID) (verdict rescueVerdict, there int64, err error) {
+	c, err := x.st.Content(id)
+	if err == nil {
+		err = c.readSums()
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	tree, treeErr := c.readTree()
+	proven := looksLikeSums(c.sums)
+	wanted := int64(len(c.sums)/sumSize - 2)
+	changed, zeros, chunks := !sumIs(c.sums, 0, c.Head), hasZeros(c.Head), int64(0)
+	there = int64(len(c.Head))
+	_, err = read(x.st, func(tx *Tx) (none struct{}, err error) {
+		return none, tx.each(`SELECT id,data FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id`, []any{int64(id) << chunkBits, int64(id)<<chunkBits | (1<<chunkBits - 1)}, func(scan func(...any) error) error {
+			var at int64
+			var data []byte
+			if err := scan(&at, &data); err != nil {
+				return err
+			}
+			// What comes behind a gap, behind the end or behind a short chunk is of no use.
+			if at&(1<<chunkBits-1) != chunks || (proven && chunks >= wanted) || there != int64(len(c.Head))+chunks*chunkSize {
+				return nil
+			}
+			changed, zeros = changed || !sumIs(c.sums, 2+chunks, data), zeros || hasZeros(data)
+			chunks++
+			there += int64(len(data))
+			return nil
+		})
+	})
+	switch {
+	case err != nil:
+	case proven && !changed && chunks == wanted: // whatever its row says of its size
+		if there != c.Size || !sumIs(c.sums, 1, c.tree) || treeErr != nil || tree.HeaderLen != c.HeadLen {
+			verdict = rescueTree
+		}
+	case there < c.Size:
+		verdict = rescueCut
+	case proven || zeros || there > c.Size:
+		verdict = rescueChanged
+	case treeErr != nil || tree.HeaderLen != c.HeadLen:
+		verdict = rescueTree
+	default:
+		verdict = rescueUnproven
+	}
+	return verdict, min(there, maxContent-1), err
+}
+
+func hasZeros(b []byte) bool { return bytes.Contains(b, make([]byte, rescueZeros)) }
+
+// renew makes new content, with a tree and sums of its own, of the first octets of a piece of content, and notes it under the mark if there is one.
+func (x *rescue) renew(id BlobID, there int64, mark string) error {
+	c, err := x.st.Content(id)
+	if err != nil {
+		return err
+	}
+	c.Size, c.sums = there, []byte{} // as it is
+	sp := x.st.NewSpool(maxContent)
+	defer sp.Close()
+	if _, err := io.Copy(sp, io.NewSectionReader(c, 0, there)); err != nil {
+		return err
+	}
+	return x.st.Write(func(tx *Tx) error {
+		b, err := tx.AddBlob(sp)
+		if err != nil {
+			return err
+		}
+		delete(tx.unreferenced, b.ID) // count does the counting
+		for _, table := range []string{"messages", "queue", "letter_files"} {
+			if _, err := tx.exec(`UPDATE `+table+` SET blob=?, size=? WHERE blob=?`, b.ID, b.Size, id); err != nil {
+				return err
+			}
+		}
+		if mark != "" {
+			if _, err := tx.exec(`INSERT OR IGNORE INTO settings(key,value) VALUES(?||?,'1')`, mark, b.ID); err != nil {
+				return err
+			}
+		}
+		for _, q := range []string{`DELETE FROM chunks WHERE id>>14=?`, `DELETE FROM content_sums WHERE blob=?`, `DELETE FROM blobs WHERE id=?`} {
+			if _, err := tx.exec(q, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// adopt puts content that no message refers to any more into a mailbox of its own.
+func (x *rescue) adopt() error {
 	return x.st.Write(func(tx *Tx) error {
 		all, err := tx.ints(`SELECT id FROM blobs b WHERE NOT EXISTS(SELECT 1 FROM messages m WHERE m.blob=b.id) AND NOT EXISTS(SELECT 1 FROM queue q WHERE q.blob=b.id)
 			AND NOT EXISTS(SELECT 1 FROM letter_files f WHERE f.blob=b.id)`)
@@ -424,59 +548,66 @@ func (x *rescue) mendContent() error {
 	})
 }
 
-// cut makes new content of what is there of a piece of content up to the first gap.
-func (x *rescue) cut(id BlobID) error {
-	c, err := x.st.Content(id)
+const maxContent = int64(chunkSize) << chunkBits
+
+// mark gives the messages that are not as they were stored a keyword and a star, and holds such mail back in the queue. A message whose row has another
+// size than its content refers to a wrong one.
+func (x *rescue) mark(tx *Tx) error {
+	_, err := tx.exec(`INSERT OR IGNORE INTO settings(key,value) SELECT 'rescue changed '||b.id,'1' FROM messages m JOIN blobs b ON b.id=m.blob WHERE m.size<>b.size`)
+	if err == nil {
+		_, err = tx.exec(`UPDATE messages SET size=(SELECT b.size FROM blobs b WHERE b.id=blob) WHERE blob IN (SELECT id FROM blobs)`)
+	}
+	if err == nil {
+		_, err = tx.exec(`UPDATE recipients SET hold=1, error='it was damaged on the disk: look at it before it is released' WHERE item IN
+			(SELECT q.id FROM queue q WHERE EXISTS(SELECT 1 FROM settings WHERE key IN ('rescue cut '||q.blob,'rescue changed '||q.blob)))`)
+	}
 	if err != nil {
 		return err
 	}
-	sp := x.st.NewSpool(maxContent)
-	defer sp.Close()
-	_, err = io.Copy(sp, io.NewSectionReader(c, 0, c.Size)) // which ends with an error where something is missing
-	if err != nil && sp.Size() == 0 {
-		sp.Write(c.Head)
+	type row struct {
+		mailbox  MailboxID
+		uid      UID
+		keywords sql.NullString
 	}
-	return x.st.Write(func(tx *Tx) error {
-		b, err := tx.AddBlob(sp)
-		if err != nil {
-			return err
-		}
-		delete(tx.unreferenced, b.ID) // count does the counting
-		for _, q := range []string{`UPDATE messages SET blob=?, size=? WHERE blob=?`, `UPDATE queue SET blob=?, size=? WHERE blob=?`} {
-			if _, err := tx.exec(q, b.ID, b.Size, id); err != nil {
-				return err
-			}
-		}
-		if _, err := tx.exec(`INSERT OR IGNORE INTO settings(key,value) VALUES('rescue cut '||?,'1')`, b.ID); err != nil {
-			return err
-		}
-		_, err = tx.exec(`DELETE FROM chunks WHERE id BETWEEN ? AND ?`, id<<chunkBits, id<<chunkBits|(1<<chunkBits-1))
+	all, err := rows(tx, `SELECT mailbox,uid,keywords FROM messages m WHERE NOT gone AND EXISTS(SELECT 1 FROM settings WHERE key IN ('rescue cut '||m.blob,'rescue changed '||m.blob))`, nil,
+		func(r *row) []any { return []any{&r.mailbox, &r.uid, &r.keywords} })
+	for _, r := range all {
 		if err == nil {
-			_, err = tx.exec(`DELETE FROM blobs WHERE id=?`, id)
+			_, err = tx.exec(`UPDATE messages SET keywords=?, flags=flags|? WHERE mailbox=? AND uid=?`, mergeWords(r.keywords.String, rescueMark), FlagFlagged, r.mailbox, r.uid)
 		}
-		return err
-	})
+		if err == nil {
+			err = tx.addKeywords(Mailbox{ID: r.mailbox}, rescueMark)
+		}
+		if errors.Is(err, ErrTooMany) || errors.Is(err, ErrKeyword) {
+			err = nil // the star must do
+		}
+	}
+	return err
 }
-
-const maxContent = int64(chunkSize) << chunkBits
 
 // count makes all that is counted right, and writes the report.
 func (x *rescue) count(tx *Tx) error {
+	if err := x.mark(tx); err != nil {
+		return err
+	}
 	boxes, err := rows(tx, `SELECT coalesce(u.name,''),b.name,
 			(SELECT count(*) FROM messages m WHERE m.mailbox=b.id AND NOT gone AND EXISTS(SELECT 1 FROM blobs c WHERE c.id=m.blob)),
 			(SELECT count(*) FROM messages m WHERE m.mailbox=b.id AND NOT gone AND EXISTS(SELECT 1 FROM settings s WHERE s.key='rescue cut '||m.blob)),
+			(SELECT count(*) FROM messages m WHERE m.mailbox=b.id AND NOT gone AND EXISTS(SELECT 1 FROM settings s WHERE s.key='rescue changed '||m.blob)),
 			(SELECT count(*) FROM messages m WHERE m.mailbox=b.id AND NOT gone AND NOT EXISTS(SELECT 1 FROM blobs c WHERE c.id=m.blob))
 		FROM mailboxes b LEFT JOIN users u ON u.id=b.owner WHERE b.owner IS NOT NULL ORDER BY u.id,b.name`, nil,
-		func(b *RescuedBox) []any { return []any{&b.User, &b.Name, &b.Taken, &b.Cut, &b.Lost} })
+		func(b *RescuedBox) []any { return []any{&b.User, &b.Name, &b.Taken, &b.Cut, &b.Changed, &b.Lost} })
 	if err != nil {
 		return err
 	}
 	x.report.Boxes = boxes
 	for _, q := range []string{
-		`DELETE FROM settings WHERE key LIKE 'rescue cut %'`,
+		`DELETE FROM settings WHERE key LIKE 'rescue c%'`,
 		`DELETE FROM messages WHERE blob<>0 AND blob NOT IN (SELECT id FROM blobs) OR mailbox NOT IN (SELECT id FROM mailboxes)`,
 		`DELETE FROM letter_files WHERE blob NOT IN (SELECT id FROM blobs) OR letter NOT IN (SELECT id FROM letters)`,
 		`DELETE FROM chunks WHERE id>>14 NOT IN (SELECT id FROM blobs)`,
+		`DELETE FROM chunks WHERE id IN (SELECT c.id FROM blobs b JOIN chunks c ON c.id BETWEEN (b.id<<14)+(b.size-length(b.head)+65535)/65536 AND (b.id<<14)+16383)`,
+		`DELETE FROM content_sums WHERE blob NOT IN (SELECT id FROM blobs)`,
 		`DELETE FROM refs`,
 		`INSERT INTO refs(blob,n) SELECT b.id, n FROM (SELECT b.id, (SELECT count(*) FROM messages m WHERE m.blob=b.id)+(SELECT count(*) FROM queue q WHERE q.blob=b.id)
 			+(SELECT count(*) FROM letter_files f WHERE f.blob=b.id) AS n FROM blobs b) b WHERE n<>1`,

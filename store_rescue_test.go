@@ -2,10 +2,13 @@ package main
 
 import (
 	"crypto/sha256"
+	"database/sql"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,7 +50,8 @@ func rescueFile(t *testing.T, path string, mails int, seed uint64) map[string]ma
 	return all
 }
 
-// rescuedWhole counts the mails of a rescued file that are whole and where they were, and those that are whole elsewhere.
+// rescuedWhole counts the mails of a rescued file that are whole and where they were, and those that are whole elsewhere. What is not as it
+// was stored must be marked.
 func rescuedWhole(t *testing.T, path string, want map[string]map[[32]byte]bool) (placed, elsewhere int) {
 	t.Helper()
 	st, err := OpenStore(path, StoreOptions{Service: true})
@@ -104,6 +108,8 @@ func rescuedWhole(t *testing.T, path string, want map[string]map[[32]byte]bool) 
 			placed++
 		case known[sum]:
 			elsewhere++
+		case !strings.Contains(m.Flags.Words, rescueMark):
+			t.Errorf("message %d of mailbox %s is not as it was stored, and is not marked: %.300q", m.UID, names[i], b)
 		}
 	}
 	return placed, elsewhere
@@ -192,6 +198,121 @@ func TestRescue(t *testing.T) {
 		}
 		t.Logf("%-26s %5d of %5d mails whole and in their mailboxes, %d elsewhere", x.kind, sum, mails*rounds, other)
 	}
+}
+
+// recoverFiles is how many files TestRescueAgainstRecover damages. SQLITE3 names a sqlite3 that has .recover: Debian's lacks the table
+// that it reads pages by (SQLITE_ENABLE_DBPAGE_VTAB).
+var recoverFiles = flag.Int("recover", 6, "how many files TestRescueAgainstRecover damages")
+
+// A rescue brings back at least what SQLite's .recover does of the same damaged file, and says of what is not as it was stored that it
+// is damaged.
+func TestRescueAgainstRecover(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		skip(t, "it drives another program")
+	}
+	sqlite := recoverer(t)
+	mails := 200
+	if *recoverFiles > 10 {
+		mails = 2000
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "mail.db")
+	want := rescueFile(t, path, mails, 2)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[[32]byte]bool{}
+	for _, sums := range want {
+		for sum := range sums {
+			known[sum] = true
+		}
+	}
+	kinds := []string{"page zeroed", "truncated", "8 bits", "64 KiB zeroed", "page random", "bit", "pages swapped", "page is a copy of another", "truncated", "page zeroed"}
+	dice := rand.New(rand.NewPCG(11, 11))
+	ours, theirs, all := 0, 0, 0
+	for n := range *recoverFiles {
+		kind := kinds[n%len(kinds)]
+		from, to, rec := filepath.Join(dir, "broken.db"), filepath.Join(dir, fmt.Sprintf("ours%d.db", n)), filepath.Join(dir, fmt.Sprintf("theirs%d.db", n))
+		os.WriteFile(from, spoil(dice, append([]byte(nil), whole...), kind), 0o600)
+		if _, err := Rescue(from, to, nil); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		placed, elsewhere := rescuedWhole(t, to, want)
+		theirOnes := recovered(t, sqlite, from, rec, known)
+		ours, theirs, all = ours+placed+elsewhere, theirs+theirOnes, all+mails
+		t.Logf("%2d %-26s rescue %4d and %d elsewhere, .recover %4d, of %d", n, kind, placed, elsewhere, theirOnes, mails)
+		if placed+elsewhere < theirOnes {
+			t.Errorf("%d, %s: the rescue has %d of %d mails whole, .recover %d", n, kind, placed+elsewhere, mails, theirOnes)
+		}
+		os.Remove(to)
+		os.Remove(rec)
+	}
+	t.Logf("%d files: rescue %d of %d mails whole, .recover %d", *recoverFiles, ours, all, theirs)
+}
+
+// recoverer names a sqlite3 that has .recover.
+func recoverer(t *testing.T) string {
+	name := os.Getenv("SQLITE3")
+	if name == "" {
+		name = "sqlite3"
+	}
+	probe := exec.Command(name, filepath.Join(t.TempDir(), "probe.db"), "CREATE TABLE t(a); INSERT INTO t VALUES('probe');", ".recover")
+	if out, err := probe.CombinedOutput(); err != nil || !strings.Contains(string(out), "'probe'") {
+		skip(t, "no sqlite3 that has .recover (SQLITE3 would name one): ", err, " ", string(out[max(0, len(out)-100):]))
+	}
+	return name
+}
+
+// recovered has sqlite3 bring back a damaged file, and counts the mails that are whole in what it wrote.
+func recovered(t *testing.T, sqlite, from, to string, known map[[32]byte]bool) int {
+	t.Helper()
+	out := exec.Command(sqlite, from, ".recover")
+	in := exec.Command(sqlite, to)
+	pipe, err := out.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Stdin = pipe
+	if err := out.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in.Run() // what it can't make of its own output is its loss
+	out.Wait()
+	db, err := sql.Open("sqlite", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	found, err := db.Query(`SELECT id,head FROM blobs WHERE id IN (SELECT blob FROM messages WHERE NOT gone) ORDER BY id`)
+	if err != nil {
+		return 0 // no such table
+	}
+	defer found.Close()
+	good := map[[32]byte]bool{}
+	for found.Next() {
+		var id int64
+		var text []byte
+		if found.Scan(&id, &text) != nil {
+			continue
+		}
+		chunks, err := db.Query(`SELECT data FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id`, id<<chunkBits, id<<chunkBits|(1<<chunkBits-1))
+		if err != nil {
+			continue
+		}
+		for chunks.Next() {
+			var data []byte
+			if chunks.Scan(&data) == nil {
+				text = append(text, data...)
+			}
+		}
+		chunks.Close()
+		if sum := sha256.Sum256(text); known[sum] {
+			good[sum] = true
+		}
+	}
+	return len(good)
 }
 
 // A rescue reads the log, too, and refuses to write over anything.
