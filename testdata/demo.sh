@@ -2,6 +2,8 @@
 # Two appliances, lab1.arpa and lab2.arpa, with routes to each other on loopback ports: mail crosses, is read with other
 # people's programs, waits in the queue while one of them is down, and bounces. POSTINO is the program; with
 # DEMO_SMOKE=1 only the first part runs (for emulated binaries).
+# withstand.sh runs it with more: DEMO_BETWEEN is a command after which everything is done again, with the same lab1; DEMO_CARD a folder
+# for lab1's database, DEMO_WRAP what starts lab1, DEMO_ROUTES more of lab1's routes, DEMO_PORTS what is added to 2525 and so on.
 set -euo pipefail
 POSTINO=${POSTINO:-./postino}
 work=$(mktemp -d)
@@ -29,27 +31,32 @@ wait_for() {
   done
 }
 
-# lab N: ports are 127.0.0.1:N2525 and so on (N is 1 or 2)
+# port N NUMBER: lab1 listens on 12525 and so on, lab2 on 22525
+port() { echo $((${DEMO_PORTS:-10000} + ($1 - 1) * ${DEMO_APART:-10000} + $2)); }
 write_config() {
-  local n=$1 other=$((3 - $1))
+  local n=$1 other=$((3 - $1)) card=. routes=
+  if [ "$n" = 1 ]; then card=${DEMO_CARD:-.} routes=${DEMO_ROUTES:-}; fi
   mkdir -p "$work/lab$n"
   cat > "$work/lab$n/mail.toml" <<TOML
 hostname = "mx.lab$n.arpa"
 domains = ["lab$n.arpa"]
+database = "$card/mail.db"
 [mdns]
 enabled = false
 [listen]
-smtp = ["127.0.0.1:${n}2525"]
-submission = ["127.0.0.1:${n}2587"]
-submissions = ["127.0.0.1:${n}2465"]
-pop3 = ["127.0.0.1:${n}2110"]
-pop3s = ["127.0.0.1:${n}2995"]
-imap = ["127.0.0.1:${n}2143"]
-imaps = ["127.0.0.1:${n}2993"]
+smtp = ["127.0.0.1:$(port $n 2525)"]
+submission = ["127.0.0.1:$(port $n 2587)"]
+submissions = ["127.0.0.1:$(port $n 2465)"]
+pop3 = ["127.0.0.1:$(port $n 2110)"]
+pop3s = ["127.0.0.1:$(port $n 2995)"]
+imap = ["127.0.0.1:$(port $n 2143)"]
+imaps = ["127.0.0.1:$(port $n 2993)"]
+http = ["127.0.0.1:$(port $n 2080)"]
 [outbound]
 mode = "none"
 [routes]
-"lab$other.arpa" = "127.0.0.1:${other}2525"
+"lab$other.arpa" = "127.0.0.1:$(port $other 2525)"
+$routes
 [queue]
 retry = "2s"
 retry_max = "4s"
@@ -57,86 +64,93 @@ TOML
 }
 run() { local n=$1; shift; $POSTINO -config "$work/lab$n/mail.toml" "$@"; }
 start() {
-  local n=$1
-  $POSTINO -config "$work/lab$n/mail.toml" >>"$work/lab$n/out" 2>>"$work/lab$n/log" &
+  local n=$1 wrap=()
+  if [ "$n" = 1 ] && [ -n "${DEMO_WRAP:-}" ]; then wrap=("$DEMO_WRAP"); fi
+  "${wrap[@]}" $POSTINO -config "$work/lab$n/mail.toml" >>"$work/lab$n/out" 2>>"$work/lab$n/log" &
   pids[$n]=$!
-  wait_for 30 curl -s "smtp://127.0.0.1:${n}2525" --request NOOP
+  wait_for 30 curl -s "smtp://127.0.0.1:$(port $n 2525)" --request NOOP
 }
 stop() {
   kill "${pids[$1]}"; wait "${pids[$1]}" 2>/dev/null || true
   pids[$1]=
 }
 imap() { # imap N USER COMMAND [MAILBOX]
-  curl -s -m 60 "imap://127.0.0.1:${1}2143/${4:-INBOX}" -u "$2@lab$1.arpa:secret$2" --request "$3"
+  curl -s -m 60 "imap://127.0.0.1:$(port $1 2143)/${4:-INBOX}" -u "$2@lab$1.arpa:secret$2" --request "$3"
 }
 count() { imap "$1" "$2" "STATUS ${3:-INBOX} (MESSAGES)" "" | sed -n 's/.*MESSAGES \([0-9]*\).*/\1/p'; }
 has() { [ "$(count "$1" "$2" "${4:-INBOX}")" = "$3" ]; }
 
 say "two appliances, $($POSTINO version)"
 write_config 1; write_config 2
-for u in ann ada; do echo "secret$u" | run 1 user add $u@lab1.arpa; done
-for u in bob ben $(seq -f 'r%g' 1 5); do echo "secret$u" | run 2 user add $u@lab2.arpa; done
-for r in $(seq -f 's%g' 1 5); do echo "secret$r" | run 1 user add $r@lab1.arpa; done
-start 1; start 2
-cat "$work/lab1/out"
 
-say "curl, plain: ann@lab1 writes to bob@lab2"
-printf 'From: Ann <ann@lab1.arpa>\r\nTo: bob@lab2.arpa\r\nSubject: hello\r\n\r\nHello Bob.\r\n' > "$work/hello"
-curl -sS "smtp://127.0.0.1:12587" -u ann@lab1.arpa:secretann --mail-from ann@lab1.arpa --mail-rcpt bob@lab2.arpa -T "$work/hello"
-wait_for 30 has 2 bob 1
+# users PREFIX: the people of one round
+users() {
+  local p=$1 u
+  for u in ann ada $(seq -f 's%g' 1 5); do echo "secret$p$u" | run 1 user add $p$u@lab1.arpa; done
+  for u in bob ben $(seq -f 'r%g' 1 5); do echo "secret$p$u" | run 2 user add $p$u@lab2.arpa; done
+}
+
+# demo PREFIX: all of it, with people whose names begin so
+demo() {
+local p=$1 i f n token
+say "curl, plain: ${p}ann@lab1 writes to ${p}bob@lab2"
+printf "From: Ann <${p}ann@lab1.arpa>\r\nTo: ${p}bob@lab2.arpa\r\nSubject: hello\r\n\r\nHello Bob.\r\n" > "$work/hello"
+curl -sS "smtp://127.0.0.1:$(port 1 2587)" -u ${p}ann@lab1.arpa:secret${p}ann --mail-from ${p}ann@lab1.arpa --mail-rcpt ${p}bob@lab2.arpa -T "$work/hello"
+wait_for 30 has 2 ${p}bob 1
 
 say "swaks, STARTTLS, 8-bit Chinese text"
-swaks --server 127.0.0.1:12587 -tls --auth-user ann@lab1.arpa --auth-password secretann --from ann@lab1.arpa --to bob@lab2.arpa \
+swaks --server 127.0.0.1:$(port 1 2587) -tls --auth-user ${p}ann@lab1.arpa --auth-password secret${p}ann --from ${p}ann@lab1.arpa --to ${p}bob@lab2.arpa \
   --header 'Subject: =?UTF-8?B?5L2g5aW9?=' --add-header 'MIME-Version: 1.0' --add-header 'Content-Type: text/plain; charset=utf-8' \
   --add-header 'Content-Transfer-Encoding: 8bit' --body '你好，鲍勃。' --hide-all || die swaks
-wait_for 30 has 2 bob 2
-imap 2 bob "FETCH 2 BODY[TEXT]" >/dev/null
-curl -s "imap://127.0.0.1:22143/INBOX;MAILINDEX=2" -u bob@lab2.arpa:secretbob | grep -q '你好，鲍勃。' || die "the Chinese text is not there"
-imap 2 bob "SEARCH CHARSET UTF-8 SUBJECT 你好" | grep -q 'SEARCH 2' || die "the Chinese subject is not found"
-if [ -n "${DEMO_SMOKE:-}" ]; then say "smoke passed"; exit 0; fi
+wait_for 30 has 2 ${p}bob 2
+imap 2 ${p}bob "FETCH 2 BODY[TEXT]" >/dev/null
+curl -s "imap://127.0.0.1:$(port 2 2143)/INBOX;MAILINDEX=2" -u ${p}bob@lab2.arpa:secret${p}bob | grep -q '你好，鲍勃。' || die "the Chinese text is not there"
+imap 2 ${p}bob "SEARCH CHARSET UTF-8 SUBJECT 你好" | grep -q 'SEARCH 2' || die "the Chinese subject is not found"
+if [ -n "${DEMO_SMOKE:-}" ]; then say "smoke passed"; return; fi
 
 say "TLS from the start, a 10 MB attachment"
 head -c 10000000 /dev/urandom > "$work/file.bin"
-swaks --server 127.0.0.1:12465 --tls-on-connect --auth-user ann@lab1.arpa --auth-password secretann --from ann@lab1.arpa --to bob@lab2.arpa \
+swaks --server 127.0.0.1:$(port 1 2465) --tls-on-connect --auth-user ${p}ann@lab1.arpa --auth-password secret${p}ann --from ${p}ann@lab1.arpa --to ${p}bob@lab2.arpa \
   --header 'Subject: a big file' --attach "@$work/file.bin" --hide-all || die swaks
-wait_for 60 has 2 bob 3
-curl -s "imaps://127.0.0.1:22993/INBOX;MAILINDEX=3;SECTION=2" -k -u bob@lab2.arpa:secretbob | base64 -d -i > "$work/file.back"
+wait_for 60 has 2 ${p}bob 3
+curl -s "imaps://127.0.0.1:$(port 2 2993)/INBOX;MAILINDEX=3;SECTION=2" -k -u ${p}bob@lab2.arpa:secret${p}bob | base64 -d -i > "$work/file.back"
 cmp "$work/file.bin" "$work/file.back" || die "the attachment came back changed"
 
 say "ten recipients over both, in one message"
-curl -sS "smtp://127.0.0.1:12587" -u ann@lab1.arpa:secretann --mail-from ann@lab1.arpa -T "$work/hello" \
-  $(for i in 1 2 3 4 5; do echo "--mail-rcpt r$i@lab2.arpa --mail-rcpt s$i@lab1.arpa"; done)
-for i in 1 2 3 4 5; do wait_for 30 has 2 r$i 1; wait_for 30 has 1 s$i 1; done
+curl -sS "smtp://127.0.0.1:$(port 1 2587)" -u ${p}ann@lab1.arpa:secret${p}ann --mail-from ${p}ann@lab1.arpa -T "$work/hello" \
+  $(for i in 1 2 3 4 5; do echo "--mail-rcpt ${p}r$i@lab2.arpa --mail-rcpt ${p}s$i@lab1.arpa"; done)
+for i in 1 2 3 4 5; do wait_for 30 has 2 ${p}r$i 1; wait_for 30 has 1 ${p}s$i 1; done
 
 say "mpop fetches bob's mail by POP3 and keeps it, then deletes it"
 mpop_get() {
-  mpop --host=127.0.0.1 --port=22110 --tls=off --auth=user --user=bob@lab2.arpa --passwordeval='echo secretbob' \
-    --keep="$1" --only-new=off --uidls-file="$work/uidls" --delivery="mbox,$work/$2" --received-header=off >/dev/null
+  mpop --host=127.0.0.1 --port=$(port 2 2110) --tls=off --auth=user --user=${p}bob@lab2.arpa --passwordeval="echo secret${p}bob" \
+    --keep="$1" --only-new=off --uidls-file="$work/${p}uidls" --delivery="mbox,$work/$p$2" --received-header=off >/dev/null
 }
 mpop_get on kept; mpop_get off fetched
 for f in kept fetched; do
-  [ "$(grep -c '^From ' "$work/$f")" = 3 ] || die "$f: not three messages"
+  [ "$(grep -c '^From ' "$work/$p$f")" = 3 ] || die "$f: not three messages"
 done
-wait_for 10 has 2 bob 0
+wait_for 10 has 2 ${p}bob 0
 
 say "neomutt answers from r1's mailbox by IMAP and SMTP"
 cat > "$work/muttrc" <<MUTT
-set folder = "imap://r1%40lab2.arpa@127.0.0.1:22143/"
-set imap_pass = "secretr1"
+set folder = "imap://${p}r1%40lab2.arpa@127.0.0.1:$(port 2 2143)/"
+set imap_pass = "secret${p}r1"
 set spoolfile = "+INBOX"
 set record = "+Sent"
 set ssl_starttls = no
 set ssl_force_tls = no
-set smtp_url = "smtp://r1%40lab2.arpa@127.0.0.1:22587/"
-set smtp_pass = "secretr1"
-set from = "r1@lab2.arpa"
+set smtp_url = "smtp://${p}r1%40lab2.arpa@127.0.0.1:$(port 2 2587)/"
+set smtp_pass = "secret${p}r1"
+set from = "${p}r1@lab2.arpa"
 set realname = "R One"
 set header_cache = ""
 set copy = yes
 MUTT
-echo 'Got it, thank you.' | HOME=$work neomutt -n -F "$work/muttrc" -s 'Re: hello' -- ann@lab1.arpa </dev/stdin || die neomutt
-wait_for 30 has 1 ann 1
+echo 'Got it, thank you.' | HOME=$work neomutt -n -F "$work/muttrc" -s 'Re: hello' -- ${p}ann@lab1.arpa </dev/stdin || die neomutt
+wait_for 30 has 1 ${p}ann 1
 
+rm -f "$work/read"
 say "neomutt reads r1's mailbox by IMAP, and moves the message to Archive"
 cat >> "$work/muttrc" <<MUTT
 set wait_key = no
@@ -149,13 +163,13 @@ push "<pipe-message>cat > $work/read<enter><save-message>=Archive<enter><sync-ma
 MUTT
 HOME=$work TERM=xterm timeout 60 script -qec "neomutt -n -F $work/muttrc" /dev/null </dev/null >"$work/screen" 2>&1 || true
 grep -q 'Hello Bob' "$work/read" || { cat "$work/screen"; die "neomutt did not read the message"; }
-wait_for 10 has 2 r1 1 Archive
-has 2 r1 0 || die "the message is still in INBOX"
+wait_for 10 has 2 ${p}r1 1 Archive
+has 2 ${p}r1 0 || die "the message is still in INBOX"
 
 say "lab2 is stopped; what is sent waits in lab1's queue"
 stop 2
 for i in $(seq 1 20); do
-  curl -sS "smtp://127.0.0.1:12587" -u ann@lab1.arpa:secretann --mail-from ann@lab1.arpa --mail-rcpt ben@lab2.arpa -T "$work/hello"
+  curl -sS "smtp://127.0.0.1:$(port 1 2587)" -u ${p}ann@lab1.arpa:secret${p}ann --mail-from ${p}ann@lab1.arpa --mail-rcpt ${p}ben@lab2.arpa -T "$work/hello"
 done
 sleep 1
 run 1 queue list
@@ -163,17 +177,41 @@ run 1 queue list
 
 say "lab2 is back; all twenty cross over one connection"
 start 2
-wait_for 60 has 2 ben 20
+wait_for 60 has 2 ${p}ben 20
 run 1 queue list
-grep 'rcpt=ben@lab2.arpa' "$work/lab2/log" | sed -n 's/.* conn=\([0-9]*\).*/\1/p' | sort | uniq -c | tee "$work/conns"
+grep "rcpt=${p}ben@lab2.arpa" "$work/lab2/log" | sed -n 's/.* conn=\([0-9]*\).*/\1/p' | sort | uniq -c | tee "$work/conns"
 [ "$(wc -l < "$work/conns")" = 1 ] || die "more than one connection"
 
 say "an unknown user comes back to the sender"
-n=$(count 1 ann)
-curl -sS "smtp://127.0.0.1:12587" -u ann@lab1.arpa:secretann --mail-from ann@lab1.arpa --mail-rcpt nobody@lab2.arpa -T "$work/hello"
-wait_for 30 has 1 ann $((n + 1))
-curl -s "imap://127.0.0.1:12143/INBOX;MAILINDEX=$((n + 1))" -u ann@lab1.arpa:secretann > "$work/report"
+n=$(count 1 ${p}ann)
+curl -sS "smtp://127.0.0.1:$(port 1 2587)" -u ${p}ann@lab1.arpa:secret${p}ann --mail-from ${p}ann@lab1.arpa --mail-rcpt nobody@lab2.arpa -T "$work/hello"
+wait_for 30 has 1 ${p}ann $((n + 1))
+curl -s "imap://127.0.0.1:$(port 1 2143)/INBOX;MAILINDEX=$((n + 1))" -u ${p}ann@lab1.arpa:secret${p}ann > "$work/report"
 grep -q 'multipart/report' "$work/report" && grep -qi 'nobody@lab2.arpa' "$work/report" && grep -q '550' "$work/report" || die "no report"
 sed -n '1,40p' "$work/report"
 
+say "ann reads the answer by POP3, and lists her mail on the pages"
+curl -sS "pop3://127.0.0.1:$(port 1 2110)/1" -u ${p}ann@lab1.arpa:secret${p}ann | grep -q 'Got it' || die "POP3 does not show the answer"
+web() { curl -sS -m 60 -b "$work/${p}cookies" -c "$work/${p}cookies" "http://127.0.0.1:$(port 1 2080)$1" "${@:2}"; }
+web_token() { web "$1" | grep -o 'name="csrf" value="[^"]*"' | head -n 1 | sed 's/.*value="//;s/"$//'; }
+token=$(web_token /login)
+web /login -o /dev/null --data-urlencode "csrf=$token" -d name=${p}ann -d password=secret${p}ann
+web /mail -L | grep -q 'Re: hello' || die "web mail does not list the answer"
+token=$(web_token /compose)
+web /compose -o /dev/null --data-urlencode "csrf=$token" -d do=send -d to=${p}ada@lab1.arpa -d subject=letter -d text=Hello
+wait_for 60 has 1 ${p}ada 1
+}
+
+users ""
+start 1; start 2
+cat "$work/lab1/out"
+demo ""
+if [ -n "${DEMO_BETWEEN:-}" ]; then
+  pid=${pids[1]}
+  CONFIG="$work/lab1/mail.toml" PID=$pid $DEMO_BETWEEN
+  say "everything again, with the same appliance"
+  users again
+  demo again
+  [ "$(cat /proc/$pid/comm)" = postino ] || die "lab1 is another one"
+fi
 say "the demo passed"
