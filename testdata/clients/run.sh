@@ -39,7 +39,7 @@ TOML
 for u in ann bob cora dora eve fay hal ida jo kim lea mia; do echo secret | $POSTINO -config "$work/mail.toml" user add $u@home.arpa >/dev/null; done
 $POSTINO -config "$work/mail.toml" > "$work/out" 2> "$work/log" &
 pid=$!
-until curl -s -o /dev/null "imap://127.0.0.1:${p}143/" -u ann@home.arpa:secret; do
+until grep -q "${p}080" "$work/out"; do # it says where it listens
   kill -0 "$pid" 2>/dev/null || die "the appliance did not start"
   sleep 0.1
 done
@@ -177,6 +177,6 @@ RC
 fi
 
 say "Thunderbird: configures itself, reads, tags, moves, deletes, searches, writes, answers, forwards, waits for mail, and takes it by POP3"
-if have thunderbird && have python3; then python3 "$here/thunderbird.py" 127.0.0.1 ${p}587 ${p}110 ${p}080; fi
+if have thunderbird && have python3; then python3 "$here/thunderbird.py" 127.0.0.1 ${p}143 ${p}587 ${p}110 ${p}080; fi
 
 say "all clients are fine"
