@@ -37,6 +37,7 @@ type Mail struct {
 	Trace     string // what Received says before "id": from, by, with; "" leaves the field out
 	Submitted bool   // missing From, To and Date are filled in (RFC 6409 §8)
 	Login     *User  // who submitted it, and must own its From; nil does not matter
+	Sender    Addr   // what its From is made to be, whatever it says: a sending device's; zero leaves it
 	Local     string // who submitted it, a user of this machine who may not write under others' addresses; "" does not matter
 	EachAlone bool   // recipients whose mailbox is full get their Err and nothing more: the client hears of each (LMTP)
 

@@ -50,8 +50,29 @@ func (s *Server) addFields(m *Mail) error {
 			return err
 		}
 	}
-	m.Body.Prepend(s.ownFields(m, filledFields(header)))
+	has := filledFields(header)
+	if !m.Sender.IsZero() {
+		err = hideFrom(m.Body, header)
+		if err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		has["from"] = false
+	}
+	m.Body.Prepend(s.ownFields(m, has))
 	return nil
+}
+
+// fromHidden is a name of the same length as From.
+const fromHidden = "Said"
+
+// hideFrom renames all From fields: who a message is from is known, and what they say may be anything.
+func hideFrom(sp *Spool, header string) error {
+	return eachField(header, func(at int, name, _ string) error {
+		if !strings.EqualFold(name, "From") {
+			return nil
+		}
+		return sp.Overwrite(int64(at), []byte(fromHidden))
+	})
 }
 
 // ownFields are the fields that go in front of a message which has some already.
@@ -128,6 +149,9 @@ func (s *Server) asciiHost() string {
 
 // submitter is who a message without From is from.
 func (s *Server) submitter(m *Mail) Addr {
+	if !m.Sender.IsZero() {
+		return m.Sender
+	}
 	if m.From.IsZero() && m.Login != nil {
 		if a, err := ParseAddr(m.Login.Name); err == nil {
 			return a

@@ -127,3 +127,31 @@ func TestAutomaticMarks(t *testing.T) {
 		}
 	}
 }
+
+// All mail of a device with a sender is from there, in the header as in the envelope, however its From field is written.
+func TestDeviceSender(t *testing.T) {
+	s := startServer(t)
+	for i, header := range []string{"From: Boss <boss@bank.test>\r\n", "Subject: x\r\nfrom : bob@home.arpa\r\nFROM: \"camera@home.arpa\" <x@y.test>\r\n", "Subject: x\r\n",
+		"From: camera@home.arpa\r\n", strings.Repeat("X-Long: "+strings.Repeat("x", 900)+"\r\n", 100) + "From: boss@bank.test\r\n", ""} {
+		a := mustAddr(t, "camera@home.arpa")
+		m := &Mail{SMTPEnvelope: SMTPEnvelope{From: a}, Submitted: true, Sender: a, To: rcptsTo(mustAddr(t, "bob@home.arpa")), Body: s.store.NewSpool(4 << 20)}
+		io.WriteString(m.Body, header+"\r\nFrom: body\r\n")
+		err := s.accept(m)
+		m.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := s.inbox(t, "bob@home.arpa")[i]
+		h, body, _ := strings.Cut(got, "\r\n\r\n")
+		from, n := "", 0
+		eachField(h+"\r\n", func(_ int, name, value string) error {
+			if strings.EqualFold(name, "From") {
+				from, n = strings.TrimSpace(value), n+1
+			}
+			return nil
+		})
+		if n != 1 || from != "camera@home.arpa" || body != "From: body\r\n" {
+			t.Errorf("%.60q: %d From fields, the last is %q; body %q", header, n, from, body)
+		}
+	}
+}

@@ -221,6 +221,7 @@ func (c *imapConn) appendAll(m Mailbox, all []imapAppend, old UID) ([]UID, error
 			if err != nil {
 				return nil, err
 			}
+			b.Form |= FormBrought
 			msg, err := tx.Append(m, b, all[i].flags, all[i].internal)
 			if err != nil {
 				return nil, err

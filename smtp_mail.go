@@ -80,11 +80,11 @@ func (c *smtpConn) offerDSN() string {
 	return "DSN"
 }
 
-// fromDevice makes a message one of the device's: its sender, and a line for `postino check`.
+// fromDevice makes a message one of the device's: its sender in the envelope and in the header, and a line for `postino check`.
 func (c *smtpConn) fromDevice(m *Mail) {
 	d := c.device
 	if a, err := ParseAddr(d.Sender); err == nil {
-		m.From, m.Login = a, nil
+		m.From, m.Sender, m.Login = a, a, nil
 		m.Account = "device " + d.Name
 	}
 	m.Also = func(tx *Tx, _ Blob) error {

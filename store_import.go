@@ -461,6 +461,7 @@ func (im *importer) addPending(tx *Tx) error {
 		if err != nil {
 			return err
 		}
+		b.Form |= FormBrought
 		whole, err := tx.AppendAnyway(im.boxes[it.box], b, it.flags, it.date)
 		if err != nil {
 			return err

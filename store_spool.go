@@ -9,13 +9,14 @@ import (
 	"path/filepath"
 )
 
-// Form is what whoever sends a message must know before it looks into it: whether it can go out as it is.
+// Form is what whoever sends a message must know before it looks into it: whether it can go out as it is, and whether it came by mail.
 type Form uint8
 
 const (
 	FormLines      Form = 1 << iota // perhaps not CRLF lines with an empty one after the header
 	FormHeader8Bit                  // octets above 127 in a header block, the message's own or a part's
 	FormBinary                      // parts that have to be encoded for whoever does not take binary (Content.WithoutBinary)
+	FormBrought                     // put into the mailbox by somebody, by APPEND or an import: whatever its header says, nobody sent it here
 )
 
 // Spool collects a message on its way in, in memory and then in an unlinked temporary file beside the database. Its

@@ -543,17 +543,27 @@ func (q *webReq) postRedirect() error {
 	if bad != "" || len(list) == 0 {
 		fault = q.lang.F("%s is no mail address.", bad)
 	}
-	if fault != "" {
+	again := func(fault string) error {
 		c := webCompose{Redirect: f.Get("m"), Error: fault}
 		c.Subject, c.To = m.Subject, webClean(f.Get("to"))
 		return q.status(http.StatusUnprocessableEntity, "redirect", "Redirect", &c)
 	}
-	mail := &Mail{Trace: "by " + q.s.cfg.Hostname + " with HTTP", Body: q.s.store.NewSpool(int64(q.s.cfg.Limits.Message))}
+	if fault != "" {
+		return again(fault)
+	}
+	mail := &Mail{Trace: "by " + q.s.cfg.Hostname + " with HTTP", Account: q.user.Name, Body: q.s.store.NewSpool(int64(q.s.cfg.Limits.Message))}
 	defer mail.Body.Close()
 	if _, err := io.Copy(mail.Body, m.content.Reader()); err != nil {
 		return err
 	}
 	mail.From, err = ParseAddr(q.user.Name)
+	if err != nil {
+		return err
+	}
+	err = q.mayResend(m, mail)
+	if errors.Is(err, errNotSender) {
+		return again(q.lang.T("Only mail that came here by mail can be sent on unchanged. Forward this message instead."))
+	}
 	if err != nil {
 		return err
 	}
@@ -567,4 +577,21 @@ func (q *webReq) postRedirect() error {
 	}
 	q.say("The message was sent on.")
 	return q.redirect(m.Href)
+}
+
+// mayResend refuses what somebody has put into a mailbox by themselves and is under another's name: sent on unchanged it would seem to
+// come from there, and only a field that few programs show says otherwise. mail has the content.
+func (q *webReq) mayResend(m *webMessage, mail *Mail) error {
+	if m.M.Form&FormBrought == 0 {
+		return nil
+	}
+	head, err := mail.Body.Head()
+	if err != nil {
+		return err
+	}
+	header, err := wholeHeader(mail.Body, head)
+	if err != nil {
+		return err
+	}
+	return q.s.checkFrom(&Mail{Login: &q.user}, header)
 }
