@@ -38,7 +38,7 @@ func endLogin(t *testing.T, s *testServer, service, password string) *endLine {
 
 // say sends a line and returns the last line of the answer, "" if the connection ended.
 func (l *endLine) say(text string) string {
-	l.SetDeadline(time.Now().Add(10 * time.Second))
+	l.SetDeadline(time.Now().Add(testPatience))
 	fmt.Fprintf(l, "%s\r\n", text)
 	for {
 		line, err := l.r.ReadString('\n')
@@ -204,14 +204,11 @@ func (e *ending) factor(t *testing.T) {
 	}
 }
 
-// verb runs a verb on the server's file, beside the server, and waits until the server has noticed that the file is another.
+// verb runs a verb on the server's file, beside the server, which looks for it at once and not within a second.
 func (e *ending) verb(t *testing.T, stdin string, args ...string) {
 	t.Helper()
-	before := e.s.store.usersChanged.Load()
 	newTestCommand(t, fmt.Sprintf("database = %q", e.s.path)).want(0, "", stdin, args...)
-	for end := time.Now().Add(20 * time.Second); e.s.store.usersChanged.Load() == before && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
+	e.s.store.noticeOthers()
 }
 
 // ended says of everything whether it is over.

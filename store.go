@@ -93,6 +93,7 @@ type Store struct {
 	dirty        atomic.Bool   // the collector may find something to do
 	contentAdded atomic.Bool   // the text index may not have all content
 	usersChanged atomic.Int64  // counts commits that changed users, aliases or preferences
+	others       int64         // changes when others write to the file, see noticeOthers; the writer's
 
 	walDue     chan struct{} // the checkpointer has something to do
 	checkpoint sync.Mutex    // held while it does it
@@ -178,6 +179,9 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	if err := s.open(); err != nil {
 		s.disconnect()
 		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	if err := s.seeOthers(s.w); err != nil { // then the first look will take it for news
+		s.log.Warn("store: whether others have written", "err", err)
 	}
 	s.crew.Keep(nil, "store writer", s.stopped, s.writer)
 	s.crew.Keep(&s.bg, "store news of others", s.quit, s.pollOthers)

@@ -60,24 +60,34 @@ func (s *Store) every(interval time.Duration, fn func()) {
 	}
 }
 
-// pollOthers wakes everybody when another process (a command line verb) has written to the file, and writes the clock
-// down now and then while there is something to write it with.
-func (s *Store) pollOthers() {
-	var last int64
-	s.every(dataVersion, func() {
-		// The version is of one connection's view, and the writer's own commits do not change it for itself.
-		var v int64
-		err := s.onWriter(func(c *dbConn) error { return c.QueryRowContext(noCancel, `PRAGMA data_version`).Scan(&v) })
-		if err == nil && last != 0 && v != last {
-			s.dirty.Store(true)
-			s.contentAdded.Store(true)
-			s.usersChanged.Add(1)
-			s.mu.Lock()
-			for _, chans := range s.watchers {
-				wakeAll(chans)
-			}
-			s.mu.Unlock()
-		}
-		last = v
+// pollOthers looks for what others have written to the file.
+func (s *Store) pollOthers() { s.every(dataVersion, s.noticeOthers) }
+
+// noticeOthers wakes everybody when another process (a command line verb) has written to the file since it was called last, or since
+// the file was opened.
+func (s *Store) noticeOthers() {
+	changed := false
+	err := s.onWriter(func(c *dbConn) error {
+		before := s.others
+		err := s.seeOthers(c)
+		changed = changed || s.others != before
+		return err
 	})
+	if err != nil || !changed {
+		return
+	}
+	s.dirty.Store(true)
+	s.contentAdded.Store(true)
+	s.usersChanged.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, chans := range s.watchers {
+		wakeAll(chans)
+	}
+}
+
+// seeOthers notes how often others have written to the file: a version is of one connection's view, and the writer's own commits do
+// not change it for itself.
+func (s *Store) seeOthers(c *dbConn) error {
+	return c.QueryRowContext(noCancel, `PRAGMA data_version`).Scan(&s.others)
 }
