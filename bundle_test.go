@@ -156,9 +156,10 @@ func (k *chain) send() {
 func (k *chain) queues(a, b, c int) {
 	k.t.Helper()
 	want, got := fmt.Sprint(a, b, c), ""
-	for end := time.Now().Add(20 * time.Second); got != want && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	waitFor(k.t, "queues of "+want, func() bool {
 		got = fmt.Sprint(k.a.waiting(), k.b.waiting(), k.c.waiting())
-	}
+		return got == want
+	})
 	time.Sleep(50 * time.Millisecond)
 	if got = fmt.Sprint(k.a.waiting(), k.b.waiting(), k.c.waiting()); got != want {
 		k.t.Fatalf("the queues hold %s messages, not %s", got, want)

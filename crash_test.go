@@ -46,7 +46,7 @@ func dialogue(nc net.Conn, r *bufio.Reader, pairs ...string) error {
 			}
 		}
 		for {
-			nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+			nc.SetReadDeadline(time.Now().Add(testPatience))
 			line, err := r.ReadString('\n')
 			if err != nil {
 				return err
@@ -81,6 +81,7 @@ func TestCrash(t *testing.T) {
 	acked, asked := map[string]bool{}, 0
 	var mu sync.Mutex
 	for round := range rounds {
+		before := len(acked)
 		cmd := selfCommand("-config", config, "serve")
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -131,7 +132,12 @@ func TestCrash(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(150*time.Millisecond + rand.N(300*time.Millisecond))
+		waitFor(t, "mail to be taken", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(acked) > before
+		})
+		time.Sleep(rand.N(400 * time.Millisecond))
 		cmd.Process.Kill()
 		cmd.Wait()
 		wg.Wait()
@@ -204,19 +210,17 @@ func TestCrashQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 		enough := len(p.received()) + rand.IntN(messages/kills)
-		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(rand.N(2 * time.Millisecond)) {
+		for end := time.Now().Add(testPatience); time.Now().Before(end); time.Sleep(rand.N(2 * time.Millisecond)) {
 			if round < kills && len(p.received()) > enough || round >= kills && len(p.received())-repeats >= messages {
 				break
 			}
 		}
 		if round >= kills {
-			time.Sleep(time.Second)
+			waitFor(t, "the queue to be empty", func() bool { return len(waiting()) == 0 })
 		}
 		cmd.Process.Kill()
 		cmd.Wait()
-		for p.connected() > 0 { // what was on its way when it died
-			time.Sleep(time.Millisecond)
-		}
+		waitFor(t, "what was on its way when it died", func() bool { return p.connected() == 0 })
 		came := map[string]int{}
 		for _, m := range p.received() {
 			id, _, _ := strings.Cut(strings.TrimPrefix(ParseHeader([]byte(m)).Get("Message-ID"), "<"), "@")

@@ -64,7 +64,7 @@ func TestInjectedErrors(t *testing.T) {
 		what := fmt.Sprintf("%s of mail.db%s: %s", k.calls, k.file, k.fault)
 		stop := s.load()
 		before := s.acknowledged()
-		s.waitFor(what+": before", func() bool { return s.acknowledged() > before+5 })
+		waitFor(t, what+": mail before", func() bool { return s.acknowledged() > before+5 })
 		tracer := exec.Command("strace", "-f", "-qq", "-o", os.DevNull, "-p", strconv.Itoa(s.cmd.Process.Pid), "-P", filepath.Join(s.dir, "mail.db"+k.file),
 			"-e", "trace="+k.calls, "-e", "inject="+k.calls+":error="+k.fault)
 		if err := tracer.Start(); err != nil {
@@ -74,7 +74,7 @@ func TestInjectedErrors(t *testing.T) {
 		tracer.Process.Signal(os.Interrupt)
 		tracer.Wait()
 		during := s.acknowledged()
-		s.waitFor(what+": it takes mail again", func() bool { return s.acknowledged() > during+5 })
+		waitFor(t, what+": mail again", func() bool { return s.acknowledged() > during+5 })
 		stop()
 		t.Logf("%s: %d acknowledged so far", what, s.acknowledged())
 	}
@@ -84,16 +84,6 @@ func TestInjectedErrors(t *testing.T) {
 		t.Errorf("the appliance ended with %v", err)
 	}
 	s.count(peer, len(kinds))
-}
-
-// waitFor waits until something is so.
-func (s *soak) waitFor(what string, yes func() bool) {
-	s.t.Helper()
-	for end := time.Now().Add(90 * time.Second); !yes(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			s.t.Fatalf("%s: not within 90 s", what)
-		}
-	}
 }
 
 // TestMemoryGroup runs the appliance in a memory group of 64 MiB, and has strangers and people ask for much at once. It may be slow or
@@ -145,7 +135,7 @@ func TestMemoryGroup(t *testing.T) {
 	wg.Wait()
 	stop := s.load()
 	before := s.acknowledged()
-	s.waitFor("it takes mail after all that", func() bool { return s.acknowledged() > before+20 })
+	waitFor(t, "it to take mail after all that", func() bool { return s.acknowledged() > before+20 })
 	stop()
 	s.settle()
 	s.cmd.Process.Signal(os.Interrupt)

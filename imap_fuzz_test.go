@@ -53,7 +53,7 @@ func FuzzIMAP(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		nc.SetDeadline(time.Now().Add(testPatience))
 		prologue := fuzzStates[int(state)%len(fuzzStates)]
 		go func() {
 			io.WriteString(nc, prologue+text)

@@ -37,7 +37,7 @@ func (c *imapClient) line() string {
 	c.tb.Helper()
 	var sb strings.Builder
 	for {
-		c.SetReadDeadline(time.Now().Add(time.Minute))
+		c.SetReadDeadline(time.Now().Add(testPatience))
 		l, err := c.r.ReadString('\n')
 		sb.WriteString(l)
 		if err != nil {

@@ -580,19 +580,15 @@ func TestImapAppendMany(t *testing.T) {
 	}
 	close(quit)
 	<-done
-	for range 100 { // until the server has noticed that the client is gone
+	waitFor(t, "content that nobody refers to to be gone, as the client is", func() bool {
 		if err := s.store.Collect(); err != nil {
 			t.Fatal(err)
 		}
 		var free []int64
 		mustRead(t, s.store, func(tx *Tx) (err error) { free, err = tx.ints(`SELECT blob FROM refs WHERE n=0`); return err })
-		if len(free) <= 1 { // the newest one keeps the counter
-			checkStore(t, s.store)
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Error("content that nobody refers to is still there")
+		return len(free) <= 1 // the newest one keeps the counter
+	})
+	checkStore(t, s.store)
 }
 
 // imaptestDiffers is what Dovecot's imaptest expects otherwise, by test and command; HACKING.md says why.

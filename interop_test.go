@@ -95,7 +95,7 @@ type interopServer struct {
 // mails waits for n messages in the Maildir, and takes them out.
 func (s *interopServer) mails(t *testing.T, n int) (all []string) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(testPatience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		files, _ := filepath.Glob(s.box + "/new/*")
 		if len(files) < n {
 			continue
@@ -192,6 +192,9 @@ virtual_mailbox_domains = post.arpa
 virtual_mailbox_base = DIR/mail
 virtual_mailbox_maps = inline:{ {x@post.arpa = box/}, {用户@post.arpa = box/} }
 message_size_limit = 100000000
+queue_run_delay = 2s
+minimal_backoff_time = 1s
+maximal_backoff_time = 2s
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
 virtual_minimum_uid = 1
@@ -220,12 +223,17 @@ func interop(t *testing.T, start func(*testing.T, string) *interopServer) {
 	qt := newQueueTest(t, newPeer(t, nil))
 	far := start(t, qt.addr["smtp"])
 	route := func(i int) { qt.cfg.Routes = map[string]Route{"post.arpa": {Hosts: []string{far.ports[i]}}} }
-	for range 100 { // it may just be starting
-		if nc, err := net.Dial("tcp", far.ports[0]); err == nil {
-			nc.Close()
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
+	for _, port := range far.ports { // it may just be starting
+		waitFor(t, port, func() bool {
+			nc, err := net.Dial("tcp", port)
+			if err != nil {
+				return false
+			}
+			defer nc.Close()
+			nc.SetDeadline(time.Now().Add(testPatience))
+			line, _ := bufio.NewReader(nc).ReadString('\n') // nothing, if it is not there and interopHider is
+			return strings.HasPrefix(line, "220")
+		})
 	}
 	corpus := interopCorpus(t)
 	for i, hide := range interopHidden {
@@ -424,13 +432,12 @@ func (qt *queueTest) send(t *testing.T, m interopMail, from, to string) {
 
 func (s *testServer) waitInbox(t *testing.T, user string, n int) []string {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if got := s.inbox(t, user); len(got) >= n {
-			return got
-		}
-	}
-	t.Fatalf("%s has %d messages, not %d", user, len(s.inbox(t, user)), n)
-	return nil
+	var got []string
+	waitFor(t, fmt.Sprintf("%d messages of %s", n, user), func() bool {
+		got = s.inbox(t, user)
+		return len(got) >= n
+	})
+	return got
 }
 
 // talkSend hands a message to a server as a client would.
@@ -475,12 +482,11 @@ func interopBounces(t *testing.T, qt *queueTest, far *interopServer) {
 	// A list of ours leads to nobody there: our report goes to their sender.
 	qt.write(t, func(tx *Tx) error { return tx.AddAlias("list@home.arpa", "nobody@post.arpa") })
 	talkSend(t, far.ports[0], "x@post.arpa", "list@home.arpa", "Subject: to the list\r\n\r\nx\r\n")
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	waitFor(t, "our report there", func() bool {
 		qt.step()
-		if files, _ := filepath.Glob(far.box + "/new/*"); len(files) > 0 {
-			break
-		}
-	}
+		files, _ := filepath.Glob(far.box + "/new/*")
+		return len(files) > 0
+	})
 	_, groups, _ = parseReport(t, far.mails(t, 1)[0])
 	if g := groups[1]; g.Get("Final-Recipient") != "rfc822; nobody@post.arpa" || g.Get("Action") != "failed" {
 		t.Errorf("our report there %v", g)
@@ -578,10 +584,10 @@ box:
   delivery_date_add
   return_path_add
 begin retry
-* * F,1h,1m
+* * F,1h,1s
 `)
 	os.WriteFile(dir+"/exim.conf", []byte(conf), 0o644)
-	cmd := exec.Command(bin, "-C", dir+"/exim.conf", "-bdf", "-q10s")
+	cmd := exec.Command(bin, "-C", dir+"/exim.conf", "-bdf", "-q2s")
 	out, _ := os.Create(dir + "/out")
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {

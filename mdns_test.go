@@ -223,7 +223,7 @@ func TestMDNSSocket(t *testing.T) {
 		go m.read(c)
 	}
 	probe.WriteTo(mdnsAsk(t, "postbox.local.", dnsmessage.TypeA, dnsmessage.ClassINET), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: m.port})
-	probe.SetReadDeadline(time.Now().Add(5 * time.Second))
+	probe.SetReadDeadline(time.Now().Add(testPatience))
 	buf := make([]byte, 1500)
 	n, _, err := probe.ReadFrom(buf)
 	if err != nil {

@@ -148,7 +148,7 @@ var modelLiteral = regexp.MustCompile(`\{(\d+)\}$`)
 func (c *modelClient) line(cmd string) string {
 	var all string
 	for {
-		c.SetReadDeadline(time.Now().Add(2 * time.Minute))
+		c.SetReadDeadline(time.Now().Add(testPatience))
 		line, err := c.in.ReadString('\n')
 		if err != nil {
 			c.errorf("%s: %v", cmd, err)

@@ -62,7 +62,7 @@ func dialPOP3(tb testing.TB, s *testServer) *popClient {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(30 * time.Second))
+	nc.SetDeadline(time.Now().Add(testPatience))
 	c := &popClient{nc, bufio.NewReader(nc), tb}
 	c.status()
 	return c
@@ -540,7 +540,7 @@ func popFuzzOne(t *testing.T, s *testServer, text string) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	nc.SetDeadline(time.Now().Add(testPatience))
 	io.WriteString(nc, text)
 	nc.(*net.TCPConn).CloseWrite()
 	answer, err := io.ReadAll(nc)
@@ -550,18 +550,11 @@ func popFuzzOne(t *testing.T, s *testServer, text string) {
 	if err == nil && !bytes.HasSuffix(answer, []byte("\r\n")) {
 		t.Errorf("%q: %q", text, answer)
 	}
-	for i := 0; ; i++ {
+	waitFor(t, fmt.Sprintf("the maildrop to be free after %q", text), func() bool {
 		s.mu.Lock()
-		busy := len(s.busy)
-		s.mu.Unlock()
-		if busy == 0 {
-			break
-		}
-		if i > 1000 {
-			t.Fatalf("%q: the maildrop is locked", text)
-		}
-		time.Sleep(time.Millisecond)
-	}
+		defer s.mu.Unlock()
+		return len(s.busy) == 0
+	})
 	err = s.store.Read(func(tx *Tx) error {
 		u, err := tx.UserByName("ann@home.arpa")
 		if err != nil {

@@ -159,7 +159,7 @@ func TestQueueReadOnly(t *testing.T) {
 		t.Errorf("the next look comes after %v, %v", wait, waits)
 	}
 	queryOnly(t, qt.store, "0")
-	qt.eventually(func() bool {
+	waitFor(t, "all to go out", func() bool {
 		qt.forward(10 * time.Minute)
 		qt.step()
 		return len(qt.queue()) == 0
@@ -239,18 +239,6 @@ func TestQueueDeadlineStep(t *testing.T) {
 
 // writableAgain has the file writable again at the end of the test.
 func writableAgain(t *testing.T, st *Store) { t.Cleanup(func() { queryOnly(t, st, "0") }) }
-
-// eventually asks again and again, for as long as a busy machine may take.
-func (qt *queueTest) eventually(ok func() bool) {
-	qt.t.Helper()
-	for range 2000 {
-		if ok() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	qt.t.Fatal("it never came about")
-}
 
 // Tries that somebody asked for bring the end of a message that waits for an intermittent link no nearer.
 func TestQueueAskedTries(t *testing.T) {

@@ -792,7 +792,7 @@ func TestSCRAMEverywhere(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				tc.SetDeadline(time.Now().Add(10 * time.Second))
+				tc.SetDeadline(time.Now().Add(testPatience))
 				r := bufio.NewReader(tc)
 				read := func(prefix string) string {
 					t.Helper()

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,13 +26,26 @@ func dialService(tb testing.TB, s *testServer, service string) (net.Conn, *bufio
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc.SetDeadline(time.Now().Add(testPatience))
 	r := bufio.NewReader(nc)
 	line, err := r.ReadString('\n')
 	if err != nil {
 		tb.Fatalf("%s: %v", service, err)
 	}
 	return nc, r, line
+}
+
+// greeting connects and returns the first line, "" if the connection had to go again at once.
+func greeting(t *testing.T, s *testServer, service string) string {
+	t.Helper()
+	nc, err := net.Dial("tcp", s.addr[service])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(testPatience))
+	line, _ := bufio.NewReader(nc).ReadString('\n')
+	return line
 }
 
 // Too many connections are turned away in the protocol's own words, and there is room again when one ends.
@@ -55,16 +67,10 @@ func TestConnectionLimits(t *testing.T) {
 			}
 		}
 		open[0].Close()
-		for i := 0; ; i++ {
+		waitFor(t, config+": room after one ended", func() bool {
 			_, _, line := dialService(t, s, "smtp")
-			if strings.HasPrefix(line, "220") {
-				break
-			}
-			if i > 100 {
-				t.Fatalf("%s: no room after one ended: %q", config, line)
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
+			return strings.HasPrefix(line, "220")
+		})
 	}
 }
 
@@ -95,20 +101,7 @@ func TestRoomForNewcomers(t *testing.T) {
 		silentFrom(t, 2+i%30, s.addr[[]string{"smtp", "pop3", "imap", "imaps", "submission"}[i%5]], "")
 	}
 	for service, want := range map[string]string{"smtp": "220 ", "pop3": "+OK ", "imap": "* OK "} {
-		line := ""
-		for i := 0; i < 20 && !strings.HasPrefix(line, want); i++ { // those that went have to be gone
-			time.Sleep(time.Duration(i) * 5 * time.Millisecond)
-			nc, err := net.Dial("tcp", s.addr[service])
-			if err != nil {
-				t.Fatal(err)
-			}
-			nc.SetDeadline(time.Now().Add(20 * time.Second))
-			line, _ = bufio.NewReader(nc).ReadString('\n') // nothing, if it had to go again at once
-			nc.Close()
-		}
-		if !strings.HasPrefix(line, want) {
-			t.Errorf("%s: %q", service, line)
-		}
+		waitFor(t, "a place on "+service, func() bool { return strings.HasPrefix(greeting(t, s, service), want) }) // those that went have to be gone
 	}
 	fmt.Fprintf(user, "c NOOP\r\n")
 	if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line, "c OK") {
@@ -198,22 +191,20 @@ func TestEndlessLine(t *testing.T) {
 	s := startServer(t)
 	for _, service := range []string{"smtp", "pop3", "imap"} {
 		nc, r, _ := dialService(t, s, service)
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
 		block := bytes.Repeat([]byte("A"), 64<<10)
 		sent := 0
-		for ; sent < 256<<20; sent += len(block) {
-			nc.SetWriteDeadline(time.Now().Add(10 * time.Second))
-			if _, err := nc.Write(block); err != nil {
-				break
+		grown := heapPeak(func() {
+			for ; sent < 256<<20; sent += len(block) {
+				nc.SetWriteDeadline(time.Now().Add(testPatience))
+				if _, err := nc.Write(block); err != nil {
+					break
+				}
 			}
-		}
-		runtime.ReadMemStats(&after)
+		})
 		if sent >= 256<<20 {
 			t.Errorf("%s took %d octets without a line end", service, sent)
 		}
-		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+		if grown > 8<<20 {
 			t.Errorf("%s: %d octets of heap", service, grown)
 		}
 		io.Copy(io.Discard, r)
@@ -342,27 +333,15 @@ func TestRoomForStrangers(t *testing.T) {
 		logIMAP(t, s, "ann")
 	}
 	for _, service := range []string{"smtp", "imap"} {
-		line := ""
-		for i := 0; i < 50 && !strings.HasPrefix(line, "220") && !strings.HasPrefix(line, "* OK"); i++ {
-			nc, err := net.Dial("tcp", s.addr[service])
-			if err != nil {
-				t.Fatal(err)
-			}
-			nc.SetDeadline(time.Now().Add(20 * time.Second))
-			line, _ = bufio.NewReader(nc).ReadString('\n') // nothing, if it had to go again at once
-			nc.Close()
-		}
-		if !strings.HasPrefix(line, "220") && !strings.HasPrefix(line, "* OK") {
-			t.Errorf("%s: %q", service, line)
-		}
+		waitFor(t, "a place on "+service, func() bool {
+			line := greeting(t, s, service)
+			return strings.HasPrefix(line, "220") || strings.HasPrefix(line, "* OK")
+		})
 	}
-	line := ""
-	for i := 0; i < 50 && !strings.HasPrefix(line, "a OK"); i++ {
-		_, _, line = logIMAP(t, s, "bob")
-	}
-	if !strings.HasPrefix(line, "a OK") {
-		t.Errorf("bob beside ann's thirty: %q", line)
-	}
+	waitFor(t, "a place for bob beside ann's thirty", func() bool {
+		_, _, line := logIMAP(t, s, "bob")
+		return strings.HasPrefix(line, "a OK")
+	})
 }
 
 // TestProxyHeader: a proxy's word on where a connection comes from is believed, nobody else's is, and nonsense ends it.
@@ -405,7 +384,7 @@ func TestProxyHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	nc.SetDeadline(time.Now().Add(testPatience))
 	io.WriteString(nc, "PROXY TCP4 192.0.2.7 10.0.0.1 1234 25\r\n")
 	r := bufio.NewReader(nc)
 	for _, x := range [][2]string{{"", "220"}, {"HELO x", "250"}, {"MAIL FROM:<a@elsewhere.example>", "250"}, {"RCPT TO:<b@elsewhere.example>", "250"}} {

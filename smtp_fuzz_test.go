@@ -45,7 +45,7 @@ func FuzzSMTPServer(f *testing.F) {
 				s.admit(theirs, &services[i])
 			}
 		}
-		ours.SetDeadline(time.Now().Add(20 * time.Second))
+		ours.SetDeadline(time.Now().Add(testPatience))
 		said := make(chan string, 1)
 		go func() {
 			b, _ := io.ReadAll(ours)
@@ -103,7 +103,7 @@ func FuzzSMTPClient(f *testing.F) {
 		ours, theirs := net.Pipe()
 		go io.Copy(io.Discard, theirs)
 		go func() {
-			theirs.SetDeadline(time.Now().Add(5 * time.Second))
+			theirs.SetDeadline(time.Now().Add(testPatience / 4))
 			theirs.Write(in)
 			theirs.Close()
 		}()
@@ -134,7 +134,7 @@ func FuzzSMTPClient(f *testing.F) {
 		}()
 		select {
 		case <-done:
-		case <-time.After(15 * time.Second):
+		case <-time.After(testPatience):
 			t.Fatalf("the client hangs at %q", in)
 		}
 	})

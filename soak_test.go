@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -74,6 +75,9 @@ func TestSoak(t *testing.T) {
 			backups++
 		}
 		time.Sleep(time.Until(end))
+		if kills == 0 {
+			waitFor(t, "mail of all kinds", func() bool { return len(s.kinds()) == 4 })
+		}
 		s.stop.Store(true)
 		s.cmd.Process.Kill()
 		s.cmd.Wait()
@@ -155,12 +159,23 @@ func (s *soak) note(id, how string) {
 }
 
 func (s *soak) dial(service string) (net.Conn, *bufio.Reader, error) {
-	nc, err := net.DialTimeout("tcp", s.addr[service], 5*time.Second)
+	nc, err := net.Dial("tcp", s.addr[service])
 	if err != nil {
 		return nil, nil, err
 	}
-	nc.SetDeadline(time.Now().Add(time.Minute))
+	nc.SetDeadline(time.Now().Add(testPatience))
 	return nc, bufio.NewReader(nc), nil
+}
+
+// kinds counts what was acknowledged, by how it was handed in.
+func (s *soak) kinds() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	by := map[string]int{}
+	for _, how := range s.acked {
+		by[how]++
+	}
+	return by
 }
 
 func soakMail(id string) string {
@@ -244,7 +259,7 @@ func (s *soak) web(id string) error {
 	if err != nil {
 		return err
 	}
-	c := &http.Client{Jar: jar, Timeout: 30 * time.Second}
+	c := &http.Client{Jar: jar, Timeout: testPatience}
 	base := "http://" + s.addr["http"]
 	read := func(res *http.Response, err error) (string, error) {
 		if err != nil {
@@ -310,16 +325,25 @@ func (s *soak) backup(n int) {
 	}
 }
 
-// settle waits until nothing waits in the queue any more, nor in the outbox.
+// settle waits until nothing waits in the queue any more, nor in the outbox, where letters can be called back for a while.
 func (s *soak) settle() {
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
-		out, err := selfCommand("-config", s.config, "queue", "list").CombinedOutput()
-		if err == nil && strings.Contains(string(out), "Nothing is waiting") {
-			time.Sleep(15 * time.Second) // letters can be called back for a while
-			return
-		}
+	s.t.Helper()
+	st, err := OpenStore(filepath.Join(s.dir, "mail.db"), StoreOptions{})
+	if err != nil {
+		s.t.Fatal(err)
 	}
-	s.t.Error("the queue was not empty after two minutes")
+	defer st.Close()
+	waitFor(s.t, "queue and outbox to be empty", func() bool {
+		var queue int
+		var letters []Letter
+		err := st.Read(func(tx *Tx) error {
+			var err, err2 error
+			queue, err = tx.QueueLength()
+			letters, _, err2 = tx.DueLetters(st.Now().Add(time.Hour), 1)
+			return errors.Join(err, err2)
+		})
+		return err == nil && queue+len(letters) == 0
+	})
 }
 
 // count compares what was acknowledged with what is there.
@@ -341,9 +365,8 @@ func (s *soak) count(peer *peer, kills int) {
 	for _, m := range peer.received() {
 		sent[ParseHeader([]byte(m)).Get("Message-ID")]++
 	}
-	lost, twice, by := 0, 0, map[string]int{}
+	lost, twice, by := 0, 0, s.kinds()
 	for id, how := range s.acked {
-		by[how]++
 		n := have[id]
 		switch how {
 		case "queue":

@@ -98,7 +98,7 @@ func spawnPanic(t *testing.T, name string, kept bool) {
 		}
 	}}, `[routes]`, `"far.test" = "127.0.0.1:1"`, `[relay]`, `networks = ["127.0.0.0/8"]`)
 	armed.Store(!fallen.Load())
-	end := time.Now().Add(12 * time.Second) // not what it may take, but what is given up after
+	end := time.Now().Add(testPatience)
 	for done := 0; done < 2; {
 		if time.Now().After(end) {
 			t.Fatalf("it does not go on: fallen %v, inbox %d, queue %d", fallen.Load(), len(s.inbox(t, "ann@home.arpa")), s.waiting())
@@ -124,7 +124,7 @@ func spawnTalk(addr string, lines ...string) bool {
 		return false
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc.SetDeadline(time.Now().Add(testPatience))
 	r := bufio.NewReader(nc)
 	for i := 0; i < len(lines); i += 2 {
 		if lines[i] != "" {

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 // partsMail is a message of many empty parts.
@@ -153,10 +152,5 @@ func TestComingGivenBack(t *testing.T) {
 	ann.letter(map[string]string{"a.txt": "x"}, "to", "bob", "subject", "x", "text", "x", "do", "send")
 	s.hurry(t)
 	s.waitInbox(t, "bob@home.arpa", 1)
-	for i := 0; s.store.coming.used.Load() != 0; i++ {
-		if i > 500 {
-			t.Fatalf("%d octets of the budget are not given back", s.store.coming.used.Load())
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	waitFor(t, "the budget to be given back", func() bool { return s.store.coming.used.Load() == 0 })
 }

@@ -118,13 +118,10 @@ func TestFullCard(t *testing.T) {
 	if err := st.Collect(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(5 * time.Second); st.Room(int64(len(text))) != nil && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	waitFor(t, "room, as all mail is deleted", func() bool {
 		st.cutLog() // as the collector does
-	}
-	if err := st.Room(int64(len(text))); err != nil {
-		x, _ := st.Stat()
-		t.Errorf("all mail is deleted: %v; %+v", err, x)
-	}
+		return st.Room(int64(len(text))) == nil
+	})
 	st.w.ExecContext(noCancel, `PRAGMA wal_checkpoint(PASSIVE)`)
 	s, err := st.Stat()
 	if err != nil || s.File > 12<<20 {
@@ -209,12 +206,10 @@ func TestLogShrinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	st.readers <- r
-	for end := time.Now().Add(20 * time.Second); size() != walBytes && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	waitFor(t, "the log to be short", func() bool {
 		st.cutLog()
-	}
-	if size() != walBytes {
-		t.Errorf("the log has %d octets", size())
-	}
+		return size() == walBytes
+	})
 	if got := len(storedUIDs(t, st)); got != n {
 		t.Errorf("%d messages of %d", got, n)
 	}

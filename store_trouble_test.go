@@ -37,12 +37,7 @@ func TestWritable(t *testing.T) {
 		t.Error("a closure that failed has made the file writable")
 	}
 	queryOnly(t, st, "0")
-	for end := time.Now().Add(20 * time.Second); st.Writable() != nil && time.Now().Before(end); {
-		time.Sleep(20 * time.Millisecond)
-	}
-	if err := st.Writable(); err != nil {
-		t.Errorf("nobody has tried again: %v", err)
-	}
+	waitFor(t, "somebody to try again", func() bool { return st.Writable() == nil })
 	if err := st.Damaged(); err != nil {
 		t.Errorf("a commit that failed is no damage: %v", err)
 	}

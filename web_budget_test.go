@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestWebLanguagesBounded asks for pages in languages that nobody speaks: nothing is kept for them.
@@ -71,7 +70,7 @@ func TestWebFormBudget(t *testing.T) {
 		fmt.Fprintf(nc, "POST /contacts HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n", cookie, webMaxForm)
 		io.WriteString(nc, piece)
 	}
-	waitUntil(t, "the forms are counted", func() bool {
+	waitFor(t, "the forms to be counted", func() bool {
 		s.web.forms.mu.Lock()
 		defer s.web.forms.mu.Unlock()
 		return s.web.forms.all >= webOwnFormsRoom-1000
@@ -90,7 +89,7 @@ func TestWebFormBudget(t *testing.T) {
 	for _, nc := range held {
 		nc.Close()
 	}
-	waitUntil(t, "the room is given back", func() bool {
+	waitFor(t, "the room to be given back", func() bool {
 		s.web.forms.mu.Lock()
 		defer s.web.forms.mu.Unlock()
 		return s.web.forms.all == 0 && len(s.web.forms.own) == 0
@@ -166,15 +165,6 @@ func TestWebNoPrefetch(t *testing.T) {
 	for _, path := range []string{"/login", "/mail", fmt.Sprintf("/box/%s/%d", box, uid), fmt.Sprintf("/box/%s/%d/html", box, uid)} {
 		if ann.get(path); ann.head.Get("X-DNS-Prefetch-Control") != "off" {
 			t.Errorf("%s lets browsers look up hosts: %v", path, ann.head)
-		}
-	}
-}
-
-func waitUntil(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("not within 20 s: ", what)
 		}
 	}
 }

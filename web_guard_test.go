@@ -678,14 +678,10 @@ func TestWebHeaderInjection(t *testing.T) {
 		ann.post("/settings/identities", "name", "Ann"+end+"X-Evil: yes", "address", "ann@home.arpa", "signature", "")
 	}
 	s.hurry(t)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if n, _ := s.in(t, "bob", "INBOX"); n >= sent {
-			break
-		} else if time.Now().After(end) {
-			ann.get("/outbox")
-			t.Fatalf("%d of %d letters have come: %s", n, sent, ann.page)
-		}
-	}
+	waitFor(t, fmt.Sprint(sent, " letters"), func() bool {
+		n, _ := s.in(t, "bob", "INBOX")
+		return n >= sent
+	})
 	s.mail(t, "bob@home.arpa", "ann@home.arpa", "From: bob@home.arpa\nTo: ann@home.arpa\nSubject: hello\n\nx\n")
 	mails := slices.Concat(s.inbox(t, "bob@home.arpa"), s.inbox(t, "ann@home.arpa"))
 	if len(mails) < int(sent) || sent < 20 {

@@ -207,17 +207,10 @@ func (s *testServer) putFlagged(t testing.TB, user, box, raw string, f FlagBits,
 	return m.UID
 }
 
-// waitFor tries until the page has the text, at most ten seconds.
+// waitFor tries until the page has the text.
 func (c *webClient) waitFor(path, text string) {
 	c.t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if strings.Contains(c.get(path), text) {
-			return
-		}
-		if time.Now().After(end) {
-			c.t.Fatalf("%s never showed %q:\n%.3000s", path, text, c.page)
-		}
-	}
+	waitFor(c.t, path+" to show "+text, func() bool { return strings.Contains(c.get(path), text) })
 }
 
 // TestWebFlow is the main way through the pages without any script: log in, read, answer with an attachment, find it with

@@ -264,7 +264,7 @@ func (p *wirePlay) line(l string) {
 		for got := p.read(c); !strings.HasPrefix(got, text); got = p.read(c) {
 		}
 	case "<eof":
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c.SetReadDeadline(time.Now().Add(testPatience))
 		if rest, err := c.r.ReadString('\n'); err == nil || rest != "" {
 			p.fail("got %q, %v", rest, err)
 		}
@@ -292,7 +292,7 @@ func (p *wirePlay) open(name, service string) {
 
 func (p *wirePlay) read(c *wireConn) string {
 	p.t.Helper()
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(time.Now().Add(testPatience))
 	got, err := c.r.ReadString('\n')
 	if err != nil {
 		p.fail("read: %v (after %q)", err, got)
