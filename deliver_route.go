@@ -73,6 +73,14 @@ func (s *Server) isLocal(domain string) bool {
 	return false
 }
 
+// isForeign says whether a domain is one of the internet's, about which others can ask the DNS: it is neither ours nor one of [routes]
+// by name, and means something outside of this network.
+func (s *Server) isForeign(domain string) bool {
+	domain = strings.ToLower(domain)
+	_, routed := s.cfg.Routes[domain]
+	return domain != "" && !routed && !strings.HasPrefix(domain, "[") && !lanName(domain) && !s.isLocal(domain)
+}
+
 // reachable refuses addresses that no route and no [outbound] mode leads to.
 func (s *Server) reachable(a Addr) error {
 	if s.cfg.Outbound.Mode != OutboundNone {

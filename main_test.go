@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // testCommand runs verbs with a configuration in a temporary folder.
@@ -366,4 +368,38 @@ func FuzzConfig(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Keys are made, shown with their records, and rotated once the DNS has the next ones.
+func TestVerbDKIM(t *testing.T) {
+	ns := newTestNameserver(t, testZone{})
+	c := newTestCommand(t, "domains = [\"home.arpa\", \"example.org\"]\n[dns]\nservers = [\""+ns.addr+"\"]\n")
+	c.want(2, "usage: postino", "", "dkim")
+	c.want(1, "none of our domains", "", "dkim", "example.net")
+	c.want(1, "this network only", "", "dkim", "home.arpa")
+	c.want(0, "no keys|`postino dkim example.org make`", "", "dkim", "example.org")
+	c.want(1, "make", "", "dkim", "example.org", "rotate")
+	c.want(2, "nothing I know", "", "dkim", "example.org", "fly")
+	c.want(0, `; signs|postino1._domainkey.example.org. TXT "v=DKIM1; k=rsa; p=MII|" "|postino1e._domainkey.example.org. TXT "v=DKIM1; k=ed25519; p=`, "", "dkim", "example.org", "make")
+	c.want(1, "has keys|rotate", "", "dkim", "example.org", "make")
+	c.want(0, "; signs|is to sign next|postino2._domainkey", "", "dkim", "example.org", "rotate")
+	c.want(1, "does not have the record of postino2._domainkey.example.org", "", "dkim", "example.org", "rotate")
+	_, out := c.run("", "-json", "dkim", "example.org")
+	var list []dkimShown
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 4 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	ns.mu.Lock()
+	for _, k := range list {
+		ns.zone.add(t, k.Name+" TXT "+k.Record)
+	}
+	ns.mu.Unlock()
+	c.want(0, "; has signed|postino1e|; signs\npostino2.", "", "dkim", "example.org", "rotate")
+	c.want(0, "postino3", "", "dkim", "example.org", "rotate")
+	ns.mu.Lock()
+	ns.change = func(m *dnsmessage.Message) { m.RCode = dnsmessage.RCodeServerFailure } // no DNS: the administrator is believed
+	ns.mu.Unlock()
+	if out := c.want(0, "; signs\npostino3.", "", "dkim", "example.org", "rotate"); strings.Contains(out, "postino1") {
+		t.Errorf("two rounds later the first keys are still there:\n%s", out)
+	}
 }

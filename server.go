@@ -36,6 +36,7 @@ type Server struct {
 	tls   *TLS
 	dial  func(ctx context.Context, network, addr string) (net.Conn, error) // how the queue reaches other servers
 	dns   Resolver
+	ring  *dkimRing
 
 	stop    context.Context // done when the server is stopping
 	cancel  context.CancelFunc
@@ -110,6 +111,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, store: store, log: log, crew: store.crew, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(cfg.DNS.Servers),
+		ring:  &dkimRing{store: store},
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 		conns: map[*conn]bool{}, askedFor: map[string]time.Time{}, waiting: map[netip.Prefix]int{}, people: map[UserID]int{}, busy: map[UserID]bool{},
 		recent: ring.mem, floods: newLogFloods(),

@@ -66,6 +66,9 @@ type smtpClient struct {
 	crowded  func() bool   // as in hopAddr
 	hurry    time.Duration // as in hopAddr
 	mails    int           // transactions so far
+
+	// sign returns the signatures that go in front of a message, which write writes; see Server.smtpSign. nil is none.
+	sign func(q *QueueItem, write func(io.Writer) error) string
 }
 
 // smtpDial connects to a host, greets it, begins TLS as far as the hop asks for it, and logs in if it needs to. When
@@ -84,7 +87,7 @@ func (s *Server) smtpSession(h hopAddr, useTLS bool) (*smtpClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: h.host, name: s.asciiHost(), crowded: h.crowded, hurry: h.hurry}
+	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: h.host, name: s.asciiHost(), crowded: h.crowded, hurry: h.hurry, sign: s.smtpSign}
 	c.release = context.AfterFunc(s.stop, func() { nc.SetDeadline(time.Now().Add(smtpStopTime)) })
 	if err := c.open(h, useTLS); err != nil {
 		c.close()
@@ -95,7 +98,7 @@ func (s *Server) smtpSession(h hopAddr, useTLS bool) (*smtpClient, error) {
 
 // smtpTurned takes over a connection whose other side has asked for its mail and is the server from now on.
 func (s *Server) smtpTurned(nc net.Conn, host string) (*smtpClient, error) {
-	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: host, name: s.asciiHost()}
+	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: host, name: s.asciiHost(), sign: s.smtpSign}
 	c.release = context.AfterFunc(s.stop, func() { nc.SetDeadline(time.Now().Add(smtpStopTime)) })
 	c.buffers()
 	r, err := c.read(smtpGreetingTime)

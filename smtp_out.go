@@ -124,14 +124,42 @@ func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool)
 			defer tree.Shift(skip)
 			return hop.Convert(w, tree, src)
 		}
+		tree.Shift(skip)
+		c.signed(m, q)
+		tree.Shift(-skip)
 		return params, nil
 	}
+	m.body = func(w io.Writer) error { _, err := io.Copy(w, io.NewSectionReader(content, skip, size)); return err }
+	size += c.signed(m, q)
 	announced, err := c.announce(size)
 	if err != nil {
 		return "", err
 	}
-	m.body = func(w io.Writer) error { _, err := io.Copy(w, src); return err }
+	if m.bdat >= 0 {
+		m.bdat = size
+	}
 	return params + announced, nil
+}
+
+// signed puts signatures in front of what m's body writes, and returns how many octets they have. They are made from what leaves: all
+// that is converted is converted by then.
+func (c *smtpClient) signed(m *smtpOut, q *QueueItem) int64 {
+	if c.sign == nil {
+		return 0
+	}
+	body := m.body
+	fields := c.sign(q, body)
+	if fields == "" {
+		return 0
+	}
+	m.body = func(w io.Writer) error {
+		_, err := io.WriteString(w, fields)
+		if err != nil {
+			return err
+		}
+		return body(w)
+	}
+	return int64(len(fields))
 }
 
 // can is what the peer takes without BINARYMIME and with it. utf8 says that the message is of the kind that SMTPUTF8 is for.

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// dkimTestMake gives a domain keys and returns the zone with their records.
+func dkimTestMake(t *testing.T, s *Server, domain string) testZone {
+	t.Helper()
+	keys, err := NewDKIMKeys(1, DKIMActive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.store.Write(func(tx *Tx) error { return tx.SetDKIMKeys(domain, keys) }); err != nil {
+		t.Fatal(err)
+	}
+	zone := testZone{}
+	for _, k := range keys {
+		r, err := k.Record()
+		if err != nil {
+			t.Fatal(err)
+		}
+		zone.add(t, k.Selector+"._domainkey."+domain+" TXT "+r)
+	}
+	return zone
+}
+
+// What leaves for the internet is signed in the form in which it leaves, whatever the next host takes, by DATA and by BDAT; so are
+// reports. What goes to a route by name or was written elsewhere is not.
+func TestSignedMail(t *testing.T) {
+	for _, ehlo := range []string{"PIPELINING\nSIZE 1000000", "8BITMIME\nSIZE 1000000", "8BITMIME\nSMTPUTF8\nCHUNKING\nBINARYMIME\nSIZE 1000000"} {
+		p := newPeer(t, func(line string) string {
+			if strings.Contains(line, "RCPT TO:<nobody@") {
+				return "550 5.1.1 nobody"
+			}
+			return ""
+		})
+		p.ehlo = ehlo
+		qt := newQueueTest(t, p, "\"lab2.arpa\" = \""+p.addr()+"\"")
+		qt.cfg.Domains = []string{"home.arpa", "example.org"}
+		zone := dkimTestMake(t, qt.Server, "example.org")
+		send := func(to Addr, text string) string {
+			t.Helper()
+			before := len(p.received())
+			sp := qt.store.NewSpool(1 << 20)
+			defer sp.Close()
+			sp.Write(crlf(text))
+			m := &Mail{SMTPEnvelope: SMTPEnvelope{From: Addr{"ann", "example.org"}, Flags: MailUTF8}, To: rcptsTo(to), Body: sp, Submitted: true}
+			if err := qt.accept(m); err != nil {
+				t.Fatal(err)
+			}
+			qt.step()
+			all := p.received()
+			if len(all) != before+1 {
+				t.Fatalf("%d mails, not %d", len(all), before+1)
+			}
+			msg := all[before]
+			if !p.offers("CHUNKING") {
+				msg = strings.ReplaceAll("\r\n"+msg, "\r\n.", "\r\n")[2:]
+			}
+			return msg
+		}
+		text := "From: Ann <ann@example.org>\nTo: bob@example.net\nSubject: Grüße\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\nGrüße\n.\nzwei\n"
+		msg := send(Addr{"bob", "example.net"}, text)
+		if got := dkimWords(dkimCheck(t, zone, []byte(msg))); got != "pass pass" {
+			t.Errorf("%q: %s\n%s", ehlo, got, msg)
+		}
+		if msg := send(Addr{"bob", "lab2.arpa"}, text); strings.Contains(msg, "DKIM-Signature") {
+			t.Errorf("a lab's mail is signed:\n%s", msg)
+		}
+		if msg := send(Addr{"bob", "example.net"}, strings.Replace(text, "example.org", "example.com", 1)); strings.Contains(msg, "DKIM-Signature") {
+			t.Errorf("others' mail is signed:\n%s", msg)
+		}
+	}
+}
+
+func (p *peer) offers(ext string) bool { return slices.Contains(strings.Split(p.ehlo, "\n"), ext) }
