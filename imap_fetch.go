@@ -434,9 +434,9 @@ func (f *imapFetch) send(uids []UID) error {
 		case f.want > WantRow && m.Content == nil:
 			f.lost++
 			return nil
-		case f.want == WantBody && errors.Is(m.Content.Begin(), ErrContentDamaged): // the others come all the same
+		case f.want > WantRow && errors.Is(m.Content.Ready(f.want), ErrContentDamaged): // the others come all the same
 			f.damaged++
-			f.c.srv.crew.Complain("imap: a message is damaged", m.Content.Begin(), "user", f.c.user.Name, "mailbox", f.c.mbox.Name, "uid", m.UID)
+			f.c.srv.crew.Complain("imap: a message is damaged", m.Content.Ready(f.want), "user", f.c.user.Name, "mailbox", f.c.mbox.Name, "uid", m.UID)
 			return nil
 		case f.undecodable(m):
 			return nil

@@ -108,6 +108,7 @@ type Store struct {
 	known    map[Addr]User   // see Known
 	knownAt  int64           // what usersChanged was when they were found
 
+	packer *packer       // of content and of the text index
 	coming *comingBudget // of memory, for mail that has not come whole
 
 	gates *gates // how much memory what is asked for may take
@@ -161,7 +162,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 	}
 	sqlite.Fdatasync(true) // where there is none, fsync is used
 	s := &Store{
-		path: path, log: opt.Log, coming: newComingBudget(opt.Coming), crew: NewCrew(opt.Log, opt.Inject), opt: opt,
+		path: path, log: opt.Log, coming: newComingBudget(opt.Coming), packer: newPacker(), crew: NewCrew(opt.Log, opt.Inject), opt: opt,
 		readers: make(chan *dbConn, opt.Readers),
 		jobs:    make(chan *job, batchMessages), stopped: make(chan struct{}), quit: make(chan struct{}),
 		walDue: make(chan struct{}, 1), suspected: make(chan struct{}, 1), gates: newGates(opt.Memory),
@@ -206,6 +207,7 @@ type Tx struct {
 	unreferenced map[BlobID]bool    // content added here that no message or queue item refers to yet
 	wrote        int64              // octets of content added
 	usersChanged bool               // users, aliases or preferences were changed
+	texts        [2][]byte          // memory for openTexts
 }
 
 func (tx *Tx) stmt(query string) (*sql.Stmt, error) {

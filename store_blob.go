@@ -44,9 +44,9 @@ func (tx *Tx) AddBlob(sp *Spool) (Blob, error) {
 // blobRow is content's row in blobs, without its ID.
 type blobRow struct {
 	Blob
-	headLen int64
-	head    []byte
-	tree    []byte
+	headLen    int64
+	headHere   int64 // octets of the header block that are in the row
+	head, tree piece
 }
 
 // describe makes the content's row, once.
@@ -65,8 +65,16 @@ func (sp *Spool) describe() (*blobRow, error) {
 	if sp.Size() >= chunkSize<<chunkBits {
 		return nil, ErrTooBig
 	}
-	sp.row = &blobRow{Blob{Size: sp.Size(), Thread: threadOf(ParseHeader(head)), Form: form}, sp.Tree().HeaderLen, head, sp.Tree().Marshal()}
-	return sp.row, nil
+	row := &blobRow{Blob: Blob{Size: sp.Size(), Thread: threadOf(ParseHeader(head)), Form: form}, headLen: sp.Tree().HeaderLen, headHere: int64(len(head))}
+	row.head, err = sp.s.packer.pack(head)
+	if err == nil {
+		row.tree, err = sp.s.packer.pack(sp.Tree().Marshal())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pack content: %w", err)
+	}
+	sp.row = row
+	return row, nil
 }
 
 // addHead stores the content's row and returns how much of the content is in it.
@@ -76,40 +84,92 @@ func (tx *Tx) addHead(sp *Spool) (Blob, int64, error) {
 		return Blob{}, 0, err
 	}
 	b := row.Blob
-	err = tx.one(`INSERT INTO blobs(id,size,headlen,head,tree) VALUES((SELECT coalesce(max(id),0)+1 FROM blobs),?,?,?,?) RETURNING id`,
-		[]any{b.Size, row.headLen, row.head, row.tree}, &b.ID)
+	err = tx.one(`SELECT coalesce(max(id),0)+1 FROM blobs`, nil, &b.ID)
+	if err == nil {
+		_, err = tx.exec(`INSERT INTO blobs(id,size,headlen,codec,head,tree) VALUES(?,?,?,?,?,?)`,
+			b.ID, b.Size, row.headLen, codecPiece, row.head.at(placeOfHead(b.ID)), row.tree.at(placeOfTree(b.ID)))
+	}
 	if err != nil {
 		return Blob{}, 0, fmt.Errorf("add content: %w", err)
 	}
 	tx.unreferenced[b.ID] = true
-	sp.sums = appendSum(appendSum(nil, row.head), row.tree)
-	if b.Size == int64(len(row.head)) {
-		err = tx.putSums(b.ID, sp.sums)
-	}
-	return b, int64(len(row.head)), err
+	return b, row.headHere, nil
 }
 
 // addChunks stores chunks of the content from offset at up to end or a little further, and returns where it stopped.
 func (tx *Tx) addChunks(sp *Spool, b Blob, at, end int64) (int64, error) {
 	head := min(sp.Tree().HeaderLen, headMax)
-	var buf []byte
 	for at < end {
-		var err error
-		buf, err = sp.piece(buf, at, min(chunkSize, b.Size-at))
-		if err != nil {
-			return at, fmt.Errorf("read spool: %w", err)
+		k := (at - head) / chunkSize
+		p, packed := sp.packed[k]
+		if !packed {
+			var err error
+			p, err = sp.pack(at, b.Size)
+			if err != nil {
+				return at, err
+			}
 		}
-		if _, err := tx.exec(`INSERT INTO chunks(id,data) VALUES(?,?)`, int64(b.ID)<<chunkBits|(at-head)/chunkSize, buf); err != nil {
+		place := placeOfChunk(b.ID, k)
+		if _, err := tx.exec(`INSERT INTO chunks(id,data) VALUES(?,?)`, place, p.at(place)); err != nil {
 			return at, fmt.Errorf("add content: %w", err)
 		}
-		sp.sums = appendSum(sp.sums[:sumSize*(2+(at-head)/chunkSize)], buf)
-		at += int64(len(buf))
-		tx.wrote += int64(len(buf))
-		if at == b.Size {
-			return at, tx.putSums(b.ID, sp.sums)
-		}
+		n := min(chunkSize, b.Size-at)
+		at += n
+		tx.wrote += n
 	}
 	return at, nil
+}
+
+// pack makes a piece of the chunk that begins at an offset.
+func (sp *Spool) pack(at, size int64) (piece, error) {
+	octets, err := sp.piece(sp.buf, at, min(chunkSize, size-at))
+	if err != nil {
+		return piece{}, fmt.Errorf("read spool: %w", err)
+	}
+	if sp.file != nil {
+		sp.buf = octets
+	}
+	p, err := sp.s.packer.pack(octets)
+	if err != nil {
+		return piece{}, fmt.Errorf("pack content: %w", err)
+	}
+	return p, nil
+}
+
+// packAhead makes pieces of the chunks from offset at up to end, outside of any transaction, as far as there is memory for them: addChunks
+// makes the others.
+func (sp *Spool) packAhead(at, end int64) error {
+	head, size := min(sp.Tree().HeaderLen, headMax), sp.Size()
+	if sp.packed == nil {
+		sp.packed = map[int64]piece{}
+	}
+	for ; at < end; at += chunkSize {
+		k := (at - head) / chunkSize
+		if _, have := sp.packed[k]; have {
+			continue
+		}
+		p, err := sp.pack(at, size)
+		if err != nil {
+			return err
+		}
+		n := int64(len(p.stored))
+		if !sp.s.coming.take(sp.charge, n, comingContent) {
+			return nil
+		}
+		sp.charge += n
+		sp.packed[k] = p
+	}
+	return nil
+}
+
+// dropPacked gives up what packAhead has made.
+func (sp *Spool) dropPacked() {
+	for _, p := range sp.packed {
+		n := int64(len(p.stored))
+		sp.s.coming.give(n)
+		sp.charge -= n
+	}
+	sp.packed = nil
 }
 
 // refer takes a reference to content. The first one to fresh content is the one it was stored with.

@@ -33,6 +33,9 @@ CREATE TABLE search(
 CREATE INDEX search_dead ON search(dead,n) WHERE dead>0;
 `
 
+// indexPieces: the texts of a block are pieces where codec says so. Programs from before do not know the file any more, nor what is in blobs.
+const indexPieces = `ALTER TABLE search ADD COLUMN codec INTEGER NOT NULL DEFAULT 0;`
+
 const (
 	indexBlock  = 64 << 10               // octets of text that fill a block
 	indexText   = 256 << 10              // octets of one message's body text that are kept; the rest is searched in the mail
@@ -305,13 +308,14 @@ func (s *Store) dropIndex() (bool, error) {
 }
 
 // blockColumns are read a few at a time: text only when the filter does not exclude a block.
-const blockColumns = `id,last,n,keys,grams,heads,text`
+const blockColumns = `id,last,n,keys,grams,heads,text,codec`
 
 // block is a row of the table.
 type block struct {
 	first, last              BlobID
 	n                        int
 	keys, grams, heads, text []byte
+	packed                   [2]piece // of heads and text
 }
 
 // indexBlocks reads content after upto until enough blocks are full, or there is no more.
@@ -331,7 +335,11 @@ func (s *Store) indexBlocks(upto BlobID) ([]block, error) {
 			if !w.full() {
 				continue
 			}
-			blocks = append(blocks, w.block())
+			b, err := w.block().pack(s.packer)
+			if err != nil {
+				return nil, err
+			}
+			blocks = append(blocks, b)
 			if len(blocks) == indexStep {
 				return blocks, nil
 			}
@@ -358,17 +366,16 @@ func (s *Store) indexMessage(w *indexWriter, m *Content) error {
 func (tx *Tx) contentsAfter(upto BlobID) ([]*Content, error) {
 	var all []*Content
 	size := 0
-	err := tx.each(`SELECT b.id,b.size,b.headlen,b.head,b.tree,c.data FROM blobs b LEFT JOIN chunks c ON c.id=b.id<<14
+	err := tx.each(`SELECT b.id,b.size,b.headlen,b.codec,b.head,b.tree,c.data FROM blobs b LEFT JOIN chunks c ON c.id=b.id<<14
 		WHERE b.id>? AND b.id<? AND NOT EXISTS(SELECT 1 FROM refs r WHERE r.blob=b.id AND r.n=0) ORDER BY b.id LIMIT ?`, []any{upto, tx.s.firstStaged(), listRows}, func(scan func(...any) error) error {
-		c := &Content{s: tx.s, at: -1}
-		if err := scan(&c.ID, &c.Size, &c.HeadLen, &c.Head, &c.tree, &c.chunk); err != nil {
+		var id BlobID
+		var r storedContent
+		if err := scan(&id, &r.size, &r.headLen, &r.codec, &r.head, &r.tree, &r.chunk); err != nil {
 			return err
 		}
-		if c.chunk != nil {
-			c.at = 0
-		}
+		c := r.open(tx.s, id)
 		all = append(all, c)
-		size += len(c.Head) + len(c.tree) + len(c.chunk)
+		size += c.held()
 		if size >= listBytes {
 			return errListFull
 		}
@@ -381,11 +388,27 @@ func (tx *Tx) contentsAfter(upto BlobID) ([]*Content, error) {
 }
 
 func (w *indexWriter) block() block {
-	return block{w.entries[0].blob, w.entries[len(w.entries)-1].blob, len(w.entries), w.keys(), w.grams(), w.heads, w.text}
+	return block{first: w.entries[0].blob, last: w.entries[len(w.entries)-1].blob, n: len(w.entries), keys: w.keys(), grams: w.grams(), heads: w.heads, text: w.text}
 }
 
+// pack makes pieces of a block's texts, which are not needed any more then.
+func (b block) pack(k *packer) (block, error) {
+	var err error
+	b.packed[0], err = k.pack(b.heads)
+	if err == nil {
+		b.packed[1], err = k.pack(b.text)
+	}
+	b.heads, b.text = nil, nil
+	return b, err
+}
+
+// The places of a block's pieces.
+func (b *block) placeOfHeads() int64 { return int64(b.first) << 1 }
+func (b *block) placeOfText() int64  { return int64(b.first)<<1 | 1 }
+
+// putBlock stores a block that is packed.
 func (tx *Tx) putBlock(b block) error {
-	_, err := tx.exec(insertInto("search", blockColumns), b.first, b.last, b.n, b.keys, b.grams, orEmpty(b.heads), orEmpty(b.text))
+	_, err := tx.exec(insertInto("search", blockColumns), b.first, b.last, b.n, b.keys, b.grams, b.packed[0].at(b.placeOfHeads()), b.packed[1].at(b.placeOfText()), codecPiece)
 	return err
 }
 
@@ -409,12 +432,19 @@ func (tx *Tx) packIndex() (func() error, error) {
 func (tx *Tx) packFrom(first int64) error {
 	w := &indexWriter{}
 	var old []int64
-	err := tx.each(`SELECT id,keys,heads,text FROM search WHERE id>=? ORDER BY id LIMIT ?`, []any{first, indexJoin}, func(scan func(...any) error) error {
-		var id int64
+	err := tx.each(`SELECT id,keys,heads,text,codec FROM search WHERE id>=? ORDER BY id LIMIT ?`, []any{first, indexJoin}, func(scan func(...any) error) error {
+		var id, codec int64
 		var b block
-		if err := scan(&id, &b.keys, &b.heads, &b.text); err != nil {
+		if err := scan(&id, &b.keys, &b.heads, &b.text, &codec); err != nil {
 			return err
 		}
+		b.first = BlobID(id)
+		heads, text, err := tx.openTexts(&b, b.heads, b.text, codec)
+		if err != nil { // its messages are searched in the mail from now on
+			tx.s.crew.Complain("store: a block of the text index is damaged and left out", err, "block", id)
+			b.keys = nil
+		}
+		b.heads, b.text = heads, text
 		before := *w
 		if err := tx.packBlock(w, &b); err != nil {
 			return err
@@ -437,7 +467,11 @@ func (tx *Tx) packFrom(first int64) error {
 	if len(w.entries) == 0 {
 		return nil
 	}
-	return tx.putBlock(w.block())
+	b, err := w.block().pack(tx.s.packer)
+	if err != nil {
+		return err
+	}
+	return tx.putBlock(b)
 }
 
 // packBlock adds what is still there of a block.
@@ -499,36 +533,70 @@ func (tx *Tx) indexEnd() (BlobID, error) {
 	return last, err
 }
 
-// blockHeads calls fn with the header text of a block, which is good until it returns.
+// blockHeads calls fn with the header text of a block, which is good until it returns. For a damaged block it does not call it.
 func (tx *Tx) blockHeads(b *block, fn func(heads []byte)) error {
-	return tx.each(`SELECT heads FROM search WHERE id=?`, []any{b.first}, func(scan func(...any) error) error {
-		var heads sql.RawBytes
-		err := scan(&heads)
-		if err == nil {
-			fn(heads)
+	return tx.each(`SELECT heads,codec FROM search WHERE id=?`, []any{b.first}, func(scan func(...any) error) error {
+		var stored sql.RawBytes
+		var codec int64
+		err := scan(&stored, &codec)
+		if err != nil {
+			return err
 		}
-		return err
+		heads, _, err := tx.openTexts(b, stored, nil, codec)
+		if err != nil {
+			tx.s.crew.Complain("store: a block of the text index is damaged; its messages are searched in the mail", err, "block", b.first)
+			return nil
+		}
+		fn(heads)
+		return nil
 	})
 }
 
-// blockText calls fn with the header text and the body text of a block, which are good until it returns.
+// blockText calls fn with the header text and the body text of a block, which are good until it returns. For a damaged block it does not call it.
 func (tx *Tx) blockText(b *block, fn func(heads, text []byte)) error {
-	return tx.each(`SELECT heads,text FROM search WHERE id=?`, []any{b.first}, func(scan func(...any) error) error {
-		var heads, text sql.RawBytes
-		err := scan(&heads, &text)
-		if err == nil {
-			fn(heads, text)
+	return tx.each(`SELECT heads,text,codec FROM search WHERE id=?`, []any{b.first}, func(scan func(...any) error) error {
+		var stored, storedText sql.RawBytes
+		var codec int64
+		err := scan(&stored, &storedText, &codec)
+		if err != nil {
+			return err
 		}
-		return err
+		heads, text, err := tx.openTexts(b, stored, storedText, codec)
+		if err != nil {
+			tx.s.crew.Complain("store: a block of the text index is damaged; its messages are searched in the mail", err, "block", b.first)
+			return nil
+		}
+		fn(heads, text)
+		return nil
 	})
 }
 
-// orEmpty makes a column out of what may be nil.
-func orEmpty(b []byte) []byte {
-	if b == nil {
-		return []byte{}
+// openTexts undoes pack. A text that was not read stays out. What it returns is good until the transaction's next block.
+func (tx *Tx) openTexts(b *block, heads, text []byte, codec int64) ([]byte, []byte, error) {
+	if codec != codecPiece {
+		return heads, text, nil
 	}
-	return b
+	for i, p := range []struct {
+		stored []byte
+		place  int64
+	}{{heads, b.placeOfHeads()}, {text, b.placeOfText()}} {
+		if p.stored == nil {
+			continue
+		}
+		got, err := tx.s.packer.openInto(tx.texts[i], p.stored, p.place, pieceMost)
+		if err != nil {
+			return nil, nil, err
+		}
+		if cap(got) > cap(tx.texts[i]) && p.stored[sumSize] != pieceRaw { // which is a part of the row
+			tx.texts[i] = got
+		}
+		if i == 0 {
+			heads = got
+		} else {
+			text = got
+		}
+	}
+	return heads, text, nil
 }
 
 // blockKeys calls fn for each block, without its filter, and the part of ids, which must be sorted, that it covers. What is in

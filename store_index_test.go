@@ -11,6 +11,21 @@ import (
 	"time"
 )
 
+// unpackBlock makes a block what it was before there were pieces.
+func (tx *Tx) unpackBlock(id int64) error {
+	b := block{first: BlobID(id)}
+	err := tx.one(`SELECT heads,text FROM search WHERE id=?`, []any{id}, &b.heads, &b.text)
+	if err != nil {
+		return err
+	}
+	heads, text, err := tx.openTexts(&b, b.heads, b.text, codecPiece)
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(`UPDATE search SET heads=?,text=?,codec=0 WHERE id=?`, heads, text, id)
+	return err
+}
+
 // TestIndexAgrees sees that every search finds the same with the index, with a part of it, and without, also when
 // messages have been deleted.
 func TestIndexAgrees(t *testing.T) {
@@ -104,6 +119,20 @@ func TestIndexAgrees(t *testing.T) {
 		t.Fatal(err)
 	}
 	compare("with the index", answers(), before)
+	mustWrite(t, st, func(tx *Tx) error {
+		blocks, err := tx.ints(`SELECT id FROM search ORDER BY id`)
+		if err != nil || len(blocks) < 4 {
+			return fmt.Errorf("%d blocks, %w", len(blocks), err)
+		}
+		if _, err := tx.exec(`UPDATE search SET text=substr(text,1,50)||x'00'||substr(text,52) WHERE id=?`, blocks[0]); err != nil {
+			return err
+		}
+		if _, err := tx.exec(`UPDATE search SET heads=substr(heads,2) WHERE id=?`, blocks[1]); err != nil {
+			return err
+		}
+		return tx.unpackBlock(blocks[2])
+	})
+	compare("with damaged blocks, and one from before there were pieces", answers(), before)
 
 	fill(300, 330)
 	some := answers()

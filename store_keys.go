@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"hash/fnv"
 	"io"
 	"slices"
@@ -125,6 +126,9 @@ func (s *Store) readKeys(box MailboxID, rows []keyed) error {
 		}
 		h, err := m.Content.WholeHeader()
 		rows[at].keys = mailKeys(h).append(nil)
+		if errors.Is(err, ErrContentDamaged) { // it has no keys, and the others are sorted all the same
+			err = nil
+		}
 		return err
 	})
 }

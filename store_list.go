@@ -31,11 +31,11 @@ var listQueries = [...]string{
 	WantBrief: `SELECT uid,modseq,flags,keywords,gone,blob FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
 	WantRow:   `SELECT ` + messageColumns + ` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
 	WantKeys:  `SELECT uid,blob,size,internal FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
-	WantHead: `SELECT ` + listColumns + `,b.size,b.headlen,b.head FROM messages m
+	WantHead: `SELECT ` + listColumns + `,b.size,b.headlen,b.codec,b.head FROM messages m
 		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
-	WantTree: `SELECT ` + listColumns + `,b.size,b.headlen,b.head,b.tree FROM messages m
+	WantTree: `SELECT ` + listColumns + `,b.size,b.headlen,b.codec,b.head,b.tree FROM messages m
 		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
-	WantBody: `SELECT ` + listColumns + `,b.size,b.headlen,b.head,b.tree,c.data,s.sums FROM messages m
+	WantBody: `SELECT ` + listColumns + `,b.size,b.headlen,b.codec,b.head,b.tree,c.data,s.sums FROM messages m
 		LEFT JOIN blobs b ON b.id=m.blob LEFT JOIN chunks c ON c.id=b.id<<14 LEFT JOIN content_sums s ON s.blob=b.id
 		WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
 }
@@ -80,11 +80,10 @@ type listing struct {
 	most  int // octets in a batch
 
 	// What a row is scanned into.
-	row           messageRow
-	size, headlen sql.NullInt64
-	head, tree    []byte
-	chunk, sums   []byte
-	dest          []any
+	row                  messageRow
+	size, headlen, codec sql.NullInt64
+	stored               storedContent
+	dest                 []any
 }
 
 // errListFull ends a query whose batch is full.
@@ -143,11 +142,10 @@ func (l *listing) scan(scan func(...any) error) error {
 		case WantKeys:
 			l.dest = []any{l.dest[0], l.dest[5], l.dest[6], l.dest[7]}
 		}
-		more := []any{&l.size, &l.headlen, &l.head, &l.tree, &l.chunk, &l.sums}
-		l.dest = append(l.dest, more[:[...]int{WantHead: 3, WantTree: 4, WantBody: 6, WantKeys: 0}[l.want]]...)
+		more := []any{&l.size, &l.headlen, &l.codec, &l.stored.head, &l.stored.tree, &l.stored.chunk, &l.stored.sums}
+		l.dest = append(l.dest, more[:[...]int{WantHead: 4, WantTree: 5, WantBody: 7, WantKeys: 0}[l.want]]...)
 	}
-	l.head, l.tree = nil, nil
-	l.chunk, l.sums = nil, nil
+	l.stored = storedContent{}
 	return scan(l.dest...)
 }
 
@@ -155,10 +153,9 @@ func (l *listing) content(tx *Tx, id BlobID) *Content {
 	if !l.size.Valid {
 		return nil
 	}
-	l.bytes += len(l.head) + len(l.tree) + len(l.chunk)
-	c := &Content{ID: id, Size: l.size.Int64, HeadLen: l.headlen.Int64, Head: l.head, tree: l.tree, s: tx.s, at: -1, sums: l.sums}
-	if l.chunk != nil {
-		c.at, c.chunk = 0, l.chunk
-	}
+	r := &l.stored
+	r.size, r.headLen, r.codec = l.size.Int64, l.headlen.Int64, l.codec.Int64
+	c := r.open(tx.s, id)
+	l.bytes += c.held()
 	return c
 }

@@ -436,10 +436,17 @@ func (x *rescue) judge(id BlobID) (verdict rescueVerdict, there int64, err error
 		return 0, 0, err
 	}
 	tree, treeErr := c.readTree()
-	proven := looksLikeSums(c.sums)
+	proven := c.headPacked || looksLikeSums(c.sums)
 	wanted := int64(len(c.sums)/sumSize - 2)
-	changed, zeros, chunks := !sumIs(c.sums, 0, c.Head), hasZeros(c.Head), int64(0)
-	there = int64(len(c.Head))
+	if c.headPacked {
+		wanted = (c.Size - c.headHere() + chunkSize - 1) / chunkSize
+	}
+	changed, zeros, chunks := c.headFault != nil || (!c.headPacked && !sumIs(c.sums, 0, c.Head)), hasZeros(c.Head), int64(0)
+	first := int64(len(c.Head))
+	if c.headFault != nil {
+		first = c.headHere()
+	}
+	there = first
 	_, err = read(x.st, func(tx *Tx) (none struct{}, err error) {
 		return none, tx.each(`SELECT id,data FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id`, []any{int64(id) << chunkBits, int64(id)<<chunkBits | (1<<chunkBits - 1)}, func(scan func(...any) error) error {
 			var at int64
@@ -448,19 +455,28 @@ func (x *rescue) judge(id BlobID) (verdict rescueVerdict, there int64, err error
 				return err
 			}
 			// What comes behind a gap, behind the end or behind a short chunk is of no use.
-			if at&(1<<chunkBits-1) != chunks || (proven && chunks >= wanted) || there != int64(len(c.Head))+chunks*chunkSize {
+			if at&(1<<chunkBits-1) != chunks || (proven && chunks >= wanted) || there != first+chunks*chunkSize {
 				return nil
 			}
-			changed, zeros = changed || !sumIs(c.sums, 2+chunks, data), zeros || hasZeros(data)
+			octets := int64(len(data))
+			if chunkIsPiece(c.treeCodec, chunks) {
+				opened, err := x.st.packer.open(data, at, chunkSize)
+				octets = int64(len(opened))
+				if err != nil {
+					changed, octets = true, max(min(chunkSize, c.Size-there), 1)
+				}
+			} else {
+				changed, zeros = changed || !sumIs(c.sums, 2+chunks, data), zeros || hasZeros(data)
+			}
 			chunks++
-			there += int64(len(data))
+			there += octets
 			return nil
 		})
 	})
 	switch {
 	case err != nil:
 	case proven && !changed && chunks == wanted: // whatever its row says of its size
-		if there != c.Size || !sumIs(c.sums, 1, c.tree) || treeErr != nil || tree.HeaderLen != c.HeadLen {
+		if there != c.Size || (!c.headPacked && !sumIs(c.sums, 1, c.tree)) || treeErr != nil || tree.HeaderLen != c.HeadLen {
 			verdict = rescueTree
 		}
 	case there < c.Size:
@@ -483,10 +499,10 @@ func (x *rescue) renew(id BlobID, there int64, mark string) error {
 	if err != nil {
 		return err
 	}
-	c.Size, c.sums = there, []byte{} // as it is
+	c.Size = there
 	sp := x.st.NewSpool(maxContent)
 	defer sp.Close()
-	if _, err := io.Copy(sp, io.NewSectionReader(c, 0, there)); err != nil {
+	if err := c.salvage(sp); err != nil {
 		return err
 	}
 	return x.st.Write(func(tx *Tx) error {
@@ -512,6 +528,40 @@ func (x *rescue) renew(id BlobID, there int64, mark string) error {
 		}
 		return nil
 	})
+}
+
+// What stands in the place of a piece that can't be opened: nothing is known of what was in it.
+const (
+	rescueLostHead  = "Subject: [the header of this message is damaged]\r\n\r\n"
+	rescueLostChunk = "\r\n[a part of this message is damaged: %d octets are missing here]\r\n"
+)
+
+// salvage writes the content as it is, and a line of text in the place of each piece that can't be opened.
+func (c *Content) salvage(w io.Writer) error {
+	head, first := c.Head[:min(int64(len(c.Head)), c.Size)], int64(len(c.Head))
+	if c.headFault != nil {
+		head, first = []byte(rescueLostHead), c.headHere()
+	}
+	_, err := w.Write(head)
+	for k := int64(0); err == nil && first+k*chunkSize < c.Size; k++ {
+		want := min(c.Size-first-k*chunkSize, chunkSize)
+		err = c.fetch(k)
+		if err != nil {
+			return err
+		}
+		octets := c.chunk
+		if chunkIsPiece(c.chunkCodec, k) {
+			octets, err = c.s.packer.open(c.chunk, placeOfChunk(c.ID, k), chunkSize)
+			if errors.Is(err, ErrContentDamaged) {
+				octets, err = fmt.Appendf(nil, rescueLostChunk, want), nil
+				want = int64(len(octets))
+			}
+		}
+		if err == nil {
+			_, err = w.Write(octets[:min(want, int64(len(octets)))])
+		}
+	}
+	return err
 }
 
 // adopt puts content that no message refers to any more into a mailbox of its own.

@@ -37,13 +37,18 @@ func rescueFile(t *testing.T, path string, mails int, seed uint64) map[string]ma
 		if i%20 == 0 {
 			size = 100000
 		}
-		text := fmt.Sprintf("From: a@b\r\nMessage-ID: <%d@rescue>\r\nSubject: %d\r\n\r\n%s\r\n", i, i, strings.Repeat(fmt.Sprintf("%d ", dice.Int64()), size/20))
+		body := ""
+		for range size / 20 {
+			body += fmt.Sprintf("%d ", dice.Int64())
+		}
+		text := fmt.Sprintf("From: a@b\r\nMessage-ID: <%d@rescue>\r\nSubject: %d\r\n\r\n%s\r\n", i, i, body)
 		appendText(t, st, box, text, Flags{Bits: FlagBits(i % 3)})
 		if all[box.Name+fmt.Sprint(box.Owner)] == nil {
 			all[box.Name+fmt.Sprint(box.Owner)] = map[[32]byte]bool{}
 		}
 		all[box.Name+fmt.Sprint(box.Owner)][sha256.Sum256([]byte(text))] = true
 	}
+	mustWrite(t, st, func(tx *Tx) error { return tx.unpackContent(BlobID(mails / 3)) })
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -285,25 +290,33 @@ func recovered(t *testing.T, sqlite, from, to string, known map[[32]byte]bool) i
 		t.Fatal(err)
 	}
 	defer db.Close()
-	found, err := db.Query(`SELECT id,head FROM blobs WHERE id IN (SELECT blob FROM messages WHERE NOT gone) ORDER BY id`)
+	k := newPacker()
+	found, err := db.Query(`SELECT id,codec,head FROM blobs WHERE id IN (SELECT blob FROM messages WHERE NOT gone) ORDER BY id`)
 	if err != nil {
 		return 0 // no such table
 	}
 	defer found.Close()
 	good := map[[32]byte]bool{}
 	for found.Next() {
-		var id int64
+		var id, codec int64
 		var text []byte
-		if found.Scan(&id, &text) != nil {
+		if found.Scan(&id, &codec, &text) != nil {
 			continue
 		}
-		chunks, err := db.Query(`SELECT data FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id`, id<<chunkBits, id<<chunkBits|(1<<chunkBits-1))
+		if codec == codecPiece {
+			text, _ = k.open(text, placeOfHead(BlobID(id)), headMax)
+		}
+		chunks, err := db.Query(`SELECT id,data FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id`, id<<chunkBits, id<<chunkBits|(1<<chunkBits-1))
 		if err != nil {
 			continue
 		}
 		for chunks.Next() {
+			var place int64
 			var data []byte
-			if chunks.Scan(&data) == nil {
+			if chunks.Scan(&place, &data) == nil {
+				if codec == codecPiece {
+					data, _ = k.open(data, place, chunkSize)
+				}
 				text = append(text, data...)
 			}
 		}

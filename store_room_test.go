@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +46,7 @@ func TestFullCard(t *testing.T) {
 	if fi, err := os.Stat(st.reserveName()); err != nil || fi.Size() != needReserve || fi.Mode().Perm() != 0o600 {
 		t.Fatalf("the reserve: %v, %v", fi, err)
 	}
-	text := "Subject: x\r\n\r\n" + strings.Repeat("0123456789abcde\r\n", 3000)
+	text := "Subject: x\r\n\r\n" + base64.StdEncoding.EncodeToString(noise(36_000)) + "\r\n" // which a file keeps in 36,000 octets
 	n := 0
 	for ; st.Room(int64(len(text))) == nil && n < 5000; n++ {
 		appendText(t, st, inbox, text+fmt.Sprint(n), Flags{})

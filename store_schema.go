@@ -13,7 +13,7 @@ import (
 )
 
 // migrations are applied in order; PRAGMA user_version is how many of them a file has seen.
-var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures, formBinary, queueAccounts, sumSchema}
+var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures, formBinary, queueAccounts, sumSchema, indexPieces}
 
 // What the tables hold:
 //
@@ -27,7 +27,7 @@ var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, lette
 //	messages       one slim row for each message of a mailbox, clustered by (mailbox, uid); gone=1 is a tombstone,
 //	               blob=0 one whose content is no longer needed
 //	blobs, chunks  content, stored once: the header block (its first 64 KiB) and the MIME tree in blobs, the rest in
-//	               chunks of 64 KiB with id = blob<<14 | n
+//	               chunks of 64 KiB with id = blob<<14 | n; codec says whether these are pieces, see store_piece.go
 //	refs           how many refer to content; without a row here it is one. It is apart from blobs so that COPY and MOVE do
 //	               not rewrite pages full of headers
 //	unfinished     messages that a command has added which is to add more: all of them are removed if it does not end well

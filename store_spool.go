@@ -34,9 +34,10 @@ type Spool struct {
 	size   int64
 	mime   *MIMEReader
 	tree   *Part
-	row    *blobRow // what Stage has found out about the content
-	sums   []byte   // of what was stored of it so far, see sumSchema
-	staged Blob     // set by Stage: the content is in the database already
+	row    *blobRow        // what Stage has found out about the content
+	packed map[int64]piece // chunks that packAhead has made
+	buf    []byte          // for reading chunks from the file
+	staged Blob            // set by Stage: the content is in the database already
 }
 
 // NewSpool makes a spool for a message of at most limit octets.
@@ -98,6 +99,7 @@ func (sp *Spool) inMemory(n int64) bool {
 func (sp *Spool) Prepend(fields []byte) {
 	tree := sp.Tree()
 	sp.row = nil
+	sp.dropPacked()
 	tree.Shift(int64(len(fields)))
 	tree.Header8bit = tree.Header8bit || bytes.ContainsFunc(fields, func(r rune) bool { return r > 0x7f })
 	sp.prefix = append(append([]byte(nil), fields...), sp.prefix...)
@@ -123,6 +125,7 @@ func (sp *Spool) BodyOnly() error {
 	body := io.NewSectionReader(sp, 0, sp.Size())
 	sp.s.coming.give(sp.mime.Held())
 	sp.mime, sp.tree, sp.row = nil, nil, nil
+	sp.dropPacked()
 	sp.mime = NewMIMEReaderWithin(sp.room)
 	sp.mime.Write([]byte("\r\n"))
 	if _, err := io.Copy(sp.mime, body); err != nil {
@@ -248,7 +251,8 @@ func (sp *Spool) forget() error {
 	if sp.file != nil {
 		err = sp.file.Close()
 	}
-	sp.file, sp.mem, sp.row = nil, nil, nil
+	sp.file, sp.mem, sp.row, sp.buf = nil, nil, nil, nil
+	sp.packed = nil
 	sp.s.coming.give(sp.charge)
 	sp.charge = 0
 	return err

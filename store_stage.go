@@ -7,15 +7,19 @@ const (
 )
 
 // Stage does what can be done ahead of the transaction that AddBlob is called in: it puts together what AddBlob stores beside
-// the content, and stores large content in steps, so that nobody has to wait for all of it. Call it when the message is
+// the content, compresses that, and stores large content in steps, so that nobody has to wait for all of it. Call it when the message is
 // complete, before Write, and close the spool in any case: what is staged and never added is cleared away then. A verb beside
 // the appliance does not stage: the appliance's collector would not know that the content is still wanted.
 func (s *Store) Stage(sp *Spool) error {
 	if sp.staged.ID != 0 {
 		return nil
 	}
-	if _, err := sp.describe(); err != nil || sp.Size() < stageLeast || !s.opt.Service {
+	row, err := sp.describe()
+	if err != nil {
 		return err
+	}
+	if sp.Size() < stageLeast || !s.opt.Service {
+		return sp.packAhead(row.headHere, min(sp.Size(), stageLeast))
 	}
 	return s.stage(sp)
 }
@@ -43,9 +47,13 @@ func (s *Store) stage(sp *Spool) error {
 		return err
 	})
 	for at < b.Size && err == nil {
+		from, end := at, min(at+stageStep, b.Size)
+		err = sp.packAhead(from, end)
 		s.waitForCheckpoint()
-		from := at
-		at, err = write(s, func(tx *Tx) (int64, error) { return tx.addChunks(sp, b, from, min(from+stageStep, b.Size)) })
+		if err == nil {
+			at, err = write(s, func(tx *Tx) (int64, error) { return tx.addChunks(sp, b, from, end) })
+		}
+		sp.dropPacked()
 	}
 	if err != nil {
 		s.unstage(b.ID)

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// sumSchema holds the sums of each piece of content, 64 bits each: of its header block, of its tree, and of its chunks in their order. Content from before
-// this step gets them in the background: sums_upto is the last that may lack them.
+// sumSchema holds the sums of content with codecRaw, 64 bits each: of its header block, of its tree, and of its chunks in their order. Content from before
+// this step gets them in the background: sums_upto is the last that may lack them. Pieces have their own sums.
 const sumSchema = `
 CREATE TABLE content_sums(blob INTEGER PRIMARY KEY, sums BLOB NOT NULL);
 INSERT INTO settings(key,value) SELECT 'sums_upto',max(id) FROM blobs HAVING max(id)>0;
@@ -65,6 +65,12 @@ func (c *Content) checkHead() error {
 	if c.headGood {
 		return nil
 	}
+	if c.headFault != nil {
+		return fmt.Errorf("content %d: header: %w", c.ID, c.headFault)
+	}
+	if c.headPacked {
+		return nil
+	}
 	err := c.readSums()
 	if err == nil && !sumIs(c.sums, 0, c.Head) {
 		err = fmt.Errorf("content %d: header: %w", c.ID, ErrContentDamaged)
@@ -78,12 +84,29 @@ func (c *Content) checkChunk() error {
 	if c.chunkGood {
 		return nil
 	}
+	if chunkIsPiece(c.chunkCodec, c.at) {
+		return c.openChunk()
+	}
 	err := c.readSums()
 	if err == nil && !sumIs(c.sums, 2+c.at, c.chunk) {
 		err = fmt.Errorf("content %d: chunk %d: %w", c.ID, c.at, ErrContentDamaged)
 	}
 	c.chunkGood = err == nil
 	return err
+}
+
+// openChunk undoes what was done to store the chunk that is in hand.
+func (c *Content) openChunk() error {
+	want := min(c.Size-c.headHere()-c.at*chunkSize, chunkSize)
+	octets, err := c.s.packer.open(c.chunk, placeOfChunk(c.ID, c.at), want)
+	if err == nil && int64(len(octets)) != want {
+		err = fmt.Errorf("%w: %d octets instead of %d", ErrContentDamaged, len(octets), want)
+	}
+	if err != nil {
+		return fmt.Errorf("content %d: chunk %d: %w", c.ID, c.at, err)
+	}
+	c.chunk, c.chunkGood = octets, true
+	return nil
 }
 
 // Begin checks the beginning of the content, its first 64 KiB and more, which is all of most messages: an error is better known before
@@ -93,24 +116,47 @@ func (c *Content) Begin() error {
 		return nil
 	}
 	err := c.checkHead()
-	if err == nil && c.Size > int64(len(c.Head)) {
+	if err == nil && c.Size > c.headHere() {
 		var one [1]byte
-		_, err = c.ReadAt(one[:], int64(len(c.Head)))
+		_, err = c.ReadAt(one[:], c.headHere())
 	}
 	return err
+}
+
+// Ready is an error when what a listing has read of the content is damaged. It waits for the disk only with WantBody, as Begin.
+func (c *Content) Ready(want Want) error {
+	if want == WantBody {
+		return c.Begin()
+	}
+	if c.headFault != nil {
+		return fmt.Errorf("content %d: header: %w", c.ID, c.headFault)
+	}
+	return nil
 }
 
 // Check reads all of the content and compares it with its sums.
 func (c *Content) Check() error {
 	err := c.checkHead()
-	if err == nil && c.tree != nil && !sumIs(c.sums, 1, c.tree) {
-		err = fmt.Errorf("content %d: tree: %w", c.ID, ErrContentDamaged)
+	if err == nil && c.tree != nil {
+		err = c.checkTree()
 	}
-	for k := int64(0); err == nil && int64(len(c.Head))+k*chunkSize < c.Size; k++ {
+	for k := int64(0); err == nil && c.headHere()+k*chunkSize < c.Size; k++ {
 		err = c.fetch(k)
 		if err == nil {
 			err = c.checkChunk()
 		}
+	}
+	return err
+}
+
+func (c *Content) checkTree() error {
+	if c.treeCodec == codecPiece {
+		_, err := c.openTree()
+		return err
+	}
+	err := c.readSums()
+	if err == nil && !sumIs(c.sums, 1, c.tree) {
+		err = fmt.Errorf("content %d: tree: %w", c.ID, ErrContentDamaged)
 	}
 	return err
 }
@@ -129,7 +175,7 @@ func (tx *Tx) sumOld() (func() error, error) {
 		for octets := int64(0); octets < sumStep; {
 			var id BlobID
 			var size int64
-			err := tx.one(`SELECT id,size FROM blobs WHERE id<=? ORDER BY id DESC LIMIT 1`, []any{upto}, &id, &size)
+			err := tx.one(`SELECT id,size FROM blobs WHERE id<=? AND codec=? ORDER BY id DESC LIMIT 1`, []any{upto, codecRaw}, &id, &size)
 			if errors.Is(err, ErrNotFound) {
 				return tx.SetSetting(settingSumsUpto, nil)
 			}
