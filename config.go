@@ -107,6 +107,8 @@ type Limits struct {
 	QueuePerson   int  `toml:"queue_person"`   // of them, one person's or one device's
 	QueueStranger int  `toml:"queue_stranger"` // of them, from one network of people who don't log in
 	QueueReports  int  `toml:"queue_reports"`  // delivery reports waiting in the queue
+	MessagesDay   int  `toml:"messages_day"`   // that one person may send in a day
+	RecipientsDay int  `toml:"recipients_day"` // of all of them together
 	IMAPMessages  int  `toml:"imap_messages"`  // that one IMAP command works on
 }
 
@@ -209,7 +211,7 @@ func defaultConfig() *Config {
 	c.Queue.Retry, c.Queue.RetryMax = Duration(3*time.Minute), Duration(time.Hour)
 	c.Queue.Warn, c.Queue.GiveUp = Duration(4*time.Hour), Duration(3*24*time.Hour)
 	c.Limits = Limits{Message: 50 << 20, Recipients: 1000, Connections: 200, PerAddress: 20, PerUser: 50, Received: 50,
-		LoginsMinute: 10, LoginsDay: 50, QueueMessages: 100_000, QueuePerson: 10_000, QueueStranger: 1000, QueueReports: 2000, IMAPMessages: 1_000_000}
+		LoginsMinute: 10, LoginsDay: 50, QueueMessages: 100_000, QueuePerson: 10_000, QueueStranger: 1000, QueueReports: 2000, MessagesDay: 500, RecipientsDay: 2000, IMAPMessages: 1_000_000}
 	return c
 }
 
@@ -405,7 +407,8 @@ func (c *Config) checkLimits() error {
 		{"per_user", c.Limits.PerUser},
 		{"received", c.Limits.Received}, {"logins_minute", c.Limits.LoginsMinute}, {"logins_day", c.Limits.LoginsDay},
 		{"queue_messages", c.Limits.QueueMessages}, {"queue_person", c.Limits.QueuePerson}, {"queue_stranger", c.Limits.QueueStranger},
-		{"queue_reports", c.Limits.QueueReports}, {"imap_messages", c.Limits.IMAPMessages}} {
+		{"queue_reports", c.Limits.QueueReports}, {"messages_day", c.Limits.MessagesDay}, {"recipients_day", c.Limits.RecipientsDay},
+		{"imap_messages", c.Limits.IMAPMessages}} {
 		if l.n < 1 {
 			return keyFault("limits."+l.key, "must be at least 1")
 		}

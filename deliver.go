@@ -141,6 +141,10 @@ func (s *Server) place(tx *Tx, m *Mail) ([]vacation, error) {
 	if err != nil {
 		return nil, err
 	}
+	err = s.countShare(tx, m)
+	if err != nil {
+		return nil, err
+	}
 	p := placement{m: m, b: b, full: map[UserID]error{}}
 	for i := range m.To {
 		if err := p.deliver(tx, &m.To[i]); err != nil {

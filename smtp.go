@@ -57,6 +57,7 @@ type smtpConn struct {
 	coming   func()         // takes back the announcement of the write that the transaction ends with
 	lull     *time.Timer    // does so when no other transaction follows at once
 	size     int64          // what MAIL said of it, 1 if nothing
+	left     int64          // recipients that the user may still write to today
 	bdat     *smtpIncoming
 	brought  time.Time // when content came last
 	bad      int

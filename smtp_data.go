@@ -26,6 +26,7 @@ var smtpFaults = []struct {
 	{ErrTooBig, 552, "5.3.4"},
 	{ErrQuota, 452, "4.2.2"},
 	{ErrQueueFull, 452, "4.3.1"},
+	{errSentMuch, 452, "4.7.1"},
 }
 
 // smtpIncoming is content on its way in.

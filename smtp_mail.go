@@ -203,8 +203,11 @@ func (c *smtpConn) checkSender(m *Mail, size int64) smtpReply {
 	if c.role == smtpLocal {
 		return c.localSender(m)
 	}
-	if c.user == nil || m.From.IsZero() { // read receipts have no sender (RFC 8098 §3)
+	if c.user == nil {
 		return smtpReply{}
+	}
+	if m.From.IsZero() { // read receipts have no sender (RFC 8098 §3)
+		return c.share(1)
 	}
 	ok, err := c.srv.owns(*c.user, m.From)
 	switch {
@@ -213,6 +216,16 @@ func (c *smtpConn) checkSender(m *Mail, size int64) smtpReply {
 	case !ok:
 		c.log.Info("foreign sender", "from", m.From)
 		return smtpReply{550, "5.7.1 " + smtpClean(m.From.Path()) + " is not an address of yours"}
+	}
+	return c.share(1)
+}
+
+// share is the answer to somebody who logged in and wants to write to so many recipients: zero while they may.
+func (c *smtpConn) share(recipients int) smtpReply {
+	var err error
+	c.left, err = c.srv.askShare(*c.user, recipients)
+	if err != nil {
+		return c.fault(err)
 	}
 	return smtpReply{}
 }
@@ -239,7 +252,12 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 		return smtpReply{553, "5.6.7 This address needs the parameter SMTPUTF8"}
 	}
 	rcpt := Rcpt{Recipient: Recipient{Addr: to}}
-	r = c.rcptParams(&rcpt, params)
+	if n := len(c.mail.To) + 1; c.mail.Login != nil && int64(n) > c.left {
+		r = c.share(n)
+	}
+	if r.code == 0 {
+		r = c.rcptParams(&rcpt, params)
+	}
 	if r.code != 0 {
 		return r
 	}

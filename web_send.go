@@ -189,6 +189,14 @@ func (q *webReq) sendLetter(l *Letter, c *webCompose, f *webForm) error {
 	if c.Error != "" {
 		return q.composePage(http.StatusUnprocessableEntity, c)
 	}
+	_, err = q.s.askShare(q.user, len(rcpts))
+	if until := shareUntil(err); !until.IsZero() && f.Get("do") != "later" {
+		c.Error = q.sentMuch(until)
+		return q.composePage(http.StatusUnprocessableEntity, c)
+	}
+	if err != nil && !errors.Is(err, errSentMuch) {
+		return err
+	}
 	due := q.s.store.Now().Add(webRecallTime)
 	if f.Get("do") == "later" {
 		t, err := q.lang.parseInput(f.Get("when"))
@@ -224,6 +232,13 @@ func (q *webReq) reachable(list []Address) ([]Addr, string) {
 		all = append(all, a)
 	}
 	return all, ""
+}
+
+// sentMuch is what somebody reads who has sent as much as one person may until a time.
+func (q *webReq) sentMuch(until time.Time) string {
+	l := q.s.cfg.Limits
+	return q.lang.F("This would be more than the %d messages or %d recipients that one person may send to in a day. Send it after %s.", l.MessagesDay, l.RecipientsDay,
+		q.lang.Long(until))
 }
 
 // afterSending leads back to where the letter came from.
@@ -352,6 +367,8 @@ func (a *webApp) dispatch(l Letter) error {
 		}
 		if passing && tx.s.Now().Sub(now.Changed) < webSendMaxAge {
 			now.Due = tx.s.Now().Add(webSendAgain)
+		} else if until := shareUntil(err); !until.IsZero() {
+			now.Due = until
 		} else {
 			now.Due, now.Fault = time.Time{}, webReason(err)
 		}
@@ -551,7 +568,7 @@ func (q *webReq) postRedirect() error {
 	if fault != "" {
 		return again(fault)
 	}
-	mail := &Mail{Trace: "by " + q.s.cfg.Hostname + " with HTTP", Account: q.user.Name, Body: q.s.store.NewSpool(int64(q.s.cfg.Limits.Message))}
+	mail := &Mail{Trace: "by " + q.s.cfg.Hostname + " with HTTP", Login: &q.user, Body: q.s.store.NewSpool(int64(q.s.cfg.Limits.Message))}
 	defer mail.Body.Close()
 	if _, err := io.Copy(mail.Body, m.content.Reader()); err != nil {
 		return err
@@ -572,7 +589,11 @@ func (q *webReq) postRedirect() error {
 	}
 	mail.Body.Prepend([]byte("Resent-From: " + q.user.Name + "\r\nResent-To: " + FormatAddressList(list) + "\r\nResent-Date: " +
 		FormatDate(q.s.store.Now()) + "\r\nResent-Message-ID: " + NewMessageID(mail.From.Domain) + "\r\n"))
-	if err := q.s.accept(mail); err != nil {
+	err = q.s.accept(mail)
+	if until := shareUntil(err); !until.IsZero() {
+		return again(q.sentMuch(until))
+	}
+	if err != nil {
 		return err
 	}
 	q.say("The message was sent on.")
