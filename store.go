@@ -65,7 +65,7 @@ type Store struct {
 	log     *slog.Logger
 	crew    *Crew
 	opt     StoreOptions
-	db      *sql.DB
+	db      *sql.DB // for what is done seldom: checks and backups
 	w       *dbConn
 	ck      *dbConn // the checkpointer's
 	readers chan *dbConn
@@ -135,17 +135,12 @@ type StoreOptions struct {
 	StandIn      bool                 // with Service: be open even if the file can't be opened at all
 }
 
-// dbConn is a pinned connection with its prepared statements.
-type dbConn struct {
-	*sql.Conn
-	stmts map[string]*sql.Stmt
-}
-
 type job struct {
-	fn   func(*Tx) error
-	err  error
-	tx   *Tx
-	done chan struct{}
+	fn      func(*Tx) error
+	between func(*dbConn) error // instead of fn: what is no part of a transaction
+	err     error
+	tx      *Tx
+	done    chan struct{}
 }
 
 // OpenStore opens the file and creates or migrates it. A file that can't be written, or fails its check, can only be read, and the reason
@@ -210,82 +205,62 @@ type Tx struct {
 	texts        [2][]byte          // memory for openTexts
 }
 
-func (tx *Tx) stmt(query string) (*sql.Stmt, error) {
-	if st := tx.c.stmts[query]; st != nil {
-		return st, nil
-	}
-	st, err := tx.c.PrepareContext(noCancel, query)
-	if err != nil {
-		return nil, storeError(err)
-	}
-	if len(tx.c.stmts) >= maxStatements {
-		for q, old := range tx.c.stmts {
-			old.Close()
-			delete(tx.c.stmts, q)
-			break
-		}
-	}
-	tx.c.stmts[query] = st
-	return st, nil
-}
-
+// exec runs a statement and returns how many rows it has changed.
 func (tx *Tx) exec(query string, args ...any) (int64, error) {
-	st, err := tx.stmt(query)
+	err := tx.eachRow(query, args, func(*dbStmt) error { return nil })
 	if err != nil {
 		return 0, err
 	}
-	res, err := st.ExecContext(noCancel, args...)
-	if err != nil {
-		return 0, storeError(err)
-	}
-	return res.RowsAffected()
+	return tx.c.changes(), nil
 }
 
 // one reads a single row; no row is ErrNotFound.
 func (tx *Tx) one(query string, args []any, dest ...any) error {
-	st, err := tx.stmt(query)
-	if err != nil {
-		return err
-	}
-	return storeError(st.QueryRowContext(noCancel, args...).Scan(dest...))
+	return storeError(tx.c.one(query, args, dest...))
 }
 
 // each calls fn for every row, with a function that scans it.
 func (tx *Tx) each(query string, args []any, fn func(scan func(...any) error) error) error {
-	st, err := tx.stmt(query)
-	if err != nil {
-		return err
-	}
-	rows, err := st.QueryContext(noCancel, args...)
+	return tx.eachRow(query, args, func(row *dbStmt) error { return fn(row.scan) })
+}
+
+// eachRow calls fn for every row, which it reads from the statement, and not after it has returned. What takes many rows
+// reads their columns one by one: places to scan into cost more than the columns.
+func (tx *Tx) eachRow(query string, args []any, fn func(row *dbStmt) error) error {
+	st, err := tx.c.stmt(query)
 	if err != nil {
 		return storeError(err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := fn(rows.Scan); err != nil {
+	defer st.done()
+	err = st.bind(args)
+	if err != nil {
+		return storeError(err)
+	}
+	for {
+		more, err := st.step()
+		if err != nil {
+			return storeError(err)
+		}
+		if !more {
+			return nil
+		}
+		if err := fn(st); err != nil {
 			return err
 		}
 	}
-	return storeError(rows.Err())
 }
 
 // Touch has everybody woken who watches the topic, once the transaction is committed.
 func (tx *Tx) Touch(topic UserID) { tx.touched[topic] = true }
 
 func storeError(err error) error {
-	var se *sqlite.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, sql.ErrNoRows):
-		return ErrNotFound
-	case errors.As(err, &se):
-		if code := se.Code(); code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY {
-			return fmt.Errorf("%w: %w", ErrExists, err)
-		}
-		return diskError(err)
+	switch sqliteCode(err) {
+	case 0:
+		return err
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return fmt.Errorf("%w: %w", ErrExists, err)
 	}
-	return err
+	return diskError(err)
 }
 
 // reader takes a connection from the pool; its user puts it back.
@@ -309,7 +284,7 @@ func (s *Store) Read(fn func(*Tx) error) error {
 	ended := false
 	defer func() {
 		if !ended { // fn has panicked: the next reader shall not find its snapshot open
-			c.ExecContext(noCancel, `ROLLBACK`)
+			c.run(`ROLLBACK`)
 		}
 		s.readers <- c
 	}()
@@ -356,7 +331,11 @@ func (s *Store) Write(fn func(*Tx) error) error {
 	if err != nil {
 		return err
 	}
-	j := &job{fn: fn, done: make(chan struct{})}
+	return s.handOver(&job{fn: fn, done: make(chan struct{})})
+}
+
+// handOver gives a job to the writer and waits until it is done.
+func (s *Store) handOver(j *job) error {
 	s.closing.RLock()
 	if s.closed {
 		s.closing.RUnlock()
@@ -370,15 +349,7 @@ func (s *Store) Write(fn func(*Tx) error) error {
 
 // onWriter runs fn on the writer's connection between commits, outside any transaction of ours.
 func (s *Store) onWriter(fn func(*dbConn) error) error {
-	var failed error
-	err := s.Write(func(tx *Tx) error {
-		failed = fn(tx.c)
-		return errNothing
-	})
-	if !errors.Is(err, errNothing) {
-		return err
-	}
-	return failed
+	return s.handOver(&job{between: fn, done: make(chan struct{})})
 }
 
 // errNothing rolls a transaction back that was never meant to change anything.

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
@@ -282,9 +281,8 @@ func (s *Store) recheck() {
 
 // unreadable says whether a check ended because the disk did not give what it was asked for.
 func unreadable(err error) bool {
-	var se *sqlite.Error
-	if errors.As(err, &se) {
-		return se.Code()&0xff == sqlite3.SQLITE_IOERR
+	if code := sqliteCode(err); code != 0 {
+		return code&0xff == sqlite3.SQLITE_IOERR
 	}
 	return strings.Contains(err.Error(), "unable to get the page") || strings.Contains(err.Error(), "failed to get page")
 }
@@ -308,11 +306,10 @@ func (s *Store) damagedBy(err error) {
 
 // suspect notes an error that damage may be the reason of.
 func (s *Store) suspect(err error) {
-	var se *sqlite.Error
-	if !errors.As(err, &se) || !s.opt.Service {
+	if err == nil || !s.opt.Service {
 		return
 	}
-	if code := se.Code() & 0xff; code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB {
+	if code := sqliteCode(err) & 0xff; code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB {
 		select {
 		case s.suspected <- struct{}{}:
 		default:

@@ -61,7 +61,7 @@ func (s *Store) startClock() error {
 	floor := s.built
 	var v []byte
 	query := `SELECT value FROM settings WHERE key='clock' AND NOT EXISTS(SELECT 1 FROM settings WHERE key='` + settingClockReset + `')`
-	if err := s.w.QueryRowContext(noCancel, query).Scan(&v); err == nil {
+	if err := s.w.one(query, nil, &v); err == nil {
 		text, sure := strings.CutPrefix(string(v), "=")
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && time.Unix(n, 0).After(floor) {
 			floor = time.Unix(n, 0)

@@ -235,7 +235,7 @@ func (s *Store) noteLog() error {
 		return err
 	}
 	s.salts = salts
-	_, err = s.w.ExecContext(noCancel, `UPDATE log_note SET note='`+noteMark+`'||?||' '||substr(note,?,16) WHERE id=1 AND substr(note,?,16)<>?`,
+	_, err = (&Tx{s: s, c: s.w}).exec(`UPDATE log_note SET note='`+noteMark+`'||?||' '||substr(note,?,16) WHERE id=1 AND substr(note,?,16)<>?`,
 		salts, len(noteMark)+1, len(noteMark)+1, salts)
 	return err
 }

@@ -13,9 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 const (
@@ -274,23 +271,22 @@ func (s *Store) connectAll(dsn string) error {
 	if err != nil {
 		return err
 	}
-	s.db.SetMaxOpenConns(s.opt.Readers + 3) // and one for a backup
-	s.db.SetMaxIdleConns(s.opt.Readers + 2)
-	s.w, err = s.connect("PRAGMA cache_size=-4000")
+	s.db.SetMaxIdleConns(0)
+	s.w, err = s.connect(dsn, "PRAGMA cache_size=-4000")
 	if err != nil {
 		return err
 	}
-	s.ck, err = s.connect("PRAGMA cache_size=-64", "PRAGMA busy_timeout=0")
+	s.ck, err = s.connect(dsn, "PRAGMA cache_size=-64", "PRAGMA busy_timeout=0")
 	if err != nil {
 		return err
 	}
-	err = s.w.QueryRowContext(noCancel, `SELECT page_size FROM pragma_page_size`).Scan(&s.pageSize)
+	err = s.w.one(`SELECT page_size FROM pragma_page_size`, nil, &s.pageSize)
 	if err != nil {
 		return err
 	}
 	s.countFree()
 	for range s.opt.Readers {
-		r, err := s.connect("PRAGMA cache_size=-1000", "PRAGMA query_only=1")
+		r, err := s.connect(dsn, "PRAGMA cache_size=-1000", "PRAGMA query_only=1")
 		if err != nil {
 			return err
 		}
@@ -320,38 +316,22 @@ func (s *Store) disconnect() {
 // noCancel is the context of every statement: a cancelable context costs a goroutine for each statement.
 var noCancel = context.Background()
 
-func (s *Store) connect(pragmas ...string) (*dbConn, error) {
-	c, err := s.db.Conn(noCancel)
+func (s *Store) connect(dsn string, pragmas ...string) (*dbConn, error) {
+	c, err := openConn(dsn)
 	if err != nil {
-		return nil, err
+		return nil, diskError(err)
 	}
-	err = keepLog(c, true)
+	err = c.keepLog(true)
 	for _, p := range pragmas {
 		if err == nil {
-			_, err = c.ExecContext(noCancel, p)
+			err = c.run(p)
 		}
 	}
 	if err != nil {
 		c.Close()
-		return nil, err
+		return nil, diskError(err)
 	}
-	return &dbConn{c, map[string]*sql.Stmt{}}, nil
-}
-
-// keepLog says whether the log is to stay when this connection is the last that is closed. What is not a file has none.
-func keepLog(c *sql.Conn, keep bool) error {
-	mode := 0
-	if keep {
-		mode = 1
-	}
-	return c.Raw(func(dc any) error {
-		_, err := dc.(sqlite.FileControl).FileControlPersistWAL("main", mode)
-		var se *sqlite.Error
-		if errors.As(err, &se) && se.Code() == sqlite3.SQLITE_NOTFOUND {
-			return nil
-		}
-		return err
-	})
+	return c, nil
 }
 
 // Close waits for what is under way, writes down the time and that the file is whole, and closes it. If nobody else has the file open, its
@@ -372,7 +352,7 @@ func (s *Store) Close() error {
 	damaged := s.Damaged() != nil && !s.reading && s.unreadable == nil // what is only read is not written to at the end either
 	var err error
 	if s.Damaged() == nil && s.opt.Service {
-		_, err = s.w.ExecContext(noCancel, `INSERT OR REPLACE INTO settings(key,value) VALUES('clean','1'),('clock',?)`, s.clockText(s.Now()))
+		err = s.w.run(`INSERT OR REPLACE INTO settings(key,value) VALUES('clean','1'),('clock',?)`, s.clockText(s.Now()))
 	}
 	if s.wal != nil {
 		s.wal.Close()
@@ -385,11 +365,8 @@ func (s *Store) Close() error {
 		conns = append(conns, s.ck)
 	} // else it stays open till the end of the process: SQLite copies the log when the last connection is closed
 	for _, c := range conns {
-		for _, st := range c.stmts {
-			st.Close()
-		}
 		if s.Damaged() == nil {
-			err = errors.Join(err, keepLog(c.Conn, false))
+			err = errors.Join(err, c.keepLog(false))
 		}
 		err = errors.Join(err, c.Close())
 	}

@@ -3,7 +3,6 @@ package main
 
 import (
 	"bytes"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -101,25 +100,17 @@ type rawShape struct {
 }
 
 // shapeOf asks SQLite for the shape of a table.
-func shapeOf(db *sql.Conn, t rawTable) (rawShape, error) {
+func shapeOf(tx *Tx, t rawTable) (rawShape, error) {
 	s := rawShape{alias: -1, keyed: t.withoutRowid()}
-	found, err := db.QueryContext(noCancel, `SELECT name,upper(type),pk FROM pragma_table_info(?) ORDER BY CASE WHEN ? AND pk>0 THEN pk-1000 ELSE cid END`, t.name, s.keyed)
-	if err != nil {
-		return s, err
-	}
-	defer found.Close()
-	for found.Next() {
-		var name, typ string
-		var pk int
-		if err := found.Scan(&name, &typ, &pk); err != nil {
-			return s, err
-		}
+	err := tx.eachRow(`SELECT name,upper(type),pk FROM pragma_table_info(?) ORDER BY CASE WHEN ? AND pk>0 THEN pk-1000 ELSE cid END`, []any{t.name, s.keyed}, func(row *dbStmt) error {
+		name, typ, pk := row.text(0), row.text(1), row.int(2)
 		if !s.keyed && pk == 1 && typ == "INTEGER" {
 			s.alias = len(s.columns)
 		}
 		s.columns, s.types = append(s.columns, name), append(s.types, typ)
-	}
-	return s, found.Err()
+		return nil
+	})
+	return s, err
 }
 
 // fits says whether a row can be one of this shape.
@@ -151,7 +142,7 @@ func (s rawShape) fits(columns []any) bool {
 }
 
 func (x *rescue) run() error {
-	_, err := x.st.w.ExecContext(noCancel, `PRAGMA foreign_keys=0; DELETE FROM settings; DELETE FROM users`)
+	err := x.st.w.run(`PRAGMA foreign_keys=0; DELETE FROM settings; DELETE FROM users`)
 	if err != nil {
 		return err
 	}
@@ -161,7 +152,7 @@ func (x *rescue) run() error {
 	}
 	for _, t := range fresh {
 		if !slices.Contains(rescueNot, t.name) || t.name == "refs" {
-			x.shapes[t.name], err = shapeOf(x.st.w.Conn, t)
+			x.shapes[t.name], err = shapeOf(&Tx{s: x.st, c: x.st.w}, t)
 			if err != nil {
 				return err
 			}
@@ -185,22 +176,17 @@ func (x *rescue) run() error {
 
 // pages goes through the tables that the file still knows, and then through all other pages, which are recognised by what is on them.
 func (x *rescue) pages() error {
-	memory, err := sql.Open("sqlite", ":memory:")
+	memory, err := openConn(":memory:")
 	if err != nil {
 		return err
 	}
 	defer memory.Close()
-	db, err := memory.Conn(noCancel)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
 	seen := map[uint32]bool{}
 	for _, t := range x.raw.schema(seen) {
 		shape := x.shapes[t.name]
 		if !t.index {
-			if _, err := db.ExecContext(noCancel, t.sql); err == nil {
-				if s, err := shapeOf(db, t); err == nil && len(s.columns) > 0 {
+			if err := memory.run(t.sql); err == nil {
+				if s, err := shapeOf(&Tx{s: x.st, c: memory}, t); err == nil && len(s.columns) > 0 {
 					shape = s
 				}
 			}
@@ -617,13 +603,13 @@ func (x *rescue) mark(tx *Tx) error {
 	type row struct {
 		mailbox  MailboxID
 		uid      UID
-		keywords sql.NullString
+		keywords string
 	}
-	all, err := rows(tx, `SELECT mailbox,uid,keywords FROM messages m WHERE NOT gone AND EXISTS(SELECT 1 FROM settings WHERE key IN ('rescue cut '||m.blob,'rescue changed '||m.blob))`, nil,
+	all, err := rows(tx, `SELECT mailbox,uid,coalesce(keywords,'') FROM messages m WHERE NOT gone AND EXISTS(SELECT 1 FROM settings WHERE key IN ('rescue cut '||m.blob,'rescue changed '||m.blob))`, nil,
 		func(r *row) []any { return []any{&r.mailbox, &r.uid, &r.keywords} })
 	for _, r := range all {
 		if err == nil {
-			_, err = tx.exec(`UPDATE messages SET keywords=?, flags=flags|? WHERE mailbox=? AND uid=?`, mergeWords(r.keywords.String, rescueMark), FlagFlagged, r.mailbox, r.uid)
+			_, err = tx.exec(`UPDATE messages SET keywords=?, flags=flags|? WHERE mailbox=? AND uid=?`, mergeWords(r.keywords, rescueMark), FlagFlagged, r.mailbox, r.uid)
 		}
 		if err == nil {
 			err = tx.addKeywords(Mailbox{ID: r.mailbox}, rescueMark)

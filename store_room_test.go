@@ -123,7 +123,7 @@ func TestFullCard(t *testing.T) {
 		st.cutLog() // as the collector does
 		return st.Room(int64(len(text))) == nil
 	})
-	st.w.ExecContext(noCancel, `PRAGMA wal_checkpoint(PASSIVE)`)
+	onWriter(t, st, `PRAGMA wal_checkpoint(PASSIVE)`)
 	s, err := st.Stat()
 	if err != nil || s.File > 12<<20 {
 		t.Errorf("the file has %d MB and %d MB of them are free, %v", s.File>>20, s.FileFree>>20, err)
@@ -182,7 +182,7 @@ func TestLogShrinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.ExecContext(noCancel, `BEGIN; SELECT count(*) FROM messages`); err != nil {
+	if err := r.run(`BEGIN; SELECT count(*) FROM messages`); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
@@ -203,7 +203,7 @@ func TestLogShrinks(t *testing.T) {
 	if size() <= logTooLong*walBytes {
 		t.Error("the log was cut under a reader")
 	}
-	if _, err := r.ExecContext(noCancel, `ROLLBACK`); err != nil {
+	if err := r.run(`ROLLBACK`); err != nil {
 		t.Fatal(err)
 	}
 	st.readers <- r

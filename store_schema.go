@@ -152,7 +152,7 @@ UPDATE messages SET form=form|4 WHERE blob IN (
 // migrate brings the file to the newest schema, all steps in one transaction. A file of a newer program is refused.
 func (s *Store) migrate() error {
 	var version int
-	if err := s.w.QueryRowContext(noCancel, `PRAGMA user_version`).Scan(&version); err != nil {
+	if err := s.w.one(`PRAGMA user_version`, nil, &version); err != nil {
 		return err
 	}
 	if err := knownSchema(version); err != nil {
@@ -161,20 +161,18 @@ func (s *Store) migrate() error {
 	if version == len(migrations) {
 		return nil
 	}
-	if _, err := s.w.ExecContext(noCancel, `BEGIN IMMEDIATE`); err != nil {
+	if err := s.w.run(`BEGIN IMMEDIATE`); err != nil {
 		return err
 	}
 	for i := version; i < len(migrations); i++ {
-		if _, err := s.w.ExecContext(noCancel, migrations[i]); err != nil {
-			_, rerr := s.w.ExecContext(noCancel, `ROLLBACK`)
-			return errors.Join(fmt.Errorf("schema step %d: %w", i+1, err), rerr)
+		if err := s.w.run(migrations[i]); err != nil {
+			return errors.Join(fmt.Errorf("schema step %d: %w", i+1, err), s.w.run(`ROLLBACK`))
 		}
 	}
-	if _, err := s.w.ExecContext(noCancel, fmt.Sprintf(`PRAGMA user_version=%d`, len(migrations))); err != nil {
+	if err := s.w.run(fmt.Sprintf(`PRAGMA user_version=%d`, len(migrations))); err != nil {
 		return err
 	}
-	_, err := s.w.ExecContext(noCancel, `COMMIT`)
-	return err
+	return s.w.run(`COMMIT`)
 }
 
 // What keeps a file from being opened that is whole otherwise.
@@ -199,7 +197,7 @@ func knownSchema(version int) error {
 // the newest step, with damage in the header; if it is not, reading says so.
 func (s *Store) sameSchema() error {
 	var version int
-	err := s.w.QueryRowContext(noCancel, `PRAGMA user_version`).Scan(&version)
+	err := s.w.one(`PRAGMA user_version`, nil, &version)
 	if err == nil && version >= 0 {
 		err = knownSchema(version)
 	}
@@ -208,7 +206,7 @@ func (s *Store) sameSchema() error {
 	}
 	if err == nil {
 		var one int
-		err = s.w.QueryRowContext(noCancel, `SELECT count(*) FROM users`).Scan(&one)
+		err = s.w.one(`SELECT count(*) FROM users`, nil, &one)
 	}
 	return err
 }

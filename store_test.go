@@ -546,7 +546,7 @@ func TestDiskFull(t *testing.T) {
 	row := appendText(t, st, inbox, text, Flags{Bits: FlagDeleted})
 	if err := st.onWriter(func(c *dbConn) error {
 		var pages int
-		return c.QueryRowContext(noCancel, `PRAGMA max_page_count=80`).Scan(&pages)
+		return c.one(`PRAGMA max_page_count=80`, nil, &pages)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -597,7 +597,7 @@ func TestDamaged(t *testing.T) {
 	st.Close()
 	st, _ = OpenStore(path, StoreOptions{})
 	mustWrite(t, st, func(tx *Tx) error { return tx.SetSetting("clean", []byte("0")) })
-	st.w.ExecContext(noCancel, `PRAGMA wal_checkpoint(TRUNCATE)`)
+	onWriter(t, st, `PRAGMA wal_checkpoint(TRUNCATE)`)
 	st.Close()
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -684,7 +684,7 @@ func TestNewerSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st.w.ExecContext(noCancel, fmt.Sprintf(`PRAGMA user_version=%d`, len(migrations)+1))
+	onWriter(t, st, fmt.Sprintf(`PRAGMA user_version=%d`, len(migrations)+1))
 	st.Close()
 	if st, err := OpenStore(path, StoreOptions{}); err == nil {
 		st.Close()

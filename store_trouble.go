@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
@@ -108,17 +107,14 @@ func (s *Store) prover() {
 
 // diskError marks an error of SQLite that the disk or the file system is to blame for, so that callers need not know its codes.
 func diskError(err error) error {
-	var se *sqlite.Error
-	if !errors.As(err, &se) {
-		return err
-	}
-	switch se.Code() & 0xff {
+	code := sqliteCode(err)
+	switch code & 0xff {
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("%w: %w", ErrDiskFull, err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	case sqlite3.SQLITE_IOERR:
-		if se.Code() == sqlite3.SQLITE_IOERR_SHMSIZE { // the file beside it that can't grow
+		if code == sqlite3.SQLITE_IOERR_SHMSIZE { // the file beside it that can't grow
 			return fmt.Errorf("%w: %w", ErrDiskFull, err)
 		}
 	}
@@ -128,11 +124,10 @@ func diskError(err error) error {
 // commitError is diskError for a transaction that should have been written: what could not be read in it, or is malformed, keeps it
 // from being written just as well.
 func commitError(err error) error {
-	var se *sqlite.Error
-	if errors.Is(err, ErrReadOnly) || errors.Is(err, ErrDiskFull) || !errors.As(err, &se) {
+	if errors.Is(err, ErrReadOnly) || errors.Is(err, ErrDiskFull) {
 		return err
 	}
-	switch se.Code() & 0xff {
+	switch sqliteCode(err) & 0xff {
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}

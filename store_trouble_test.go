@@ -11,9 +11,7 @@ import (
 // queryOnly has the writer's connection refuse to write, as a file does that has become read-only.
 func queryOnly(t *testing.T, st *Store, on string) {
 	t.Helper()
-	if _, err := st.w.ExecContext(noCancel, `PRAGMA query_only=`+on); err != nil {
-		t.Fatal(err)
-	}
+	onWriter(t, st, `PRAGMA query_only=`+on)
 }
 
 // A file that can't be written says so without a try, and again when it can.
@@ -97,5 +95,13 @@ func TestComplain(t *testing.T) {
 	}
 	if _, due := c.complaintDue("one thing", now.Add(complainEvery+time.Second)); due {
 		t.Error("a second later there was another one")
+	}
+}
+
+// onWriter runs SQL on the writer's connection.
+func onWriter(t *testing.T, st *Store, script string) {
+	t.Helper()
+	if err := st.onWriter(func(c *dbConn) error { return c.run(script) }); err != nil {
+		t.Fatal(err)
 	}
 }

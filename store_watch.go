@@ -89,5 +89,5 @@ func (s *Store) noticeOthers() {
 // seeOthers notes how often others have written to the file: a version is of one connection's view, and the writer's own commits do
 // not change it for itself.
 func (s *Store) seeOthers(c *dbConn) error {
-	return c.QueryRowContext(noCancel, `PRAGMA data_version`).Scan(&s.others)
+	return c.one(`PRAGMA data_version`, nil, &s.others)
 }

@@ -19,17 +19,29 @@ func (s *Store) Announce() (done func()) {
 // writer is the only goroutine that writes to the file. It ends when jobs is closed.
 func (s *Store) writer() {
 	for j := range s.jobs {
+		if j.between != nil {
+			s.runBetween(j)
+			continue
+		}
 		b := batch{began: time.Now()}
 		if err := s.crew.Guard("store commit", func() error { s.commit(&b, j, s.join); return nil }); err != nil {
 			s.abandon(&b, j, err)
+		}
+		if b.next != nil {
+			s.runBetween(b.next)
 		}
 	}
 	close(s.stopped)
 }
 
+func (s *Store) runBetween(j *job) {
+	j.err = s.crew.Guard("store between commits", func() error { return storeError(j.between(s.w)) })
+	close(j.done)
+}
+
 // abandon answers those whose transaction ended in a panic outside of their own closures.
 func (s *Store) abandon(b *batch, j *job, err error) {
-	s.w.ExecContext(noCancel, `ROLLBACK`)
+	s.w.run(`ROLLBACK`)
 	if len(b.jobs) == 0 {
 		b.jobs = append(b.jobs, j)
 	}
@@ -49,12 +61,13 @@ type batch struct {
 	wrote int64
 	began time.Time
 	over  <-chan time.Time // the end of the writer's patience, nil as long as it did not have to wait
+	next  *job             // what has come that is no part of it, and ends it
 }
 
 // commit runs a closure and those that join gives it in one transaction. Their callers hear of it when all of that is on
 // the disk.
 func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
-	if _, err := s.w.ExecContext(noCancel, `BEGIN IMMEDIATE`); err != nil {
+	if _, err := (&Tx{s: s, c: s.w}).exec(`BEGIN IMMEDIATE`); err != nil {
 		j.err = commitError(storeError(err))
 		s.committed(j.err)
 		close(j.done)
@@ -65,7 +78,7 @@ func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
 		b.jobs = append(b.jobs, j)
 		b.wrote += j.tx.wrote
 		if j.err != nil && len(b.jobs) == 1 { // the first needs no savepoint: so far the transaction is its own
-			s.w.ExecContext(noCancel, `ROLLBACK`)
+			s.w.run(`ROLLBACK`)
 			if errors.Is(j.err, ErrDiskFull) && s.giveUpReserve() {
 				s.commit(&batch{began: time.Now()}, j, onlyOne)
 				return
@@ -80,8 +93,8 @@ func (s *Store) commit(b *batch, j *job, join func(*batch) *job) {
 	if s.opt.CommitDelay > 0 {
 		time.Sleep(s.opt.CommitDelay)
 	}
-	if _, err := s.w.ExecContext(noCancel, `COMMIT`); err != nil {
-		s.w.ExecContext(noCancel, `ROLLBACK`)
+	if _, err := (&Tx{s: s, c: s.w}).exec(`COMMIT`); err != nil {
+		s.w.run(`ROLLBACK`)
 		s.alone(b.jobs, commitError(storeError(err)))
 		return
 	}
@@ -141,7 +154,7 @@ func (s *Store) join(b *batch) *job {
 	}
 	select {
 	case j := <-s.jobs:
-		return j
+		return b.take(j)
 	default:
 	}
 	if have >= coming {
@@ -152,10 +165,19 @@ func (s *Store) join(b *batch) *job {
 	}
 	select {
 	case j := <-s.jobs:
-		return j
+		return b.take(j)
 	case <-b.over:
 		return nil
 	}
+}
+
+// take returns the job if it can be part of the transaction; otherwise that ends, and the job is the next.
+func (b *batch) take(j *job) *job {
+	if j != nil && j.between != nil {
+		b.next = j
+		return nil
+	}
+	return j
 }
 
 // alone handles a batch whose commit failed: its members get another try one by one, and one that was alone already gets
