@@ -17,6 +17,7 @@ const (
 	maxBoundary   = 500     // octets; RFC 2046 §5.1.1 allows 70
 	maxPartHeader = 1 << 20 // octets of one header block that are looked at
 	maxTreeText   = 1 << 20 // octets of all the names, parameters and envelopes in one tree
+	maxDashes     = 8       // lines of one header block that may be a boundary of its own
 	maxLine       = 998     // octets of a line without its CRLF (RFC 5322 §2.1.1)
 )
 
@@ -97,6 +98,8 @@ type MIMEReader struct {
 	inHeader bool
 	head     []byte
 	headSeen octetFlags
+	guess    string // the line before may be the boundary that this says
+	dashes   int    // lines in the header in hand that were asked whether they are a boundary
 
 	parts    int
 	full     bool   // maxMIMEParts is reached, or no room is left: boundaries mean nothing any more
@@ -225,7 +228,7 @@ func (m *MIMEReader) open(p *Part) {
 	p.HeaderOff = m.off
 	m.stack = append(m.stack, mimeFrame{part: p})
 	m.parts++
-	m.inHeader, m.head, m.headSeen = true, m.head[:0], octetFlags{}
+	m.inHeader, m.head, m.headSeen, m.dashes = true, m.head[:0], octetFlags{}, 0
 }
 
 // piece takes a line, or a part of one when a Write ends inside it.
@@ -296,8 +299,10 @@ func (m *MIMEReader) endLine(line []byte) {
 	if m.eol > 0 {
 		m.lines++
 	}
+	m.tryGuess(line)
 	switch {
 	case m.boundaryLine(line):
+	case m.inHeader && m.boundaryInHeader(line):
 	case m.inHeader:
 		m.headSeen.or(m.seen)
 		m.line = m.line[:0] // line lies in it, or in what the caller has
@@ -307,6 +312,7 @@ func (m *MIMEReader) endLine(line []byte) {
 		}
 	default:
 		m.top().seen.or(m.seen)
+		m.noteGuess(line)
 	}
 	m.prevOff, m.prevEnd = m.lineOff, m.off-int64(m.eol)
 	m.lineOff, m.line, m.seen, m.eol = m.off, m.line[:0], octetFlags{}, 0
@@ -320,29 +326,82 @@ func (m *MIMEReader) boundaryLine(line []byte) bool {
 		return false
 	}
 	token := bytes.TrimRight(line[2:], " \t\r\n")
+	i, last := m.delimited(token, false)
+	if i < 0 {
+		i, last = m.delimited(token, true)
+	}
+	switch {
+	case i < 0, last && m.stack[i].ended:
+		return false
+	case !last && (m.parts >= maxMIMEParts || !m.take(partCost)):
+		m.full = true
+		m.top().part.Opaque = true
+		return false
+	}
+	m.closeAbove(i)
+	m.top().seen.or(m.seen)
+	m.top().ended = last
+	if !last {
+		m.open(m.child(m.top().part))
+	}
+	return true
+}
+
+// noteGuess remembers a line that may be a delimiter of the multipart in hand, of which no part was found yet: some programs
+// write another boundary into the header than between the parts.
+func (m *MIMEReader) noteGuess(line []byte) {
+	f := m.top()
+	if f.boundary == nil || f.ended || len(f.part.Parts) > 0 || !bytes.HasPrefix(line, []byte("--")) || len(line) > maxBoundary {
+		return
+	}
+	if token := bytes.TrimRight(line[2:], " \t\r\n"); len(bytes.Trim(token, "-")) > 0 {
+		m.guess = string(token)
+	}
+}
+
+// tryGuess takes the line before this one for the first delimiter when this one is the first of a part's header.
+func (m *MIMEReader) tryGuess(line []byte) {
+	boundary := m.guess
+	m.guess = ""
+	if boundary == "" || m.inHeader || m.full || m.parts >= maxMIMEParts || !hasPrefixFold(string(line[:min(len(line), 8)]), "content-") || !m.take(partCost) {
+		return
+	}
+	f := m.top()
+	f.boundary, f.shorter = []byte(boundary), nil
+	f.part.setBoundary(boundary)
+	m.open(m.child(f.part))
+	m.top().part.HeaderOff = m.lineOff
+}
+
+// delimited finds the innermost open multipart that the token delimits, and whether it ends it; -1 for none. Those that
+// have ended are asked last: some programs put parts behind the end.
+func (m *MIMEReader) delimited(token []byte, ended bool) (frame int, last bool) {
 	for i := len(m.stack) - 1; i >= 0; i-- {
 		f := &m.stack[i]
-		if f.boundary == nil || f.ended {
+		if f.boundary == nil || f.ended != ended {
 			continue
 		}
-		is, last := f.isDelimiter(token)
-		if !is {
-			continue
+		if is, last := f.isDelimiter(token); is {
+			return i, last
 		}
-		if !last && (m.parts >= maxMIMEParts || !m.take(partCost)) {
-			m.full = true
-			m.top().part.Opaque = true
-			return false
-		}
-		m.closeAbove(i)
-		m.top().seen.or(m.seen)
-		m.top().ended = last
-		if !last {
-			m.open(m.child(m.top().part))
-		}
-		return true
 	}
-	return false
+	return -1, false
+}
+
+// boundaryInHeader acts on the first delimiter of a multipart that stands where its header should have ended, for the empty
+// line is not there or holds blanks, and says whether the line was one.
+func (m *MIMEReader) boundaryInHeader(line []byte) bool {
+	if m.dashes >= maxDashes || m.full || !bytes.HasPrefix(line, []byte("--")) || int64(len(line)) < m.off-m.lineOff {
+		return false
+	}
+	m.dashes++ // each of them reads the header again
+	typ, _, params, _ := parseMediaType(ParseHeader(m.head).Get("Content-Type"))
+	boundary := strings.TrimRight(findParam(params, "boundary"), " ")
+	if typ != "multipart" || boundary == "" || string(bytes.TrimRight(line[2:], " \t\r\n")) != boundary {
+		return false
+	}
+	m.endHeader(m.lineOff, false)
+	return m.boundaryLine(line)
 }
 
 // isDelimiter says whether the token is the frame's boundary, and whether it is the one that ends the multipart. The
@@ -460,9 +519,7 @@ func (m *MIMEReader) endHeader(end int64, complete bool) {
 	parent := m.parent()
 	digest := parent != nil && parent.part.Is("multipart", "digest")
 	h := ParseHeader(m.head)
-	if !complete {
-		h = m.bodyInHeader(f, h, digest)
-	}
+	h = m.bodyInHeader(f, h, digest, complete)
 	if parent != nil {
 		parent.seen.or(m.headSeen)
 		if parent.part.IsMessage() {
@@ -501,30 +558,69 @@ func (m *MIMEReader) nest(f *mimeFrame, boundary, field string) {
 	}
 }
 
-// bodyInHeader finds the text of a message without an empty line, as people's scripts send them: where a header has no
-// end, the first line that is no field begins the body. A header with an end keeps all its lines, whatever they are,
-// and so does that of a part which holds a message. It returns the fields that remain.
-func (m *MIMEReader) bodyInHeader(f *mimeFrame, h Header, digest bool) Header {
+// bodyInHeader finds the text that stands in a header block, because the empty line before it is not there, or holds
+// blanks. A line that is no field begins the body: where the block has no end at once, else where no field that mail
+// uses follows it, for damaged headers go on behind such lines. What follows a semicolon, a comma or looks like a
+// parameter was a folded line. A part which holds a message keeps its block. It returns the fields that remain.
+func (m *MIMEReader) bodyInHeader(f *mimeFrame, h Header, digest, complete bool) Header {
 	if len(m.head) == maxPartHeader {
 		return h
 	}
+	at := -1 // where the body may begin
+	before := ""
 	for s, off := string(m.head), 0; s != ""; {
 		raw, rest := cutField(s)
-		if _, _, ok := splitField(raw); !ok && !(off == 0 && strings.HasPrefix(raw, "From ")) { // mbox
-			fields := ParseHeader(m.head[:off])
-			typ, _, _, _ := parseMediaType(fields.Get("Content-Type"))
-			if typ == "message" || (digest && typ == "") {
-				return h
-			}
-			f.part.HeaderLen = int64(off)
-			f.part.BodyOff = f.part.HeaderOff + int64(off)
-			f.startNo -= int64(strings.Count(s, "\n"))
-			f.seen.or(m.headSeen)
-			return fields
+		name, _, ok := splitField(raw)
+		switch {
+		case complete && isBlankLine(raw):
+			rest = ""
+		case !ok && off == 0 && strings.HasPrefix(strings.TrimPrefix(raw, ">"), "From "): // mbox
+		case !ok && complete && wasFolded(before, raw):
+		case !ok && at < 0:
+			at = off
+		case ok && at >= 0 && isUsualField(name):
+			at = -1
 		}
-		s, off = rest, off+len(raw)
+		if at >= 0 && !complete {
+			break
+		}
+		before, s, off = raw, rest, off+len(raw)
 	}
-	return h
+	if at < 0 {
+		return h
+	}
+	fields := ParseHeader(m.head[:at])
+	typ, _, _, _ := parseMediaType(fields.Get("Content-Type"))
+	if typ == "message" || (digest && typ == "") || (complete && typ == "multipart") {
+		return h
+	}
+	f.part.HeaderLen = int64(at)
+	f.part.BodyOff = f.part.HeaderOff + int64(at)
+	f.startNo -= int64(bytes.Count(m.head[at:], []byte("\n")))
+	f.seen.or(m.headSeen)
+	return fields
+}
+
+// wasFolded says whether a line that is no field belongs to the one before it: blanks in front of it are lost.
+func wasFolded(before, line string) bool {
+	before = strings.TrimRight(before, " \t\r\n")
+	name, _, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "=")
+	return strings.HasSuffix(before, ";") || strings.HasSuffix(before, ",") || (ok && isMIMEToken(name))
+}
+
+// usualFields are names that say that a header goes on; so do those that begin with usualPrefixes.
+var usualFields = map[string]bool{
+	"from": true, "to": true, "cc": true, "bcc": true, "date": true, "subject": true, "sender": true, "reply-to": true, "message-id": true,
+	"in-reply-to": true, "references": true, "mime-version": true, "return-path": true, "received": true, "received-spf": true,
+	"delivered-to": true, "user-agent": true, "status": true, "lines": true, "priority": true, "precedence": true, "importance": true,
+	"errors-to": true, "organization": true, "autocrypt": true, "feedback-id": true, "thread-topic": true, "thread-index": true,
+}
+
+var usualPrefixes = []string{"content-", "x-", "list-", "resent-", "dkim-", "arc-", "authentication-", "auto-", "domainkey-", "disposition-"}
+
+func isUsualField(name string) bool {
+	name = strings.ToLower(name)
+	return usualFields[name] || slices.ContainsFunc(usualPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // nests says whether the part's type holds other parts.
@@ -556,7 +652,7 @@ func (m *MIMEReader) describe(p *Part, h Header, digest bool) string {
 	default:
 		p.Type, p.Subtype = "text", "plain"
 	}
-	p.Encoding, _ = cutToken(skipCFWS(strings.ToLower(h.Get("Content-Transfer-Encoding"))), ";")
+	p.Encoding, _ = cutToken(strings.TrimLeft(skipCFWS(strings.ToLower(h.Get("Content-Transfer-Encoding"))), `"'= `), ";\"'")
 	p.Encoding = strings.Clone(p.Encoding)
 	if !isMIMEToken(p.Encoding) || len(p.Encoding) > 40 {
 		p.Encoding = "7bit"

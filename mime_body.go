@@ -22,33 +22,65 @@ func (p *Part) RawHeader(r io.ReaderAt) io.Reader {
 // KnownEncoding says whether Decoded undoes the part's Content-Transfer-Encoding. IMAP's BINARY answers [UNKNOWN-CTE]
 // when not (RFC 9051 §7.1).
 func (p *Part) KnownEncoding() bool {
-	switch p.Encoding {
-	case "", "7bit", "8bit", "binary", "base64", "quoted-printable":
+	switch p.transfer() {
+	case "", "7bit", "8bit", "binary", "base64", "quoted-printable", "uuencode", "yenc":
 		return true
 	}
 	return false
 }
 
-// isEncoded says whether the body is in one of the two encodings for 7-bit transport.
-func (p *Part) isEncoded() bool { return p.Encoding == "base64" || p.Encoding == "quoted-printable" }
+// isEncoded says whether the body is in an encoding for 7-bit transport.
+func (p *Part) isEncoded() bool {
+	switch p.transfer() {
+	case "base64", "quoted-printable", "uuencode", "yenc":
+		return true
+	}
+	return false
+}
+
+// transfer is the Content-Transfer-Encoding that the label means: mailers write those of RFC 2045 in several ways, and
+// some that are older.
+func (p *Part) transfer() string {
+	switch p.Encoding {
+	case "", "7bit", "8bit", "binary", "base64", "quoted-printable":
+		return p.Encoding
+	}
+	switch strings.TrimPrefix(squeezeLabel(p.Encoding), "x") {
+	case "base64", "b64":
+		return "base64"
+	case "quotedprintable", "qp", "quotedprintible", "quoteprintable":
+		return "quoted-printable"
+	case "uuencode", "uuencoded", "uue", "uu":
+		return "uuencode"
+	case "yenc", "yencode":
+		return "yenc"
+	}
+	return p.Encoding
+}
 
 // Decoded is the body without its Content-Transfer-Encoding (RFC 2045 §6). It reads whatever is there: octets outside
 // the base64 alphabet are skipped, wrong quoted-printable stays as it is, an unknown encoding is raw. It fails only
 // where r fails.
 func (p *Part) Decoded(r io.ReaderAt) io.Reader {
-	switch p.Encoding {
+	switch p.transfer() {
 	case "base64":
 		return &base64Reader{src: p.Raw(r)}
 	case "quoted-printable":
 		return &qpReader{src: bufio.NewReader(p.Raw(r))}
+	case "uuencode", "yenc":
+		return newOldReader(p.Raw(r), p.Raw(r))
 	}
 	return p.Raw(r)
 }
 
 // Text is the decoded body in UTF-8, by the charset parameter; line ends stay. Unlabelled text is UTF-8 where that is
-// valid and windows-1252 where not; HTML may name its charset in a meta element.
+// valid and windows-1252 where not; HTML may name its charset in a meta element. Lines that are no base64 although they
+// should be are text: a list's footer behind it, or all of it where the label is wrong.
 func (p *Part) Text(r io.ReaderAt) io.Reader {
 	body := p.Decoded(r)
+	if b, ok := body.(*base64Reader); ok && !isWide(p.Param("charset")) {
+		b.text = true
+	}
 	charset := p.Param("charset")
 	if p.BodyLen <= smallText { // many small parts are not worth a buffer each
 		b, err := io.ReadAll(body)
@@ -156,12 +188,16 @@ func (d *base64Decoder) decode(dst, src []byte) []byte {
 
 // base64Reader decodes base64 as it is read.
 type base64Reader struct {
-	src io.Reader
-	dec base64Decoder
-	in  [bodyBuffer]byte
-	buf []byte
-	out []byte // decoded, not yet read
-	err error
+	src   io.Reader
+	text  bool // a line that is no base64 stays as it is, and so do those behind it
+	plain bool // such a line was seen
+	begun bool // something was decoded
+	dec   base64Decoder
+	in    [bodyBuffer]byte
+	held  int // octets of in that are kept from the read before: the beginning of a line
+	buf   []byte
+	out   []byte // decoded, not yet read
+	err   error
 }
 
 const bodyBuffer = 4096 // octets taken from a body at once
@@ -172,13 +208,71 @@ func (b *base64Reader) Read(p []byte) (int, error) {
 			return 0, b.err
 		}
 		var n int
-		n, b.err = b.src.Read(b.in[:])
-		b.buf = b.dec.decode(b.buf[:0], b.in[:n])
+		n, b.err = b.src.Read(b.in[b.held:])
+		b.buf = b.take(b.in[:b.held+n])
 		b.out = b.buf
 	}
 	n := copy(p, b.out)
 	b.out = b.out[n:]
 	return n, nil
+}
+
+// take decodes octets, and keeps of them what can only be told from text with more.
+func (b *base64Reader) take(in []byte) []byte {
+	b.held = 0
+	if !b.text {
+		return b.dec.decode(b.buf[:0], in)
+	}
+	out, all := b.buf[:0], in
+	for len(in) > 0 && !b.plain {
+		i := bytes.IndexByte(in, '\n') + 1
+		if i == 0 && b.err == nil && len(in) < bodyBuffer/2 {
+			b.held = len(in)
+			break
+		}
+		if i == 0 {
+			i = len(in)
+		}
+		b.plain = !isBase64Line(in[:i])
+		if b.plain {
+			break
+		}
+		out = b.dec.decode(out, in[:i])
+		in = in[i:]
+	}
+	if !b.begun && isNoise(out) {
+		b.plain, b.held = true, 0
+		return append(out[:0], all...)
+	}
+	b.begun = b.begun || len(out) > 0
+	if b.plain {
+		return append(out, in...)
+	}
+	copy(b.in[:], in)
+	return out
+}
+
+// isNoise says whether octets are no text in any charset: they are what comes out where words are taken for base64.
+func isNoise(b []byte) bool {
+	controls := 0
+	for _, c := range b {
+		if c < ' ' && c != '\t' && c != '\n' && c != '\r' && c != '\f' && c != 0x1b && c != 0x0e && c != 0x0f {
+			controls++
+		}
+	}
+	return controls*16 > len(b)
+}
+
+// isBase64Line says whether a line may be base64, damaged perhaps. Words have blanks between them, and other signs.
+func isBase64Line(line []byte) bool {
+	odd := 0
+	line = bytes.TrimSpace(line)
+	for _, c := range line {
+		if base64Values[c] > 64 {
+			odd++
+		}
+	}
+	return odd*12 <= len(line)
 }
 
 // qpReader decodes quoted-printable (RFC 2045 §6.7) as it is read. A wrong "=" stays as it is; blanks at the end of a

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"golang.org/x/net/html"
 )
@@ -26,7 +27,7 @@ const (
 // Leaf is a part that holds no other parts, or a message inside the message, which is one leaf: its inside is read by
 // asking Parts[0] for its own leaves.
 type Leaf struct {
-	Path []int // the IMAP part number below the message that was asked
+	Path []int // the IMAP part number below the message that was asked; nil of a text that stands outside of all parts
 	Part *Part
 	Fate Fate
 	Used bool // a shown HTML text names it as a picture; so may a LeafFile that was sent as an attachment
@@ -42,11 +43,12 @@ type Reading struct {
 }
 
 const (
-	maxShownTexts = 200     // texts of one message that are shown one below the other; later ones are files
-	maxEmptyLooks = 100     // texts of one message that are looked into to see whether they say anything
-	maxEmptyText  = 8 << 10 // octets of a text that may turn out to say nothing
-	maxHTMLUses   = 2 << 20 // octets of an HTML text in which pictures are looked for
-	maxHTMLTags   = 40_000  // and tags
+	maxShownTexts = 200      // texts of one message that are shown one below the other; later ones are files
+	maxEmptyLooks = 100      // texts of one message that are looked into to see whether they say anything
+	maxEmptyText  = 8 << 10  // octets of a text that may turn out to say nothing
+	maxBeside     = 64 << 10 // octets outside of the parts of a multipart that may be a text
+	maxHTMLUses   = 2 << 20  // octets of an HTML text in which pictures are looked for
+	maxHTMLTags   = 40_000   // and tags
 )
 
 // Leaves gives every leaf of the message p exactly one fate, in the order of the message. r reads the message; where it
@@ -68,14 +70,15 @@ func (p *Part) Leaves(r io.ReaderAt, how Reading) []Leaf {
 
 // leafWalker collects leaves in the order of the message.
 type leafWalker struct {
-	r      io.ReaderAt
-	how    Reading
-	texts  map[*Part]textKinds // what is in each part
-	leaves []Leaf
-	hidden []bool // of each leaf: it lies in an alternative that was not chosen
-	beside []bool // of each leaf: it is a part of a multipart/related that is not the root
-	shown  int
-	looks  int
+	r       io.ReaderAt
+	how     Reading
+	texts   map[*Part]textKinds // what is in each part
+	leaves  []Leaf
+	hidden  []bool // of each leaf: it lies in an alternative that was not chosen
+	related []bool // of each leaf: it is a part of a multipart/related that is not the root
+	before  *Part  // the text ahead of all parts
+	shown   int
+	looks   int
 }
 
 func (w *leafWalker) part(p *Part, path []int, hidden bool) {
@@ -95,6 +98,9 @@ func (w *leafWalker) multipart(p *Part, path []int, hidden bool) {
 	if p.Subtype == "related" {
 		root = w.relatedRoot(p)
 	}
+	if !hidden && w.shown == 0 {
+		w.before = cmp.Or(w.before, w.beside(p.BodyOff, p.Parts[0].HeaderOff))
+	}
 	for i, c := range p.Parts {
 		first := len(w.leaves)
 		w.part(c, append(path, i+1), hidden || (chosen >= 0 && i != chosen))
@@ -103,9 +109,13 @@ func (w *leafWalker) multipart(p *Part, path []int, hidden bool) {
 		}
 		if root != nil && c != root {
 			for k := first; k < len(w.leaves); k++ {
-				w.beside[k] = true
+				w.related[k] = true
 			}
 		}
+	}
+	end := p.Parts[len(p.Parts)-1]
+	if behind := w.behind(p, end.BodyOff+end.BodyLen); behind != nil && !hidden {
+		w.add(Leaf{Part: behind, Fate: LeafShown})
 	}
 }
 
@@ -119,9 +129,56 @@ func (w *leafWalker) leaf(p *Part, path []int, hidden bool) {
 		fate = LeafShown
 		w.shown++
 	}
-	w.leaves = append(w.leaves, Leaf{Path: path, Part: p, Fate: fate})
-	w.hidden = append(w.hidden, hidden)
-	w.beside = append(w.beside, false)
+	w.add(Leaf{Path: path, Part: p, Fate: fate})
+	w.hidden[len(w.hidden)-1] = hidden
+}
+
+func (w *leafWalker) add(l Leaf) {
+	w.leaves = append(w.leaves, l)
+	w.hidden, w.related = append(w.hidden, false), append(w.related, false)
+}
+
+// beside is the text that stands between from and to, outside of all parts, with a delimiter as its last line: nil when it
+// is no more than what programs without MIME are told there (RFC 2046 §5.1.1).
+func (w *leafWalker) beside(from, to int64) *Part {
+	text := w.outside(from, to)
+	i := bytes.LastIndexByte(bytes.TrimRight(text, "\r\n"), '\n')
+	return besideText(text[:max(i, 0)], from)
+}
+
+// behind is the text behind the last part of a multipart, such as the footer of a list that knows no MIME.
+func (w *leafWalker) behind(p *Part, from int64) *Part {
+	text := w.outside(from, p.BodyOff+p.BodyLen)
+	i := bytes.Index(text, []byte("--"+p.Param("boundary")+"--"))
+	if i < 0 {
+		return nil
+	}
+	_, rest, _ := bytes.Cut(text[i:], []byte("\n"))
+	return besideText(rest, from+int64(len(text)-len(rest)))
+}
+
+// outside reads what is outside of the parts, as far as it is no longer than a text that may be.
+func (w *leafWalker) outside(from, to int64) []byte {
+	if w.r == nil || to-from < 4 || to-from > maxBeside || w.looks >= maxEmptyLooks {
+		return nil
+	}
+	w.looks++
+	b := make([]byte, to-from)
+	n, _ := w.r.ReadAt(b, from)
+	return b[:n]
+}
+
+// besideText makes a part of a text outside of the parts, if it is one for people.
+func besideText(b []byte, off int64) *Part {
+	words := false
+	for line := range bytes.Lines(b) {
+		words = words || (!bytes.HasPrefix(line, []byte("--")) && bytes.ContainsFunc(line, unicode.IsLetter))
+	}
+	lower := bytes.ToLower(b)
+	if !words || bytes.Contains(lower, []byte("mime")) || bytes.Contains(lower, []byte("multi-part")) || bytes.Contains(lower, []byte("multipart")) {
+		return nil
+	}
+	return &Part{Type: "text", Subtype: "plain", Encoding: "8bit", HeaderOff: off, BodyOff: off, BodyLen: int64(len(b)), Has8bit: !isASCIIBytes(b)}
 }
 
 // choose returns which child of a multipart/alternative is read; -1 when none has a text, and then all are files. The
@@ -224,7 +281,9 @@ func (w *leafWalker) saysNothing(p *Part) bool {
 
 // settle decides what could not be said before the whole message was seen: which files are pictures of an HTML text.
 func (w *leafWalker) settle() {
-	if w.shown == 0 {
+	if w.shown == 0 && w.before != nil {
+		w.add(Leaf{Part: w.before, Fate: LeafShown})
+	} else if w.shown == 0 {
 		w.showNamed()
 	}
 	used, usedHidden := w.uses()
@@ -237,7 +296,7 @@ func (w *leafWalker) settle() {
 		}
 		named := false
 		if w.r == nil {
-			l.Used = w.beside[i] && l.Part.Disp != "attachment" && l.Part.mayBePicture()
+			l.Used = w.related[i] && l.Part.Disp != "attachment" && l.Part.mayBePicture()
 		} else if !taken[id] && (used[id] || (usedHidden[id] && w.hidden[i])) {
 			named = l.Part.Picture(w.r) != ""
 			taken[id] = named

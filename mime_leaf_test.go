@@ -239,6 +239,10 @@ func checkLeaves(p *Part, msg []byte) error {
 			var got []string
 			count := map[Fate]int{}
 			for _, l := range leaves {
+				if l.Path == nil && r != nil && l.Fate == LeafShown && l.Part.Type == "text" { // outside of the parts
+					count[l.Fate]++
+					continue
+				}
 				got = append(got, fmt.Sprint(l.Path))
 				count[l.Fate]++
 				if p.Find(l.Path) != l.Part {

@@ -277,10 +277,13 @@ func (q *webReq) forward(c *webCompose, key string, whole bool) error {
 	}
 	c.Text = "\n" + c.signature()
 	if whole {
-		c.Keep = []webFile{{Name: webSubjectName(m.Subject, "message", ".eml"), Path: "whole", Size: m.M.Size}}
+		c.Keep = []webFile{m.wholeFile()}
 		return nil
 	}
 	c.Keep = q.inherited(m)
+	if len(c.Keep) > maxLetterFiles {
+		c.Keep = []webFile{m.wholeFile()} // a letter can't hold them one by one
+	}
 	var head []string
 	for _, f := range [][2]string{{"From", webField(m.From)}, {"Date", q.lang.Long(m.Date)}, {"Subject", m.Subject}, {"To", webField(m.To)}, {"Cc", webField(m.Cc)}} {
 		if f[1] != "" {
@@ -299,6 +302,9 @@ func (q *webReq) forward(c *webCompose, key string, whole bool) error {
 	text, cut, err := q.quotable(m, webMaxQuoted)
 	if err != nil {
 		return err
+	}
+	if cut {
+		c.Keep = append(c.Keep, m.wholeFile())
 	}
 	text += webCutMark(cut)
 	c.Text += "\n\n" + line + "\n" + strings.Join(head, "\n") + "\n\n" + text

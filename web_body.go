@@ -69,12 +69,38 @@ func (q *webReq) readLeaves(m *webMessage) error {
 		return safe.Used
 	}}
 	for _, l := range m.root.Leaves(m.content, how) {
+		if l.Fate == LeafShown && l.Part.Is("text", "html") {
+			hidden, err := q.hidesAll(m, l.Part)
+			fault = cmp.Or(fault, err)
+			if hidden {
+				l.Fate = LeafFile
+			}
+		}
 		m.leaves = append(m.leaves, webLeaf{l, m.place(l.Path)})
 	}
 	for _, l := range m.leaves {
 		m.Both = m.Both || (l.Fate == LeafAlternative && l.Part.Type == "text")
 	}
 	return fault
+}
+
+// webHiding is what a page may consist of that is not shown here.
+var webHiding = []string{"<frame", "<iframe", "<object", "<embed", "<script", "<svg", "<video", "<audio", "<input", "<select", "<textarea", "<!--"}
+
+// hidesAll says whether an HTML text has something in it, and nothing that is shown here: frames of other pages, or what a
+// comment without an end has swallowed. It is a file then.
+func (q *webReq) hidesAll(m *webMessage, p *Part) (bool, error) {
+	safe, err := q.safe(m, p)
+	if err != nil || len(safe.Body) > maxEmptyText || strings.Contains(safe.Body, "<img") {
+		return false, err
+	}
+	words, err := io.ReadAll(HTMLText(strings.NewReader(safe.Body)))
+	if err != nil || strings.Trim(string(words), " \t\r\n\u00a0\ufeff\u200b") != "" {
+		return false, err
+	}
+	text, err := webReadText(p, m.content, webMaxHTML)
+	text = strings.ToLower(text)
+	return slices.ContainsFunc(webHiding, func(tag string) bool { return strings.Contains(text, tag) }), err
 }
 
 // place is where a part is, counted from the whole message.
@@ -258,6 +284,9 @@ func (q *webReq) inlinePictures(m *webMessage) func(src string) string {
 func (q *webReq) files(m *webMessage) []webFile {
 	var all []webFile
 	for _, l := range m.leaves {
+		if l.Fate == LeafShown && l.Path != nil && l.Part.Is("text", "plain") {
+			all = append(all, q.textFiles(m, l)...)
+		}
 		if l.Fate != LeafFile {
 			continue
 		}
@@ -284,9 +313,17 @@ func (q *webReq) inherited(m *webMessage) []webFile {
 	return all
 }
 
+// wholeFile is the message as a file that goes with another.
+func (m *webMessage) wholeFile() webFile {
+	return webFile{Name: webSubjectName(m.Subject, "message", ".eml"), Path: "whole", Size: m.M.Size}
+}
+
 func (q *webReq) file(m *webMessage, path string, p *Part) webFile {
 	f := webFile{Name: webPartName(p), Kind: p.Type + "/" + p.Subtype, Size: p.BodyLen, Path: path, Href: m.Href + "/part/" + path}
-	if p.Encoding == "base64" {
+	if p.Opaque && f.Name == "file" && webHoldsMessage(p, m.content) {
+		f.Name = "message.eml"
+	}
+	if p.transfer() == "base64" {
 		f.Size = p.BodyLen / 78 * 57 // lines of 76 and CRLF
 		if p.BodyLen < 78 {
 			f.Size = p.BodyLen * 3 / 4
@@ -298,7 +335,7 @@ func (q *webReq) file(m *webMessage, path string, p *Part) webFile {
 	switch {
 	case p.IsMessage():
 		f.Message = m.Href + "?at=" + path
-	case p.MayBeSigned():
+	case p.MayBeSigned(), webHoldsMessage(p, m.content):
 		if _, _, err := q.find(m.stored, path+webInSigned); err == nil {
 			f.Message = m.Href + "?at=" + path + webInSigned
 		}

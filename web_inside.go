@@ -1,18 +1,20 @@
-// What is packed in a part: the message inside opaque-signed S/MIME, and the files in a winmail.dat.
+// What is packed in a part: the message inside opaque-signed S/MIME, and the files in a winmail.dat or inside a text.
 package main
 
 import (
 	"cmp"
 	"io"
+	"path"
 	"strconv"
 	"strings"
 )
 
 // A place in a message is an IMAP part number. "s" behind it means the message that was signed in that part, and what
-// follows is a place in that one; "t3" means the fourth file of a winmail.dat.
+// follows is a place in that one; "t3" means the fourth file of a winmail.dat, "u3" the fourth file inside a text.
 const (
 	webInSigned   = "s"
 	webInTNEF     = "t"
+	webInText     = "u"
 	webMaxInside  = 4 // signed messages inside each other
 	webMaxOpening = 200
 )
@@ -22,11 +24,11 @@ const (
 func (q *webReq) find(c *Content, at string) (*Content, *Part, error) {
 	for range webMaxInside {
 		outer, inner, signed := strings.Cut(at, webInSigned)
-		path := webPath(outer)
-		if path == nil {
+		numbers := webPath(outer)
+		if numbers == nil {
 			return nil, nil, ErrNotFound
 		}
-		p := c.Tree().Find(path)
+		p := c.Tree().Find(numbers)
 		if p == nil || !signed {
 			return c, p, nil
 		}
@@ -48,13 +50,22 @@ func (c *Content) root() *Part {
 	return c.Tree()
 }
 
-// signed opens the message inside a signed part.
+// signed opens the message inside a signed part, or inside one that is encoded although no message should be.
 func (q *webReq) signed(c *Content, p *Part) (*Content, error) {
-	if p == nil || !p.MayBeSigned() || len(q.spools) >= webMaxOpening {
+	if p == nil || len(q.spools) >= webMaxOpening {
 		return nil, ErrNotFound
 	}
-	r, err := p.Signed(c)
-	if err != nil {
+	var r io.Reader
+	switch {
+	case webHoldsMessage(p, c):
+		r = p.Decoded(c)
+	case p.MayBeSigned():
+		var err error
+		r, err = p.Signed(c)
+		if err != nil {
+			return nil, ErrNotFound
+		}
+	default:
 		return nil, ErrNotFound
 	}
 	sp := q.s.store.NewSpool(int64(q.s.cfg.Limits.Message))
@@ -63,6 +74,17 @@ func (q *webReq) signed(c *Content, p *Part) (*Content, error) {
 		return nil, ErrNotFound
 	}
 	return sp.asContent(c.ID)
+}
+
+// webHoldsMessage says whether the part is a message/rfc822 in base64, whose inside no tree knows (RFC 2046 §5.2.1 forbids
+// it), or one without that label.
+func webHoldsMessage(p *Part, c *Content) bool {
+	if !p.isEncoded() || (!p.Opaque && !strings.EqualFold(path.Ext(p.Filename()), ".eml")) {
+		return false
+	}
+	head := make([]byte, 4<<10)
+	n, _ := io.ReadFull(p.Decoded(c), head)
+	return looksLikeMail(head[:n])
 }
 
 // closeSpools gives back what was opened for the request.
@@ -96,18 +118,21 @@ func webJoinPlace(at, below string) string {
 type webPacked struct {
 	name, kind string
 	body       io.Reader
-	part       *Part // nil for a file in a winmail.dat
+	part       *Part // nil for a file in a winmail.dat or a text
 }
 
 // packed opens the file at a place of a message.
 func (q *webReq) packed(m *webMessage, at string) (webPacked, error) {
 	place, number, inTNEF := strings.Cut(at, webInTNEF)
+	place, textNumber, inText := strings.Cut(place, webInText)
 	c, p, err := q.find(m.stored, place)
 	switch {
 	case err != nil:
 		return webPacked{}, err
 	case p == nil || p.IsMultipart():
 		return webPacked{}, ErrNotFound
+	case inText:
+		return webTextFile(p, c, textNumber)
 	case !inTNEF:
 		return webPacked{webPartName(p), p.Type + "/" + p.Subtype, p.Decoded(c), p}, nil
 	}
@@ -119,6 +144,28 @@ func (q *webReq) packed(m *webMessage, at string) (webPacked, error) {
 	body, err := t.Files[n].Open(p, c)
 	return webPacked{webTNEFName(t.Files[n]), t.Files[n].Type, body, nil}, err
 }
+
+// webTextFile is a file inside a text.
+func webTextFile(p *Part, c *Content, number string) (webPacked, error) {
+	n, err := strconv.Atoi(number)
+	files := p.TextFiles(c)
+	if err != nil || n < 0 || n >= len(files) {
+		return webPacked{}, ErrNotFound
+	}
+	return webPacked{webInsideName(files[n].Name), "application/octet-stream", files[n].Open(p, c), nil}, nil
+}
+
+// textFiles lists the files inside the text at a place.
+func (q *webReq) textFiles(m *webMessage, l webLeaf) []webFile {
+	var all []webFile
+	for i, f := range l.Part.TextFiles(m.content) {
+		at := l.At + webInText + strconv.Itoa(i)
+		all = append(all, webFile{Name: webInsideName(f.Name), Kind: "application/octet-stream", Size: f.Size, Path: at, Href: m.Href + "/part/" + at})
+	}
+	return all
+}
+
+func webInsideName(name string) string { return cmp.Or(webFileName(decodeRaw(name, "")), "file") }
 
 func webTNEFName(f TNEFFile) string { return cmp.Or(webFileName(f.Name), "file") }
 

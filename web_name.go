@@ -59,8 +59,25 @@ func webPartName(p *Part) string {
 		return "invitation.ics"
 	case p.Is("text", "html"):
 		return "text.html"
+	case p.Is("text", "vcard"), p.Is("text", "x-vcard"), p.Is("text", "directory"):
+		return "contact.vcf"
+	case p.Is("text", "csv"):
+		return "table.csv"
 	case p.Type == "text":
 		return "text.txt"
 	}
-	return "file"
+	return "file" + webEndings[p.Type+"/"+p.Subtype]
+}
+
+// webEndings are for files that come without a name.
+var webEndings = map[string]string{
+	"application/pdf": ".pdf", "application/zip": ".zip", "application/rtf": ".rtf", "application/msword": ".doc", "application/pkcs7-mime": ".p7m",
+	"application/json": ".json", "application/xml": ".xml", "application/ics": ".ics", "application/ms-tnef": ".dat",
+	"application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx", "application/vnd.ms-excel": ".xls",
+	"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx", "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+	"image/jpeg": ".jpg", "image/jpg": ".jpg", "image/pjpeg": ".jpg", "image/png": ".png", "image/gif": ".gif", "image/webp": ".webp",
+	"image/bmp": ".bmp", "image/svg+xml": ".svg", "image/tiff": ".tif", "image/heic": ".heic", "audio/mpeg": ".mp3", "audio/wav": ".wav",
+	"audio/x-wav": ".wav", "audio/ogg": ".ogg", "audio/mp4": ".m4a", "video/mp4": ".mp4", "video/quicktime": ".mov", "video/3gpp": ".3gp",
+	"message/delivery-status": ".txt", "message/disposition-notification": ".txt", "message/feedback-report": ".txt", "message/partial": ".txt",
+	"message/external-body": ".txt",
 }
