@@ -167,11 +167,13 @@ func TestFetchCut(t *testing.T) {
 					t.Fatal(err)
 				}
 				k.set(-1, false)
-				for tries := 0; len(away.left(t, "ann@home.arpa")) > 0; tries++ {
-					if _, err := here.fetch(f); tries > 20 { // the old session may hold the maildrop for a moment
-						t.Fatalf("after a cut at %d (answer %v): %v", after, answer, err)
+				waitFor(t, fmt.Sprintf("all to come after a cut at %d (answer %v)", after, answer), func() bool {
+					if len(away.left(t, "ann@home.arpa")) == 0 {
+						return true
 					}
-				}
+					here.fetch(f) // the old session may hold the maildrop for a moment
+					return false
+				})
 				return said, heard
 			}
 			said, heard := round(-1, false)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"mime/quotedprintable"
 	"net"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -281,14 +280,10 @@ func TestSearchSmallParts(t *testing.T) {
 			t.Fatal(err)
 		}
 		content.Tree()
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		if err := bodyText(content, func([]byte) error { return nil }); err != nil {
-			t.Fatal(err)
-		}
-		runtime.ReadMemStats(&after)
-		if each := (after.TotalAlloc - before.TotalAlloc) / 9000; each > 8<<10 {
-			t.Errorf("%q: %d octets for each part", part, each)
-		}
+		allocatesLess(t, 9000*8<<10, fmt.Sprintf("%q", part), func() {
+			if err := bodyText(content, func([]byte) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

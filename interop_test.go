@@ -16,7 +16,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -343,26 +342,6 @@ func interopBig(t *testing.T, qt *queueTest, far *interopServer) {
 	before := len(qt.inbox(t, "ann@home.arpa"))
 	talkSend(t, far.ports[0], "x@post.arpa", "ann@home.arpa", content)
 	check("received", qt.waitInbox(t, "ann@home.arpa", before+1)[before])
-}
-
-// heapPeak runs fn and says how much more than before was alive on the heap meanwhile.
-func heapPeak(fn func()) (most int64) {
-	alive := func() int64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
-	before, done := alive(), make(chan bool)
-	go func() { fn(); close(done) }()
-	for {
-		most = max(most, alive()-before)
-		select {
-		case <-done:
-			return most
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
 
 // interopHider stands before a server that can't hide an extension itself, and takes it out of the answer to EHLO, with

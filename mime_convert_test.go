@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -317,15 +316,11 @@ func TestTo7BitMemory(t *testing.T) {
 	msg := append(bytes.Clone(head), bytes.Repeat(line, size/len(line))...)
 	msg = append(msg, crlf("\n--b--\n")...)
 	p := parseMIME(msg)
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	if err := (PeerCan{}).Convert(io.Discard, p, bytes.NewReader(msg)); err != nil {
-		t.Fatal(err)
-	}
-	runtime.ReadMemStats(&after)
-	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
-		t.Errorf("%d octets allocated", n)
-	}
+	allocatesLess(t, 1<<20, "the conversion", func() {
+		if err := (PeerCan{}).Convert(io.Discard, p, bytes.NewReader(msg)); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestTo7BitErrors(t *testing.T) {

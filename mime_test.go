@@ -490,19 +490,24 @@ func TestMIMEWithin(t *testing.T) {
 // TestMIMEHeld: what a reader says it holds is about what it holds.
 func TestMIMEHeld(t *testing.T) {
 	msg := crlf("Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\n\n", maxMIMEParts-1))
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	m := NewMIMEReaderWithin(func(int64) bool { return true })
-	m.Write(msg)
-	p := m.Tree()
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > m.Held()*5/4+64<<10 {
-		t.Errorf("%d octets grown, %d said", grown, m.Held())
+	var grown, said int64
+	for range 3 { // others of the process may hold something new, too
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		m := NewMIMEReaderWithin(func(int64) bool { return true })
+		m.Write(msg)
+		p := m.Tree()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		grown, said = int64(after.HeapAlloc)-int64(before.HeapAlloc), m.Held()
+		runtime.KeepAlive(m)
+		runtime.KeepAlive(p)
+		if grown <= said*5/4+64<<10 {
+			return
+		}
 	}
-	runtime.KeepAlive(m)
-	runtime.KeepAlive(p)
+	t.Errorf("%d octets grown, %d said", grown, said)
 }
 
 // TestBoundaries: one that should have been quoted is found as its sender writes it below.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,17 +57,19 @@ func TestQueueSilentHosts(t *testing.T) {
 	qt.forward(time.Second)
 	qt.q.pass()
 	qt.submit("ann@home.arpa", "x@good.example")
-	start := time.Now()
-	for len(p.received()) == 0 && time.Since(start) < 30*time.Second {
-		select {
-		case <-qt.q.freed:
-		case <-time.After(10 * time.Millisecond):
+	waitFor(t, "the good host to get its mail", func() bool {
+		var failed bool
+		mustRead(t, qt.store, func(tx *Tx) error {
+			all, err := tx.Destinations()
+			failed = slices.ContainsFunc(all, func(d Destination) bool { return d.Domain == "good.example" && d.Failures > 0 })
+			return err
+		})
+		if failed { // on a machine that was busy for as long as hurry it is silent like the others
+			qt.write(t, func(tx *Tx) error { _, err := tx.QueueRetry("good.example"); return err })
 		}
 		qt.q.pass()
-	}
-	if len(p.received()) != 1 {
-		t.Fatal("the good host got nothing")
-	}
+		return len(p.received()) > 0
+	})
 	// The peer has the mail before the queue has noted its answer.
 	key := qt.nextHop("good.example").key
 	waitFor(t, "a host that took mail to be remembered", func() bool {

@@ -667,9 +667,14 @@ func TestFailureDelay(t *testing.T) {
 		a.count(late, uint64(i+100))
 	}
 	time.AfterFunc(20*time.Millisecond, func() { close(stop) })
-	start = time.Now()
-	if a.failed(late, 1); time.Since(start) > maxDelay/2 {
-		t.Errorf("stopped, and waits %v", time.Since(start))
+	waited := maxDelay
+	for range 3 { // the machine may have been busy, but not always
+		start = time.Now()
+		a.failed(late, 1)
+		waited = min(waited, time.Since(start))
+	}
+	if waited > maxDelay/2 {
+		t.Errorf("stopped, and waits %v", waited)
 	}
 }
 

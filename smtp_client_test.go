@@ -391,9 +391,8 @@ func TestSMTPClientLimits(t *testing.T) {
 		})
 		qt := newQueueTest(t, p)
 		qt.submit("ann@home.arpa", "x@far.example")
-		start := time.Now()
 		qt.step()
-		if e := qt.destinationError(t); !strings.Contains(e, smtpErrReply.Error()) || time.Since(start) > 5*time.Second {
+		if e := qt.destinationError(t); !strings.Contains(e, smtpErrReply.Error()) { // and not that of a silent peer
 			t.Errorf("%s: error %q", name, e)
 		}
 	}

@@ -106,7 +106,7 @@ func TestWebLynx(t *testing.T) {
 	}
 	cmd := exec.Command(lynx, "-cfg="+filepath.Join(dir, "cfg"), "-accept_all_cookies", "-cmd_script="+filepath.Join(dir, "keys"), base+"/login")
 	cmd.Env = append(os.Environ(), "TERM=vt100", "HOME="+dir, "LC_ALL=C.UTF-8")
-	kill := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	kill := time.AfterFunc(testPatience, func() { cmd.Process.Kill() })
 	b, err := cmd.CombinedOutput()
 	kill.Stop()
 	if err != nil {

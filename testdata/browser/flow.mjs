@@ -126,7 +126,7 @@ await step("write with an attachment, call back, send", async () => {
 await step("live arrival, read, save", async () => {
   bob = await person(strict);
   await login(bob, "bob", "battery staple");
-  await bob.page.waitForSelector(".mail.unread >> text=Boat trip 划船", { timeout: 60000 }); // by itself, when the ten seconds are over
+  await bob.page.waitForSelector(".mail.unread >> text=Boat trip 划船"); // by itself, when the ten seconds are over
   check((await bob.page.title()).startsWith("(1)"), "the title does not count");
   await shot(bob.page, "arrival");
   await bob.page.click(".mail a");
@@ -147,7 +147,7 @@ await step("reply with formatting", async () => {
   await bob.page.click("#send");
   await bob.page.waitForSelector("text=Sending");
   await ann.page.goto("/mail");
-  await ann.page.waitForSelector(".mail >> text=Re: Boat trip 划船", { timeout: 60000 });
+  await ann.page.waitForSelector(".mail >> text=Re: Boat trip 划船");
   await ann.page.click(".mail a");
   const frame = ann.page.frameLocator("iframe.mail-html").first();
   await frame.locator("b", { hasText: "Yes!" }).waitFor();
@@ -166,7 +166,7 @@ await step("draft that saves itself", async () => {
   await ann.page.goto("/compose");
   await ann.page.fill("#subject-in", "Half a letter");
   await ann.page.fill("#text", "I wanted to");
-  await ann.page.waitForFunction(() => document.querySelector("#saved").textContent !== "", null, { timeout: 60000 });
+  await ann.page.waitForFunction(() => document.querySelector("#saved").textContent !== "");
   await ann.page.goto("/mail");
   await ann.page.click("#folders a:has(.i-draft)");
   await ann.page.click(".mail a >> text=Half a letter");
@@ -287,7 +287,7 @@ await step("filters, the answer while away, the second factor", async () => {
   await ann.page.click("#send");
   await ann.page.waitForSelector("text=Sending");
   await ann.page.goto("/mail");
-  await ann.page.waitForSelector(".mail >> text=I am on the lake", { timeout: 60000 });
+  await ann.page.waitForSelector(".mail >> text=I am on the lake");
   await p.goto("/mail");
   await p.click("#folders a:has(.i-archive)");
   await p.waitForSelector(".mail:has(.starred) >> text=invoice 12");
