@@ -336,21 +336,21 @@ func TestPowerCut(t *testing.T) {
 		step = 7
 	}
 	for frames := base; frames <= last; frames += step {
-		for _, torn := range []int{0, 24, 24 + 1 + rand.IntN(4000)} {
+		for _, torn := range []int{0, []int{24, 24 + 1 + rand.IntN(4000)}[frames%2]} {
 			cut := append([]byte(nil), wal[:32+frames*(24+4096)+torn]...)
-			cut = append(cut, make([]byte, len(wal)-len(cut))...)
 			want := 0
 			for _, a := range acks {
 				if a.frames <= frames {
 					want = a.messages
 				}
 			}
-			checkCut(t, db, cut, inbox, want, fmt.Sprintf("%d frames and %d octets", frames, torn))
+			checkCut(t, db, cut, len(wal), inbox, want, fmt.Sprintf("%d frames and %d octets", frames, torn))
 		}
 	}
 }
 
-func checkCut(t *testing.T, db, wal []byte, inbox Mailbox, want int, what string) {
+// checkCut opens a database and a log of which the first octets are given, and the others zeros up to its size.
+func checkCut(t *testing.T, db, wal []byte, size int, inbox Mailbox, want int, what string) {
 	t.Helper()
 	dir, err := os.MkdirTemp(t.TempDir(), "")
 	if err != nil {
@@ -360,6 +360,7 @@ func checkCut(t *testing.T, db, wal []byte, inbox Mailbox, want int, what string
 	path := filepath.Join(dir, "mail.db")
 	os.WriteFile(path, db, 0o600)
 	os.WriteFile(path+"-wal", wal, 0o600)
+	os.Truncate(path+"-wal", int64(size))
 	st, err := OpenStore(path, StoreOptions{Readers: 1})
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)

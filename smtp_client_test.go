@@ -547,6 +547,7 @@ func TestSMTPCut(t *testing.T) {
 // comes twice but when the nonsense was the answer to its content.
 func TestSMTPNonsense(t *testing.T) {
 	t.Parallel()
+	qt := newQueueTest(t, newPeer(t, nil))
 	for i, nonsense := range []string{" ", "hello", "250-OK\r\n251 not", "250_OK", "99 x", "999 x", "2x0 x", "\x00\xff\xfe", "150 wait", "354 go", "250", "220 what", "334 x",
 		"250 one\r\n250 two", strings.Repeat("9", 5000), "250-" + strings.Repeat("x\r\n250-", 200) + "x", "cut"} {
 		if testing.Short() && i%4 > 0 {
@@ -563,7 +564,7 @@ func TestSMTPNonsense(t *testing.T) {
 					return ""
 				})
 				p.ehlo = ext
-				qt := newQueueTest(t, p)
+				qt.cfg.Routes = map[string]Route{".": {Hosts: []string{p.addr()}}}
 				names := []string{qt.submit("ann@home.arpa", "x@far.example"), qt.submit("ann@home.arpa", "y@far.example")}
 				for range 3 {
 					qt.step()
