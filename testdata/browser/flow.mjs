@@ -35,13 +35,13 @@ async function shot(page, name) {
   }
 }
 
-// The accessibility rules of WCAG A and AA; nothing serious may be found.
+// The accessibility rules of WCAG A and AA, nothing serious of which may be found, and that all content is in a landmark.
 async function scan(page, name) {
   const result = await page.evaluate(async src => {
     if (!window.axe) (0, eval)(src);
-    const run = await window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], iframes: false });
+    const run = await window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], rules: { region: { enabled: true } }, iframes: false });
     if (run.passes.length < 5) return ["only " + run.passes.length + " rules were looked at"];
-    return run.violations.filter(v => v.impact === "serious" || v.impact === "critical").map(v => v.id + ": " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(" | "));
+    return run.violations.filter(v => v.impact === "serious" || v.impact === "critical" || v.id === "region").map(v => v.id + ": " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(" | "));
   }, axe).catch(e => ["could not scan: " + e.message]);
   if (result.length) faults.push("accessibility of " + name + ": " + result.join("\n  "));
 }
@@ -342,10 +342,10 @@ await step("HTML mail whole: frame, phone, dark, paper", async () => {
   const mail = (subject, html) => `From x@y Tue Nov 24 10:00:00 2026\nFrom: Shop <news@shop.example>\nTo: ann@home.arpa\nSubject: ${subject}\nMIME-Version: 1.0\nContent-Type: text/html; charset=utf-8\n\n${html}\n\n`;
   const long = Array.from({ length: 300 }, (_, i) => "<p>paragraph " + i + " " + "word ".repeat(40) + "</p>").join("\n");
   const wide = "<style>.x{background:#203a70;color:#fff}</style><table border=1><tr>" + Array.from({ length: 25 }, (_, i) => "<td class=x>Column" + i + "</td>").join("") + "</tr></table>";
-  await imported(ann.page, "html.mbox", Buffer.from(mail("a long one", long) + mail("a wide one", wide) + mail("no colours", "<p>plain words</p>")));
+  await imported(ann.page, "html.mbox", Buffer.from(mail("a long one", long) + mail("a wide one", wide) + mail("no colours", "<p>plain words</p>") + mail("two sheets", "<p>line</p>\n".repeat(48))));
   await ann.page.goto("/mail");
   const href = {};
-  for (const s of ["a long one", "a wide one", "no colours"]) href[s] = (await ann.page.locator(`.mail a:has(.subj:text-is("${s}"))`).first().getAttribute("href")).split("?")[0];
+  for (const s of ["a long one", "a wide one", "no colours", "two sheets"]) href[s] = (await ann.page.locator(`.mail a:has(.subj:text-is("${s}"))`).first().getAttribute("href")).split("?")[0];
   const fits = async (p, name) => {
     await p.locator("iframe.mail-html").scrollIntoViewIfNeeded();
     await p.waitForFunction(() => { const f = document.querySelector("iframe.mail-html"), d = f.contentDocument; return d && d.body && d.readyState === "complete" && d.documentElement.scrollHeight <= f.clientHeight && f.clientHeight - d.documentElement.offsetHeight < 40; }).catch(() => { throw new Error("the frame of " + name + " does not fit"); });
@@ -362,13 +362,23 @@ await step("HTML mail whole: frame, phone, dark, paper", async () => {
     await shot(p, "html-" + (options.isMobile ? "phone" : "desk"));
     await c.context.close();
   }
-  await ann.page.goto(href["a long one"]);
-  await fits(ann.page, "the long one");
-  for (const at of [href["a long one"], href["a long one"] + "/print"]) {
-    await ann.page.goto(at);
-    if (at === href["a long one"]) await fits(ann.page, "the long one on paper");
-    const pdf = (await ann.page.pdf()).toString("latin1");
-    check((pdf.match(/\/Type \/Page\b/g) || []).length > 15, "only a part of " + at + " is printed");
+  // On paper: whole, however wide the window is; and it begins on the sheet with the header.
+  const sheets = async p => ((await p.pdf({ format: "A4" })).toString("latin1").match(/\/Type \/Page\b/g) || []).length;
+  await ann.page.goto(href["a long one"] + "/print");
+  const whole = await sheets(ann.page);
+  check(whole > 15, "the print page has " + whole + " sheets");
+  for (const width of [500, 1360, 2000]) {
+    const c = await person({ viewport: { width, height: 900 } });
+    await login(c, "ann", "correct horse");
+    await c.page.goto(href["a long one"]);
+    await fits(c.page, "the long one before it is printed");
+    const n = await sheets(c.page);
+    check(Math.abs(n - whole) <= whole / 5, "printed from a window of " + width + " it has " + n + " sheets, and not some " + whole);
+    await fits(c.page, "the long one after it was printed");
+    await c.page.goto(href["two sheets"]);
+    await fits(c.page, "two sheets");
+    check(await sheets(c.page) === 2, "the text begins on a new sheet");
+    await c.context.close();
   }
 });
 
@@ -478,6 +488,23 @@ await step("without JavaScript", async () => {
   await p.waitForSelector("text=1 message brought back.");
   await shot(p, "no-script");
   await plain.context.close();
+  // Back leads to the row and to where the list was scrolled, wide and narrow.
+  for (const width of [1360, 390]) {
+    const c = await person({ javaScriptEnabled: false, viewport: { width, height: 700 } });
+    await login(c, "ann", "correct horse");
+    const row = c.page.locator(".mail a").nth(30);
+    await row.scrollIntoViewIfNeeded();
+    const y = (await row.boundingBox()).y;
+    check(y > 60 && y < 700, "the row is at " + y);
+    await row.click();
+    await c.page.waitForSelector(".reading");
+    await c.page.goBack();
+    await c.page.waitForSelector("section.list");
+    let at = 0;
+    for (let left = 100; left > 0 && Math.abs((at = (await row.boundingBox()).y) - y) > 2; left--) await c.page.waitForTimeout(50);
+    check(Math.abs(at - y) <= 2, "Back leads to " + at + ", and it was at " + y);
+    await c.context.close();
+  }
 });
 
 await step("accessibility", async () => {

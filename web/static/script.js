@@ -45,7 +45,18 @@ function fitFrame(f) {
     const root = d.documentElement, side = root.scrollWidth > root.clientWidth + 1 ? 18 : 0;
     const h = Math.min(Math.max(root.offsetHeight, b.offsetTop + b.scrollHeight) + side + f.offsetHeight - f.clientHeight, frameMost);
     if (Math.abs(h - f.offsetHeight) > 1) f.style.height = h + "px";
+    if (f.style.width) f.parentElement.style.height = h + "px";
   };
+  // On paper it has the paper's width, or twice of it at most, for browsers make a page smaller that is too wide; and it lies over a
+  // box of its height, for alone it would begin on a new sheet.
+  window.addEventListener("beforeprint", () => {
+    f.loading = "eager";
+    f.style.width = "680px";
+    const d = f.contentDocument, wide = d && d.body ? d.documentElement.scrollWidth : 0;
+    f.style.width = Math.min(Math.max(wide, 680), 1360) + "px";
+    fit();
+  });
+  window.addEventListener("afterprint", () => { f.style.width = f.parentElement.style.height = ""; fit(); });
   const ready = () => {
     const d = f.contentDocument;
     if (!d || !d.body || d.URL === "about:blank") return;
@@ -59,7 +70,6 @@ function fitFrame(f) {
   new ResizeObserver(fit).observe(f);
 }
 $$("iframe.mail-html").forEach(f => { if (f.clientWidth < 520) f.height = f.dataset.narrow; if (window.ResizeObserver) fitFrame(f); });
-window.addEventListener("beforeprint", () => $$("iframe.mail-html").forEach(f => { f.loading = "eager"; }));
 
 // A note goes by itself, a fault stays until it is closed. What can be undone stays longer.
 function watchNote() {
@@ -88,14 +98,14 @@ document.addEventListener("click", e => {
   const a = e.target.closest(".list .mail > a");
   if (!a || e.ctrlKey || e.metaKey || e.shiftKey) return;
   history.replaceState(null, "", location.pathname + location.search + "#" + a.parentElement.id);
-  sessionStorage.setItem("top", [location.href, $("#main").scrollTop, scrollY].join(" "));
+  sessionStorage.setItem("top", location.href + " " + scrollY);
 });
 const opened = location.hash.startsWith("#m-") && document.getElementById(location.hash.slice(1));
 if (opened) {
-  const [url, top, y] = (sessionStorage.getItem("top") || "").split(" ");
+  const [url, y] = (sessionStorage.getItem("top") || "").split(" ");
   opened.classList.add("here");
   $("a", opened).focus({ preventScroll: true });
-  if (url === location.href) { $("#main").scrollTop = top; scrollTo(0, y); } else opened.scrollIntoView({ block: "center" });
+  if (url === location.href) scrollTo(0, y); else opened.scrollIntoView({ block: "center" });
 }
 
 // ---- lists ----
