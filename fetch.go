@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	fetchTime    = 2 * time.Minute // for an answer, or for 64 KB of one
+	fetchTime    = 2 * time.Minute // for an answer, or for a block of one
+	fetchBlock   = 64 << 10        // octets
 	fetchLine    = 64 << 10        // octets of an answer's line
 	fetchMost    = 500             // messages in one go; the rest comes with the next
 	fetchMaxWait = 6 * time.Hour   // between looks at an account that fails
@@ -90,6 +91,9 @@ type fetchConn struct {
 	release  func() bool
 	answers  fetchReader // IMAP
 	tag      int         // IMAP
+
+	patience time.Duration // fetchTime but in tests
+	block    int           // octets that came since wait
 }
 
 func (s *Server) fetchDial(f *Fetch) (*fetchConn, error) {
@@ -102,7 +106,8 @@ func (s *Server) fetchDial(f *Fetch) (*fetchConn, error) {
 		return nil, err
 	}
 	line, _, _ := strings.Cut(string(password), "\n")
-	c := &fetchConn{s: s, f: f, nc: nc, password: strings.TrimRight(line, "\r")}
+	c := &fetchConn{s: s, f: f, nc: nc, password: strings.TrimRight(line, "\r"), patience: fetchTime}
+	c.wait()
 	c.release = context.AfterFunc(s.stop, func() { c.nc.Close() })
 	c.r = bufio.NewReaderSize(c, fetchLine)
 	c.answers.r = c.r
@@ -127,19 +132,31 @@ func (c *fetchConn) startTLS() error {
 	}
 	host, _, _ := net.SplitHostPort(c.f.Server)
 	tc := tls.Client(c.nc, &tls.Config{ServerName: host, InsecureSkipVerify: c.f.AnyCert, MinVersion: tls.VersionTLS12})
-	c.nc.SetDeadline(time.Now().Add(fetchTime))
+	c.wait()
 	if err := tc.HandshakeContext(c.s.stop); err != nil {
 		return fmt.Errorf("TLS: %w", err)
 	}
 	c.nc = tc
+	c.wait()
 	c.r.Reset(c)
 	return nil
 }
 
 // Read is the buffer's way to the network.
 func (c *fetchConn) Read(p []byte) (int, error) {
-	c.nc.SetDeadline(time.Now().Add(fetchTime))
-	return c.nc.Read(p)
+	if c.block >= fetchBlock {
+		c.wait()
+	}
+	n, err := c.nc.Read(p)
+	c.block += n
+	return n, err
+}
+
+// wait gives the server some time from now on, in which its whole answer or a block of it must come: one that sends an octet now and
+// then would never end.
+func (c *fetchConn) wait() {
+	c.block = 0
+	c.nc.SetDeadline(time.Now().Add(c.patience))
 }
 
 func (c *fetchConn) close() {
@@ -148,7 +165,7 @@ func (c *fetchConn) close() {
 }
 
 func (c *fetchConn) say(line string) error {
-	c.nc.SetDeadline(time.Now().Add(fetchTime))
+	c.wait()
 	_, err := io.WriteString(c.nc, line+"\r\n")
 	return err
 }

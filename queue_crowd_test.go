@@ -9,6 +9,8 @@ import (
 	"time"
 )
 
+const dripping = "250 x…" // a line of which the octets come one by one
+
 // silentHost accepts connections and says what lines has, one for each command, and then nothing any more.
 func silentHost(t *testing.T, lines ...string) string {
 	t.Helper()
@@ -27,6 +29,11 @@ func silentHost(t *testing.T, lines ...string) string {
 			go func() {
 				buf := make([]byte, 1000)
 				for _, line := range lines {
+					if line == dripping {
+						fmt.Fprint(c, "250 ")
+						drip(c)
+						return
+					}
 					fmt.Fprintf(c, "%s\r\n", line)
 					if _, err := c.Read(buf); err != nil {
 						return
@@ -43,12 +50,23 @@ func silentHost(t *testing.T, lines ...string) string {
 	return l.Addr().String()
 }
 
-// Forty hosts that accept connections and fall silent, at once or later, don't keep a good one waiting.
+// drip sends octets one by one, as slowly as makes a whole line late, until the other side has had enough.
+func drip(c net.Conn) {
+	for {
+		if _, err := c.Write([]byte("x")); err != nil {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// Forty hosts that accept connections and fall silent, at once or later, or say a reply octet by octet, don't keep a good one waiting.
 func TestQueueSilentHosts(t *testing.T) {
 	p := newPeer(t, nil)
 	qt := newQueueTest(t, p)
 	qt.q.hurry = 50 * time.Millisecond
-	kinds := [][]string{nil, {"220 hello"}, {"220 hello", "250 hello"}, {"220 hello", "250 hello", "250 ok"}, {"220-hello"}}
+	kinds := [][]string{nil, {"220 hello"}, {"220 hello", "250 hello"}, {"220 hello", "250 hello", "250 ok"}, {"220-hello"}, {dripping},
+		{"220 hello", dripping}, {"220 hello", "250 hello", dripping}}
 	for i := range 40 {
 		domain := fmt.Sprintf("silent%d.example", i)
 		qt.cfg.Routes[domain] = Route{Hosts: []string{silentHost(t, kinds[i%len(kinds)]...)}}

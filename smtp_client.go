@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -213,11 +214,14 @@ func (c *smtpClient) buffers() {
 	c.r, c.w = bufio.NewReaderSize(c.nc, smtpReplyLine), bufio.NewWriter(smtpTimedWriter{c})
 }
 
-// smtpTimedWriter gives the peer some minutes for each full buffer.
+// smtpTimedWriter gives the peer some minutes for each full buffer, and less where others wait for the connection's place.
 type smtpTimedWriter struct{ c *smtpClient }
 
 func (t smtpTimedWriter) Write(p []byte) (int, error) {
 	t.c.deadline(smtpBlockTime)
+	if t.c.isCrowded() {
+		t.c.deadline(t.c.hurry)
+	}
 	return t.c.nc.Write(p)
 }
 
@@ -345,29 +349,67 @@ func (c *smtpClient) command(d time.Duration, line string) (smtpReply, error) {
 	return c.read(d)
 }
 
-// await waits for the first octet of a reply, at most d, and leaves the rest of that for the others. Where others wait for this
-// connection's place a silent host has less time, but for the reply to the content: that it has not come does not mean that the
+// smtpPatience is how long a reply may take to its last octet. Where others wait for this connection's place a host that is silent, or says its
+// reply octet by octet, has less time: that is looked at now and then.
+type smtpPatience struct {
+	end  time.Time
+	look time.Time // zero is never
+}
+
+// patience begins with a command. The reply to the content is waited for in any case: that it has not come does not mean that the
 // message has not.
-func (c *smtpClient) await(d time.Duration) error {
-	end := time.Now().Add(d)
+func (c *smtpClient) patience(d time.Duration) *smtpPatience {
+	p := &smtpPatience{end: time.Now().Add(d)}
+	if c.crowded != nil && d != smtpEndTime {
+		p.look = time.Now().Add(c.hurry)
+	}
+	return p
+}
+
+// more waits until so many octets of a reply have come.
+func (c *smtpClient) more(p *smtpPatience, n int) error {
 	for {
-		left := time.Until(end)
+		left := time.Until(p.end)
 		piece := left
-		if c.crowded != nil && d != smtpEndTime {
-			piece = min(left, c.hurry)
+		if !p.look.IsZero() {
+			piece = min(left, time.Until(p.look))
 		}
-		c.deadline(piece)
-		_, err := c.r.Peek(1)
-		var ne net.Error
-		silent := errors.As(err, &ne) && ne.Timeout()
-		if silent && piece < left && !c.isCrowded() && c.stop.Err() == nil {
+		if piece <= 0 && left > 0 {
+			if c.isCrowded() {
+				return os.ErrDeadlineExceeded
+			}
+			p.look = time.Now().Add(c.hurry)
 			continue
 		}
-		c.deadline(time.Until(end))
+		c.deadline(piece)
+		_, err := c.r.Peek(n)
+		var ne net.Error
+		slow := errors.As(err, &ne) && ne.Timeout()
+		if slow && piece < left && c.stop.Err() == nil {
+			continue
+		}
+		c.deadline(time.Until(p.end))
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return err
+	}
+}
+
+// line reads a line of a reply, which is good until the next one is read.
+func (c *smtpClient) line(p *smtpPatience) ([]byte, error) {
+	for {
+		b, _ := c.r.Peek(c.r.Buffered())
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			c.r.Discard(i + 1)
+			return b[:i+1], nil
+		}
+		if len(b) >= smtpReplyLine {
+			return nil, fmt.Errorf("%w: a line of more than %d octets", smtpErrReply, smtpReplyLine)
+		}
+		if err := c.more(p, len(b)+1); err != nil {
+			return nil, err
+		}
 	}
 }
 
@@ -376,21 +418,13 @@ func (c *smtpClient) isCrowded() bool { return c.crowded != nil && c.crowded() }
 // read reads one whole reply within d. A 421 is the peer's goodbye whatever it answers (RFC 5321 §3.8), and an error.
 func (c *smtpClient) read(d time.Duration) (smtpReply, error) {
 	var r smtpReply
-	if err := c.await(d); err != nil {
-		return r, err
-	}
+	patience := c.patience(d)
 	var text []byte
 	for n := 0; ; n++ {
 		if n >= smtpReplyLines {
 			return r, fmt.Errorf("%w: more than %d lines", smtpErrReply, smtpReplyLines)
 		}
-		line, err := c.r.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			return r, fmt.Errorf("%w: a line of more than %d octets", smtpErrReply, smtpReplyLine)
-		}
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
+		line, err := c.line(patience)
 		if err != nil {
 			return r, err
 		}

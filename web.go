@@ -26,7 +26,8 @@ import (
 const (
 	webHeaderTimeout = 5 * time.Second  // for a browser to send the header of a request
 	webIdleTimeout   = 90 * time.Second // between requests
-	webStallTimeout  = time.Minute      // for a browser to send or take the next piece of something large
+	webStallTimeout  = time.Minute      // for a browser to send or take the next block of something large
+	webStallBlock    = 32 << 10         // octets
 	webMaxHeader     = 32 << 10         // octets of a request's header
 	webMaxConns      = 100              // connections in all
 	webMaxPerNetwork = 32               // connections from one IPv4 address or IPv6 network (loginNetwork)

@@ -47,15 +47,13 @@ func (q *webReq) readForm() (*webForm, error) {
 // before the files, so that nothing of a forged form is kept.
 func (q *webReq) readParts(f url.Values, limit int64, keep func(p *multipart.Part) error) error {
 	q.r.PostForm = f
-	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, limit)
+	q.r.Body = http.MaxBytesReader(q.w, &webPatient{ctl: http.NewResponseController(q.w), body: q.r.Body}, limit)
 	mr, err := q.r.MultipartReader()
 	if err != nil {
 		return webFault(http.StatusBadRequest, "This form can't be read.")
 	}
-	ctl := http.NewResponseController(q.w)
 	room := webFieldRoom
 	for n := 0; ; n++ {
-		ctl.SetReadDeadline(time.Now().Add(webStallTimeout))
 		p, err := mr.NextPart()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -120,13 +118,32 @@ func (q *webReq) readFile(f *webForm, p *multipart.Part, limit int64) error {
 	return err
 }
 
-// fill copies an upload into its spool and counts its octets. Each piece has time to come, the whole has not: lines are slow.
+// webPatient is a body of which each block has some time to come, and not the whole: lines are slow. A browser that sends an octet now and
+// then ends.
+type webPatient struct {
+	ctl  *http.ResponseController
+	body io.ReadCloser
+	n    int64 // octets that came
+	next int64 // when so many have come there is time for another block
+}
+
+func (p *webPatient) Read(b []byte) (int, error) {
+	if p.n >= p.next {
+		p.next = p.n + webStallBlock
+		p.ctl.SetReadDeadline(time.Now().Add(webStallTimeout))
+	}
+	n, err := p.body.Read(b)
+	p.n += int64(n)
+	return n, err
+}
+
+func (p *webPatient) Close() error { return p.body.Close() }
+
+// fill copies an upload into its spool and counts its octets.
 func (q *webReq) fill(w io.Writer, r io.Reader) (int64, error) {
 	n := int64(0)
-	ctl := http.NewResponseController(q.w)
 	buf := make([]byte, 32<<10)
 	for {
-		ctl.SetReadDeadline(time.Now().Add(webStallTimeout))
 		k, err := r.Read(buf)
 		if k > 0 {
 			if _, werr := w.Write(buf[:k]); werr != nil {

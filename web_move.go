@@ -13,7 +13,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 )
 
 // getExport sends one folder as an mbox file, or all of them in an archive, made while it is sent.
@@ -83,7 +82,7 @@ func (q *webReq) postImport() error {
 			return err
 		}
 		im.box = box
-		return q.importFile(im, webFileName(p.FileName()), webPatient{q, p})
+		return q.importFile(im, webFileName(p.FileName()), p)
 	})
 	if err != nil {
 		return err
@@ -99,17 +98,6 @@ func (q *webReq) postImport() error {
 	}
 	q.sayCount(int64(im.count), "%s message imported.", "%s messages imported.")
 	return q.redirect(fmt.Sprintf("/box/%d", im.box.ID))
-}
-
-// webPatient reads an upload; each piece has time to come.
-type webPatient struct {
-	q *webReq
-	r io.Reader
-}
-
-func (p webPatient) Read(b []byte) (int, error) {
-	http.NewResponseController(p.q.w).SetReadDeadline(time.Now().Add(webStallTimeout))
-	return p.r.Read(b)
 }
 
 // webListing reads an archive: not more than so many octets before all is set, because its list of files is kept in memory.
