@@ -68,6 +68,10 @@ type Config struct {
 		AnyCert      bool   `toml:"any_cert"` // the smarthost's certificate is not checked
 	} `toml:"outbound"`
 
+	SMTP struct {
+		LocalSenders string `toml:"local_senders"` // what becomes of mail under our addresses from those who did not log in
+	} `toml:"smtp"`
+
 	DNS struct {
 		Servers []string `toml:"servers"` // host:port; none are the machine's own
 	} `toml:"dns"`
@@ -117,6 +121,13 @@ const (
 	OutboundDirect    = "direct"
 	OutboundSmarthost = "smarthost"
 	OutboundNone      = "none"
+)
+
+// The values of [smtp] local_senders.
+const (
+	LocalLogin = "login" // refused
+	LocalMark  = "mark"  // shown
+	LocalAny   = "any"   // nothing
 )
 
 // Duration is written as "3m", "4h", "3d".
@@ -207,6 +218,7 @@ func defaultConfig() *Config {
 	c.Auth.Plaintext = []Network{{netip.MustParsePrefix("127.0.0.0/8")}, {netip.MustParsePrefix("::1/128")}}
 	c.MDNS.Enabled = true
 	c.Outbound.Mode = OutboundDirect
+	c.SMTP.LocalSenders = LocalLogin
 	c.Search.Index = true
 	c.Queue.Retry, c.Queue.RetryMax = Duration(3*time.Minute), Duration(time.Hour)
 	c.Queue.Warn, c.Queue.GiveUp = Duration(4*time.Hour), Duration(3*24*time.Hour)
@@ -418,6 +430,9 @@ func (c *Config) checkLimits() error {
 
 // checkNetworks refuses to trust everybody.
 func (c *Config) checkNetworks() error {
+	if m := c.SMTP.LocalSenders; m != LocalLogin && m != LocalMark && m != LocalAny {
+		return keyFault("smtp.local_senders", "%q is none of login, mark, any", m)
+	}
 	for _, n := range c.HTTP.Proxies {
 		if n.Bits() == 0 {
 			return keyFault("http.proxies", "%s would let the whole world say where it comes from", n)

@@ -54,6 +54,8 @@ type Mail struct {
 	Stranger bool   // nobody vouches for it: its sender may be anybody's address, who is told as little as can be
 	Account  string // whose places in the queue it takes: a user's or device's name, "net …" for strangers; "" is Login's or nobody's
 
+	Verdict *Verdict // what judge found out about its sender; nil is nothing
+
 	reports []successReport // what the sender is told when it is delivered
 }
 

@@ -80,6 +80,9 @@ func (s *Server) ownFields(m *Mail, has map[string]bool) []byte {
 	now := s.store.Now()
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Return-Path: %s\r\n", m.From.Path())
+	if m.Verdict != nil {
+		b.WriteString(m.Verdict.Field(s.asciiHost()))
+	}
 	if m.Trace != "" {
 		fmt.Fprintf(&b, "Received: %s id %s", m.Trace, m.ID)
 		if len(m.To) == 1 {

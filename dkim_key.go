@@ -280,3 +280,25 @@ func (r *dkimRing) signers(domain string) ([]dkimSigner, error) {
 	r.have[domain] = e
 	return e.keys, nil
 }
+
+// public is the key with which others check a selector of ours, whatever its state; nil if there is none.
+func (r *dkimRing) public(selector, domain string) *dkimPublic {
+	all, err := read(r.store, func(tx *Tx) ([]DKIMKey, error) { return tx.DKIMKeys(domain) })
+	if err != nil {
+		return nil
+	}
+	for _, k := range all {
+		if k.Selector != selector {
+			continue
+		}
+		text, err := k.Record()
+		if err != nil {
+			return nil
+		}
+		pub, err := parseDKIMRecord(text)
+		if err == nil {
+			return pub
+		}
+	}
+	return nil
+}

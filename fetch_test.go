@@ -258,7 +258,7 @@ func TestFetchNonsense(t *testing.T) {
 func TestATRN(t *testing.T) {
 	p := newPeer(t, nil)
 	hub := newQueueTest(t, p)
-	lab := startServer(t, `domains = ["lab.arpa", "home.arpa"]`)
+	lab := startServer(t, `domains = ["lab.arpa", "home.arpa"]`, "[smtp]", `local_senders = "any"`) // both have home.arpa
 	lab.write(t, func(tx *Tx) error { return tx.AddAlias("x@lab.arpa", "bob@home.arpa") })
 	hub.cfg.Routes = map[string]Route{"lab.arpa": {Caller: "ann@home.arpa", Intermittent: true}, "etrn.arpa": {Hosts: []string{p.addr()}, Intermittent: true}}
 	hub.Server.mu.Lock()

@@ -38,6 +38,8 @@ type Server struct {
 	dns   Resolver
 	ring  *dkimRing
 
+	partners partnerNames
+
 	stop    context.Context // done when the server is stopping
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup

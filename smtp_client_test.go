@@ -258,7 +258,7 @@ func (qt *queueTest) destinationError(t *testing.T) string {
 
 // TestSTARTTLSOutbound sends to a server of our own, whose certificate nobody signed: encrypted all the same.
 func TestSTARTTLSOutbound(t *testing.T) {
-	far := startServer(t, `domains = ["far.example", "home.arpa"]`)
+	far := startServer(t, `domains = ["far.example", "home.arpa"]`, "[smtp]", `local_senders = "any"`) // both have home.arpa
 	p := newPeer(t, nil)
 	qt := newQueueTest(t, p)
 	qt.cfg.Routes = map[string]Route{".": {Hosts: []string{far.addr["smtp"]}}}

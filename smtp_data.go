@@ -22,6 +22,7 @@ var smtpFaults = []struct {
 	{errMailLoop, 554, "5.4.6"},
 	{errHeaderSize, 552, "5.3.4"},
 	{errNotSender, 550, "5.7.1"},
+	{errLocalSender, 550, "5.7.1"},
 	{errNeverFits, 552, "5.2.3"},
 	{ErrTooBig, 552, "5.3.4"},
 	{ErrQuota, 452, "4.2.2"},
@@ -303,6 +304,13 @@ func (c *smtpConn) take(m *Mail, in *smtpIncoming) smtpReply {
 		return r
 	}
 	m.Body, m.Trace = in.spool, c.trace()
+	if m.Stranger {
+		err := c.srv.judge(m, MailPeer{c.remote, c.helo})
+		if err != nil {
+			c.log.Info("message refused", "msg", m.ID, "from", m.From, "remote", c.remote, "err", err)
+			return c.fault(err)
+		}
+	}
 	if err := c.srv.accept(m); err != nil {
 		c.log.Info("message refused", "msg", m.ID, "from", m.From, "remote", c.remote, "err", err)
 		return c.fault(err)

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -203,6 +204,9 @@ func (c *smtpConn) checkSender(m *Mail, size int64) smtpReply {
 	if c.role == smtpLocal {
 		return c.localSender(m)
 	}
+	if c.stranger() {
+		return c.strangeSender(m)
+	}
 	if c.user == nil {
 		return smtpReply{}
 	}
@@ -228,6 +232,21 @@ func (c *smtpConn) share(recipients int) smtpReply {
 		return c.fault(err)
 	}
 	return smtpReply{}
+}
+
+// strangeSender refuses one of our addresses to somebody who did not log in, before the content comes; what the header says is
+// judged when it is there.
+func (c *smtpConn) strangeSender(m *Mail) smtpReply {
+	if m.From.IsZero() || c.srv.cfg.SMTP.LocalSenders != LocalLogin || !c.srv.isLocal(m.From.Domain) {
+		return smtpReply{}
+	}
+	ctx, cancel := context.WithTimeout(c.srv.stop, policyBudget)
+	defer cancel()
+	if c.srv.isPartner(ctx, c.remote) {
+		return smtpReply{}
+	}
+	c.log.Info("sender refused", "from", m.From, "remote", c.remote, "err", errLocalSender)
+	return c.fault(fmt.Errorf("%w: %s", errLocalSender, m.From))
 }
 
 // RCPT (RFC 5321 §4.1.1.3), with NOTIFY and ORCPT (RFC 3461 §4).
