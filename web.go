@@ -64,6 +64,7 @@ type webApp struct {
 	notes  map[string]*webNote           // by session: what was done last, to be shown once
 	conns  []webConn                     // the oldest first
 	second map[string]webSecond          // browsers that have given a password and owe a code
+	usedUp map[UserID]webTOTP            // second factors of which codes were used that could not be noted yet
 	rows   *webCache[BlobID, webSummary] // of the messages that lists showed last
 	found  *webCache[string, webResult]  // of the searches that were made last
 
@@ -144,7 +145,7 @@ func (s *Server) newWeb() *webApp {
 		forms: &webBudget{own: map[UserID]int64{}}, streams: &webStreams{}, codes: webNewCache[string, template.URL](webMaxCodes), zones: webNewCache[string, time.Location](webMaxZones),
 		orders: webNewCache[webOrderKey, webOrder](webMaxOrders),
 		pages:  map[string]*webLang{}, notes: map[string]*webNote{},
-		second: map[string]webSecond{}, rows: webNewCache[BlobID, webSummary](webMaxRows), found: webNewCache[string, webResult](webMaxSearches),
+		second: map[string]webSecond{}, usedUp: map[UserID]webTOTP{}, rows: webNewCache[BlobID, webSummary](webMaxRows), found: webNewCache[string, webResult](webMaxSearches),
 		sanitised: webNewCache[webSafeKey, webSafe](webSafeKept),
 	}
 	rand.Read(a.key)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // stateOf asks all protocols for the words that they have for the state of the file.
@@ -157,5 +158,62 @@ func TestUnreadableFile(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(path + "-*"); len(left) > 0 {
 		t.Errorf("beside the file: %v", left)
+	}
+}
+
+// Somebody with a second factor reads their mail while the file can't be written, and a code is good once all the same: then, and afterwards.
+func TestSecondFactorReadOnly(t *testing.T) {
+	t.Parallel()
+	at := time.Now()
+	s := startServerOn(t, filepath.Join(t.TempDir(), "mail.db"), StoreOptions{Now: func() time.Time { return at }})
+	s.put(t, "ann", "INBOX", "Subject: a mail to be read\n\nthe text of a mail\n", 0)
+	factor := webTOTP{Secret: webNewSecret()}
+	spare := factor.spareCodes()
+	s.setRule(t, "ann", PrefTOTP, factor)
+	step := at.Unix() / webCodeStep
+	code := func(i int64) string {
+		c, err := webCode(factor.Secret, step+i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	try := func(what, code string, want bool) {
+		t.Helper()
+		c := newWebClient(t, s)
+		c.get("/login")
+		c.post("/login", "name", "ann@home.arpa", "password", "secret")
+		c.post("/login/code", "code", code)
+		if got := strings.Contains(c.page, "a mail to be read"); got != want {
+			t.Errorf("%s: %v, %d at %s", what, got, c.code, c.at)
+		}
+	}
+	queryOnly(t, s.store, "1")
+	if err := s.store.ProveWritable(); err == nil {
+		t.Fatal("the file can be written")
+	}
+	try("a code", code(-1), true)
+	try("the same", code(-1), false)
+	try("the next", code(0), true)
+	try("the one before", code(-1), false)
+	try("on paper", spare[0], true)
+	try("the same", spare[0], false)
+	queryOnly(t, s.store, "0")
+	if err := s.store.prove(); err != nil {
+		t.Fatal(err)
+	}
+	try("the same when it can be written", code(0), false)
+	try("on paper when it can be written", spare[0], false)
+	try("a new one", code(1), true)
+	kept, err := read(s.store, func(tx *Tx) (webTOTP, error) {
+		var kept webTOTP
+		u, err := tx.UserByName("ann@home.arpa")
+		if err == nil {
+			err = tx.Preference(u.ID, PrefTOTP, &kept)
+		}
+		return kept, err
+	})
+	if err != nil || kept.Last != step+1 || len(kept.Spare) != webSpareCodes-1 || len(s.web.usedUp) != 0 {
+		t.Errorf("kept %d, %d on paper, %v", kept.Last-step, len(kept.Spare), err)
 	}
 }

@@ -265,9 +265,7 @@ func (q *webReq) postCode() error {
 	if !ok {
 		return q.page("login", "Log in", webLoginPage{Error: "That took too long or too many tries. Start again."})
 	}
-	err := q.s.auth.Guess(q.origin(), w.user.Name, func() (bool, error) {
-		return write(q.s.store, func(tx *Tx) (bool, error) { return webUseCode(tx, w.user.ID, q.r.PostForm.Get("code")) })
-	})
+	err := q.s.auth.Guess(q.origin(), w.user.Name, func() (bool, error) { return q.useCode(w.user.ID, q.r.PostForm.Get("code")) })
 	switch {
 	case errors.Is(err, ErrAuthRate):
 		return q.status(http.StatusTooManyRequests, "login", "Log in", webLoginPage{Code: true, Error: "Too many failed logins. Wait a minute and try again."})
@@ -340,13 +338,11 @@ func (q *webReq) checkFactor() error {
 		return err
 	}
 	err := q.s.auth.Guess(loginOrigin{addr: q.remote}, q.user.Name, func() (bool, error) {
-		return write(q.s.store, func(tx *Tx) (bool, error) {
-			on, err := tx.HasPreference(q.user.ID, PrefTOTP)
-			if err != nil || !on {
-				return true, err
-			}
-			return webUseCode(tx, q.user.ID, q.r.PostForm.Get("now"))
-		})
+		on, err := read(q.s.store, func(tx *Tx) (bool, error) { return tx.HasPreference(q.user.ID, PrefTOTP) })
+		if err != nil || !on {
+			return true, err
+		}
+		return q.useCode(q.user.ID, q.r.PostForm.Get("now"))
 	})
 	switch {
 	case errors.Is(err, ErrAuthRate):

@@ -9,6 +9,7 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -119,22 +120,68 @@ func webSetFactor(tx *Tx, user UserID, t *webTOTP, spare []byte) error {
 	return endLogins(tx, user, EndFactorOn, spare)
 }
 
-// webUseCode checks a code and uses it up.
-func webUseCode(tx *Tx, user UserID, code string) (bool, error) {
-	var t webTOTP
-	if err := tx.Preference(user, PrefTOTP, &t); err != nil {
+// use checks a code and uses it up.
+func (t *webTOTP) use(code string, now time.Time) (bool, error) {
+	step, ok, err := t.match(code, now)
+	if err != nil {
 		return false, err
 	}
-	step, ok, err := t.match(code, tx.s.Now())
-	switch {
-	case err != nil:
-		return false, err
-	case ok:
+	if ok {
 		t.Last = step
-	case !t.useSpare(code):
-		return false, nil
+		return true, nil
 	}
-	return true, tx.SetPreference(user, PrefTOTP, t)
+	return t.useSpare(code), nil
+}
+
+// useCode checks a code of somebody's second factor, which is used up. While the file can't be written, people shall read their mail all the
+// same: what was used is remembered in memory then, by at most as many as have a second factor, and noted with the next code.
+func (a *webApp) useCode(user UserID, code string) (bool, error) {
+	a.mu.Lock()
+	passing := a.usedUp[user]
+	a.mu.Unlock()
+	use := func(tx *Tx) (webTOTP, bool, error) {
+		var t webTOTP
+		err := tx.Preference(user, PrefTOTP, &t)
+		if err != nil {
+			return t, false, err
+		}
+		if passing.Secret == t.Secret && passing.Secret != "" { // and no other factor since
+			t = passing
+		}
+		ok, err := t.use(code, a.s.store.Now())
+		return t, ok, err
+	}
+	ok, err := write(a.s.store, func(tx *Tx) (bool, error) {
+		t, ok, err := use(tx)
+		if err != nil || !ok {
+			return false, err
+		}
+		return true, tx.SetPreference(user, PrefTOTP, t)
+	})
+	if err == nil {
+		if ok {
+			a.mu.Lock()
+			delete(a.usedUp, user)
+			a.mu.Unlock()
+		}
+		return ok, nil
+	}
+	if !errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrDiskFull) {
+		return false, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	passing = a.usedUp[user] // a code that is given twice at once is good once
+	t, err := read(a.s.store, func(tx *Tx) (webTOTP, error) {
+		t, used, err := use(tx)
+		ok = used
+		return t, err
+	})
+	if err != nil || !ok {
+		return false, err
+	}
+	a.usedUp[user] = t
+	return true, nil
 }
 
 // webKeyAddress is what the QR code of a secret says to an authenticator app.
