@@ -39,7 +39,7 @@ func newWebClient(t testing.TB, s *testServer) *webClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &webClient{t: t, s: s, c: &http.Client{Jar: jar, Timeout: time.Minute}, base: "http://" + s.addr["http"]}
+	return &webClient{t: t, s: s, c: &http.Client{Jar: jar, Timeout: testPatience}, base: "http://" + s.addr["http"]}
 }
 
 func (c *webClient) do(r *http.Request) string {
