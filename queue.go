@@ -358,9 +358,10 @@ func (q *queueRunner) took(key string) {
 }
 
 // postpone has domains wait without a try: new ones of a dead next hop as long as the others, those behind an intermittent
-// link for its window, or until somebody asks.
+// link for its window, or until somebody asks. Who asked since the runner looked is not overruled, but for mail that can only be called for.
 func (q *queueRunner) postpone(hop nextHop, domains []string, next time.Time) {
-	err := q.s.store.Write(func(tx *Tx) error { return tx.DestinationWaits(domains, next) })
+	onlyCalled := hop.kind == nextHopRoute && len(hop.hosts) == 0
+	err := q.s.store.Write(func(tx *Tx) error { return tx.DestinationWaits(domains, next, onlyCalled) })
 	if err != nil {
 		q.notNoted(hop.key, 1, err)
 	}

@@ -240,6 +240,30 @@ func TestQueueDeadlineStep(t *testing.T) {
 // writableAgain has the file writable again at the end of the test.
 func writableAgain(t *testing.T, st *Store) { t.Cleanup(func() { queryOnly(t, st, "0") }) }
 
+// Who asks for mail at the moment when it is put off, for its link or with others of a dead host, gets it.
+func TestQueueAskedMeanwhile(t *testing.T) {
+	p := newPeer(t, nil)
+	qt := newQueueTest(t, p)
+	qt.cfg.Routes = map[string]Route{"ask.example": {Hosts: []string{p.addr()}, Intermittent: true}, ".": {Hosts: []string{p.addr()}}}
+	for domain, wait := range map[string]time.Duration{"ask.example": 0, "far.example": time.Hour} {
+		qt.submit("ann@home.arpa", "x@"+domain)
+		due, err := read(qt.store, func(tx *Tx) ([]Destination, error) {
+			due, _, err := tx.DueDestinations(tx.s.Now())
+			return due, err
+		})
+		if err != nil || len(due) != 1 || due[0].Domain != domain {
+			t.Fatal(due, err)
+		}
+		qt.write(t, func(tx *Tx) error { _, err := tx.QueueAsk(domain); return err })
+		qt.q.visit(newHopGroup(qt.nextHop(domain), due), wait) // as the runner saw it before
+		qt.step()
+		qt.wantQueue(0)
+	}
+	if n := len(p.received()); n != 2 {
+		t.Errorf("%d mails came", n)
+	}
+}
+
 // Tries that somebody asked for bring the end of a message that waits for an intermittent link no nearer.
 func TestQueueAskedTries(t *testing.T) {
 	p := newPeer(t, func(l string) string { return map[bool]string{true: "cut"}[l == "<connect>"] })

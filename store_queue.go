@@ -414,10 +414,11 @@ func nullTime(t time.Time) any {
 	return t.Unix()
 }
 
-// DestinationWaits has domains wait for a time without counting a try; zero is until somebody asks (QueueRetry).
-func (tx *Tx) DestinationWaits(domains []string, next time.Time) error {
+// DestinationWaits has domains wait for a time without counting a try; zero is until somebody asks (QueueRetry). Those that somebody has
+// asked for are left as they are, unless asking makes no difference.
+func (tx *Tx) DestinationWaits(domains []string, next time.Time, askedToo bool) error {
 	for _, d := range domains {
-		if _, err := tx.exec(`UPDATE destinations SET next=? WHERE domain=?`, nullTime(next), d); err != nil {
+		if _, err := tx.exec(`UPDATE destinations SET next=? WHERE domain=? AND (asked=0 OR ?)`, nullTime(next), d, askedToo); err != nil {
 			return err
 		}
 	}

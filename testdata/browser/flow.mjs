@@ -435,7 +435,7 @@ await step("hostile mail", async () => {
   check(hrefs.length === names.length, hrefs.length + " of " + names.length + " in the list");
   for (const href of hrefs) {
     await ann.page.goto(href);
-    await ann.page.waitForSelector("iframe.mail-html");
+    await ann.page.waitForSelector("iframe.mail-html").catch(e => { throw new Error("no frame at " + href + ": " + e.message); });
     const src = await ann.page.getAttribute("iframe.mail-html", "src");
     await ann.page.locator("iframe.mail-html").scrollIntoViewIfNeeded();
     await ann.page.frameLocator("iframe.mail-html").locator("body").waitFor({ state: "attached" });
