@@ -63,6 +63,7 @@ type webApp struct {
 	pages  map[string]*webLang           // by one of webLanguages
 	notes  map[string]*webNote           // by session: what was done last, to be shown once
 	conns  []webConn                     // the oldest first
+	parked []*webParked                  // letters put aside, the oldest first
 	second map[string]webSecond          // browsers that have given a password and owe a code
 	usedUp map[UserID]webTOTP            // second factors of which codes were used that could not be noted yet
 	rows   *webCache[BlobID, webSummary] // of the messages that lists showed last
@@ -92,6 +93,7 @@ const (
 	webLoggedIn  webAccess = 1 << iota // people with a session
 	webAdmin                           // administrators
 	webWithFiles                       // the form may have files: the handler reads it, with readParts, which checks its token
+	webLate                            // a form of somebody who has been logged out meanwhile is put aside: its handler looks at q.late
 	webForeign                         // for programs of other makers: no form token, and pages of other sites may ask, too
 )
 
@@ -120,6 +122,7 @@ type webReq struct {
 	room    int64    // octets of forms that this request holds
 	looked  *webLook // once it was read
 	spools  []*Spool // of what was opened inside a signature
+	late    bool     // a letter, which may come from a page of an earlier login
 }
 
 // webError is an answer other than the page that was asked for.
@@ -378,11 +381,13 @@ var webErrLogin = errors.New("a login is needed")
 // admit sees that whoever asks may do so.
 func (q *webReq) admit(rt webRoute) error {
 	switch {
+	case rt.access&webLate != 0 && strings.Contains(q.r.Header.Get("Accept"), "text/html"):
+		q.late = true // scripts and programs are told
 	case rt.access&(webLoggedIn|webAdmin) != 0 && q.user.ID == 0:
 		if q.r.Method == http.MethodGet && strings.Contains(q.r.Header.Get("Accept"), "text/html") {
 			return webErrLogin
 		}
-		return webFault(http.StatusUnauthorized, "Please log in again.")
+		return webErrOut
 	case rt.access&webAdmin != 0 && !q.user.Admin:
 		return ErrNotFound
 	}

@@ -26,7 +26,7 @@ const (
 func webComposeRoutes() []webRoute {
 	return []webRoute{
 		{"GET /compose", webLoggedIn, (*webReq).getCompose},
-		{"POST /compose", webLoggedIn | webWithFiles, (*webReq).postCompose},
+		{"POST /compose", webLoggedIn | webWithFiles | webLate, (*webReq).postCompose},
 		{"GET /compose/picture/{letter}/{file}", webLoggedIn, (*webReq).getLetterPicture},
 		{"POST /compose/recall", webLoggedIn, (*webReq).postRecall},
 		{"POST /redirect", webLoggedIn, (*webReq).postRedirect},
@@ -123,6 +123,8 @@ func (q *webReq) getCompose() error {
 	c := webCompose{Title: "New message", From: from}
 	c.webFields.From = c.From[0].Address
 	switch {
+	case v.Get("kept") != "":
+		return q.continueParked(v.Get("kept"))
 	case v.Get("id") != "":
 		err = q.continueLetter(&c, v.Get("id"))
 	case v.Get("draft") != "":
@@ -192,7 +194,7 @@ func (c *webCompose) take(l Letter) error {
 		c.HTML = webSanitize(c.HTML, webHTMLView{Pictures: true, Own: true, Inline: func(src string) string {
 			for _, f := range l.Files {
 				if f.ContentID != "" && src == "cid:"+f.ContentID {
-					return fmt.Sprintf("/compose/picture/%d/%d", l.ID, f.ID)
+					return webLetterPicture(l.ID, f.ID)
 				}
 			}
 			return ""
@@ -258,6 +260,9 @@ func (q *webReq) postCompose() error {
 	if err != nil {
 		return err
 	}
+	if q.user.ID == 0 || q.checkToken(f.Get("csrf")) != nil {
+		return q.park(f)
+	}
 	do := f.Get("do")
 	dropped, drop := strings.CutPrefix(do, "drop:")
 	switch do {
@@ -270,6 +275,9 @@ func (q *webReq) postCompose() error {
 		}
 	}
 	l, err := q.keepLetter(f)
+	if errors.Is(err, webErrSent) && do != "auto" {
+		return q.keepNew(f)
+	}
 	if err != nil {
 		return err
 	}
@@ -304,6 +312,20 @@ func (q *webReq) postCompose() error {
 			return err
 		}
 	}
+	return q.redirect(fmt.Sprintf("/compose?id=%d", l.ID))
+}
+
+// keepNew keeps what was written in a letter that is gone as a new one, and says so.
+func (q *webReq) keepNew(f *webForm) error {
+	f.Del("id")
+	l, err := q.keepLetter(f)
+	if err == nil {
+		err = q.saveDraft(l)
+	}
+	if err != nil {
+		return err
+	}
+	q.sayBad(webErrSent.Error())
 	return q.redirect(fmt.Sprintf("/compose?id=%d", l.ID))
 }
 

@@ -23,6 +23,7 @@ type webForm struct {
 type webUpload struct {
 	name, kind string
 	size       int64
+	inline     string // the Content-ID of a picture that the letter's HTML will show
 	body       *Spool
 }
 
@@ -43,8 +44,8 @@ func (q *webReq) readForm() (*webForm, error) {
 	return f, q.readParts(f.Values, limit+webFormRoom, func(p *multipart.Part) error { return q.readFile(f, p, limit) })
 }
 
-// readParts reads a form with files piece by piece, at most limit octets: fields into f, and files by keep. The token comes
-// before the files, so that nothing of a forged form is kept.
+// readParts reads a form with files piece by piece, at most limit octets: fields into f, and files by keep. The token, and the
+// writer of a letter, come before the files, so that nothing of a forged form is kept.
 func (q *webReq) readParts(f url.Values, limit int64, keep func(p *multipart.Part) error) error {
 	q.r.PostForm = f
 	q.r.Body = http.MaxBytesReader(q.w, &webPatient{ctl: http.NewResponseController(q.w), body: q.r.Body}, limit)
@@ -57,13 +58,13 @@ func (q *webReq) readParts(f url.Values, limit int64, keep func(p *multipart.Par
 		p, err := mr.NextPart()
 		switch {
 		case errors.Is(err, io.EOF):
-			return q.checkToken(f.Get("csrf"))
+			return q.checkParts(f)
 		case err != nil:
 			return webFormError(err)
 		case n > webMaxFields:
 			return webFault(http.StatusBadRequest, "This form can't be read.")
 		case p.FileName() != "":
-			if err = q.checkToken(f.Get("csrf")); err == nil {
+			if err = q.checkParts(f); err == nil {
 				err = keep(p)
 			}
 		default:
@@ -114,8 +115,23 @@ func (q *webReq) readFile(f *webForm, p *multipart.Part, limit int64) error {
 	}
 	n, err := q.fill(u.body, p)
 	u.size = n
+	if err == nil && f.Get("inline") != "" {
+		err = u.picture()
+	}
 	f.files[len(f.files)-1] = u
 	return err
+}
+
+// picture gives an upload a Content-ID, if it is a picture of a kind that is shown.
+func (u *webUpload) picture() error {
+	head := make([]byte, min(u.size, pictureHead))
+	if _, err := u.body.ReadAt(head, int64(len(webFileHeader))); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if kind := pictureType(head); kind != "" {
+		u.kind, u.inline = kind, webToken()[:20]+"@postino"
+	}
+	return nil
 }
 
 // webPatient is a body of which each block has some time to come, and not the whole: lines are slow. A browser that sends an octet now and

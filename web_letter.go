@@ -5,11 +5,15 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
 )
+
+// webErrSent answers for a letter that is no longer there.
+var webErrSent = webFault(http.StatusGone, "This letter was sent or discarded meanwhile. What you have written is a new one, and has not been sent.")
 
 // keepLetter stores the form's fields and files. A new letter gets its row, and brings the attachments of what it answers
 // or forwards along.
@@ -18,6 +22,9 @@ func (q *webReq) keepLetter(f *webForm) (*Letter, error) {
 	l := &Letter{User: q.user.ID}
 	if id != 0 {
 		stored, err := read(q.s.store, func(tx *Tx) (Letter, error) { return tx.Letter(q.user.ID, id) })
+		if errors.Is(err, ErrNotFound) {
+			return nil, webErrSent
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +53,7 @@ func (q *webReq) keepLetter(f *webForm) (*Letter, error) {
 		return nil, err
 	}
 	for _, u := range f.files {
-		adds.files, adds.spools = append(adds.files, LetterFile{Name: u.name, Type: u.kind, Size: u.size}), append(adds.spools, u.body)
+		adds.files, adds.spools = append(adds.files, LetterFile{Name: u.name, Type: u.kind, Size: u.size, ContentID: u.inline}), append(adds.spools, u.body)
 	}
 	return l, q.storeLetter(l, adds)
 }
@@ -202,6 +209,11 @@ func (q *webReq) inheritPart(adds *webAdditions, c *Content, p *Part, at, text s
 	return nil
 }
 
+// webLetterPicture is the address of a picture of a letter, on the page on which it is written.
+func webLetterPicture(letter, file int64) string {
+	return fmt.Sprintf("/compose/picture/%d/%d", letter, file)
+}
+
 // getLetterPicture serves a picture of a letter to the page on which it is written.
 func (q *webReq) getLetterPicture() error {
 	letter := webID[int64](q.r.PathValue("letter"))
@@ -246,12 +258,16 @@ func (q *webReq) autoSaved(l *Letter, f *webForm) error {
 		Size string `json:"size"`
 	}
 	answer := struct {
-		ID    int64  `json:"id"`
-		Files []file `json:"files"`
-		Saved string `json:"saved"`
+		ID      int64  `json:"id"`
+		Files   []file `json:"files"`
+		Saved   string `json:"saved"`
+		Picture string `json:"picture,omitempty"` // the address of one that was put into the text
 	}{ID: l.ID, Files: []file{}, Saved: q.lang.F("Saved at %s", q.lang.here(q.s.store.Now()).Format("15:04"))}
 	for _, x := range l.Files {
 		answer.Files = append(answer.Files, file{x.ID, x.Name, q.lang.Size(x.Size)})
+		if len(f.files) > 0 && x.ContentID != "" && x.ContentID == f.files[0].inline {
+			answer.Picture = webLetterPicture(l.ID, x.ID)
+		}
 	}
 	b, err := json.Marshal(answer)
 	if err != nil {

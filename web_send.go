@@ -306,6 +306,7 @@ func (a *webApp) wakeSender() {
 // sender sends letters when they are due, until the server stops. What is due after a power cut is sent at the next start.
 func (a *webApp) sender() {
 	for {
+		a.dropParked()
 		wait := webDueLook
 		var due []Letter
 		var next time.Time

@@ -128,7 +128,7 @@ func (q *webReq) formToken() string {
 
 func (q *webReq) checkToken(got string) error {
 	if subtle.ConstantTimeCompare([]byte(got), []byte(q.formToken())) != 1 {
-		return webFault(http.StatusForbidden, "This form is out of date. Go back, reload the page and try again.")
+		return webErrOldForm
 	}
 	return nil
 }

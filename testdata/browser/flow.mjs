@@ -420,6 +420,33 @@ await step("rich text: lists, and pasting", async () => {
   const got = await p.locator(".rich").innerHTML();
   check(got.includes("<li>one</li>") && got.includes('href="https://x.example/"') && !/onclick|style|script/.test(got), "pasted: " + got);
   check(await p.locator(".rich ul").evaluate(e => getComputedStyle(e).listStyleType) === "disc", "a list has no bullets");
+  const pressed = () => p.locator(".rich-tools [aria-pressed=true]").allTextContents().then(all => all.join());
+  await p.locator(".rich li").first().click();
+  await p.waitForFunction(() => document.querySelector(".rich-tools [aria-pressed=true]"));
+  check(await pressed() === "List", "in a list the buttons say " + await pressed());
+  await p.locator(".rich").press("Control+End");
+  await p.click("text=Bold");
+  await p.keyboard.type("heavy");
+  await p.waitForFunction(() => [...document.querySelectorAll(".rich-tools [aria-pressed=true]")].some(b => b.textContent === "Bold"));
+  // A picture from the clipboard stands in the text, and arrives there.
+  await p.locator(".rich").evaluate(async e => {
+    const dot = Uint8Array.from(atob("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="), c => c.charCodeAt(0));
+    const d = new DataTransfer();
+    d.items.add(new File([dot], "image.png", { type: "image/png" }));
+    e.focus();
+    e.dispatchEvent(new ClipboardEvent("paste", { clipboardData: d, bubbles: true, cancelable: true }));
+  });
+  await p.waitForFunction(() => { const i = document.querySelector(".rich img"); return i && i.complete && i.naturalWidth === 1; });
+  await p.click("#send");
+  await p.waitForSelector("text=Sending");
+  await bob.page.goto("/mail");
+  await bob.page.waitForSelector(".mail >> text=Rich", { timeout: 60000 });
+  await bob.page.click(".mail a:has(.subj:text-is('Rich'))");
+  const came = bob.page.frameLocator("iframe.mail-html");
+  await came.locator("b", { hasText: "heavy" }).waitFor();
+  await bob.page.waitForFunction(() => { const i = document.querySelector("iframe.mail-html").contentDocument.querySelector("img"); return i && i.complete && i.naturalWidth === 1; });
+  check(await bob.page.locator(".files").count() === 0, "the picture is listed as a file, too");
+  await p.goto("/compose");
   await p.click("#discard");
   await p.waitForURL(/mail|box/);
 });

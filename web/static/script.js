@@ -310,6 +310,13 @@ if (letter) {
   const cmd = (name, value) => () => { editor.focus(); document.execCommand(name, false, value); touched(); };
   const tools = [button(W[0], cmd("bold")), button(W[1], cmd("italic")), button(W[2], cmd("insertUnorderedList")), button(W[3], cmd("formatBlock", "blockquote")),
     button(W[4], () => { const u = prompt(W[5], "https://"); if (u && /^(https?:|mailto:)/i.test(u)) cmd("createLink", u)(); })];
+  // The buttons show what holds where the caret is.
+  document.addEventListener("selectionchange", () => {
+    const at = getSelection().anchorNode;
+    if (editor.hidden || !editor.contains(at)) return;
+    const quoted = (at.nodeType === 1 ? at : at.parentElement).closest("blockquote");
+    [...["bold", "italic", "insertUnorderedList"].map(c => document.queryCommandState(c)), editor.contains(quoted)].forEach((on, i) => tools[i].setAttribute("aria-pressed", String(on)));
+  });
   const toggle = button(W[6], () => setRich(editor.hidden), "toggle");
   function setRich(on) {
     if (on) {
@@ -349,7 +356,7 @@ if (letter) {
   editor.addEventListener("input", touched);
   editor.addEventListener("paste", e => {
     const h = e.clipboardData.getData("text/html"), t = e.clipboardData.getData("text/plain");
-    if (!h && e.clipboardData.files.length) { e.preventDefault(); upload(e.clipboardData.files); return; }
+    if (!t.trim() && e.clipboardData.files.length) { e.preventDefault(); upload(e.clipboardData.files, true); return; }
     if (!h && !t) return;
     e.preventDefault();
     const clean = document.createElement("div");
@@ -406,6 +413,7 @@ if (letter) {
       ok = r.ok;
       if (ok) show(await r.json());
       else { const e = await r.json().catch(() => ({})); status.textContent = e.error || r.status; keep(); }
+      if (r.status === 410) el.id.value = ""; // it was sent or discarded elsewhere: the next press makes a new one
       if (force && (r.status === 401 || r.status === 403)) { gone = true; location.href = "/login?to=" + encodeURIComponent(location.pathname + location.search); }
     } catch { status.textContent = W[9]; keep(); }
     busy = false;
@@ -450,11 +458,11 @@ if (letter) {
   files.classList.add("sr"); files.parentElement.classList.add("btn");
   files.addEventListener("change", () => { upload(files.files); });
   let queue = Promise.resolve();
-  function upload(chosen) {
-    for (const f of [...chosen]) queue = queue.then(() => one(f));
+  function upload(chosen, inline) {
+    for (const f of [...chosen]) queue = queue.then(() => one(f, inline && f.type.startsWith("image/")));
     queue = queue.then(() => { files.value = ""; });
   }
-  function one(f) {
+  function one(f, inline) {
     if (f.size > Number(letter.dataset.limit)) { say(letter.dataset.tooBig, true); return; }
     return new Promise(done => {
       const li = document.createElement("li"), p = document.createElement("progress");
@@ -462,6 +470,7 @@ if (letter) {
       li.append(Object.assign(document.createElement("span"), { className: "name", textContent: f.name }), p);
       list.append(li);
       const data = form("auto"), x = new XMLHttpRequest();
+      if (inline) data.append("inline", "1"); // ahead of the file, whose place is where the caret is
       data.append("files", f, f.name);
       x.open("POST", "/compose");
       x.setRequestHeader("Accept", "application/json");
@@ -470,7 +479,10 @@ if (letter) {
         li.remove();
         let a = {};
         try { a = JSON.parse(x.responseText); } catch { }
-        if (x.status === 200) show(a); else say(a.error || String(x.status), true);
+        if (x.status === 200) {
+          show(a);
+          if (a.picture && !editor.hidden) { editor.focus(); document.execCommand("insertHTML", false, Object.assign(new Image(), { src: a.picture, alt: f.name }).outerHTML); }
+        } else say(a.error || String(x.status), true);
         done();
       });
       x.send(data);
