@@ -164,14 +164,18 @@ func (c *imapConn) putFlags() {
 	}
 }
 
-// unselect forgets the selected mailbox without a word.
+// unselect forgets the selected mailbox without a word. A connection that was lost is in no state of having one any more, and gives it back all
+// the same: as long as a view is open, what others expunge keeps its content.
 func (c *imapConn) unselect() {
-	if c.state != imapSelected {
+	if c.view == nil {
 		return
 	}
 	c.view.Close()
 	c.shown.close()
-	c.imapView, c.state = imapView{}, imapAuth
+	c.imapView = imapView{}
+	if c.state == imapSelected {
+		c.state = imapAuth
+	}
 	if c.notify != nil {
 		c.notify.woken = true // what it has not been told of the mailbox
 	}

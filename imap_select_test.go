@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bufio"
+	"io"
+	"net"
 	"strings"
 	"testing"
 )
@@ -35,5 +38,37 @@ func TestImapKeywordsFull(t *testing.T) {
 	}
 	if !more() {
 		t.Error("there is room, and nobody says so")
+	}
+}
+
+// TestImapLostSessions: a session that ends without LOGOUT gives its mailbox back, however it ends: what is expunged does not keep its content
+// for those who are not there any more, and their memory is free again.
+func TestImapLostSessions(t *testing.T) {
+	s := startServer(t)
+	s.put(t, "bob", "INBOX", "Subject: x\n\nx\n", 0)
+	open := func() int {
+		s.store.mu.Lock()
+		defer s.store.mu.Unlock()
+		return len(s.store.views)
+	}
+	for _, end := range []string{"", "\r\n", "b IDLE\r\n", "b LOGOUT\r\n", strings.Repeat("x\r\n", imapBadMax), strings.Repeat("y", 1<<20), "b FETCH 1 BODY.PEEK[]\r\n", "b APPEND INBOX {100}\r\nx"} {
+		nc, err := net.Dial("tcp", s.addr["imap"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(nc)
+		io.WriteString(nc, "l LOGIN bob secret\r\na SELECT INBOX\r\n")
+		for l := ""; !strings.HasPrefix(l, "a "); {
+			l, err = r.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if open() != 1 {
+			t.Fatalf("%d views are open", open())
+		}
+		io.WriteString(nc, end)
+		nc.Close()
+		waitFor(t, "the view of a session that ended with "+end[:min(len(end), 20)], func() bool { return open() == 0 })
 	}
 }
