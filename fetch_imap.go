@@ -413,7 +413,7 @@ func (c *fetchConn) imapUntagged(want fetchWanted) error {
 		_, err := c.answers.rest()
 		return err
 	}
-	m, err := c.answers.item(func() *Spool { return c.s.store.NewSpool(int64(c.s.cfg.Limits.Message)) })
+	m, err := c.answers.item(func() *Spool { return c.s.store.NewIncoming(int64(c.s.cfg.Limits.Message)) })
 	if err != nil {
 		if m.spool != nil {
 			m.spool.Close()

@@ -286,7 +286,7 @@ func (c *fetchConn) popTake(m popListed) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	sp := &fetchSpool{Spool: c.s.store.NewSpool(int64(c.s.cfg.Limits.Message))}
+	sp := &fetchSpool{Spool: c.s.store.NewIncoming(int64(c.s.cfg.Limits.Message))}
 	defer sp.Close()
 	n, err := io.Copy(&crlfWriter{w: sp}, io.LimitReader(textproto.NewReader(c.r).DotReader(), fetchSwallow))
 	switch {

@@ -103,7 +103,7 @@ func (c *imapConn) findToAdd(name string) (Mailbox, error) {
 // appendMessage reads one message of APPEND into a spool.
 func (p *imapParser) appendMessage() imapAppend {
 	st := p.c.srv.store
-	a := imapAppend{internal: st.Now(), spool: st.NewSpool(int64(p.c.srv.cfg.Limits.Message))}
+	a := imapAppend{internal: st.Now(), spool: st.NewIncoming(int64(p.c.srv.cfg.Limits.Message))}
 	p.space()
 	if p.next("(") {
 		a.flags = p.flags()

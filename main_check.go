@@ -73,7 +73,10 @@ func (c *command) check(args []string) error {
 		}
 		say("integrity", err, "every page and index read")
 		c.checkContent(st, say)
-		say("disk", st.Room(int64(cfg.Limits.Message)), "room for mail")
+		say("disk", st.Room(0), "room for mail")
+		if err := st.Room(int64(cfg.Limits.Message)); err != nil && st.Room(0) == nil {
+			note("disk", fmt.Sprintf("there is no room for a message of [limits] message (%d MB), which is put off: %v", cfg.Limits.Message/1e6, err))
+		}
 		if !st.ClockTrusted() {
 			note("clock", fmt.Sprintf("the system says %s, which is before this program was built or last ran; %s is used; `postino clock` says more", time.Now().Format(time.DateTime), st.Now().Format(time.DateTime)))
 		} else {

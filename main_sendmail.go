@@ -89,7 +89,7 @@ func (c *command) sendmail(args []string) error {
 		return err
 	}
 	defer st.Close()
-	m := &Mail{Submitted: true, Body: st.NewSpool(int64(cfg.Limits.Message))}
+	m := &Mail{Submitted: true, Body: st.NewIncoming(int64(cfg.Limits.Message))}
 	defer m.Body.Close()
 	m.From, err = sendmailFrom(cfg, a.from)
 	if err != nil {

@@ -329,7 +329,7 @@ func (b *bundleReader) end(proof string) error {
 
 // content reads a message's content by read, which writes what the key is made of too.
 func (b *bundleReader) content(read func(in *smtpIncoming, key io.Writer) error) error {
-	in := &smtpIncoming{spool: b.s.store.NewSpool(int64(b.s.cfg.Limits.Message))}
+	in := &smtpIncoming{spool: b.s.store.NewIncoming(int64(b.s.cfg.Limits.Message))}
 	defer in.spool.Close()
 	content := sha256.New()
 	if err := read(in, content); err != nil {

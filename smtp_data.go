@@ -41,7 +41,7 @@ type smtpIncoming struct {
 }
 
 func (c *smtpConn) incoming() *smtpIncoming {
-	return &smtpIncoming{spool: c.srv.store.NewSpool(int64(c.srv.cfg.Limits.Message))}
+	return &smtpIncoming{spool: c.srv.store.NewIncoming(int64(c.srv.cfg.Limits.Message))}
 }
 
 // write takes content. It never fails: what can't be kept is counted and thrown away until the end of the message,

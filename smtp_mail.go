@@ -190,14 +190,11 @@ func (c *smtpConn) checkSender(m *Mail, size int64) smtpReply {
 	case !m.From.IsASCII() && m.Flags&MailUTF8 == 0:
 		return smtpReply{550, "5.6.7 This address needs the parameter SMTPUTF8"}
 	}
-	if size < 0 {
-		size = limit
-	}
 	if err := c.srv.store.Writable(); err != nil { // better than at the end of the content
 		c.srv.crew.Complain("smtp: mail is put off", err)
 		return c.fault(err)
 	}
-	if err := c.srv.store.Room(size); err != nil {
+	if err := c.srv.store.Room(max(size, 0)); err != nil { // one whose size is not said asks as it comes
 		c.srv.crew.Complain("smtp: no room", err)
 		return c.fault(err)
 	}

@@ -88,6 +88,7 @@ type Store struct {
 	logLong      time.Time     // since when the log is too long, the collector\'s
 	gaveUp       time.Time     // when the reserve was, under trouble.mu
 	freePages    atomic.Int64  // of the file
+	spooled      atomic.Int64  // octets in the files of incoming spools
 	pageSize     int64
 	suspected    chan struct{} // the file may be damaged: it is to be checked
 	dirty        atomic.Bool   // the collector may find something to do

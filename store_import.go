@@ -197,7 +197,7 @@ func looksLikeMail(b []byte) bool {
 
 // message takes a file that is one message.
 func (im *importer) message(r io.Reader, src importSource) error {
-	sp := im.st.NewSpool(im.limit)
+	sp := im.st.NewIncoming(im.limit)
 	_, err := io.Copy(&crlfWriter{w: sp}, r)
 	if errors.Is(err, ErrTooBig) {
 		sp.Close()
@@ -232,7 +232,7 @@ func (im *importer) emlx(r *bufio.Reader, src importSource) error {
 		im.skip(src.name, importNoMail)
 		return nil
 	}
-	sp := im.st.NewSpool(im.limit)
+	sp := im.st.NewIncoming(im.limit)
 	n, err := io.Copy(&crlfWriter{w: sp}, io.LimitReader(r, size))
 	if errors.Is(err, ErrTooBig) {
 		sp.Close()

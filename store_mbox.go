@@ -166,7 +166,7 @@ func (m *mboxReader) begin(date time.Time) error {
 		return err
 	}
 	m.n++
-	m.item = &importItem{spool: m.im.st.NewSpool(m.im.limit), box: m.src.box, flags: m.src.flags, date: date, name: fmt.Sprintf("%s, message %d", m.src.name, m.n)}
+	m.item = &importItem{spool: m.im.st.NewIncoming(m.im.limit), box: m.src.box, flags: m.src.flags, date: date, name: fmt.Sprintf("%s, message %d", m.src.name, m.n)}
 	m.out = &crlfWriter{w: m.item.spool}
 	m.large, m.head, m.drops, m.held = false, true, false, false
 	return nil

@@ -163,6 +163,9 @@ func (s *Store) openForWriting() error {
 	if err == nil && s.opt.Service {
 		err = prepareLog(s.path)
 	}
+	if errors.Is(err, syscall.ENOSPC) && s.giveUpReserve() {
+		err = nil // a log that is not filled beforehand does, and the room for deleting is there
+	}
 	if err == nil {
 		err = s.connectAll(storeDSN(s.path, openWriting...))
 	}

@@ -16,6 +16,7 @@ const (
 	diskLeast    = 4 << 20         // of them, those that must be free on the disk itself and not only in the file
 	needReserve  = 4 << 20         // octets of the file that is given up when nothing else is left, see giveUpReserve
 	reserveAgain = 5 * time.Minute // before a reserve that was given up is made again, at least
+	spooledPart  = 2               // times what is still free beyond the reserve, which incoming spools may have on the disk
 	copyRow      = 256             // octets that a copied message takes, about: its content is shared
 	giveBackRoom = 4 * diskReserve // free on the disk, below which it is short
 	giveBackStep = 128             // pages given back to the disk in one transaction
@@ -45,12 +46,28 @@ func (s *Store) RoomToCopy(messages int) error {
 	return s.roomBut(int64(messages)*copyRow, diskReserve/2)
 }
 
+// RoomFromSpool is Room for content that is on the disk already, in a spool that goes away when it has been stored: until then it is there twice.
+// All incoming spools together leave a third of what is free beyond the reserve, so that those who send and don't end keep nobody else's mail away.
+func (s *Store) RoomFromSpool(size int64) error {
+	disk, inFile, err := s.space()
+	full := disk+inFile < size+size/16+diskLeast || s.spooled.Load() > spooledPart*(disk+inFile-diskReserve)
+	if err == nil && full {
+		return fmt.Errorf("%w: %d MB free on the disk and %d MB in the file", ErrDiskFull, disk>>20, inFile>>20)
+	}
+	return s.roomBut(size-size/3*2, diskReserve)
+}
+
+// space says how many octets are free on the disk and in the file.
+func (s *Store) space() (disk, inFile int64, err error) {
+	disk, _, err = diskSpace(s.path)
+	return disk, s.pageSize * s.freePages.Load(), err
+}
+
 func (s *Store) roomBut(size, reserve int64) error {
-	disk, _, err := diskSpace(s.path)
+	disk, inFile, err := s.space()
 	if err != nil {
 		return nil // a file system that can't say: the commit will
 	}
-	inFile := s.pageSize * s.freePages.Load()
 	if disk+inFile < size+size/2+reserve || disk < min(diskLeast, reserve) {
 		return fmt.Errorf("%w: %d MB free on the disk and %d MB in the file", ErrDiskFull, disk>>20, inFile>>20)
 	}

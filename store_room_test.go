@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -216,4 +217,106 @@ func TestLogShrinks(t *testing.T) {
 	}
 	appendText(t, st, inbox, "Subject: x\r\n\r\n", Flags{})
 	checkStore(t, st)
+}
+
+// takeAll writes a file that leaves so many octets of a small card to others, and returns its name.
+func takeAll(t *testing.T, dir string, but int64) string {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "others"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	free, _, err := diskSpace(f.Name())
+	for block := make([]byte, 4096); err == nil && free > but; free -= int64(len(block)) {
+		_, err = f.Write(block)
+	}
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	return f.Name()
+}
+
+// TestSmallCard: a card on which the largest message has no room takes all others, also of senders who do not say how large they are. What is
+// too large after all is put off, and the reserve stays.
+func TestSmallCard(t *testing.T) {
+	t.Parallel()
+	dir := tmpfs(t, 64<<20)
+	s := startServerOn(t, filepath.Join(dir, "mail.db"), StoreOptions{})
+	takeAll(t, dir, diskReserve+6<<20)
+	k := s.talk(t, "smtp")
+	k.begin("x@example.com", "ann@home.arpa")
+	k.cmd("Subject: small\r\n\r\nx\r\n.", 250)
+	k.cmd("MAIL FROM:<x@example.com> SIZE=40000000", 452)
+	k.begin("x@example.com", "ann@home.arpa")
+	k.cmd("Subject: large\r\n\r\n"+strings.Repeat(strings.Repeat("y", 78)+"\r\n", 5<<20/80)+".", 452)
+	k.begin("x@example.com", "ann@home.arpa")
+	k.cmd("Subject: small again\r\n\r\nx\r\n.", 250)
+	var half []*smtpTalk // of those who send and don't end
+	for range 10 {
+		k := s.talk(t, "smtp")
+		k.begin("x@example.com", "ann@home.arpa")
+		io.WriteString(k, strings.Repeat(strings.Repeat("y", 78)+"\r\n", 1<<20/80))
+		half = append(half, k)
+	}
+	k.begin("x@example.com", "ann@home.arpa")
+	k.cmd("Subject: small beside half ones\r\n\r\nx\r\n.", 250)
+	refused := 0
+	for _, k := range half {
+		io.WriteString(k, ".\r\n")
+		switch code, text := k.reply(); code {
+		case 250:
+		case 452:
+			refused++
+		default:
+			t.Errorf("%d %s", code, text)
+		}
+	}
+	if refused == 0 {
+		t.Error("more than there is room for was taken")
+	}
+	ann := newWebClient(t, s).login("ann")
+	ann.get("/compose")
+	ann.letter(map[string]string{"a.bin": strings.Repeat("z", 100_000)}, "do", "attach", "to", "bob@home.arpa")
+	ann.want("a.bin")
+}
+
+// TestStartOnFullCard: what starts on a card on which nothing is free gives its reserve up, so that mail can be deleted.
+func TestStartOnFullCard(t *testing.T) {
+	t.Parallel()
+	dir := tmpfs(t, 64<<20)
+	path := filepath.Join(dir, "mail.db")
+	st, err := OpenStore(path, StoreOptions{Service: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, inbox := addTestUser(t, st, "ann")
+	for i := range 100 {
+		appendText(t, st, inbox, fmt.Sprintf("Subject: %d\r\n\r\n%s", i, strings.Repeat("x", 5000)), Flags{})
+	}
+	st.keepReserve()
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	others := takeAll(t, dir, 0)
+	st, err = OpenStore(path, StoreOptions{Service: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Writable(); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, st, func(tx *Tx) error { _, err := tx.Expunge(inbox, nil); return err })
+	if st.Room(0) == nil {
+		t.Error("there is room on a full card")
+	}
+	os.Remove(others)
+	if err := st.Room(0); err != nil {
+		t.Error(err)
+	}
+	appendText(t, st, inbox, "Subject: again\r\n\r\nx", Flags{})
+	checkStore(t, st)
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

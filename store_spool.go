@@ -3,10 +3,12 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Form is what whoever sends a message must know before it looks into it: whether it can go out as it is, and whether it came by mail.
@@ -19,11 +21,14 @@ const (
 	FormBrought                     // put into the mailbox by somebody, by APPEND or an import: whatever its header says, nobody sent it here
 )
 
+const spoolAsks = 64 << 10 // octets after which an incoming spool asks for room again
+
 // Spool collects a message on its way in, in memory and then in an unlinked temporary file beside the database. Its
 // MIME tree is learned in passing.
 type Spool struct {
 	s      *Store
 	limit  int64
+	asks   bool // it asks for room on the disk as it grows
 	prefix []byte
 	mem    []byte
 	charge int64 // octets of mem, as the budget has them
@@ -31,6 +36,7 @@ type Spool struct {
 	tried  bool   // the tree was learned again, or could not be
 	done   func() // gives the turn back in which it was
 	file   *os.File
+	filed  int64 // octets in the file, as the store counts them
 	size   int64
 	mime   *MIMEReader
 	tree   *Part
@@ -47,34 +53,65 @@ func (s *Store) NewSpool(limit int64) *Spool {
 	return sp
 }
 
-// Write adds content. ErrTooBig past the limit; what was written before stays.
+// NewIncoming makes a spool for what comes from outside, nobody knows how much: it keeps the disk's reserve as it grows (Store.Room).
+func (s *Store) NewIncoming(limit int64) *Spool {
+	sp := s.NewSpool(limit)
+	sp.asks = true
+	return sp
+}
+
+// Write adds content. ErrTooBig past the limit, ErrDiskFull where the disk has no room for it; what was written before stays.
 func (sp *Spool) Write(p []byte) (int, error) {
-	if sp.size+int64(len(p)) > sp.limit {
+	size := sp.size + int64(len(p))
+	if size > sp.limit {
 		return 0, ErrTooBig
+	}
+	if sp.asks && size/spoolAsks != sp.size/spoolAsks {
+		if err := sp.s.RoomFromSpool(size); err != nil {
+			return 0, err
+		}
 	}
 	if sp.file == nil && !sp.inMemory(int64(len(p))) {
 		f, err := os.CreateTemp(filepath.Dir(sp.s.path), ".spool-*")
 		if err != nil {
-			return 0, fmt.Errorf("spool: %w", err)
+			return 0, spoolError(err)
 		}
 		os.Remove(f.Name())
 		sp.file = f
 		if _, err := f.Write(sp.mem); err != nil {
-			return 0, fmt.Errorf("spool: %w", err)
+			return 0, spoolError(err)
 		}
+		sp.onDisk(int64(len(sp.mem)))
 		sp.mem = nil
 		sp.s.coming.give(sp.charge)
 		sp.charge = 0
 	}
 	if sp.file != nil {
 		if _, err := sp.file.Write(p); err != nil {
-			return 0, fmt.Errorf("spool: %w", err)
+			return 0, spoolError(err)
 		}
+		sp.onDisk(int64(len(p)))
 	} else {
 		sp.mem = append(sp.mem, p...)
 	}
 	sp.size += int64(len(p))
 	return sp.mime.Write(p)
+}
+
+// spoolError says what kept a spool's file from being written.
+func spoolError(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: spool: %w", ErrDiskFull, err)
+	}
+	return fmt.Errorf("spool: %w", err)
+}
+
+// onDisk counts octets of an incoming spool that are in its file.
+func (sp *Spool) onDisk(n int64) {
+	if sp.asks {
+		sp.filed += n
+		sp.s.spooled.Add(n)
+	}
 }
 
 // room is the MIME reader's question whether the tree may grow.
@@ -247,6 +284,7 @@ func (sp *Spool) Close() error {
 
 // forget gives memory and file back; content that was staged can still be added.
 func (sp *Spool) forget() error {
+	sp.onDisk(-sp.filed)
 	var err error
 	if sp.file != nil {
 		err = sp.file.Close()

@@ -102,10 +102,10 @@ func (q *webReq) readFile(f *webForm, p *multipart.Part, limit int64) error {
 	if len(f.files) >= maxLetterFiles {
 		return ErrQuota
 	}
-	if err := q.s.store.Room(limit); err != nil {
+	if err := q.s.store.Room(0); err != nil {
 		return err
 	}
-	u := webUpload{name: cmp.Or(webFileName(p.FileName()), "file"), kind: "application/octet-stream", body: q.s.store.NewSpool(limit + int64(len(webFileHeader)))}
+	u := webUpload{name: cmp.Or(webFileName(p.FileName()), "file"), kind: "application/octet-stream", body: q.s.store.NewIncoming(limit + int64(len(webFileHeader)))}
 	f.files = append(f.files, u)
 	if kind, _, err := mime.ParseMediaType(p.Header.Get("Content-Type")); err == nil && !strings.HasPrefix(kind, "multipart/") && !strings.HasPrefix(kind, "message/") {
 		u.kind = kind

@@ -121,7 +121,7 @@ func (q *webReq) importFile(im *importer, name string, r io.Reader) error {
 	if !strings.EqualFold(path.Ext(name), ".zip") {
 		return im.read(bufio.NewReaderSize(r, mboxLine), importSource{name: name, flags: Flags{Bits: FlagSeen}})
 	}
-	sp := q.s.store.NewSpool(webMaxArchive)
+	sp := q.s.store.NewIncoming(webMaxArchive)
 	defer sp.Close()
 	if _, err := io.Copy(sp, r); err != nil {
 		return err
