@@ -261,6 +261,8 @@ func (m *MIMEReader) lineRoom(before int64, p []byte) int {
 	switch {
 	case m.inHeader:
 		return maxPartHeader - len(m.line)
+	case m.guess != "" && before == int64(len(m.line)) && (len(m.line) < len(guessHead) || isGuessHead(m.line)):
+		return maxPartHeader - len(m.line) // it may be a header's
 	case before == 0 && p[0] != '-', before > 0 && len(m.line) == 0:
 		return 0 // no boundary begins like this
 	}
@@ -347,6 +349,13 @@ func (m *MIMEReader) boundaryLine(line []byte) bool {
 	return true
 }
 
+// guessHead begins the first line of a part's header.
+const guessHead = "content-"
+
+func isGuessHead(line []byte) bool {
+	return hasPrefixFold(string(line[:min(len(line), len(guessHead))]), guessHead)
+}
+
 // noteGuess remembers a line that may be a delimiter of the multipart in hand, of which no part was found yet: some programs
 // write another boundary into the header than between the parts.
 func (m *MIMEReader) noteGuess(line []byte) {
@@ -363,7 +372,7 @@ func (m *MIMEReader) noteGuess(line []byte) {
 func (m *MIMEReader) tryGuess(line []byte) {
 	boundary := m.guess
 	m.guess = ""
-	if boundary == "" || m.inHeader || m.full || m.parts >= maxMIMEParts || !hasPrefixFold(string(line[:min(len(line), 8)]), "content-") || !m.take(partCost) {
+	if boundary == "" || m.inHeader || m.full || m.parts >= maxMIMEParts || !isGuessHead(line) || !m.take(partCost) {
 		return
 	}
 	f := m.top()
@@ -422,13 +431,18 @@ func (f *mimeFrame) isDelimiter(token []byte) (is, last bool) {
 	return false, false
 }
 
+// noBoundary stands for the boundary of a multipart that does not say which, until one is guessed. No line is it.
+const noBoundary = "\n"
+
 // setBoundary corrects what was kept of the boundary.
 func (p *Part) setBoundary(boundary string) {
 	for i := range p.Params {
 		if p.Params[i].Name == "boundary" {
 			p.Params[i].Value = boundary
+			return
 		}
 	}
+	p.Params = append(p.Params, Param{"boundary", boundary})
 }
 
 // shortBoundary is the boundary as a reader has it that takes a field by the letter: an unquoted value ends at a blank
@@ -547,8 +561,8 @@ func (m *MIMEReader) nest(f *mimeFrame, boundary, field string) {
 	case p.Opaque, len(m.stack) >= maxMIMEDepth, m.full:
 		p.Opaque = true
 	case p.Type == "multipart":
-		if boundary != "" && len(boundary) <= maxBoundary {
-			f.boundary, f.shorter = []byte(boundary), shortBoundary(field, boundary)
+		if len(boundary) <= maxBoundary {
+			f.boundary, f.shorter = []byte(cmp.Or(boundary, noBoundary)), shortBoundary(field, boundary)
 		}
 	case m.parts >= maxMIMEParts, p.isEncoded(), !m.take(partCost):
 		p.Opaque = true

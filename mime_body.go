@@ -81,26 +81,29 @@ func (p *Part) Text(r io.ReaderAt) io.Reader {
 	if b, ok := body.(*base64Reader); ok && !isWide(p.Param("charset")) {
 		b.text = true
 	}
-	charset := p.Param("charset")
 	if p.BodyLen <= smallText { // many small parts are not worth a buffer each
 		b, err := io.ReadAll(body)
 		if err != nil {
 			return io.MultiReader(bytes.NewReader(b), errorReader{err})
 		}
-		if p.Type == "text" && p.Subtype == "html" && !KnownCharset(charset) {
-			charset = metaCharset(b)
-		}
-		if out, _, err := transform.Bytes(charsetDecoder(charset), b); err == nil {
+		if out, _, err := transform.Bytes(charsetDecoder(p.textCharset(b)), b); err == nil {
 			return bytes.NewReader(out)
 		}
 		body = bytes.NewReader(b)
 	}
+	br := bufio.NewReaderSize(body, guessWindow)
+	head, _ := br.Peek(guessWindow)
+	return CharsetReader(p.textCharset(head), br)
+}
+
+// textCharset is the charset of a text that begins with head: what its label or HTML says, unless the octets say that it
+// can't be that.
+func (p *Part) textCharset(head []byte) string {
+	charset := p.Param("charset")
 	if p.Type == "text" && p.Subtype == "html" && !KnownCharset(charset) {
-		br := bufio.NewReader(body)
-		head, _ := br.Peek(metaWindow)
-		return CharsetReader(metaCharset(head), br)
+		charset = metaCharset(head[:min(len(head), metaWindow)])
 	}
-	return CharsetReader(charset, body)
+	return sniffCharset(charset, head)
 }
 
 // smallText is the length of a body that is decoded at once.
@@ -110,6 +113,9 @@ const smallText = metaWindow
 type errorReader struct{ err error }
 
 func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
+
+// guessWindow is how many octets of a text tell its charset.
+const guessWindow = 8 << 10
 
 // metaWindow is how far into a document the HTML standard looks for a charset.
 const metaWindow = 1024
@@ -254,6 +260,9 @@ func (b *base64Reader) take(in []byte) []byte {
 
 // isNoise says whether octets are no text in any charset: they are what comes out where words are taken for base64.
 func isNoise(b []byte) bool {
+	if bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) { // UTF-16, whatever the label says
+		return false
+	}
 	controls := 0
 	for _, c := range b {
 		if c < ' ' && c != '\t' && c != '\n' && c != '\r' && c != '\f' && c != 0x1b && c != 0x0e && c != 0x0f {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/korean"
+	"golang.org/x/text/encoding/simplifiedchinese"
 	"golang.org/x/text/transform"
 )
 
@@ -42,15 +43,51 @@ func decodeBytes(charset string, b []byte) string {
 // decodeRaw makes UTF-8 of octets that carry no label of their own: valid UTF-8 stays; else it is the charset that the
 // rest of the message uses, if they can be that; else what they look like.
 func decodeRaw(s, fallback string) string {
+	if isPlain(s) {
+		return s
+	}
+	if name := escapedCharset(s); name != "" {
+		return decodeBytes(name, []byte(s))
+	}
 	if utf8.ValidString(s) {
 		return s
 	}
-	if name := charsetName(fallback); name != "" && name != "utf-8" {
-		if text := decodeBytes(name, []byte(s)); !strings.ContainsRune(text, utf8.RuneError) {
+	name := charsetName(fallback)
+	for _, name := range append([]string{name}, sisterCharsets[name]...) {
+		if name == "" || name == "utf-8" {
+			break
+		}
+		text := decodeBytes(name, []byte(s))
+		if !strings.ContainsRune(text, utf8.RuneError) {
 			return text
 		}
 	}
 	return decodeBytes(guessCharset(s), []byte(s))
+}
+
+// sisterCharsets are those in which a program writes raw octets that labels its texts with the 7-bit one.
+var sisterCharsets = map[string][]string{"iso-2022-jp": {"euc-jp", "shift_jis"}, "iso-2022-kr": {"euc-kr"}, "hz-gb-2312": {"gb18030"}}
+
+// isPlain says whether s is ASCII that means itself.
+func isPlain(s string) bool { return isASCII(s) && strings.IndexByte(s, 0x1b) < 0 }
+
+// escapedCharset names the 7-bit charset whose escape sequences are in s (RFC 1468, 1557, 1922); "" for none.
+func escapedCharset(s string) string {
+	for rest := s; ; {
+		i := strings.IndexByte(rest, 0x1b)
+		if i < 0 {
+			return ""
+		}
+		rest = rest[i+1:]
+		switch {
+		case strings.HasPrefix(rest, "$B"), strings.HasPrefix(rest, "$@"), strings.HasPrefix(rest, "$(D"), strings.HasPrefix(rest, "(J"), strings.HasPrefix(rest, "(I"):
+			return "iso-2022-jp"
+		case strings.HasPrefix(rest, "$)C"):
+			return "iso-2022-kr"
+		case strings.HasPrefix(rest, "$)A"):
+			return "iso-2022-cn"
+		}
+	}
 }
 
 // isStateful says whether ASCII octets may mean other characters: the 7-bit charsets and the wide ones.
@@ -78,7 +115,12 @@ func charsetDecoder(charset string) transform.Transformer {
 	case "utf-7":
 		return &utf7Decoder{}
 	case "iso-2022-kr":
-		return transform.Chain(&iso2022kr{}, korean.EUCKR.NewDecoder())
+		return transform.Chain(&shiftedPairs{designator: "\x1b$)C"}, korean.EUCKR.NewDecoder())
+	case "iso-2022-cn": // of its sets only GB 2312, in which all that is mailed is written
+		return transform.Chain(&shiftedPairs{designator: "\x1b$)A"}, simplifiedchinese.GBK.NewDecoder())
+	}
+	if upper := codePages[name]; upper != nil {
+		return codePageDecoder{upper: upper}
 	}
 	return charsetEncoding(name).NewDecoder()
 }
@@ -190,14 +232,18 @@ func (d *utf7Decoder) unit(dst []byte, u rune) int {
 	return utf8.EncodeRune(dst, u) // a lone low half becomes U+FFFD
 }
 
-// iso2022kr turns ISO-2022-KR (RFC 1557) into EUC-KR: between SO and SI each octet has its high bit set; the designator
-// ESC $ ) C is dropped.
-type iso2022kr struct{ shifted bool }
+// shiftedPairs turns ISO-2022-KR (RFC 1557) into EUC-KR and ISO-2022-CN (RFC 1922) into EUC-CN: between SO and SI each
+// octet has its high bit set; the designator, ESC $ ) C or A, is dropped.
+type shiftedPairs struct {
+	designator string
+	shifted    bool
+}
 
-func (d *iso2022kr) Reset() { *d = iso2022kr{} }
+func (d *shiftedPairs) Reset() { d.shifted = false }
 
-func (d *iso2022kr) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
-	const so, si, designator = 0x0E, 0x0F, "\x1b$)C"
+func (d *shiftedPairs) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
+	const so, si = 0x0E, 0x0F
+	designator := d.designator
 	for nSrc < len(src) {
 		rest := src[nSrc:]
 		switch c := rest[0]; {

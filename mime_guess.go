@@ -1,30 +1,133 @@
 // Octets without a label: which charset they look like.
 package main
 
-// guessCharset names the charset that a short text of octets without a label looks like, such as a subject or the name
-// of a file that an old program wrote raw; "" when that is nothing known, and then windows-1252 is as good as any.
+import (
+	"cmp"
+	"strings"
+	"unicode/utf8"
+)
+
+// guessCharset names the charset that octets without a label look like, such as a subject, the name of a file or a text
+// that an old program wrote raw; "" when that is nothing known, and then windows-1252 is as good as any.
 //
 // It tells by where the common characters lie: Chinese, Korean and Japanese in rows of pairs from the first half of
-// their tables, Russian in rows of letters. The letters of the West stand alone among ASCII.
+// their tables, other languages by their letters (mime_letters.go). What is short may be wrong: two words of Chinese
+// can be one of Russian.
 func guessCharset(s string) string {
-	best, most := "", 0
+	pair, most := "", 0
 	for _, c := range pairCharsets {
 		if score := c.score(s); score > most {
-			best, most = c.name, score
+			pair, most = c.name, score
 		}
 	}
-	short := best == "gb18030" && most == 300 && len(s) <= shortGuess // for which Russian is as likely by its octets
+	letters := bestAlphabet(s)
+	mean := letters.mean()
 	switch {
-	case looksCP1251(s):
-		return "windows-1251"
-	case !short && looksKOI8(s):
-		return "koi8-r"
+	case most > 300 && pair != "euc-kr": // kana
+		return pair
+	case pair == "" && mean > 0 && (!letters.alone || letters.octets > 2):
+		return letters.charset
+	case pair == "":
+		return ""
+	case letters.alone && mean >= alphabetSure && letters.octets > shortGuess:
+		return letters.charset
+	case letters.alone && mean >= alphabetSure+0.1 && letters.octets > 4 && (pair != "gb18030" || most < 300):
+		return letters.charset
+	case !letters.alone && mean >= alphabetSure && countLetters(s) > letters.octets:
+		return letters.charset
 	}
-	return best
+	return pair
+}
+
+// sniffCharset is the label of a text that begins with head, or a better one: a byte order mark counts more, as it does
+// on the web; what is labelled utf-8 and has hardly a character of it, or is labelled otherwise and is nothing but UTF-8, was
+// labelled by a program that did not know; and without a label the octets tell.
+func sniffCharset(label string, head []byte) string {
+	name := charsetName(label)
+	if wide := wideCharset(name, head); wide != "" {
+		return wide
+	}
+	if isWide(name) || isStateful(label) {
+		return label
+	}
+	if name == "" {
+		if escaped := escapedCharset(string(head)); escaped != "" {
+			return escaped
+		}
+	}
+	if isASCIIBytes(head) {
+		return label
+	}
+	wrong, chars := countUTF8(head)
+	switch {
+	case wrong == 0 && (name == "" || chars > 3):
+		return "utf-8"
+	case name == "", name == "utf-8" && wrong > chars:
+		return cmp.Or(guessCharset(string(head)), label)
+	}
+	return label
+}
+
+// countUTF8 counts the octets that are no UTF-8, but for a character that is cut off at the end, and the characters of more
+// than one octet.
+func countUTF8(b []byte) (wrong, chars int) {
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		switch {
+		case n > 1:
+			chars++
+		case r == utf8.RuneError && utf8.FullRune(b):
+			wrong++
+		}
+		b = b[n:]
+	}
+	return wrong, chars
+}
+
+// wideCharset finds UTF-16: by its byte order mark, or, where the label says UTF-16 without saying which, by where the
+// zeros of ASCII are. "" is neither.
+func wideCharset(name string, head []byte) string {
+	mark := string(head[:min(len(head), 2)])
+	if len(head) > 3 && head[2] == 0 && head[3] == 0 { // UTF-32
+		return ""
+	}
+	switch {
+	case (mark == "\xff\xfe" || mark == "\xfe\xff") && !strings.HasPrefix(name, "utf-32"):
+		return "utf-16"
+	case name != "utf-16" && name != "utf-16le":
+		return ""
+	}
+	zeros := [2]int{}
+	for i, c := range head {
+		if c == 0 {
+			zeros[i%2]++
+		}
+	}
+	switch {
+	case zeros[0] > zeros[1]:
+		return "utf-16be"
+	case zeros[1] > zeros[0]:
+		return "utf-16le"
+	}
+	return ""
 }
 
 // shortGuess is how many octets all of which are common in Chinese may be Russian by chance: then they are Chinese.
 const shortGuess = 20
+
+// alphabetSure is the mean mark of letters that makes pairs of them unlikely.
+const alphabetSure = 0.6
+
+// countLetters counts the ASCII letters.
+func countLetters(s string) int {
+	n := 0
+	for i := range len(s) {
+		if c := s[i] | 0x20; 'a' <= c && c <= 'z' {
+			n++
+		}
+	}
+	return n
+}
 
 // pairCharset is a charset of two octets, the first above 127.
 type pairCharset struct {
@@ -125,42 +228,12 @@ func (c pairCharset) score(s string) int {
 		}
 		sum++
 	}
-	if sum <= 2*chars || chars < 2 || 2*high < chars {
+	all := sum == 3*chars && c.name == "big5" // half of whose second octets are ASCII
+	if sum <= 2*chars || chars < 2 || (2*high < chars && (!all || 4*high < chars)) {
 		return 0
 	}
-	return 100 * sum / chars
-}
-
-// looksRussian says whether the octets are words of Cyrillic letters: long rows, capital letters in front or everywhere.
-func looksRussian(s string, lower, upper func(c byte) bool) bool {
-	longest, small := 0, false
-	for i := 0; i < len(s); i++ {
-		start, lowers := i, 0
-		for ; i < len(s) && s[i] >= 0x80; i++ {
-			switch {
-			case lower(s[i]):
-				lowers++
-			case upper(s[i]) && lowers == 0:
-			default:
-				return false
-			}
-		}
-		if lowers > 0 && i-start-lowers > 1 { // a word in both, and more than the first letter is a capital
-			return false
-		}
-		longest, small = max(longest, i-start), small || lowers > 0
+	if c.name == "euc-kr" && sum == 3*chars && (chars > 5 || (chars > 2 && strings.IndexByte(s, ' ') > 0)) {
+		return 301 // Chinese would not be in the first half of its own first half
 	}
-	return longest >= 4 && small
-}
-
-func looksKOI8(s string) bool {
-	lower := func(c byte) bool { return inRange(c, 0xc0, 0xdf) || c == 0xa3 }
-	upper := func(c byte) bool { return inRange(c, 0xe0, 0xff) || c == 0xb3 }
-	return looksRussian(s, lower, upper)
-}
-
-func looksCP1251(s string) bool {
-	lower := func(c byte) bool { return inRange(c, 0xe0, 0xff) || c == 0xb8 }
-	upper := func(c byte) bool { return inRange(c, 0xc0, 0xdf) || c == 0xa8 }
-	return looksRussian(s, lower, upper)
+	return 100 * sum / chars
 }

@@ -10,6 +10,9 @@ import (
 // kept in the message, but nobody asks for them.
 const maxHeaderFields = 10000
 
+// maxUnfolded is how long a value may be to which lines are joined that have lost the blanks in front of them.
+const maxUnfolded = 8 << 10
+
 // Field is one header field. Value is everything after the colon, folding kept, without the final line end.
 type Field struct{ Name, Value string }
 
@@ -17,7 +20,7 @@ type Field struct{ Name, Value string }
 type Header []Field
 
 // ParseHeader splits a header block (RFC 5322 §2.2), with or without its final empty line. Lines end in CRLF or LF.
-// What is no field (a "From " line of mbox, junk) is passed over. The fields share one copy of b. Time and memory are
+// What is no field (a "From " line of mbox, junk) is passed over, unless it goes on with the field before it. The fields share one copy of b. Time and memory are
 // linear in len(b).
 func ParseHeader(b []byte) Header {
 	s := string(b)
@@ -28,8 +31,12 @@ func ParseHeader(b []byte) Header {
 		if isBlankLine(raw) {
 			break
 		}
-		if name, value, ok := splitField(raw); ok {
+		name, value, ok := splitField(raw)
+		switch {
+		case ok:
 			h = append(h, Field{name, strings.TrimRight(value, "\r\n")})
+		case len(h) > 0 && wasFolded(h[len(h)-1].Value, raw) && len(h[len(h)-1].Value) < maxUnfolded:
+			h[len(h)-1].Value += "\r\n " + strings.TrimRight(raw, "\r\n")
 		}
 	}
 	return h
@@ -116,7 +123,7 @@ func (h Header) All(name string) []string {
 // not UTF-8 are in the charset of the same block's Content-Type, as old scripts write them, or else windows-1252.
 func (h Header) Text(name string) string {
 	v := h.Get(name)
-	if isASCII(v) {
+	if isPlain(v) {
 		return DecodeWords(v)
 	}
 	return decodeWords(v, h.charset())
@@ -126,7 +133,7 @@ func (h Header) Text(name string) string {
 // for address lists, whose words must be decoded after the list is taken apart.
 func (h Header) Readable(name string) string {
 	v := h.Get(name)
-	if isASCII(v) {
+	if isPlain(v) {
 		return v
 	}
 	return decodeAround(v, h.charset())

@@ -86,7 +86,7 @@ func TestDecodeWords(t *testing.T) {
 		"=?utf-8?Q?=zz=4?=":                             "=zz=4",
 		"=?x-unknown?Q?caf=E9_=C3=A9?=":                 "café é",
 		"=?us-ascii?Q?=E9?=":                            "é",
-		"=?utf-8?Q?=FF?=":                               "\uFFFD",
+		"=?utf-8?Q?=FF?=":                               "ÿ",
 		"=?utf-8?Q??=":                                  "",
 		"a =?utf-8?q?b?= c =?utf-8?q?d?= =?utf-8?q?e?=": "a b c de",
 		// cut inside a group of base64, or a character
@@ -262,7 +262,7 @@ func TestCharsets(t *testing.T) {
 		}
 	}
 	for charset, known := range map[string]bool{"": false, "UTF-8": true, `"utf-8"`: true, "US-ASCII": true, "x-unknown": false,
-		"unknown-8bit": false, "iso-2022-cn": false, "nonsense": false, strings.Repeat("a", 100): false} {
+		"unknown-8bit": false, "iso-2022-cn": true, "nonsense": false, strings.Repeat("a", 100): false} {
 		if KnownCharset(charset) != known {
 			t.Errorf("KnownCharset(%q) is %v", charset, !known)
 		}

@@ -214,6 +214,9 @@ func scanParamValue(s, name string) (value, rest string) {
 		if isName {
 			n = looseQuotedLen(s)
 		}
+		if n > 0 && isName && isWindowsPath(s[1:n-1]) {
+			return strings.ReplaceAll(s[1:n-1], `\"`, `"`), s[n:]
+		}
 		if n > 0 {
 			return unquote(s[1 : n-1]), s[n:]
 		}
@@ -237,6 +240,12 @@ func scanParamValue(s, name string) (value, rest string) {
 		return value[:i], s[i:]
 	}
 	return value, rest
+}
+
+// isWindowsPath says whether a quoted name is a path whose backslashes were not quoted, as Outlook Express and Internet
+// Explorer wrote them.
+func isWindowsPath(s string) bool {
+	return len(s) > 3 && s[1] == ':' && s[2] == '\\' && !strings.Contains(s, `\\`)
 }
 
 // looseQuotedLen is quotedLen for the name of a file, in which some programs leave quotes as they are: the one that

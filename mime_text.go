@@ -192,7 +192,7 @@ func (h *htmlReader) skipAttributes() {
 // element says how the text around a tag is set.
 func (h *htmlReader) element(name string, closing bool) {
 	switch name {
-	case "script", "style", "title", "iframe", "noframes", "noembed", "xmp", "template":
+	case "script", "style", "title", "iframe", "noembed", "xmp", "template":
 		if !closing {
 			h.skipPast("</" + name)
 			h.skipAttributes()

@@ -65,6 +65,9 @@ func (w encodedWord) sameCharset(x encodedWord) bool {
 func decodeRun(run []encodedWord) string {
 	charset := run[0].charset
 	data, lost := joinWords(run, false)
+	if charsetName(charset) == "utf-8" && len(run) == 1 && hasNoUTF8(data) {
+		return decodeRaw(string(data), "")
+	}
 	text := decodeBytes(charset, data)
 	if !lost {
 		return text
@@ -75,6 +78,22 @@ func decodeRun(run []encodedWord) string {
 		return other
 	}
 	return text
+}
+
+// hasNoUTF8 says whether octets above 127 are there and no character of UTF-8 is made of them.
+func hasNoUTF8(b []byte) bool {
+	odd := false
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			odd = true
+		case n > 1:
+			return false
+		}
+		b = b[n:]
+	}
+	return odd
 }
 
 // joinWords decodes the words' encodings. through goes on with a group of base64 in the next word; true says that
@@ -135,7 +154,7 @@ func (w *encodedWord) trustRaw() {
 // them are decoded as decodeRaw does it, and those in them, which have the charset of the word, are encoded as they
 // should have been. So every octet is decoded once, whoever does it.
 func decodeAround(s, fallback string) string {
-	if isASCII(s) {
+	if isPlain(s) {
 		return s
 	}
 	var out strings.Builder

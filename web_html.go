@@ -61,7 +61,7 @@ var webPolicy = sync.OnceValue(func() *bluemonday.Policy {
 	p.AllowURLSchemeWithCustomPolicy("data", func(u *url.URL) bool { return webDataPicture.MatchString(u.Opaque) })
 	p.AllowRelativeURLs(true) // webShown takes those of links away, and those of pictures that are not in the message
 	p.RequireParseableURLs(true)
-	p.SkipElementsContent("svg", "math", "template", "noembed", "noframes", "xmp", "plaintext", "select", "textarea", "video", "audio", "canvas")
+	p.SkipElementsContent("svg", "math", "template", "noembed", "xmp", "plaintext", "select", "textarea", "video", "audio", "canvas")
 	return p
 })
 
@@ -86,9 +86,13 @@ type webSafe struct {
 	Used    map[string]bool // Content-IDs of pictures that were found in the message
 }
 
+// webInstead are the tags around what is there for readers without scripts and frames, as this one is.
+var webInstead = regexp.MustCompile(`(?i)</?no(?:script|frames)\b[^<>]*>`)
+
 // webSanitize makes an HTML body harmless.
 func webSanitize(body string, v webHTMLView) webSafe {
 	body, cut := webBounded(body)
+	body = webInstead.ReplaceAllString(body, "")
 	st := &webStyler{scope: v.Scope, out: &strings.Builder{}}
 	around := webAround(body, st)
 	clean := webPolicy().Sanitize(around + body)

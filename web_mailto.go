@@ -131,9 +131,10 @@ type webListFields struct {
 
 func webListOf(h Header) webListFields {
 	var f webListFields
-	for _, s := range webListAddresses(h.Get("List-Unsubscribe")) {
+	for _, s := range webListAddresses(h.Text("List-Unsubscribe")) {
 		switch {
 		case hasPrefixFold(s, "https://") || hasPrefixFold(s, "http://"):
+			s = strings.ReplaceAll(s, "&amp;", "&") // copied out of HTML
 			f.Leave = cmp.Or(f.Leave, s)
 			if f.OneClick == "" && hasPrefixFold(s, "https://") {
 				f.OneClick = s
