@@ -26,6 +26,7 @@ var reasons = []struct{ en, zh string }{
 	{reasonCert, "对方服务器的证书不可信"},
 	{reasonTLS, "无法与对方服务器建立加密连接"},
 	{reasonLost, "连接中断"},
+	{reasonDamaged, "邮件在本机磁盘上已损坏；请重新发送"},
 	{"TLS failed", "加密连接失败"},
 	{"DNS", "域名查询"},
 	{"internal error", "内部错误"},
@@ -63,6 +64,7 @@ const (
 	reasonCert        = "the server's certificate can't be trusted"
 	reasonTLS         = "the server and this machine agree on no encryption"
 	reasonLost        = "the connection was lost"
+	reasonDamaged     = "the message was damaged on this machine's disk; please send it again"
 )
 
 // reasonText is an error in words for people: what the operating system and the network say is put into sentences, what our

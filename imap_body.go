@@ -120,6 +120,46 @@ func (s *imapSection) want() Want {
 	return WantBody
 }
 
+// sound checks the octets of a message that the item is made of. What BODYSTRUCTURE and the like tell comes from the tree.
+func (it *imapWish) sound(m *Content) error {
+	s := &it.section
+	switch {
+	case it.name == "ENVELOPE":
+		return m.Sound(0, m.HeadLen)
+	case it.put != nil && !it.binary && it.want < WantTree:
+		return nil
+	case it.put != nil && !it.binary:
+		return m.SoundTree()
+	}
+	root := &Part{HeaderLen: m.HeadLen, BodyOff: m.HeadLen, BodyLen: m.Size - m.HeadLen}
+	p := root
+	if len(s.path) > 0 {
+		err := m.SoundTree()
+		if err != nil {
+			return err
+		}
+		p = m.Tree().Find(s.path)
+	}
+	if p != nil && p != root && p.IsMessage() && s.text != "" && s.text != "MIME" {
+		p = p.Parts[0]
+	}
+	switch {
+	case p == nil:
+		return nil
+	case it.binary && p == root:
+		return m.Sound(0, m.Size)
+	case it.binary: // decoded from its beginning, whatever is cut out of it
+		return m.Sound(p.BodyOff, p.BodyLen)
+	case s.text == "" && p == root:
+		off, n := s.cut(m.Size)
+		return m.Sound(off, n)
+	case s.text == "" || s.text == "TEXT":
+		off, n := s.cut(p.BodyLen)
+		return m.Sound(p.BodyOff+off, n)
+	}
+	return m.Sound(p.HeaderOff, p.HeaderLen)
+}
+
 // open finds the section in a message, nil if the message has no such part. Header blocks are ASCII unless the client has
 // enabled UTF-8, with encoded words for raw text (RFC 6857); a whole message stays as it is, octet for octet.
 func (s *imapSection) open(m *Content, utf8 bool) *io.SectionReader {

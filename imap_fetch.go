@@ -430,19 +430,44 @@ func (f *imapFetch) markSeen(uids []UID) error {
 // send writes a FETCH response for each message.
 func (f *imapFetch) send(uids []UID) error {
 	return f.c.srv.store.List(f.c.mbox.ID, uids, f.want, func(m *Listed) error {
-		switch {
-		case f.want > WantRow && m.Content == nil:
+		if f.want > WantRow && m.Content == nil {
 			f.lost++
 			return nil
-		case f.want > WantRow && errors.Is(m.Content.Ready(f.want), ErrContentDamaged): // the others come all the same
-			f.damaged++
-			f.c.srv.crew.Complain("imap: a message is damaged", m.Content.Ready(f.want), "user", f.c.user.Name, "mailbox", f.c.mbox.Name, "uid", m.UID)
+		}
+		err := f.sound(m)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			f.lost++
 			return nil
+		case errors.Is(err, ErrContentDamaged): // the others come all the same
+			f.damaged++
+			f.c.srv.crew.Complain("imap: a message is damaged", err, "user", f.c.user.Name, "mailbox", f.c.mbox.Name, "uid", m.UID)
+			return nil
+		case err != nil:
+			return err
 		case f.undecodable(m):
 			return nil
 		}
 		return f.message(m)
 	})
+}
+
+// sound checks what the items are made of before anything is said of the message: a literal's length can't be taken back.
+func (f *imapFetch) sound(m *Listed) error {
+	if f.want <= WantRow {
+		return nil
+	}
+	err := m.Content.Ready(f.want)
+	if err == nil && f.want > WantHead && m.Form&FormBinary != 0 { // all of it is encoded again
+		err = m.Content.Sound(0, m.Content.Size)
+	}
+	for i := range f.items {
+		if err != nil {
+			return err
+		}
+		err = f.items[i].sound(m.Content)
+	}
+	return err
 }
 
 // message writes one response:

@@ -22,6 +22,9 @@ func (c *popConn) cmdRetr(arg string) error {
 		return err
 	}
 	content, err := c.content(m)
+	if err == nil {
+		err = content.Sound(0, content.Size)
+	}
 	if err != nil {
 		return err
 	}
@@ -42,11 +45,23 @@ func (c *popConn) cmdTop(arg string) error {
 		return popNo("", "TOP needs a message and a number of lines")
 	}
 	content, err := c.content(m)
+	if err == nil {
+		err = content.Sound(0, popTopOctets(content, n))
+	}
 	if err != nil {
 		return err
 	}
 	c.ok("The top follows")
 	return c.send(content, n)
+}
+
+// popTopOctets is how much of a message its top may need, if its lines are as long as lines may be (RFC 5322 §2.1.1). What goes beyond
+// that is checked while it is sent.
+func popTopOctets(content *Content, lines int64) int64 {
+	if lines > content.Size {
+		return content.Size
+	}
+	return content.HeadLen + 1000*lines
 }
 
 // needsWork says whether a message can't be sent octet for octet as it is stored.

@@ -299,10 +299,16 @@ func TestPopStop(t *testing.T) {
 }
 
 // TestPopDamaged checks that a message whose content can't be read is never taken for a whole one, and that TOP reads no
-// more than it needs.
+// more than it needs: it is refused before anything of it is sent, and when the card changes it afterwards, the connection is cut.
 func TestPopDamaged(t *testing.T) {
 	s := startServer(t)
-	addMail(t, s.store, "ann@home.arpa", "Subject: a\r\n\r\nline\r\n"+strings.Repeat(strings.Repeat("x", 70)+"\r\n", 5000))
+	for range 2 {
+		addMail(t, s.store, "ann@home.arpa", "Subject: a\r\n\r\nline\r\n"+strings.Repeat(strings.Repeat("x", 70)+"\r\n", 5000))
+	}
+	c := dialPOP3(t, s)
+	c.login()
+	c.must("RETR 1")
+	c.body()
 	err := s.store.Write(func(tx *Tx) error {
 		_, err := tx.exec(`DELETE FROM chunks WHERE id&? >= 2`, 1<<chunkBits-1)
 		return err
@@ -310,11 +316,12 @@ func TestPopDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := dialPOP3(t, s)
-	c.login()
-	c.must("TOP 1 10")
+	c.must("TOP 2 10")
 	if top := c.body(); !strings.HasPrefix(top, "Subject: a\r\n\r\nline\r\nxxx") {
 		t.Errorf("TOP: %.80q", top)
+	}
+	if got := c.do("RETR 2"); got != "-ERR [SYS/PERM] The message is damaged on the server's disk" {
+		t.Errorf("RETR: %q", got)
 	}
 	c.must("RETR 1")
 	rest, err := io.ReadAll(c.r)

@@ -324,6 +324,13 @@ func (e *queueCut) Error() string { return e.err.Error() }
 // send carries one message to its recipients, at most queueRcpts in each transaction.
 func (k *queueCarrier) send(q *QueueItem) error {
 	content, err := k.j.s.store.Content(q.Blob.ID)
+	if err == nil {
+		err = content.Sound(0, content.Size)
+	}
+	if errors.Is(err, ErrContentDamaged) { // no try will mend it, and its sender may have it still
+		k.j.s.crew.Complain("queue: a message is damaged", err, "msg", q.Name)
+		return k.record(q, queueFailAll(q, "5.3.0", reasonDamaged))
+	}
 	if err != nil {
 		return err
 	}

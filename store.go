@@ -99,13 +99,14 @@ type Store struct {
 	walDue     chan struct{} // the checkpointer has something to do
 	checkpoint sync.Mutex    // held while it does it
 
-	mu       sync.Mutex // watchers, views, recent, tasks, staged, known
+	mu       sync.Mutex // watchers, views, recent, tasks, staged, known, sound
 	watchers map[UserID]map[chan struct{}]bool
 	views    map[*View]bool
 	recent   map[MailboxID]UID
 	tasks    map[int64]bool  // that are running, see AllOrNone
 	passing  []WebSession    // that are not in the file
 	staged   map[BlobID]bool // content that waits for its first reference
+	sound    map[BlobID]bool // see Content.Sound
 	known    map[Addr]User   // see Known
 	knownAt  int64           // what usersChanged was when they were found
 

@@ -74,6 +74,9 @@ func (q *webReq) stream(r io.Reader) error {
 // getPart sends the file at a place of a message.
 func (q *webReq) getPart() error {
 	m, err := q.open()
+	if err == nil {
+		err = m.stored.Sound(0, m.stored.Size) // what is damaged is better known before it is saved as a file
+	}
 	if err != nil {
 		return err
 	}
@@ -121,6 +124,9 @@ func (q *webReq) picture(kind string, r io.Reader) error {
 // getZip sends all attachments in one archive, made while it is sent. Nothing is compressed: most files are already.
 func (q *webReq) getZip() error {
 	m, err := q.open()
+	if err == nil {
+		err = m.stored.Sound(0, m.stored.Size)
+	}
 	if err != nil {
 		return err
 	}
@@ -181,6 +187,10 @@ func (q *webReq) getEML() error {
 	if err != nil {
 		return err
 	}
+	err = m.stored.Sound(0, m.stored.Size)
+	if err != nil {
+		return err
+	}
 	r := m.whole()
 	q.attachmentHeaders(webSubjectName(m.header.Text("Subject"), "message", ".eml"), "message/rfc822")
 	q.w.Header().Set("Content-Length", fmt.Sprint(r.Size()))
@@ -198,6 +208,9 @@ func (m *webMessage) whole() *io.SectionReader {
 // getSource shows the message as it came, as text that no browser takes for anything else.
 func (q *webReq) getSource() error {
 	m, err := q.open()
+	if err == nil {
+		err = m.stored.Sound(0, m.stored.Size)
+	}
 	if err != nil {
 		return err
 	}
