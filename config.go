@@ -69,7 +69,9 @@ type Config struct {
 	} `toml:"outbound"`
 
 	SMTP struct {
-		LocalSenders string `toml:"local_senders"` // what becomes of mail under our addresses from those who did not log in
+		LocalSenders   string   `toml:"local_senders"`   // what becomes of mail under our addresses from those who did not log in
+		CheckSenders   string   `toml:"check_senders"`   // what becomes of mail from the internet that its domain disowns
+		TrustedSealers []string `toml:"trusted_sealers"` // domains whose ARC seals are believed
 	} `toml:"smtp"`
 
 	DNS struct {
@@ -121,6 +123,13 @@ const (
 	OutboundDirect    = "direct"
 	OutboundSmarthost = "smarthost"
 	OutboundNone      = "none"
+)
+
+// The values of [smtp] check_senders.
+const (
+	CheckReject = "reject" // refused, where the domain asks for it
+	CheckMark   = "mark"   // shown
+	CheckOff    = "off"    // nobody is asked
 )
 
 // The values of [smtp] local_senders.
@@ -218,7 +227,7 @@ func defaultConfig() *Config {
 	c.Auth.Plaintext = []Network{{netip.MustParsePrefix("127.0.0.0/8")}, {netip.MustParsePrefix("::1/128")}}
 	c.MDNS.Enabled = true
 	c.Outbound.Mode = OutboundDirect
-	c.SMTP.LocalSenders = LocalLogin
+	c.SMTP.LocalSenders, c.SMTP.CheckSenders, c.SMTP.TrustedSealers = LocalLogin, CheckReject, []string{"google.com", "microsoft.com"}
 	c.Search.Index = true
 	c.Queue.Retry, c.Queue.RetryMax = Duration(3*time.Minute), Duration(time.Hour)
 	c.Queue.Warn, c.Queue.GiveUp = Duration(4*time.Hour), Duration(3*24*time.Hour)
@@ -432,6 +441,9 @@ func (c *Config) checkLimits() error {
 func (c *Config) checkNetworks() error {
 	if m := c.SMTP.LocalSenders; m != LocalLogin && m != LocalMark && m != LocalAny {
 		return keyFault("smtp.local_senders", "%q is none of login, mark, any", m)
+	}
+	if m := c.SMTP.CheckSenders; m != CheckReject && m != CheckMark && m != CheckOff {
+		return keyFault("smtp.check_senders", "%q is none of reject, mark, off", m)
 	}
 	for _, n := range c.HTTP.Proxies {
 		if n.Bits() == 0 {

@@ -14,6 +14,9 @@ import (
 // errLocalSender refuses mail that says it is from one of our people and was brought by somebody who has not logged in.
 var errLocalSender = errors.New("an address of this machine is for those who log in here")
 
+// errDisowned refuses mail from a domain that asks to refuse what it does not stand for.
+var errDisowned = errors.New("the domain in From does not stand for this message, and asks to refuse such (DMARC)")
+
 // MailPeer is who brings a message.
 type MailPeer struct {
 	Addr netip.Addr
@@ -34,10 +37,114 @@ func (s *Server) judge(m *Mail, peer MailPeer) error {
 	if err != nil {
 		return err
 	}
-	if len(v.Results) > 0 {
+	if s.cfg.SMTP.CheckSenders != CheckOff && isWorld(peer.Addr) && s.health.answers(ctx, s.dns) && !s.isPartner(ctx, peer.Addr) {
+		err = s.checkSender(ctx, v, m, peer, header)
+	}
+	if err == nil && len(v.Results) > 0 {
 		m.Verdict = v
 	}
+	return err
+}
+
+// checkSender asks the DNS about the sender of a message from the internet and adds what it finds to v. errDisowned if it is to be
+// refused.
+func (s *Server) checkSender(ctx context.Context, v *Verdict, m *Mail, peer MailPeer, header string) error {
+	skip := func(domain string) bool { return !s.isForeign(domain) }
+	var spf spfResult
+	var iprev, name string
+	others := s.crew.Result("checking a sender", func() error {
+		spf = checkSPF(ctx, s.dns, peer.Addr, peer.Helo, m.From, skip)
+		iprev, name = checkIPRev(ctx, s.dns, peer.Addr)
+		return nil
+	})
+	now, fields := s.store.Now(), dkimFields(header)
+	forms := bodyForms(fields, now)
+	err := forms.read(bodyOf(m.Body))
+	keys := &keyAsker{dns: s.dns, own: s.ring.public, skip: skip}
+	sums := forms.end()
+	dkim := verifyDKIM(ctx, fields, sums, keys, now)
+	arc := checkARC(ctx, fields, sums, keys)
+	fault := <-others // its results are there from here on
+	if err != nil || fault != nil {
+		return errors.Join(err, fault)
+	}
+	w := &dmarcWalker{ctx: ctx, dns: s.dns, skip: skip}
+	var dmarc []dmarcResult
+	for _, d := range fromDomains(header) {
+		if !skip(d) {
+			dmarc = append(dmarc, w.checkDMARC(d, spf, dkim))
+		}
+	}
+	if ctx.Err() != nil {
+		s.health.doubt()
+	}
+	v.note(peer, name, iprev, m.From, spf, dkim, arc, dmarc)
+	if s.cfg.SMTP.CheckSenders != CheckReject {
+		return nil
+	}
+	for _, d := range dmarc {
+		if d.result == resultFail && d.policy == dmarcReject && !arc.speaksFor(d.from, s.cfg.SMTP.TrustedSealers) && !listSpeaks(fields, spf, dkim) {
+			return fmt.Errorf("%w: %s", errDisowned, d.from)
+		}
+	}
 	return nil
+}
+
+// note adds all results, in the order in which they were found out.
+func (v *Verdict) note(peer MailPeer, name, iprev string, from Addr, spf spfResult, dkim []dkimResult, arc arcResult, dmarc []dmarcResult) {
+	v.add("iprev", iprev, "", "policy.iprev", peer.Addr.String(), "policy.name", name)
+	sender := strings.Trim(from.Path(), "<>")
+	if ascii, ok := from.ASCIIPath(); ok {
+		sender = strings.Trim(ascii, "<>")
+	}
+	if spf.helo {
+		v.add("spf", spf.result, spf.why, "smtp.helo", spf.domain)
+	} else {
+		v.add("spf", spf.result, spf.why, "smtp.mailfrom", sender)
+	}
+	if len(dkim) == 0 {
+		v.add("dkim", resultNone, "")
+	}
+	for _, d := range dkim {
+		why := d.why
+		if d.testing && why == "" {
+			why = "the domain tries it out"
+		}
+		v.add("dkim", d.result, why, "header.d", d.domain, "header.s", d.selector, "header.b", d.b)
+	}
+	if arc.result != resultNone {
+		v.add("arc", arc.result, arc.why, "header.d", arc.sealer)
+	}
+	for _, d := range dmarc {
+		v.add("dmarc", d.result, "", "header.from", d.from, "policy.dmarc", d.policy, "policy.by", d.by)
+	}
+}
+
+// listSpeaks says whether a list, which may have changed the message, stands for it: it names itself, and SPF or a signature is of its
+// domain.
+func listSpeaks(fields []dkimField, spf spfResult, dkim []dkimResult) bool {
+	for _, f := range fields {
+		if f.name != "list-id" { // RFC 2919
+			continue
+		}
+		id := f.value()
+		id = strings.ToLower(dkimTrim(id[strings.LastIndexByte(id, '<')+1:]))
+		id = strings.TrimSuffix(id, ">")
+		_, host, _ := strings.Cut(id, ".")
+		if !strings.Contains(host, ".") {
+			return false
+		}
+		if spf.result == resultPass && (isUnder(host, spf.domain) || isUnder(spf.domain, host)) {
+			return true
+		}
+		for _, d := range dkim {
+			if d.result == resultPass && (isUnder(host, d.domain) || isUnder(d.domain, host)) {
+				return true
+			}
+		}
+		return false
+	}
+	return false
 }
 
 // headerOf is the whole header block of a message, "" if it has none.

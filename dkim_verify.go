@@ -20,6 +20,7 @@ const (
 	dkimMost  = 8               // signatures of a message that are looked at, from the top
 	dkimNames = 200             // names in h=
 	dkimSkew  = 5 * time.Minute // that clocks may differ by
+	keyMost   = 20              // keys that are asked for because of one message
 	dkimTexts = 4               // TXT records under a key's name that are tried
 )
 
@@ -225,6 +226,8 @@ type keyAnswer struct {
 	err error
 }
 
+var errKeyMany = fmt.Errorf("more than %d keys", keyMost)
+
 var errKeySkipped = errors.New("nothing is asked about this domain")
 
 // key is the key of a selector. An error that dnsPasses is one of the moment.
@@ -234,7 +237,10 @@ func (a *keyAsker) key(ctx context.Context, selector, domain string) (*dkimPubli
 		return k.key, k.err
 	}
 	var got keyAnswer
-	got.key, got.err = a.ask(ctx, name, domain)
+	got.err = errKeyMany
+	if len(a.have) < keyMost {
+		got.key, got.err = a.ask(ctx, name, domain)
+	}
 	if a.have == nil {
 		a.have = map[string]keyAnswer{}
 	}
@@ -278,7 +284,7 @@ func keyResult(err error) (result, why string) {
 	switch {
 	case errors.Is(err, errDKIMKeySize):
 		return resultWeak, err.Error()
-	case errors.Is(err, errKeySkipped):
+	case errors.Is(err, errKeySkipped), errors.Is(err, errKeyMany):
 		return resultPlain, err.Error()
 	}
 	for _, perm := range []error{errDKIMNoKey, errDKIMRevoked, errDKIMKeyBad, errDKIMKeyKind, errDKIMKeyMail, errDKIMKeyExact} {

@@ -241,6 +241,7 @@ func TestConfigErrors(t *testing.T) {
 		"[relay]\nnetworks = [\"0.0.0.0/0\"]\n":                                `line 2: |relay.networks|whole world`,
 		"[auth]\nplaintext = [\"my lan\"]\n":                                   `line 2: |plaintext|192.168.1.0/24`,
 		"[smtp]\nlocal_senders = \"no\"\n":                                     `line 2: |smtp.local_senders|login, mark, any`,
+		"[smtp]\ncheck_senders = \"no\"\n":                                     `line 2: |smtp.check_senders|reject, mark, off`,
 		"[dns]\nservers = [\"dns.example\"]\n":                                 `line 2: |dns.servers|127.0.0.1`,
 		"[outbound]\nmode = \"smart\"\n":                                       `line 2: |outbound.mode|direct, smarthost, none`,
 		"[outbound]\nmode = \"smarthost\"\n":                                   `outbound.smarthost`,

@@ -39,6 +39,7 @@ type Server struct {
 	ring  *dkimRing
 
 	partners partnerNames
+	health   dnsHealth
 
 	stop    context.Context // done when the server is stopping
 	cancel  context.CancelFunc
@@ -113,7 +114,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, store: store, log: log, crew: store.crew, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(cfg.DNS.Servers),
-		ring:  &dkimRing{store: store},
+		ring: &dkimRing{store: store}, health: dnsHealth{crew: store.crew},
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 		conns: map[*conn]bool{}, askedFor: map[string]time.Time{}, waiting: map[netip.Prefix]int{}, people: map[UserID]int{}, busy: map[UserID]bool{},
 		recent: ring.mem, floods: newLogFloods(),
