@@ -20,6 +20,9 @@ check:
 bench:
 	go test -run '^$$' -bench . -benchtime 2s .
 
+wear: # the pages that a delivery, a flag, an expunge and the index write, by table
+	go test -v -run '^TestWear$$' .
+
 fuzz: # each target for a minute
 	for f in $$(go test -list '^Fuzz' . | grep ^Fuzz); do go test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s . || exit 1; done
 
@@ -32,4 +35,4 @@ faults: # errors from the disk, a full card, read-only and damaged files, a memo
 clean:
 	rm -f postino postino-arm
 
-.PHONY: build arm demo clients check bench fuzz soak faults clean
+.PHONY: build arm demo clients check bench wear fuzz soak faults clean

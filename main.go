@@ -58,6 +58,7 @@ func verbs() []verb {
 		{"backup", "FILE", "a consistent copy of the database, also while the server runs", (*command).backup},
 		{"restore", "FILE", "put a backup in the place of the database, which is kept under another name; stop postino first", (*command).restore},
 		{"rescue", "FILE NEW", "bring back into a new file what can be read of a damaged one", (*command).rescue},
+		{"compact", "", "store mail from before there was compression in less room, also while the server runs; Ctrl-C ends it, and again goes on", (*command).compact},
 		{"check", "", "look at the file, the configuration, ports, TLS, clock and disk", (*command).check},
 		{"setup-link", "", "a fresh one-time link to the page that makes an administrator", (*command).setupLink},
 		{"clock", "[reset]", "which time is gone by; reset goes back to the system's after a wrong jump ahead", (*command).clock},
