@@ -169,3 +169,27 @@ func parseVerdict(s string) *Verdict {
 	}
 	return v
 }
+
+// vouched says which domain stands for the sender in From: by DMARC, or without a policy by a signature or address that is aligned with
+// it. Else disowned is the domain that has a policy and does not stand for it. With several domains in From all have to.
+func (v *Verdict) vouched() (by, disowned string) {
+	all := true
+	for _, r := range v.Results {
+		if r.Method != "dmarc" {
+			continue
+		}
+		from := r.prop("header.from")
+		switch {
+		case r.Result == resultFail:
+			return "", from
+		case r.prop("policy.by") != "":
+			by = from
+		default:
+			all = false
+		}
+	}
+	if !all {
+		by = ""
+	}
+	return by, ""
+}

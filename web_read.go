@@ -47,6 +47,7 @@ type webMessage struct {
 	Open                                        bool
 	Snippet                                     string
 	Lists                                       webListFields
+	Trust                                       *webTrust // nil says nothing
 	Flagged, Unread, Draft, Answered, Forwarded bool
 
 	stored  *Content // the whole message
@@ -157,6 +158,7 @@ func (q *webReq) describe(m *webMessage) {
 	m.Flagged, m.Unread, m.Draft = f&FlagFlagged != 0, f&FlagSeen == 0, f&FlagDraft != 0
 	m.Answered, m.Forwarded = f&FlagAnswered != 0, f&FlagForwarded != 0
 	m.Lists = webListOf(m.header)
+	m.Trust = q.trustOf(m)
 }
 
 // picturesWanted says whether remote pictures are shown: for this once, or always from this sender.
