@@ -26,6 +26,7 @@ type webUndo struct {
 // webAction is one of the buttons over a list.
 type webAction struct {
 	special string     // the folder that it moves to; "" for none
+	need    Rights     // without which a button that only sets flags is refused
 	flags   FlagChange // done before moving
 	undo    FlagChange
 	said    [2]string // for one message and for many
@@ -40,10 +41,10 @@ var webActions = map[string]webAction{
 		said: [2]string{"%s message moved to Junk.", "%s messages moved to Junk."}},
 	"notjunk": {special: "INBOX", flags: webFlags('-', FlagJunk), undo: webFlags('+', FlagJunk),
 		said: [2]string{"%s message moved to the inbox.", "%s messages moved to the inbox."}},
-	"read":   {flags: webFlags('+', FlagSeen), said: [2]string{"%s message marked as read.", "%s messages marked as read."}},
-	"unread": {flags: webFlags('-', FlagSeen), said: [2]string{"%s message marked as unread.", "%s messages marked as unread."}},
-	"star":   {flags: webFlags('+', FlagFlagged), said: [2]string{"%s message starred.", "%s messages starred."}},
-	"unstar": {flags: webFlags('-', FlagFlagged), said: [2]string{"%s star removed.", "%s stars removed."}},
+	"read":   {need: RightSeen, flags: webFlags('+', FlagSeen), said: [2]string{"%s message marked as read.", "%s messages marked as read."}},
+	"unread": {need: RightSeen, flags: webFlags('-', FlagSeen), said: [2]string{"%s message marked as unread.", "%s messages marked as unread."}},
+	"star":   {need: RightWrite, flags: webFlags('+', FlagFlagged), said: [2]string{"%s message starred.", "%s messages starred."}},
+	"unstar": {need: RightWrite, flags: webFlags('-', FlagFlagged), said: [2]string{"%s star removed.", "%s stars removed."}},
 }
 
 func webFlags(op byte, bits FlagBits) FlagChange {
@@ -71,10 +72,15 @@ func (q *webReq) chosen(f url.Values) (webChosen, error) {
 	for _, v := range f["m"] {
 		for _, key := range strings.Split(v, ",") {
 			box, uid, _ := strings.Cut(key, ".")
-			if id, u := webID[MailboxID](box), webUID(uid); id != 0 && u != 0 && n < webMaxAct && !slices.Contains(c[id], u) {
-				c[id] = append(c[id], u)
-				n++
+			id, u := webID[MailboxID](box), webUID(uid)
+			if id == 0 || u == 0 || slices.Contains(c[id], u) {
+				continue
 			}
+			n++
+			if n > webMaxAct {
+				return nil, webFault(http.StatusRequestEntityTooLarge, "That are too many messages for one form.")
+			}
+			c[id] = append(c[id], u)
 		}
 	}
 	for id := range c {
@@ -136,18 +142,24 @@ func (q *webReq) inBatches(c webChosen, need Rights, fn func(tx *Tx, m Mailbox, 
 	return nil
 }
 
-func (q *webReq) setFlags(c webChosen, change FlagChange) error {
+// setFlags changes flags, and says how many of the messages are there. Flags that the user may not touch stay as they are, unless
+// need has the right to them: then it is an error.
+func (q *webReq) setFlags(c webChosen, change FlagChange, need Rights) (int64, error) {
 	if change.Op == 0 {
-		return nil
+		return 0, nil
 	}
-	return q.inBatches(c, RightRead, func(tx *Tx, m Mailbox, uids []UID) error {
+	there, step := int64(0), 0
+	err := q.inBatches(c, RightRead|need, func(tx *Tx, m Mailbox, uids []UID) error {
 		have, err := tx.RightsOf(q.user, m)
-		if err == nil {
-			change.May = have // flags that the user may not touch stay as they are
-			_, err = tx.SetFlags(m, uids, change)
+		if err != nil {
+			return err
 		}
+		change.May = have
+		r, err := tx.SetFlags(m, uids, change)
+		step = len(uids) - len(r.Missing)
 		return err
-	}, nil)
+	}, func(MailboxID) { there += int64(step) })
+	return there, err
 }
 
 // moveTo moves messages, and says how to bring them back and how many they are.
@@ -239,11 +251,12 @@ func (q *webReq) postAct() error {
 	if !ok {
 		return webErrDo
 	}
-	if err := q.setFlags(c, a.flags); err != nil {
+	there, err := q.setFlags(c, a.flags, a.need)
+	if err != nil {
 		return err
 	}
 	if a.special == "" {
-		q.say2(c.count(), a.said, nil)
+		q.say2(there, a.said, nil)
 		return q.redirect(back)
 	}
 	to, err := q.folderFor(a.special)
@@ -261,8 +274,12 @@ func (q *webReq) postAct() error {
 	return q.redirect(back)
 }
 
-// say2 tells how many messages something was done to.
+// say2 tells how many messages something was done to, or that there were none.
 func (q *webReq) say2(n int64, said [2]string, undo []webUndo) {
+	if n == 0 {
+		q.sayBad("Nothing was changed: what was chosen is no longer there, or is in that folder already.")
+		return
+	}
 	q.note(&webNote{Text: q.lang.N(n, said[0], said[1]), Undo: undo})
 }
 
@@ -291,21 +308,31 @@ func (q *webReq) toFolder(do string, c webChosen, dest MailboxID, back string) e
 		if err != nil {
 			return err
 		}
-		q.note(&webNote{Text: q.lang.N(moved, "%s message moved.", "%s messages moved.") + " → " + name, Undo: undo})
+		q.sayMoved(moved, [2]string{"%s message moved.", "%s messages moved."}, name, undo)
 		return q.redirect(back)
 	}
+	copied, step := int64(0), 0
 	err = q.inBatches(c, RightRead, func(tx *Tx, m Mailbox, uids []UID) error {
 		if _, _, err := q.access(tx, to.ID, RightInsert); err != nil {
 			return err
 		}
-		_, _, err := tx.Copy(m, uids, to)
+		_, dst, err := tx.Copy(m, uids, to)
+		step = len(dst)
 		return err
-	}, nil)
+	}, func(MailboxID) { copied += int64(step) })
 	if err != nil {
 		return err
 	}
-	q.note(&webNote{Text: q.lang.N(c.count(), "%s message copied.", "%s messages copied.") + " → " + name})
+	q.sayMoved(copied, [2]string{"%s message copied.", "%s messages copied."}, name, nil)
 	return q.redirect(back)
+}
+
+// sayMoved is say2 with the folder.
+func (q *webReq) sayMoved(n int64, said [2]string, folder string, undo []webUndo) {
+	q.say2(n, said, undo)
+	if n > 0 {
+		q.note(&webNote{Text: q.lang.N(n, said[0], said[1]) + " → " + folder, Undo: undo})
+	}
 }
 
 // webConfirm asks before something that can't be undone.
@@ -330,14 +357,16 @@ func (q *webReq) purge(c webChosen, f url.Values, back string) error {
 		p.Fields = append(p.Fields, [2]string{"do", "purge"}, [2]string{"sure", "1"})
 		return q.page("confirm", "Delete for good", p)
 	}
+	gone, step := int64(0), 0
 	err := q.inBatches(c, RightTrash|RightExpunge, func(tx *Tx, m Mailbox, uids []UID) error {
-		_, err := tx.Expunge(m, uids)
+		all, err := tx.Expunge(m, uids)
+		step = len(all)
 		return err
-	}, nil)
+	}, func(MailboxID) { gone += int64(step) })
 	if err != nil {
 		return err
 	}
-	q.say2(c.count(), [2]string{"%s message deleted.", "%s messages deleted."}, nil)
+	q.say2(gone, [2]string{"%s message deleted.", "%s messages deleted."}, nil)
 	return q.redirect(back)
 }
 
@@ -357,7 +386,7 @@ func (q *webReq) postUndo() error {
 			return err
 		}
 		c := webChosen{u.Now: u.UIDs}
-		if err := q.setFlags(c, u.Flags); err != nil {
+		if _, err := q.setFlags(c, u.Flags, 0); err != nil {
 			return err
 		}
 		_, moved, err := q.moveTo(c, to)

@@ -130,7 +130,10 @@ func TestWebLook(t *testing.T) {
 	out.get("/login")
 	out.press("/look", "lang", "zh", "theme", "dark", "to", "/login")
 	out.want(`<html lang="zh-Hans" data-theme="dark">`, "登录")
-	out.press("/look", "lang", "xx", "theme", "pink", "to", "/login")
+	if out.post("/look", "lang", "xx", "theme", "pink", "to", "/login"); out.code != 400 {
+		t.Errorf("an unknown language: %d", out.code)
+	}
+	out.get("/login")
 	out.want(`<html lang="zh-Hans" data-theme="dark">`)
 	for range 2 {
 		s.put(t, "ann", "INBOX", "From: bob@home.arpa\nSubject: talk\nMessage-ID: <1@x>\n\nx\n", 0)

@@ -74,8 +74,11 @@ func (q *webReq) addAlias(p webAliases) error {
 		return again("This domain does not live here. The domains are set in mail.toml.")
 	}
 	list, bad := q.addresses(p.Targets)
-	if bad != "" || len(list) == 0 {
+	if bad != "" {
 		return again("%s is no mail address.", bad)
+	}
+	if len(list) == 0 {
+		return again("Write the addresses that it stands for.")
 	}
 	var targets []string
 	to, fault := q.reachable(list)

@@ -135,7 +135,7 @@ func (q *webReq) readTalk(box Mailbox, uids []UID) error {
 	}
 	uids = slices.Clone(uids[:min(len(uids), webMaxWhole)])
 	slices.Sort(uids)
-	err := q.setFlags(webChosen{box.ID: uids}, webFlags('+', FlagSeen))
+	_, err := q.setFlags(webChosen{box.ID: uids}, webFlags('+', FlagSeen), 0)
 	if errors.Is(err, ErrReadOnly) || errors.Is(err, ErrDiskFull) {
 		return nil
 	}

@@ -77,7 +77,7 @@ func TestWebFormBudget(t *testing.T) {
 	})
 	add := func(c *webClient) int {
 		c.get("/contacts")
-		c.post("/contacts", "do", "add", "name", strings.Repeat("y", 2000), "address", "z@x.example")
+		c.post("/contacts", "do", "add", "name", "y", "address", "z@x.example", "more", strings.Repeat("y", 2000))
 		return c.code
 	}
 	if got := add(ann); got != 503 {

@@ -45,14 +45,17 @@ func (q *webReq) getContacts() error {
 
 func (q *webReq) postContacts() error {
 	f := q.r.PostForm
-	line := func(name string, most int) string { return webCut(strings.TrimSpace(webClean(f.Get(name))), most) }
-	a, err := ParseAddr(line("address", 300))
+	if err := q.fits(webMost{"name", 200}, webMost{"phone", 50}, webMost{"note", 500}); err != nil {
+		return err
+	}
+	line := func(name string) string { return strings.TrimSpace(webClean(f.Get(name))) }
+	a, err := ParseAddr(line("address"))
 	if err != nil {
 		return webFault(http.StatusUnprocessableEntity, "That is no address.")
 	}
 	switch f.Get("do") {
 	case "add":
-		c := Contact{Address: a.Key(), Name: line("name", 200), Phone: line("phone", 50), Note: line("note", 500)}
+		c := Contact{Address: a.Key(), Name: line("name"), Phone: line("phone"), Note: line("note")}
 		err = q.s.store.Write(func(tx *Tx) error { return tx.KeepContact(q.user.ID, c) })
 	case "remove":
 		err = q.s.store.Write(func(tx *Tx) error { return tx.ForgetContact(q.user.ID, a.Key()) })

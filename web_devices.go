@@ -111,7 +111,10 @@ func (q *webReq) postDevices() error {
 }
 
 func (q *webReq) addAppPassword(name string) error {
-	name = webCut(strings.TrimSpace(webClean(name)), 60)
+	if err := q.fits(webMost{"name", 60}); err != nil {
+		return err
+	}
+	name = strings.TrimSpace(webClean(name))
 	if name == "" {
 		return webFault(http.StatusUnprocessableEntity, "The device needs a name.")
 	}

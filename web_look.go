@@ -62,6 +62,9 @@ func (q *webReq) keepLook(l webLook) error {
 func (q *webReq) postLook() error {
 	f := q.r.PostForm
 	look := q.look()
+	if (f.Has("lang") && !slices.Contains(webLanguages, f.Get("lang"))) || (f.Has("theme") && !slices.Contains(webThemes, f.Get("theme"))) {
+		return webErrDo
+	}
 	if l := f.Get("lang"); slices.Contains(webLanguages, l) {
 		look.Lang = l
 		q.setCookie("lang", l, webLookLifetime)
@@ -90,7 +93,9 @@ func (q *webReq) postThreads() error {
 func (q *webReq) postOrder() error {
 	look := q.look()
 	look.Order = q.r.PostForm.Get("order")
-	look.Order = look.order()
+	if look.Order != look.order() {
+		return webErrDo
+	}
 	if err := q.keepLook(look); err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func TestWebOrder(t *testing.T) {
 	want("d4 d1 d0")
 	ann.press("/undo", "u", undo, "back", list)
 	want("d4 d3 d2 d1 d0")
-	for _, x := range [][2]string{{"oldest", "d0 d1 d2 d3 d4"}, {"size", "d2 d0 d4 d3 d1"}, {"from", "d4 d2 d3 d1 d0"}, {"subject", "d0 d1 d2 d3 d4"}, {"nonsense", "d4 d3 d2 d1 d0"}} {
+	for _, x := range [][2]string{{"oldest", "d0 d1 d2 d3 d4"}, {"size", "d2 d0 d4 d3 d1"}, {"from", "d4 d2 d3 d1 d0"}, {"subject", "d0 d1 d2 d3 d4"}} {
 		ann.press("/order", "order", x[0], "back", list)
 		want(x[1])
 	}

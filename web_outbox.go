@@ -72,7 +72,11 @@ func (q *webReq) postOutbox() error {
 		l.Due, l.Fault = tx.s.Now(), ""
 		return tx.SaveLetter(&l)
 	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) {
+		q.sayBad("This letter was sent or discarded meanwhile.")
+		return q.redirect("/outbox")
+	}
+	if err != nil {
 		return err
 	}
 	q.wakeSender()

@@ -201,8 +201,8 @@ func (q *webReq) getMessage() error {
 	}
 	m.Open = true
 	if m.At == "" && m.Unread && q.isRead() {
-		if err := q.setFlags(map[MailboxID][]UID{m.Box.ID: {m.M.UID}}, FlagChange{Op: '+', Flags: Flags{Bits: FlagSeen}, Unchanged: -1}); err != nil &&
-			!errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrDiskFull) {
+		_, err := q.setFlags(webChosen{m.Box.ID: {m.M.UID}}, webFlags('+', FlagSeen), 0)
+		if err != nil && !errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrDiskFull) {
 			return err
 		}
 	}
@@ -258,8 +258,8 @@ func (q *webReq) postPictures() error {
 		if !slices.Contains(all, from) {
 			all = append(all, from)
 		}
-		if len(all) > 1000 {
-			all = all[len(all)-1000:]
+		if len(all) > webMaxShown {
+			return ErrTooMany
 		}
 		return tx.SetPreference(q.user.ID, PrefPictures, all)
 	})

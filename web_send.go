@@ -170,6 +170,9 @@ func (q *webReq) sendLetter(l *Letter, c *webCompose, f *webForm) error {
 	if err != nil {
 		return err
 	}
+	if w.From != "" && w.From != q.user.Name && !slices.ContainsFunc(c.From, func(i webIdentity) bool { return i.Address == w.From }) {
+		return again("%s is no longer one of your addresses. Choose another one.", w.From)
+	}
 	d, err := q.draft(q.user, l, &w)
 	var bad *webBadAddress
 	if errors.As(err, &bad) {
@@ -558,8 +561,11 @@ func (q *webReq) postRedirect() error {
 	}
 	list, bad := q.addresses(webClean(f.Get("to")))
 	to, fault := q.reachable(list)
-	if bad != "" || len(list) == 0 {
+	switch {
+	case bad != "":
 		fault = q.lang.F("%s is no mail address.", bad)
+	case len(list) == 0:
+		fault = q.lang.T("Whom is it for? Write an address into the To field.")
 	}
 	again := func(fault string) error {
 		c := webCompose{Redirect: f.Get("m"), Error: fault}

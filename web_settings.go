@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
 	webMaxIdentities = 20
-	webMaxSignature  = 10_000   // octets of a signature
-	webMaxAway       = 50_000   // octets of an automatic answer
+	webMaxSignature  = 10_000   // characters of a signature
+	webMaxAway       = 50_000   // characters of an automatic answer
+	webMaxShown      = 1_000    // senders whose pictures are always shown
 	webMaxImport     = 16 << 30 // octets of an import
 	webMaxArchive    = 4 << 30  // octets of an imported archive, which needs a copy on the disk
 	webMaxListing    = 8 << 20  // octets of an archive's list of files, which takes some five times that in memory
@@ -170,14 +172,49 @@ func (q *webReq) keep(part, key string, v any) error {
 	return q.redirect("/settings/" + part)
 }
 
+// webMost is a field and how many characters it may have.
+type webMost struct {
+	field string
+	most  int
+}
+
+// fits sees that no field of the form is longer than it may be. A field that is cut in silence would be worse than one that is refused.
+func (q *webReq) fits(all ...webMost) error {
+	for _, m := range all {
+		for _, v := range q.r.PostForm[m.field] {
+			if utf8.RuneCountInString(strings.ReplaceAll(v, "\r\n", "\n")) > m.most {
+				return webFault(http.StatusUnprocessableEntity, "What you have written is too long for its field. Nothing was changed.")
+			}
+		}
+	}
+	return nil
+}
+
 // postIdentities takes the list of names, addresses and signatures. An address must lead to the user.
 func (q *webReq) postIdentities() error {
 	f := q.r.PostForm
+	if err := q.fits(webMost{"name", 200}, webMost{"signature", webMaxSignature}); err != nil {
+		return err
+	}
+	had, err := q.identities()
+	if err != nil {
+		return err
+	}
 	var all []webIdentity
 	for i, text := range f["address"] {
+		if i >= len(f["name"]) || i >= len(f["signature"]) {
+			return webErrDo
+		}
 		text = strings.TrimSpace(webClean(text))
-		if text == "" || i >= len(f["name"]) || i >= len(f["signature"]) {
+		x := webIdentity{strings.TrimSpace(webClean(f["name"][i])), text, strings.ReplaceAll(f["signature"][i], "\r\n", "\n")}
+		if text == "" {
+			if x.Name+strings.TrimSpace(x.Signature) != "" && i >= len(had) { // one that was there is removed like that
+				return q.settings(http.StatusUnprocessableEntity, "general", q.lang.T("That is no address."))
+			}
 			continue
+		}
+		if len(all) == webMaxIdentities {
+			return ErrTooMany
 		}
 		a, err := ParseAddr(text)
 		if err != nil {
@@ -190,11 +227,8 @@ func (q *webReq) postIdentities() error {
 		if !ok {
 			return q.settings(http.StatusUnprocessableEntity, "general", q.lang.F("%s is not yours. The administrator can make it an alias of yours.", text))
 		}
-		all = append(all, webIdentity{strings.TrimSpace(webCut(webClean(f["name"][i]), 200)), a.Key(),
-			webCut(strings.ReplaceAll(f["signature"][i], "\r\n", "\n"), webMaxSignature)})
-		if len(all) == webMaxIdentities {
-			break
-		}
+		x.Address = a.Key()
+		all = append(all, x)
 	}
 	if len(all) == 0 {
 		return q.keep("general", PrefIdentity, nil)
@@ -237,12 +271,18 @@ func (q *webReq) postForward() error {
 
 func (q *webReq) postVacation() error {
 	f := q.r.PostForm
-	v := Vacation{On: f.Get("on") != "", Subject: webCut(strings.TrimSpace(webClean(f.Get("subject"))), 200),
-		Text: webCut(strings.ReplaceAll(f.Get("text"), "\r\n", "\n"), webMaxAway), From: f.Get("from"), Until: f.Get("until")}
+	if err := q.fits(webMost{"subject", 200}, webMost{"text", webMaxAway}); err != nil {
+		return err
+	}
+	v := Vacation{On: f.Get("on") != "", Subject: strings.TrimSpace(webClean(f.Get("subject"))),
+		Text: strings.ReplaceAll(f.Get("text"), "\r\n", "\n"), From: f.Get("from"), Until: f.Get("until")}
 	for _, d := range []string{v.From, v.Until} {
 		if _, err := time.Parse(time.DateOnly, d); d != "" && err != nil {
 			return q.settings(http.StatusUnprocessableEntity, "rules", q.lang.T("That is no date."))
 		}
+	}
+	if v.From != "" && v.Until != "" && v.Until < v.From {
+		return q.settings(http.StatusUnprocessableEntity, "rules", q.lang.T("It would end before it begins."))
 	}
 	if v.On && strings.TrimSpace(v.Text) == "" {
 		return q.settings(http.StatusUnprocessableEntity, "rules", q.lang.T("Write what the answer shall say."))
@@ -266,6 +306,9 @@ func (q *webReq) postFilters() error {
 	n := webID[int64](f.Get("n")) // counted from 0
 	switch do := f.Get("do"); do {
 	case "add":
+		if err := q.fits(webMost{"from", 200}, webMost{"to", 200}, webMost{"subject", 200}); err != nil {
+			return err
+		}
 		x := webFormFilter(f)
 		if x.From+x.To+x.Subject == "" && !x.Clip {
 			return q.settings(http.StatusUnprocessableEntity, "rules", q.lang.T("Say which messages the filter is for."))
@@ -298,7 +341,7 @@ func (q *webReq) postFilters() error {
 
 // webFormFilter is a filter as it was filled in.
 func webFormFilter(f url.Values) Filter {
-	line := func(name string) string { return webCut(strings.TrimSpace(webClean(f.Get(name))), 200) }
+	line := func(name string) string { return strings.TrimSpace(webClean(f.Get(name))) }
 	return Filter{From: line("from"), To: line("to"), Subject: line("subject"), Clip: f.Get("clip") != "",
 		Folder: webID[MailboxID](f.Get("folder")), Read: f.Get("read") != "", Star: f.Get("star") != ""}
 }
@@ -439,6 +482,7 @@ func (q *webReq) totpPage(secret, fault string) error {
 // postSessions logs one browser out, or all but this one.
 func (q *webReq) postSessions() error {
 	name := q.r.PostForm.Get("end")
+	found := name == "all"
 	err := q.s.store.Write(func(tx *Tx) error {
 		if name == "all" {
 			return endLogins(tx, q.user.ID, EndElsewhere, q.session.Hash)
@@ -446,13 +490,17 @@ func (q *webReq) postSessions() error {
 		all, err := tx.WebSessions(q.user.ID)
 		for _, w := range all {
 			if err == nil && w.Name() == name {
-				err = tx.EndWebSession(w.Hash)
+				err, found = tx.EndWebSession(w.Hash), true
 			}
 		}
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	if !found {
+		q.sayBad("That browser was logged out already.")
+		return q.redirect("/settings/security")
 	}
 	q.say("Logged out there.")
 	return q.redirect("/settings/security")

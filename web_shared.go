@@ -107,8 +107,15 @@ func (q *webReq) postShared() error {
 			return err
 		})
 	case "quota":
-		err = q.s.store.Write(func(tx *Tx) error { return tx.SetSharedQuota(webMegabytes(f.Get("quota"))) })
+		var quota int64
+		quota, err = webMegabytes(f.Get("quota"))
+		if err == nil {
+			err = q.s.store.Write(func(tx *Tx) error { return tx.SetSharedQuota(quota) })
+		}
 	case "rights":
+		if f.Get("level") != "" && webLevelRights(f.Get("level")) == 0 {
+			return webErrDo
+		}
 		err = q.s.store.Write(func(tx *Tx) error {
 			m, err := webSharedBox(tx, id)
 			if err == nil {

@@ -69,10 +69,15 @@ func (q *webReq) postUsers() error {
 	case PasswordFault(f.Get("password"), a, passwordLeast) != "":
 		return again(PasswordFault(f.Get("password"), a, passwordLeast))
 	}
-	if f.Get("admin") != "" {
-		if err := q.checkOwn(); err != nil {
-			return err
-		}
+	quota, err := webMegabytes(f.Get("quota"))
+	if err == nil {
+		err = q.fits(webMost{"shown", 200})
+	}
+	if err == nil && f.Get("admin") != "" {
+		err = q.checkOwn()
+	}
+	if err != nil {
+		return err
 	}
 	secret, err := q.s.auth.Secret(f.Get("password"))
 	if err != nil {
@@ -81,7 +86,7 @@ func (q *webReq) postUsers() error {
 	err = q.s.store.Write(func(tx *Tx) error {
 		u, err := tx.AddUser(a, secret, f.Get("admin") != "")
 		if err == nil {
-			u.Quota = webMegabytes(f.Get("quota"))
+			u.Quota = quota
 			err = tx.UpdateUser(u)
 		}
 		if err == nil {
@@ -102,16 +107,24 @@ func (q *webReq) postUsers() error {
 
 // webNameUser gives a new user the name that letters carry, if there is one.
 func webNameUser(tx *Tx, u User, name string) error {
-	name = strings.TrimSpace(webCut(webClean(name), 200))
+	name = strings.TrimSpace(webClean(name))
 	if name == "" {
 		return nil
 	}
 	return tx.SetPreference(u.ID, PrefIdentity, []webIdentity{{Name: name, Address: u.Name}})
 }
 
-func webMegabytes(s string) int64 {
-	n, _ := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
-	return max(min(n, 1<<30), 0) << 20
+// webMegabytes reads a quota: megabytes, nothing for none.
+func webMegabytes(s string) (int64, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > 1<<30 {
+		return 0, webFault(http.StatusUnprocessableEntity, "The quota is a number of megabytes, or empty for none.")
+	}
+	return n << 20, nil
 }
 
 // webUserPage is the page of one user.
@@ -231,7 +244,11 @@ func (q *webReq) changeUser(tx *Tx, u User, do, secret string) error {
 	f := q.r.PostForm
 	switch do {
 	case "save":
-		u.Admin, u.Disabled, u.Quota = f.Get("admin") != "", f.Get("disabled") != "", webMegabytes(f.Get("quota"))
+		quota, err := webMegabytes(f.Get("quota"))
+		if err != nil {
+			return err
+		}
+		u.Admin, u.Disabled, u.Quota = f.Get("admin") != "", f.Get("disabled") != "", quota
 		if err := tx.UpdateUser(u); err != nil || !u.Disabled {
 			return err
 		}
