@@ -86,8 +86,9 @@ type webSafe struct {
 	Used    map[string]bool // Content-IDs of pictures that were found in the message
 }
 
-// webInstead are the tags around what is there for readers without scripts and frames, as this one is.
-var webInstead = regexp.MustCompile(`(?i)</?no(?:script|frames)\b[^<>]*>`)
+// webInstead are the tags around what is there for readers without scripts and frames, as this one is; and those of frames, which have no
+// end, so that all behind one would go with it.
+var webInstead = regexp.MustCompile(`(?i)</?(?:no(?:script|frames)|frame(?:set)?)\b[^<>]*>`)
 
 // webSanitize makes an HTML body harmless.
 func webSanitize(body string, v webHTMLView) webSafe {

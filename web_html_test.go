@@ -126,6 +126,7 @@ func TestWebGoodHTML(t *testing.T) {
 		`<a href="http://evil.example/">mybank.example</a>`:                               `[→ evil.example]`,
 		`<a href="http://www.x.example/">x.example</a> 中文 <b>粗</b>`:                       `中文 <b>粗</b>`,
 		`<ul><li>a<ol start="3"><li>b</ol></ul><blockquote dir=rtl>q</blockquote>`:        `<ol start="3">`,
+		`<frameset><frame src=x></frameset><p>behind a frame</p>`:                         `<p>behind a frame</p>`,
 	} {
 		if out := webSanitize(in, webView(false)).Body; !strings.Contains(out, want) {
 			t.Errorf("%s became %s, without %s", in, out, want)
