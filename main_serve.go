@@ -48,7 +48,7 @@ func (c *command) serveOnce(cfg *Config, heap int64) (bool, error) {
 		return false, err
 	}
 	defer lock.Close()
-	st, err := openDatabase(cfg, StoreOptions{Log: log, Service: true, Alone: lock != nil, StandIn: true, NoIndex: !cfg.Search.Index, Coming: heap / comingHeap, Memory: heap})
+	st, err := openDatabase(cfg, StoreOptions{Log: log, Service: true, Alone: lock != nil, StandIn: true, AtOnce: true, NoIndex: !cfg.Search.Index, Coming: heap / comingHeap, Memory: heap})
 	if err != nil {
 		return false, err
 	}
@@ -62,6 +62,7 @@ func (c *command) serveOnce(cfg *Config, heap int64) (bool, error) {
 		s.Shutdown()
 		return false, err
 	}
+	st.AwaitCheck() // the ports are open
 	s.runQueue()
 	s.runFetch()
 	s.crew.Keep(&s.wg, "mdns", s.stop.Done(), s.runMDNS)

@@ -214,6 +214,7 @@ func (s *Server) admit(nc net.Conn, svc *service) {
 				return
 			}
 		}
+		s.store.AwaitCheck()
 		c.r, c.w = bufio.NewReader(c), bufio.NewWriter(c)
 		s.crew.Guard("conversation", func() error { svc.handle(s, c); return nil })
 		c.w.Flush()

@@ -82,6 +82,8 @@ type Store struct {
 	trouble      trouble       // why nothing can be written, normally nothing
 	reading      bool          // the file was opened for reading only
 	canBeWritten chan struct{} // see CanBeWritten
+	firstCheck   chan struct{} // closed when the file is known to be whole or not; nil where there is nothing to check
+	patient      time.Time     // until when AwaitCheck waits
 	unreadable   error         // why the file could not be opened at all, normally nil
 	wal          *os.File      // the log, for the salts in its header; the writer's
 	salts        string        // of the log at the last commit
@@ -135,6 +137,7 @@ type StoreOptions struct {
 	Synchronised func() bool          // whether the system's clock is; nil asks the kernel
 	LogCalm      time.Duration        // how long a log is too long before it is cut; 0 is logCalm
 	StandIn      bool                 // with Service: be open even if the file can't be opened at all
+	AtOnce       bool                 // the file is opened without waiting for its check, see AwaitCheck
 }
 
 type job struct {

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	checkPatience = 2 * time.Second // how long the start waits for the check of a file that was not closed
+	checkPatience = 2 * time.Second // how long the start, or whoever connects, waits for the check of a file that was not closed
 	checkAgain    = time.Minute     // between two checks because something looked malformed
 	checkPause    = time.Second     // after a check that failed, before the next; it doubles up to checkAgain
 	checkTwice    = 2               // checks that must find damage: a page that came wrong once may come right
@@ -121,7 +121,7 @@ func (tx *Tx) tableCheck(table string) error {
 }
 
 // startChecks looks at the file as the appliance starts. What is wrong at first sight makes it a file that is only read. One that was
-// not closed is only read until all of it is checked; for a small one the start waits, and all ports are open meanwhile for a large one.
+// not closed is only read until all of it is checked; for a small one the start waits, unless it is AtOnce.
 func (s *Store) startChecks() {
 	if s.Damaged() != nil {
 		return
@@ -135,6 +135,7 @@ func (s *Store) startChecks() {
 		return
 	}
 	first := make(chan struct{})
+	s.firstCheck, s.patient = first, time.Now().Add(checkPatience)
 	checked := sync.OnceFunc(func() { close(first) })
 	if unclean {
 		s.forbid(errChecking)
@@ -155,10 +156,27 @@ func (s *Store) startChecks() {
 		<-first
 		s.lookAtContent()
 	})
+	if !s.opt.AtOnce {
+		s.AwaitCheck()
+	}
+}
+
+// AwaitCheck returns when a file that was not closed is known to be whole, or some time has passed since it was opened; at once mostly.
+// Who waits so is spared words about a file that is only read while a small one is being checked.
+func (s *Store) AwaitCheck() {
+	if s.firstCheck == nil {
+		return
+	}
 	select {
-	case <-first:
-	case <-time.After(checkPatience):
-		s.log.Info("the file was not closed and is being checked; until that is done it is only read", "file", s.path)
+	case <-s.firstCheck:
+		return
+	default:
+	}
+	select {
+	case <-s.firstCheck:
+	case <-s.quit:
+	case <-time.After(time.Until(s.patient)):
+		s.crew.Complain("the file was not closed and is being checked; until that is done it is only read", errChecking, "file", s.path)
 	}
 }
 

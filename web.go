@@ -270,6 +270,7 @@ func (a *webApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "Internal error", http.StatusInternalServerError)
 		}
 	}()
+	a.s.store.AwaitCheck()
 	if !a.knownHost(r.Host) {
 		http.Error(w, "This server has another name. Use its address or the name in mail.toml.", http.StatusMisdirectedRequest)
 		return

@@ -217,3 +217,24 @@ func TestSecondFactorReadOnly(t *testing.T) {
 		t.Errorf("kept %d, %d on paper, %v", kept.Last-step, len(kept.Spare), err)
 	}
 }
+
+// After a kill the ports are open while the file is being checked; whoever connects waits for a small one to be whole, and hears of nothing.
+func TestPortsAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	made := filepath.Join(t.TempDir(), "mail.db")
+	s := startServerOn(t, made, StoreOptions{})
+	s.put(t, "ann", "INBOX", "Subject: a mail to be read\n\nthe text of a mail\n", 0)
+	storedAfter(t, made, dir)
+	path := filepath.Join(dir, "mail.db")
+	st, err := OpenStore(path, StoreOptions{Service: true, AtOnce: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the check", func() bool { st.AwaitCheck(); return st.Writable() == nil })
+	err = st.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.AwaitCheck() // of a file that was closed meanwhile it says nothing
+}
