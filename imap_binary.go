@@ -30,6 +30,9 @@ func (c *imapConn) textual(form Form, content *Content) (*Content, error) {
 	if err != nil {
 		return nil, err
 	}
+	if text == content { // it could not be made
+		return text, nil
+	}
 	c.shown = imapTextual{content.ID, text}
 	c.srv.sent.put(sentForm{id: content.ID, encoded: true}, text.Size)
 	return text, nil

@@ -160,53 +160,68 @@ func (it *imapWish) sound(m *Content) error {
 	return m.Sound(p.HeaderOff, p.HeaderLen)
 }
 
-// open finds the section in a message, nil if the message has no such part. Header blocks are ASCII unless the client has
+// imapOctets are those that a section means: n from an offset on, of a message, or made for this client.
+type imapOctets struct {
+	content *Content
+	made    []byte // if content is nil
+	off, n  int64
+}
+
+// each gives the octets to fn, in pieces that are fn's until it returns, and that it must not change.
+func (o imapOctets) each(fn func([]byte) error) error {
+	if o.content == nil {
+		return fn(o.made[o.off : o.off+o.n])
+	}
+	return o.content.Each(o.off, o.n, fn)
+}
+
+// open finds the section in a message, false if the message has no such part. Header blocks are ASCII unless the client has
 // enabled UTF-8, with encoded words for raw text (RFC 6857); a whole message stays as it is, octet for octet.
-func (s *imapSection) open(m *Content, utf8 bool) *io.SectionReader {
+func (s *imapSection) open(m *Content, utf8 bool) (imapOctets, bool) {
 	if len(s.path) == 0 {
-		return s.openIn(m, utf8, &Part{HeaderLen: m.HeadLen, BodyOff: m.HeadLen, BodyLen: m.Size - m.HeadLen})
+		return s.openIn(m, utf8, &Part{HeaderLen: m.HeadLen, BodyOff: m.HeadLen, BodyLen: m.Size - m.HeadLen}), true
 	}
 	p := m.Tree().Find(s.path)
 	switch {
 	case p == nil:
-		return nil
+		return imapOctets{}, false
 	case s.text == "":
-		return io.NewSectionReader(m, p.BodyOff, p.BodyLen)
+		return s.part(imapOctets{m, nil, p.BodyOff, p.BodyLen}), true
 	case s.text == "MIME":
-		return imapHeaderBlock(m, utf8, p)
+		return s.part(imapHeaderBlock(m, utf8, p)), true
 	case !p.IsMessage(): // HEADER and TEXT are those of a message inside
-		return nil
+		return imapOctets{}, false
 	}
-	return s.openIn(m, utf8, p.Parts[0])
+	return s.openIn(m, utf8, p.Parts[0]), true
 }
 
 // openIn finds the section of a message that begins at p.
-func (s *imapSection) openIn(m *Content, utf8 bool, p *Part) *io.SectionReader {
+func (s *imapSection) openIn(m *Content, utf8 bool, p *Part) imapOctets {
 	switch s.text {
 	case "":
-		return io.NewSectionReader(m, p.HeaderOff, p.HeaderLen+p.BodyLen)
+		return s.part(imapOctets{m, nil, p.HeaderOff, p.HeaderLen + p.BodyLen})
 	case "TEXT":
-		return io.NewSectionReader(m, p.BodyOff, p.BodyLen)
+		return s.part(imapOctets{m, nil, p.BodyOff, p.BodyLen})
 	case "HEADER":
-		return imapHeaderBlock(m, utf8, p)
+		return s.part(imapHeaderBlock(m, utf8, p))
 	}
-	return imapHeaderText(imapPickFields(imapHeaderBytes(m, p.HeaderOff, p.HeaderLen), s.fields, s.text == "HEADER.FIELDS"), utf8)
+	return s.part(imapHeaderText(imapPickFields(imapHeaderBytes(m, p.HeaderOff, p.HeaderLen), s.fields, s.text == "HEADER.FIELDS"), utf8))
 }
 
 // imapHeaderBlock is a whole header block.
-func imapHeaderBlock(m *Content, utf8 bool, p *Part) *io.SectionReader {
+func imapHeaderBlock(m *Content, utf8 bool, p *Part) imapOctets {
 	if utf8 || p.HeaderLen > imapHeaderMax {
-		return io.NewSectionReader(m, p.HeaderOff, p.HeaderLen)
+		return imapOctets{m, nil, p.HeaderOff, p.HeaderLen}
 	}
 	return imapHeaderText(imapHeaderBytes(m, p.HeaderOff, p.HeaderLen), utf8)
 }
 
 // imapHeaderText is header fields as the client can have them.
-func imapHeaderText(b []byte, utf8 bool) *io.SectionReader {
+func imapHeaderText(b []byte, utf8 bool) imapOctets {
 	if !utf8 && !isASCIIBytes(b) {
 		b = Header7Bit(b)
 	}
-	return io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))
+	return imapOctets{made: b, n: int64(len(b))}
 }
 
 // imapPickFields returns those fields of a header block whose names are in the list, or those whose names are not, octet
@@ -264,9 +279,10 @@ func (s *imapSection) cut(n int64) (off, length int64) {
 }
 
 // part is what the partial leaves of a section.
-func (s *imapSection) part(r *io.SectionReader) *io.SectionReader {
-	off, n := s.cut(r.Size())
-	return io.NewSectionReader(r, off, n)
+func (s *imapSection) part(o imapOctets) imapOctets {
+	off, n := s.cut(o.n)
+	o.off, o.n = o.off+off, n
+	return o
 }
 
 // putSection writes the octets of a section, or NIL where the message has no such part.
@@ -275,13 +291,40 @@ func (f *imapFetch) putSection(m *Listed, it *imapWish) error {
 	if err != nil {
 		return f.c.unreadable(err)
 	}
-	r := it.section.open(content, f.c.utf8)
-	if r == nil {
+	o, ok := it.section.open(content, f.c.utf8)
+	switch {
+	case !ok:
 		f.c.w.WriteString("NIL")
 		return nil
+	case o.n == 0:
+		f.c.w.WriteString(`""`)
+		return nil
 	}
-	r = it.section.part(r)
-	return f.putLiteral(r, r.Size(), false)
+	f.c.putLiteralSize(o.n)
+	lost := false
+	err = o.each(func(some []byte) error {
+		if bytes.IndexByte(some, 0) >= 0 {
+			some = bytes.Clone(some)
+			imapMaskNUL(some)
+		}
+		_, err := f.c.w.Write(some)
+		lost = err != nil
+		return err
+	})
+	switch {
+	case lost:
+		return imapErrLost
+	case err != nil:
+		return f.c.unreadable(err)
+	}
+	return nil
+}
+
+// putLiteralSize begins a literal.
+func (c *imapConn) putLiteralSize(n int64) {
+	c.w.WriteByte('{')
+	c.putInt(n)
+	c.w.WriteString("}\r\n")
 }
 
 // putLiteral writes n octets of r as a literal, a buffer at a time. With binary it may hold NUL (RFC 3516 §4.2); without,

@@ -3,7 +3,6 @@ package main
 
 import (
 	"errors"
-	"io"
 	"net/url"
 	"strconv"
 	"strings"
@@ -61,12 +60,14 @@ func (c *imapConn) copyURL(sp *Spool, address string) error {
 		return err
 	}
 	defer content.Close()
-	r := u.section.open(content, true)
-	if r == nil {
+	o, ok := u.section.open(content, true)
+	if !ok {
 		return imapNo("", "The message has no such section")
 	}
-	_, err = io.Copy(sp, u.section.part(r))
-	return err
+	return o.each(func(some []byte) error {
+		_, err := sp.Write(some)
+		return err
+	})
 }
 
 // imapURL is what an IMAP URL names.

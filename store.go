@@ -113,6 +113,7 @@ type Store struct {
 	knownAt  int64           // what usersChanged was when they were found
 
 	packer *packer       // of content and of the text index
+	listed sync.Pool     // of *listBatch
 	coming *comingBudget // of memory, for mail that has not come whole
 
 	gates *gates // how much memory what is asked for may take

@@ -2,7 +2,6 @@
 package main
 
 import (
-	"database/sql"
 	"fmt"
 	"io"
 )
@@ -27,40 +26,60 @@ type Content struct {
 	headGood              bool   // it was compared with its sum
 	chunkGood             bool   // and so was the chunk, and opened
 	spool                 *Spool // holds it instead of chunks, see WithoutBinary
+
+	ready [][]byte // the first chunks, opened and compared with their sums, where a listing has read them
+	old   []byte   // memory for a chunk as it is stored
+	room  []byte   // and for what it stands for
 }
 
 // storedContent is what a query reads of content. What is not asked for stays empty.
 type storedContent struct {
-	size, headLen, codec    int64
-	head, tree, chunk, sums []byte // chunk is the first one
+	size, headLen, codec int64
+	head, tree           []byte
 }
 
 // open makes Content of it, to be read with the store.
 func (r *storedContent) open(s *Store, id BlobID) *Content {
-	c := &Content{ID: id, Size: r.size, HeadLen: r.headLen, Head: r.head, tree: r.tree, treeCodec: r.codec, s: s, at: -1, sums: r.sums}
-	if r.codec == codecPiece {
-		c.headPacked = true
-		c.Head, c.headFault = s.packer.open(r.head, placeOfHead(id), c.headHere())
-		if c.headFault == nil && int64(len(c.Head)) != c.headHere() {
-			c.headFault = fmt.Errorf("%w: %d octets instead of %d", ErrContentDamaged, len(c.Head), c.headHere())
-		}
-		if c.headFault != nil {
-			c.Head = nil
-		}
-	}
-	if r.chunk != nil {
-		c.at, c.chunk, c.chunkCodec = 0, r.chunk, r.codec
-	}
+	c := &Content{ID: id, Size: r.size, HeadLen: r.headLen, Head: r.head, tree: r.tree, treeCodec: r.codec, s: s, at: -1}
+	c.openHead(func(n int) []byte { return make([]byte, 0, n) })
 	return c
 }
 
-// held is how many octets of memory the content takes, when its chunk is opened.
-func (c *Content) held() int {
-	n := len(c.Head) + len(c.tree)
-	if c.at >= 0 {
-		n += int(max(min(c.Size-c.headHere(), chunkSize), int64(len(c.chunk))))
+// openHead undoes what was done to store the header block, with memory from room.
+func (c *Content) openHead(room func(int) []byte) {
+	if c.treeCodec != codecPiece {
+		return
 	}
-	return n
+	want := c.headHere()
+	stored := c.Head
+	c.headPacked = true
+	c.Head, c.headFault = c.s.packer.openInto(room(int(want)), stored, placeOfHead(c.ID), want)
+	if c.headFault == nil && int64(len(c.Head)) != want {
+		c.headFault = fmt.Errorf("%w: %d octets instead of %d", ErrContentDamaged, len(c.Head), want)
+	}
+	if c.headFault != nil {
+		c.Head = nil
+	}
+}
+
+// openedChunk undoes what was done to store the kth chunk of content with a codec, with memory from room.
+func (c *Content) openedChunk(room func(int) []byte, stored []byte, k, codec int64) ([]byte, error) {
+	if !chunkIsPiece(codec, k) {
+		err := c.readSums()
+		if err == nil && !sumIs(c.sums, 2+k, stored) {
+			err = fmt.Errorf("content %d: chunk %d: %w", c.ID, k, ErrContentDamaged)
+		}
+		return stored, err
+	}
+	want := min(c.Size-c.headHere()-k*chunkSize, chunkSize)
+	octets, err := c.s.packer.openInto(room(int(max(want, 0))), stored, placeOfChunk(c.ID, k), want)
+	if err == nil && int64(len(octets)) != want {
+		err = fmt.Errorf("%w: %d octets instead of %d", ErrContentDamaged, len(octets), want)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("content %d: chunk %d: %w", c.ID, k, err)
+	}
+	return octets, nil
 }
 
 // headHere is how many octets of the header block are in Head, unless they are damaged.
@@ -144,45 +163,154 @@ func (c *Content) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n := 0
 	for n < len(p) {
-		at := off + int64(n)
-		if at >= c.Size {
-			return n, io.EOF
-		}
-		if at < c.headHere() {
-			if err := c.checkHead(); err != nil {
-				return n, err
-			}
-			n += copy(p[n:], c.Head[at:])
-			continue
-		}
-		body := at - c.headHere()
-		if k := body / chunkSize; k != c.at {
-			if err := c.fetch(k); err != nil {
-				return n, err
-			}
-		}
-		if err := c.checkChunk(); err != nil {
+		some, err := c.from(off + int64(n))
+		if err != nil {
 			return n, err
 		}
-		if body%chunkSize >= int64(len(c.chunk)) {
-			return n, fmt.Errorf("content %d: chunk %d is short: %w", c.ID, c.at, io.ErrUnexpectedEOF)
-		}
-		n += copy(p[n:], c.chunk[body%chunkSize:])
+		n += copy(p[n:], some)
 	}
 	return n, nil
 }
 
+// Each gives n octets from an offset on to fn, in the pieces in which they are in memory: nothing is copied. They must not be
+// changed, and are fn's until it returns. ErrContentDamaged, and io.EOF for what is beyond the end.
+func (c *Content) Each(off, n int64, fn func([]byte) error) error {
+	if c.spool != nil {
+		_, err := io.Copy(writerFunc(fn), io.NewSectionReader(c.spool, off, n))
+		return err
+	}
+	end := off + n
+	for off < end {
+		if k := (off - c.headHere()) / chunkSize; off >= c.headHere() && k >= int64(len(c.ready)) && end-off > chunkSize {
+			return c.eachAhead(off, end, fn)
+		}
+		some, err := c.from(off)
+		if err != nil {
+			return err
+		}
+		some = some[:min(end-off, int64(len(some)))]
+		if err := fn(some); err != nil {
+			return err
+		}
+		off += int64(len(some))
+	}
+	return nil
+}
+
+// eachAhead is Each for several chunks that are to be read: while fn has one, the next is read and opened.
+func (c *Content) eachAhead(off, end int64, fn func([]byte) error) error {
+	if end > c.Size {
+		return io.EOF
+	}
+	if err := c.readSums(); err != nil && c.treeCodec != codecPiece {
+		return err
+	}
+	var rooms [2]Content // each with a chunk of its own
+	next := func(k int64) <-chan error {
+		r := &rooms[k%2]
+		r.ID, r.Size, r.HeadLen, r.s, r.sums = c.ID, c.Size, c.HeadLen, c.s, c.sums
+		return c.s.crew.Result("content", func() error {
+			err := r.fetch(k)
+			if err == nil {
+				err = r.checkChunk()
+			}
+			return err
+		})
+	}
+	head := c.headHere()
+	k := (off - head) / chunkSize
+	for coming := next(k); off < end; k++ {
+		err := <-coming
+		if err != nil {
+			return err
+		}
+		from := head + k*chunkSize
+		octets := rooms[k%2].chunk
+		upto := min(end, from+chunkSize)
+		if int64(len(octets)) < upto-from {
+			return fmt.Errorf("content %d: chunk %d is short: %w", c.ID, k, io.ErrUnexpectedEOF)
+		}
+		if upto < end {
+			coming = next(k + 1)
+		}
+		err = fn(octets[off-from : upto-from])
+		if err != nil {
+			if upto < end {
+				<-coming
+			}
+			return err
+		}
+		off = upto
+	}
+	return nil
+}
+
+// writerFunc is a function to write with.
+type writerFunc func([]byte) error
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	if err := f(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// from is content from an offset on, as much as is in memory together, good until the next chunk is asked for.
+func (c *Content) from(off int64) ([]byte, error) {
+	if off >= c.Size {
+		return nil, io.EOF
+	}
+	if off < c.headHere() {
+		if err := c.checkHead(); err != nil {
+			return nil, err
+		}
+		return c.Head[off:], nil
+	}
+	body := off - c.headHere()
+	k := body / chunkSize
+	var octets []byte
+	if k < int64(len(c.ready)) {
+		octets = c.ready[k]
+	} else {
+		if k != c.at {
+			if err := c.fetch(k); err != nil {
+				return nil, err
+			}
+		}
+		if err := c.checkChunk(); err != nil {
+			return nil, err
+		}
+		octets = c.chunk
+	}
+	if body%chunkSize >= int64(len(octets)) {
+		return nil, fmt.Errorf("content %d: chunk %d is short: %w", c.ID, k, io.ErrUnexpectedEOF)
+	}
+	return octets[body%chunkSize:], nil
+}
+
+// fetch reads a chunk as it is stored. The memory of the last one is used again.
 func (c *Content) fetch(k int64) error {
 	c.at = -1
-	var codec sql.NullInt64 // it may have changed since the rest was read, see Compact
-	err := c.s.readOne(`SELECT data,(SELECT codec FROM blobs WHERE id=?) FROM chunks WHERE id=?`, []any{c.ID, placeOfChunk(c.ID, k)}, &c.chunk, &codec)
+	db, err := c.s.reader()
+	if err != nil {
+		return err
+	}
+	defer func() { c.s.readers <- db }()
+	found := false
+	var codec int64 // it may have changed since the rest was read, see Compact
+	err = (&Tx{s: c.s, c: db}).eachRow(`SELECT data,(SELECT codec FROM blobs WHERE id=?) FROM chunks WHERE id=?`, []any{c.ID, placeOfChunk(c.ID, k)}, func(row *dbStmt) error {
+		found = !row.isNull(1)
+		c.old, codec = append(c.old[:0], row.octets(0)...), row.int(1)
+		return nil
+	})
+	c.s.suspect(err)
+	if err == nil && !found {
+		err = ErrNotFound
+	}
 	if err != nil {
 		return fmt.Errorf("content %d: chunk %d: %w", c.ID, k, err)
 	}
-	if !codec.Valid {
-		return fmt.Errorf("content %d: %w", c.ID, ErrNotFound)
-	}
-	c.at, c.chunkGood, c.chunkCodec = k, false, codec.Int64
+	c.at, c.chunk, c.chunkGood, c.chunkCodec = k, c.old, false, codec
 	return nil
 }
 

@@ -165,11 +165,11 @@ func (s *Store) holdView(who UserID, octets int64) (func(), error) {
 	return s.gates.views.Take(who, octets, 0)
 }
 
-// beginList says how much a batch may hold: the more read at the same time, the less. end must be called.
+// beginList says how much a batch may hold: the more read at the same time, the less. Each has two. end must be called.
 func (g *gates) beginList() (batch func() int, end func()) {
 	g.count(1)
 	return func() int {
-			return int(min(max(g.lists/max(g.count(0), 1), batchLeast), listBytes))
+			return int(min(max(g.lists/max(2*g.count(0), 1), batchLeast), listBytes))
 		}, func() {
 			g.count(-1)
 		}

@@ -179,7 +179,7 @@ func TestListShares(t *testing.T) {
 				if n == 0 {
 					reading.Done()
 					reading.Wait() // all forty are at work
-					if got := st.gates.lists / st.gates.count(0); got > int64(alone)/30 {
+					if got := st.gates.lists / (2 * st.gates.count(0)); got > int64(alone)/30 {
 						t.Errorf("a batch has %d, alone %d", got, alone)
 					}
 					looked.Done()

@@ -370,12 +370,17 @@ func (tx *Tx) contentsAfter(upto BlobID) ([]*Content, error) {
 		WHERE b.id>? AND b.id<? AND NOT EXISTS(SELECT 1 FROM refs r WHERE r.blob=b.id AND r.n=0) ORDER BY b.id LIMIT ?`, []any{upto, tx.s.firstStaged(), listRows}, func(scan func(...any) error) error {
 		var id BlobID
 		var r storedContent
-		if err := scan(&id, &r.size, &r.headLen, &r.codec, &r.head, &r.tree, &r.chunk); err != nil {
+		var chunk []byte
+		if err := scan(&id, &r.size, &r.headLen, &r.codec, &r.head, &r.tree, &chunk); err != nil {
 			return err
 		}
 		c := r.open(tx.s, id)
+		size += len(c.Head) + len(c.tree)
+		if chunk != nil {
+			c.at, c.chunk, c.chunkCodec = 0, chunk, r.codec
+			size += int(max(min(c.Size-c.headHere(), chunkSize), int64(len(chunk))))
+		}
 		all = append(all, c)
-		size += c.held()
 		if size >= listBytes {
 			return errListFull
 		}

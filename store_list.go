@@ -2,9 +2,9 @@
 package main
 
 import (
-	"database/sql"
 	"errors"
 	"strings"
+	"time"
 )
 
 // Want says how much a listing reads of each message beside its row.
@@ -15,14 +15,15 @@ const (
 	WantRow               // the row: no content is touched
 	WantHead              // and the header block
 	WantTree              // and the MIME tree
-	WantBody              // and the first chunk of what follows the header block, which is all of most messages
+	WantBody              // and what follows the header block, as far as a batch has room for it
 	WantKeys              // UID, Blob, Size and Internal only: what sorting needs of the row, in half the time
 )
 
 const (
 	listRows  = 500                  // messages read in one transaction, at most
-	listBytes = 1 << 20              // octets of content read in one transaction, about; fewer when many read
+	listBytes = 512 << 10            // octets of content read in one transaction, about; fewer when many read
 	listRow   = listBytes / listRows // octets of content for which a row is read
+	listBlock = 64 << 10             // octets of memory that a batch takes at a time, at least
 	listGap   = 64                   // UIDs that are read over rather than skipped with a query of their own
 )
 
@@ -33,12 +34,17 @@ var listQueries = [...]string{
 	WantKeys:  `SELECT uid,blob,size,internal FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? ORDER BY uid`,
 	WantHead: `SELECT ` + listColumns + `,b.size,b.headlen,b.codec,b.head FROM messages m
 		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
-	WantTree: `SELECT ` + listColumns + `,b.size,b.headlen,b.codec,b.head,b.tree FROM messages m
-		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
-	WantBody: `SELECT ` + listColumns + `,b.size,b.headlen,b.codec,b.head,b.tree,c.data,s.sums FROM messages m
-		LEFT JOIN blobs b ON b.id=m.blob LEFT JOIN chunks c ON c.id=b.id<<14 LEFT JOIN content_sums s ON s.blob=b.id
-		WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`,
+	WantTree: listWithTree,
+	WantBody: listWithTree, // and listChunks for each
 }
+
+const (
+	listChunks = `SELECT data FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id`
+	listSums   = `SELECT sums FROM content_sums WHERE blob=?`
+)
+
+var listWithTree = `SELECT ` + listColumns + `,b.size,b.headlen,b.codec,b.head,b.tree FROM messages m
+		LEFT JOIN blobs b ON b.id=m.blob WHERE m.mailbox=? AND m.uid BETWEEN ? AND ? ORDER BY m.uid`
 
 var listColumns = "m." + strings.ReplaceAll(messageColumns, ",", ",m.")
 
@@ -49,76 +55,150 @@ type Listed struct {
 }
 
 // List reads the messages with the given UIDs, which must be sorted, and calls fn for each that has a row, tombstones
-// included. fn runs outside of any transaction and may take as long as it likes, or write to a socket. The Listed is
-// fn's until it returns; its Content may be kept. What is held in memory is a batch, however many there are; the more Lists are
-// under way, the smaller it is.
+// included. fn runs outside of any transaction and may take as long as it likes, or write to a socket. The Listed and its
+// Content are fn's until it returns. What is held in memory is a batch, and the next one, which is read meanwhile, however many
+// there are; the more Lists are under way, the smaller they are.
 func (s *Store) List(id MailboxID, uids []UID, want Want, fn func(*Listed) error) error {
-	l := listing{want: want}
 	room, end := s.gates.beginList()
 	defer end()
-	for len(uids) > 0 {
-		l.most = room()
-		left, err := read(s, func(tx *Tx) ([]UID, error) { return l.read(tx, id, uids) })
-		if err != nil {
+	l := &listing{s: s, box: id, want: want}
+	b, err := l.batch(uids, room())
+	for err == nil && len(b.left) > 0 {
+		var ahead *listBatch
+		read := s.crew.Result("list", func() error {
+			var err error
+			ahead, err = l.batch(b.left, room())
 			return err
+		})
+		given := b.each(fn)
+		err = <-read
+		if given != nil {
+			err = given
 		}
-		uids = left
-		for i := range l.batch {
-			if err := fn(&l.batch[i]); err != nil {
-				return err
-			}
+		s.listed.Put(b)
+		b = ahead
+	}
+	if err != nil {
+		return err
+	}
+	defer s.listed.Put(b)
+	return b.each(fn)
+}
+
+// listing is one List.
+type listing struct {
+	s    *Store
+	box  MailboxID
+	want Want
+}
+
+// listBatch is what a listing reads at a time. It comes from Store.listed and goes back there.
+type listBatch struct {
+	list  []Listed
+	left  []UID      // that are still to be read
+	made  []*Content // for list, and for lists before
+	bytes int        // of content
+	most  int        // and how many there may be, about
+	words string     // the last message's keywords
+
+	blocks  [][]byte // memory for content
+	block   int      // the one in use
+	filled  int      // octets of it
+	blocked int      // octets of all of them
+}
+
+// each gives the messages to fn.
+func (b *listBatch) each(fn func(*Listed) error) error {
+	for i := range b.list {
+		if err := fn(&b.list[i]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// listing is the state of one List.
-type listing struct {
-	want  Want
-	batch []Listed
-	bytes int
-	most  int // octets in a batch
+// batch reads the next messages, for about so many octets of content. What has to be opened is opened after the transaction.
+func (l *listing) batch(uids []UID, most int) (*listBatch, error) {
+	b, _ := l.s.listed.Get().(*listBatch)
+	if b == nil {
+		b = &listBatch{}
+	}
+	err := l.s.Read(func(tx *Tx) error { return l.read(tx, b, uids, most) })
+	if err != nil {
+		return nil, err
+	}
+	for i := range b.list {
+		if c := b.list[i].Content; c != nil {
+			b.open(c)
+		}
+	}
+	return b, nil
+}
 
-	// What a row is scanned into.
-	row                  messageRow
-	size, headlen, codec sql.NullInt64
-	stored               storedContent
-	dest                 []any
+// room is memory of the batch, good until the batch is used again: an empty slice that can take n octets.
+func (b *listBatch) room(n int) []byte {
+	for ; b.block < len(b.blocks); b.block, b.filled = b.block+1, 0 {
+		if free := b.blocks[b.block][b.filled:]; len(free) >= n {
+			b.filled += n
+			return free[:0:n]
+		}
+	}
+	b.blocks = append(b.blocks, make([]byte, max(n, listBlock)))
+	b.blocked += max(n, listBlock)
+	b.filled = n
+	return b.blocks[b.block][:0:n]
+}
+
+// keep is a copy of octets in the batch's memory.
+func (b *listBatch) keep(octets []byte) []byte {
+	if len(octets) == 0 {
+		return nil
+	}
+	return append(b.room(len(octets)), octets...)
+}
+
+// empty makes the batch ready to be filled.
+func (b *listBatch) empty(most int) {
+	clear(b.list)
+	b.list, b.left, b.bytes, b.most = b.list[:0], nil, 0, most
+	b.block, b.filled = 0, 0
+	if b.blocked > 2*listBytes { // one large message shall not be held for ever
+		b.blocks, b.blocked = nil, 0
+	}
 }
 
 // errListFull ends a query whose batch is full.
 var errListFull = errors.New("the batch is full")
 
-// read fills the batch and returns the UIDs that are still to be read. Neighbouring UIDs share a query.
-func (l *listing) read(tx *Tx, id MailboxID, uids []UID) ([]UID, error) {
-	clear(l.batch)
-	l.batch, l.bytes = l.batch[:0], 0
-	most := max(l.most/listRow, 1)
-	if l.batch == nil {
-		l.batch = make([]Listed, 0, min(len(uids), most))
+// read fills the batch. Neighbouring UIDs share a query.
+func (l *listing) read(tx *Tx, b *listBatch, uids []UID, most int) error {
+	b.empty(most)
+	rows := max(most/listRow, 1)
+	if cap(b.list) < min(len(uids), rows) {
+		b.list = make([]Listed, 0, min(len(uids), rows))
 	}
-	for at := 0; ; {
-		if at == len(uids) || len(l.batch) >= most || l.bytes >= l.most {
-			return uids[at:], nil
-		}
+	for at := 0; at < len(uids) && len(b.list) < rows && b.bytes < most; {
 		end := at + 1
-		for end < len(uids) && end-at < most-len(l.batch) && uids[end]-uids[end-1] <= listGap {
+		for end < len(uids) && end-at < rows-len(b.list) && uids[end]-uids[end-1] <= listGap {
 			end++
 		}
-		err := tx.each(listQueries[l.want], []any{id, uids[at], uids[end-1]}, func(scan func(...any) error) error {
-			if err := l.scan(scan); err != nil {
-				return err
-			}
-			m := l.row.message()
-			for at < end && uids[at] < m.UID {
+		err := tx.eachRow(listQueries[l.want], []any{l.box, uids[at], uids[end-1]}, func(row *dbStmt) error {
+			uid := UID(row.int(0))
+			for at < end && uids[at] < uid {
 				at++
 			}
-			if at == end || uids[at] != m.UID {
+			if at == end || uids[at] != uid {
 				return nil
 			}
+			if l.want == WantBody && b.crowds(row.int(messageColumnCount)) {
+				return errListFull
+			}
 			at++
-			l.batch = append(l.batch, Listed{m, l.content(tx, m.Blob)})
-			if l.bytes >= l.most {
+			b.list = append(b.list, Listed{Message: l.message(b, row)})
+			if err := l.content(tx, b, row); err != nil {
+				return err
+			}
+			if b.bytes >= most {
 				return errListFull
 			}
 			return nil
@@ -126,36 +206,98 @@ func (l *listing) read(tx *Tx, id MailboxID, uids []UID) ([]UID, error) {
 		switch {
 		case err == nil:
 			at = end
-		case !errors.Is(err, errListFull):
-			return nil, err
+		case errors.Is(err, errListFull):
+			b.left = uids[at:]
+			return nil
+		default:
+			return err
 		}
+		b.left = uids[at:]
 	}
+	return nil
 }
 
-// scan reads a row of the query into the fields.
-func (l *listing) scan(scan func(...any) error) error {
-	if l.dest == nil {
-		l.dest = l.row.dest()
-		switch l.want {
-		case WantBrief:
-			l.dest = l.dest[:6]
-		case WantKeys:
-			l.dest = []any{l.dest[0], l.dest[5], l.dest[6], l.dest[7]}
-		}
-		more := []any{&l.size, &l.headlen, &l.codec, &l.stored.head, &l.stored.tree, &l.stored.chunk, &l.stored.sums}
-		l.dest = append(l.dest, more[:[...]int{WantHead: 4, WantTree: 5, WantBody: 7, WantKeys: 0}[l.want]]...)
+// message is the row's message, or what is wanted of it.
+func (l *listing) message(b *listBatch, row *dbStmt) Message {
+	if l.want == WantKeys {
+		return Message{UID: UID(row.int(0)), Blob: BlobID(row.int(1)), Size: row.int(2), Internal: time.Unix(row.int(3), 0)}
 	}
-	l.stored = storedContent{}
-	return scan(l.dest...)
+	var m Message
+	m.readBrief(row, &b.words)
+	if l.want != WantBrief {
+		m.readRest(row)
+	}
+	return m
 }
 
-func (l *listing) content(tx *Tx, id BlobID) *Content {
-	if !l.size.Valid {
+// content reads what is wanted of the content of the last message. It stays as it is stored.
+func (l *listing) content(tx *Tx, b *listBatch, row *dbStmt) error {
+	const first = messageColumnCount
+	if l.want < WantHead || l.want == WantKeys || row.isNull(first) {
 		return nil
 	}
-	r := &l.stored
-	r.size, r.headLen, r.codec = l.size.Int64, l.headlen.Int64, l.codec.Int64
-	c := r.open(tx.s, id)
-	l.bytes += c.held()
+	m := &b.list[len(b.list)-1]
+	c := b.fresh(len(b.list) - 1)
+	c.ID, c.s, c.at = m.Blob, tx.s, -1
+	c.Size, c.HeadLen, c.treeCodec, c.Head = row.int(first), row.int(first+1), row.int(first+2), b.keep(row.octets(first+3))
+	if l.want >= WantTree {
+		c.tree = b.keep(row.octets(first + 4))
+	}
+	m.Content = c
+	b.bytes += int(c.headHere()) + len(c.tree)
+	if l.want == WantBody {
+		return l.body(tx, b, c)
+	}
+	return nil
+}
+
+// body reads chunks of the content, one at least and all if there is room for them, and where they are no pieces, their sums.
+func (l *listing) body(tx *Tx, b *listBatch, c *Content) error {
+	size := c.Size - c.headHere()
+	if size <= 0 {
+		return nil
+	}
+	most := max(min((size+chunkSize-1)/chunkSize, int64(b.most-b.bytes)/chunkSize), 1)
+	b.bytes += int(min(size, most*chunkSize))
+	err := tx.eachRow(listChunks, []any{placeOfChunk(c.ID, 0), placeOfChunk(c.ID, most-1)}, func(row *dbStmt) error {
+		c.ready = append(c.ready, b.keep(row.octets(0)))
+		return nil
+	})
+	if err != nil || c.treeCodec == codecPiece {
+		return err
+	}
+	err = tx.one(listSums, []any{c.ID}, &c.sums)
+	if errors.Is(err, ErrNotFound) {
+		c.sums, err = []byte{}, nil
+	}
+	return err
+}
+
+// crowds says whether content of that size is better read as the beginning of the next batch.
+func (b *listBatch) crowds(size int64) bool {
+	return len(b.list) > 0 && int64(b.bytes)+size > int64(b.most) && size <= int64(b.most)
+}
+
+// fresh is Content for the ith message of the batch.
+func (b *listBatch) fresh(i int) *Content {
+	for len(b.made) <= i {
+		b.made = append(b.made, &Content{})
+	}
+	c := b.made[i]
+	*c = Content{ready: c.ready[:0]}
 	return c
+}
+
+// open undoes what was done to store the content, as far as it was read. A chunk that is not as it was stored is left out, and
+// those after it: whoever wants it reads it again, and is told.
+func (b *listBatch) open(c *Content) {
+	c.openHead(b.room)
+	for k, stored := range c.ready {
+		octets, err := c.openedChunk(b.room, stored, int64(k), c.treeCodec)
+		if err != nil {
+			c.ready = c.ready[:k]
+			return
+		}
+		c.ready[k] = octets
+	}
 }

@@ -27,29 +27,25 @@ const (
 	maxTombstones  = 20_000 // remembered for each mailbox, so that QRESYNC stays short
 )
 
-// messageRow is where messageColumns are scanned into. All of them go into values of type any: database/sql takes twice
-// as long to fill in anything else, and a mailbox may have very many rows.
-type messageRow struct {
-	cols [11]any
-	to   [11]any
-}
+// messageColumnCount is how many messageColumns there are, and messageBriefCount how many of them readBrief reads.
+const (
+	messageColumnCount = 11
+	messageBriefCount  = 6
+)
 
-// dest lists where the columns go, in their order.
-func (r *messageRow) dest() []any {
-	if r.to[0] == nil {
-		for i := range r.cols {
-			r.to[i] = &r.cols[i]
-		}
+// readBrief reads the first of messageColumns. Keywords that are those in words share its memory.
+func (m *Message) readBrief(row *dbStmt, words *string) {
+	m.UID, m.ModSeq, m.Flags.Bits, m.Gone, m.Blob = UID(row.int(0)), ModSeq(row.int(1)), FlagBits(row.int(2)), row.int(4) != 0, BlobID(row.int(5))
+	w := row.octets(3)
+	if string(w) != *words {
+		*words = string(w)
 	}
-	return r.to[:]
+	m.Flags.Words = *words
 }
 
-// message makes a Message of what was scanned.
-func (r *messageRow) message() Message {
-	num := func(i int) int64 { n, _ := r.cols[i].(int64); return n }
-	words, _ := r.cols[3].(string)
-	return Message{UID: UID(num(0)), ModSeq: ModSeq(num(1)), Flags: Flags{FlagBits(num(2)), words}, Gone: num(4) != 0,
-		Blob: BlobID(num(5)), Size: num(6), Internal: time.Unix(num(7), 0), Saved: time.Unix(num(8), 0), Thread: num(9), Form: Form(num(10))}
+// readRest reads the others.
+func (m *Message) readRest(row *dbStmt) {
+	m.Size, m.Internal, m.Saved, m.Thread, m.Form = row.int(6), time.Unix(row.int(7), 0), time.Unix(row.int(8), 0), row.int(9), Form(row.int(10))
 }
 
 // values are what an INSERT stores in messageColumns.
@@ -60,12 +56,11 @@ func (m *Message) values() []any {
 
 // eachMessage calls fn for every row of a query for messageColumns. Each Message is only fn's to keep by copying.
 func (tx *Tx) eachMessage(query string, args []any, fn func(*Message) error) error {
-	var r messageRow
-	return tx.each(query, args, func(scan func(...any) error) error {
-		if err := scan(r.dest()...); err != nil {
-			return err
-		}
-		m := r.message()
+	words := ""
+	var m Message
+	return tx.eachRow(query, args, func(row *dbStmt) error {
+		m.readBrief(row, &words)
+		m.readRest(row)
 		return fn(&m)
 	})
 }
@@ -210,11 +205,9 @@ func (tx *Tx) EachUID(id MailboxID, fn func(UID)) (ModSeq, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = tx.each(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone ORDER BY uid`, []any{id}, func(scan func(...any) error) error {
-		var u UID
-		err := scan(&u)
-		fn(u)
-		return err
+	err = tx.eachRow(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone ORDER BY uid`, []any{id}, func(row *dbStmt) error {
+		fn(UID(row.int(0)))
+		return nil
 	})
 	return now, err
 }
@@ -473,17 +466,16 @@ func (tx *Tx) rows(m Mailbox, uids []UID) ([]Message, []UID, error) {
 	if !slices.IsSorted(uids) {
 		uids = slices.Sorted(slices.Values(uids))
 	}
-	l := listing{want: WantRow, most: listBytes}
+	l := listing{s: tx.s, box: m.ID, want: WantRow}
+	var b listBatch
 	rows := make([]Message, 0, len(uids))
-	for left := uids; len(left) > 0; {
-		rest, err := l.read(tx, m.ID, left)
-		if err != nil {
+	for left := uids; len(left) > 0; left = b.left {
+		if err := l.read(tx, &b, left, listBytes); err != nil {
 			return nil, nil, err
 		}
-		left = rest
-		for i := range l.batch {
-			if !l.batch[i].Gone {
-				rows = append(rows, l.batch[i].Message)
+		for i := range b.list {
+			if !b.list[i].Gone {
+				rows = append(rows, b.list[i].Message)
 			}
 		}
 	}

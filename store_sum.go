@@ -80,34 +80,25 @@ func (c *Content) checkHead() error {
 	return err
 }
 
-// checkChunk compares the chunk that is in hand with its sum, once.
+// checkChunk opens the chunk that is in hand and compares it with its sum, once.
 func (c *Content) checkChunk() error {
 	if c.chunkGood {
 		return nil
 	}
-	if chunkIsPiece(c.chunkCodec, c.at) {
-		return c.openChunk()
-	}
-	err := c.readSums()
-	if err == nil && !sumIs(c.sums, 2+c.at, c.chunk) {
-		err = fmt.Errorf("content %d: chunk %d: %w", c.ID, c.at, ErrContentDamaged)
-	}
-	c.chunkGood = err == nil
-	return err
-}
-
-// openChunk undoes what was done to store the chunk that is in hand.
-func (c *Content) openChunk() error {
-	want := min(c.Size-c.headHere()-c.at*chunkSize, chunkSize)
-	octets, err := c.s.packer.open(c.chunk, placeOfChunk(c.ID, c.at), want)
-	if err == nil && int64(len(octets)) != want {
-		err = fmt.Errorf("%w: %d octets instead of %d", ErrContentDamaged, len(octets), want)
-	}
+	octets, err := c.openedChunk(c.roomFor, c.chunk, c.at, c.chunkCodec)
 	if err != nil {
-		return fmt.Errorf("content %d: chunk %d: %w", c.ID, c.at, err)
+		return err
 	}
 	c.chunk, c.chunkGood = octets, true
 	return nil
+}
+
+// roomFor is memory for one chunk, that of the last one.
+func (c *Content) roomFor(n int) []byte {
+	if cap(c.room) < n {
+		c.room = make([]byte, 0, n)
+	}
+	return c.room[:0]
 }
 
 // Begin checks the beginning of the content, its first 64 KiB and more, which is all of most messages: an error is better known before
@@ -118,8 +109,7 @@ func (c *Content) Begin() error {
 	}
 	err := c.checkHead()
 	if err == nil && c.Size > c.headHere() {
-		var one [1]byte
-		_, err = c.ReadAt(one[:], c.headHere())
+		_, err = c.from(c.headHere())
 	}
 	return err
 }

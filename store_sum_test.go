@@ -44,7 +44,7 @@ func (tx *Tx) unpackContent(upto BlobID) error {
 			c.at, c.chunkCodec, c.chunkGood = k, r.codec, false
 			err = tx.one(`SELECT data FROM chunks WHERE id=?`, []any{place}, &c.chunk)
 			if err == nil {
-				err = c.openChunk()
+				err = c.checkChunk()
 			}
 			if err == nil {
 				_, err = tx.exec(`UPDATE chunks SET data=? WHERE id=?`, c.chunk, place)
