@@ -37,7 +37,10 @@ func (c *command) alias(args []string) error {
 		if errors.Is(err, ErrExists) {
 			return fmt.Errorf("%s is a user; `postino user rm` first, or make a filter in web mail that sends copies on", name)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return c.aliasNowhere(cfg, st, targets)
 	case "rm":
 		err := st.Write(func(tx *Tx) error { return tx.RemoveAlias(name, targets...) })
 		if errors.Is(err, ErrNotFound) {
@@ -46,6 +49,32 @@ func (c *command) alias(args []string) error {
 		return err
 	}
 	return usageError{fmt.Sprintf("`alias %s` is nothing I know", strings.Join(args, " "))}
+}
+
+// aliasNowhere says which targets lead to nobody yet: the alias is there all the same, for the user may be made next.
+func (c *command) aliasNowhere(cfg *Config, st *Store, targets []string) error {
+	return st.Read(func(tx *Tx) error {
+		for _, t := range targets {
+			_, domain, _ := strings.Cut(t, "@")
+			if !cfg.Local(domain) {
+				continue
+			}
+			to, err := tx.AliasTargets(t)
+			if err == nil && len(to) == 0 {
+				to, err = tx.AliasTargets("@" + domain)
+			}
+			if err == nil && len(to) == 0 {
+				_, err = tx.UserByName(t)
+			}
+			switch {
+			case errors.Is(err, ErrNotFound):
+				fmt.Fprintf(c.err, "postino alias: nobody has %s yet; `postino user add` makes the user\n", t)
+			case err != nil:
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // aliasName is an address of a domain of ours, or "@domain".

@@ -31,6 +31,9 @@ func (c *command) importMail(args []string) error {
 	if len(args) != 2 {
 		return usageError{}
 	}
+	if name == "" {
+		return usageError{"-mailbox needs the name of a mailbox"}
+	}
 	cfg, st, addr, err := c.openFor(args[0])
 	if err != nil {
 		return err

@@ -71,6 +71,7 @@ func TestVerbs(t *testing.T) {
 	c.want(1, "no user carl@home.arpa|user list", "x\n", "user", "passwd", "carl")
 	c.want(0, "", "", "alias", "add", "info@home.arpa", "ann@home.arpa", "x@example.org")
 	c.want(0, "", "", "alias", "add", "@home.arpa", "bob")
+	c.want(2, "name of a mailbox", "", "import", "ann", "-mailbox", "", c.dir)
 	c.want(1, "is a user", "", "alias", "add", "ann@home.arpa", "bob")
 	c.want(1, "none of our domains", "", "alias", "add", "a@example.org", "bob")
 	c.want(0, "info@home.arpa|ann@home.arpa x@example.org|@home.arpa", "", "alias", "list")
@@ -111,7 +112,7 @@ func TestVerbsWrong(t *testing.T) {
 		{2, "usage:", "serve now"}, {2, "usage:", "version now"}, {2, "usage:", "check now"}, {2, "usage:", "setup-link now"},
 		{2, "usage:", "user list ann"}, {2, "usage:", "user fly ann"}, {1, "is an alias|alias rm info@home.arpa", "user add info"},
 		{2, "usage:", "alias"}, {2, "usage:", "alias list ann"}, {2, "usage:", "alias add info"}, {2, "usage:", "alias fly info"},
-		{1, "is a user", "alias add ann info"},
+		{1, "is a user", "alias add ann info"}, {0, "nobody has nix@home.arpa yet; `postino user add`", "alias add team nix"}, {0, "", "alias rm team"},
 		{2, "usage:", "shared list x"}, {2, "usage:", "shared add"}, {1, "the folder Shared/Family exists already; `postino shared list`", "shared add Family"},
 		{2, "usage:", "queue"}, {2, "usage:", "queue fly"}, {2, "usage:", "queue list a b"}, {0, "Nothing is waiting", "queue list"},
 		{2, "queue list", "queue show"}, {1, "queue list", "queue show 1"}, {2, "queue flush", "queue retry"}, {1, "queue list", "queue hold 1"},
