@@ -109,6 +109,19 @@ func TestContentSums(t *testing.T) {
 	if got, tagged := c.do("FETCH 1:* (UID FLAGS ENVELOPE)"); len(got) != 3 || !strings.HasPrefix(tagged, "NO [CORRUPTION] 1 of") {
 		t.Errorf("%q, %q", got, tagged)
 	}
+	ann := newWebClient(t, s).login("ann")
+	box := ann.find(`href="(/box/\d+)"`)
+	for uid, want := range map[int]int{1: 200, 2: 503, 3: 503, 4: 503} {
+		ann.get(fmt.Sprintf("%s/%d", box, uid))
+		if ann.code != want || (want == 503) != strings.Contains(ann.page, "damaged on the disk") {
+			t.Errorf("the page of message %d: %d, %.300s", uid, ann.code, ann.page)
+		}
+	}
+	for _, what := range []string{"/eml", "/source", "/print"} {
+		if ann.get(fmt.Sprintf("%s/2%s", box, what)); ann.code != 503 {
+			t.Errorf("%s of a damaged message: %d", what, ann.code)
+		}
+	}
 	for _, command := range []string{"FETCH 1:* (UID FLAGS)", "SORT (SUBJECT) UTF-8 ALL", "SEARCH SUBJECT mail"} {
 		if _, tagged := c.do(command); !strings.HasPrefix(tagged, "OK") {
 			t.Errorf("%s: %q", command, tagged)

@@ -207,14 +207,14 @@ func webIsFlowed(p *Part) bool {
 }
 
 // webReadText reads a text part as UTF-8, at most limit octets of it: HTML as HTML, all others as plain text. What can't be
-// decoded is shown as far as it goes.
+// decoded is shown as far as it goes; what is damaged on the disk is an error, for a page without its text would say that there is none.
 func webReadText(p *Part, c *Content, limit int64) (string, error) {
 	r := p.PlainText(c)
 	if p.Is("text", "html") {
 		r = p.Text(c)
 	}
 	b, err := io.ReadAll(io.LimitReader(r, limit))
-	if err != nil && len(b) == 0 && errors.Is(err, ErrClosed) {
+	if errors.Is(err, ErrContentDamaged) || (len(b) == 0 && errors.Is(err, ErrClosed)) {
 		return "", err
 	}
 	return strings.ToValidUTF8(string(b), "\ufffd"), nil

@@ -141,6 +141,8 @@ func (q *webReq) getHealth() error {
 		text = "unreadable"
 	case errors.Is(damaged, errChecking):
 		text = "checking"
+	case damaged != nil && q.s.store.CanBeWritten() != nil: // the file is well, and can't be written
+		text = "read-only"
 	case damaged != nil:
 		text = "damaged"
 	case errors.Is(q.s.store.Writable(), ErrDiskFull) || q.s.store.Room(0) != nil:

@@ -87,6 +87,9 @@ func (q *webReq) openMessage(box MailboxID, uid UID, at string) (*webMessage, er
 		c, err := tx.Content(row.Blob)
 		return &webMessage{At: at, Box: b, M: row, content: c}, err
 	})
+	if err == nil {
+		err = m.content.checkHead()
+	}
 	if err != nil {
 		return nil, err
 	}

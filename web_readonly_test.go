@@ -131,7 +131,7 @@ func TestReadOnlyCard(t *testing.T) {
 		s = startServerOn(t, path, StoreOptions{})
 		x := askState(t, s)
 		x.reads(t)
-		if x.health != "damaged" && x.health != "read-only" {
+		if x.health != "read-only" {
 			t.Errorf("healthz: %s", x.health)
 		}
 	}
