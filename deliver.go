@@ -223,7 +223,7 @@ func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 		}
 	}
 	for _, a := range r.resolved.remote {
-		p.queue = append(p.queue, QueueRcpt{Recipient: r.as(a)})
+		p.queue = append(p.queue, QueueRcpt{Recipient: r.as(a), Forwarded: r.resolved.local})
 		p.stored++
 	}
 	return nil

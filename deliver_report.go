@@ -10,6 +10,9 @@ import (
 // flags its facts: a report on a message that is only to go over checked TLS goes no other way (RFC 8689 §5).
 func (s *Server) makeReport(r *Report, msg, account string, flags int) (*Mail, error) {
 	r.MTA, r.From, r.ID, r.Date = s.asciiHost(), Addr{"postmaster", s.cfg.Domains[0]}, newMailID(), s.store.Now()
+	if d := s.publicDomain(); d != "" && s.isForeign(r.To.Domain) { // which can be answered, and is signed
+		r.From.Domain = d
+	}
 	r.UTF8 = flags&MailUTF8 != 0
 	for _, rc := range r.Rcpts {
 		r.UTF8 = r.UTF8 || !rc.Final.IsASCII()

@@ -21,6 +21,7 @@ type resolved struct {
 	rules   map[UserID]*Rules // of those users who have any
 	remote  []Addr
 	aliased bool
+	reports bool // the address is one that was made for reports (SRS): mail with a sender has nothing to seek there
 }
 
 // resolve finds out where an address leads. Its errors are errNoUser and its neighbours; all others are the store's.
@@ -35,6 +36,13 @@ func (s *Server) resolve(a Addr) (*resolved, error) {
 		r.users = []User{known}
 		return r, nil
 	}
+	if isSRS(a.Local) {
+		to, err := s.srsReverse(a.Local)
+		if err != nil {
+			return nil, err
+		}
+		r.reports, a = true, to
+	}
 	w := aliasWalk{s: s, r: r, seen: map[string]bool{}}
 	if err := s.store.Read(func(tx *Tx) error { return w.walk(tx, a, 0) }); err != nil {
 		return nil, err
@@ -45,7 +53,7 @@ func (s *Server) resolve(a Addr) (*resolved, error) {
 		}
 		return nil, w.err
 	}
-	if len(r.users) == 1 && len(r.rules)+len(r.remote) == 0 && !r.aliased {
+	if len(r.users) == 1 && len(r.rules)+len(r.remote) == 0 && !r.aliased && !r.reports {
 		s.store.Remember(a, r.users[0], now)
 	}
 	return r, nil

@@ -103,7 +103,16 @@ func (tx *Tx) DKIMKeys(domain string) ([]DKIMKey, error) {
 	return parseDKIMKeys(text)
 }
 
+// dkimKeyNames are the settings that hold keys. In a copy of the file that goes away from this machine they are empty.
+func dkimKeyNames(store *Store) ([]string, error) {
+	return read(store, func(tx *Tx) ([]string, error) { return tx.SettingNames(dkimSetting) })
+}
+
+// parseDKIMKeys reads a setting. An empty one, of a copy that went away, has none.
 func parseDKIMKeys(text []byte) ([]DKIMKey, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
 	var all []DKIMKey
 	err := json.Unmarshal(text, &all)
 	if err != nil {

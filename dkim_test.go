@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -413,5 +414,48 @@ func BenchmarkDKIMSign(b *testing.B) {
 				dkimSignedMail(b, msg, keys[i])
 			}
 		})
+	}
+}
+
+// A backup that is downloaded has no key that signs; restored over the file that it is of, it has them again.
+func TestDKIMBackup(t *testing.T) {
+	dir := t.TempDir()
+	path, away := filepath.Join(dir, "mail.db"), filepath.Join(dir, "away.db")
+	st, err := OpenStore(path, StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := NewDKIMKeys(1, DKIMActive)
+	if err == nil {
+		err = st.Write(func(tx *Tx) error { return tx.SetDKIMKeys("example.org", keys) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := dkimKeyNames(st)
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%v %v", names, err)
+	}
+	err = st.BackupWith(away, map[string][]byte{names[0]: {}})
+	if err := errors.Join(err, st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(away)
+	if err != nil || bytes.Contains(b, []byte(`"private"`)) {
+		t.Fatalf("the keys are in the copy: %v", err)
+	}
+	for file, want := range map[string]int{path: 2, filepath.Join(dir, "other.db"): 0} {
+		if _, err := Restore(file, away, time.Now(), names...); err != nil {
+			t.Fatal(err)
+		}
+		st, err := OpenStore(file, StoreOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := (&dkimRing{store: st}).signers("example.org")
+		if err != nil || len(got) != want {
+			t.Errorf("%s: %d keys, not %d: %v", file, len(got), want, err)
+		}
+		st.Close()
 	}
 }

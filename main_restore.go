@@ -46,7 +46,14 @@ func (c *command) restore(args []string) error {
 	if same, err := sameFile(path, args[0]); same || err != nil {
 		return errors.Join(err, fmt.Errorf("%s is the file that postino runs on; name a backup", args[0]))
 	}
-	r, err := Restore(path, args[0], time.Now(), settingCA)
+	cut := []string{settingCA}
+	for _, d := range cfg.Domains {
+		ascii, err := DomainToASCII(d)
+		if err == nil {
+			cut = append(cut, dkimSetting+ascii)
+		}
+	}
+	r, err := Restore(path, args[0], time.Now(), cut...)
 	if err != nil {
 		return err
 	}

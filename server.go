@@ -39,6 +39,7 @@ type Server struct {
 	ring  *dkimRing
 
 	partners partnerNames
+	srs      srsRing
 	health   dnsHealth
 
 	stop    context.Context // done when the server is stopping

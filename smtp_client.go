@@ -68,6 +68,8 @@ type smtpClient struct {
 	hurry    time.Duration // as in hopAddr
 	mails    int           // transactions so far
 
+	// sender is the envelope sender under which a message goes; nil leaves it.
+	sender func(q *QueueItem) Addr
 	// sign returns the signatures that go in front of a message, which write writes; see Server.smtpSign. nil is none.
 	sign func(q *QueueItem, write func(io.Writer) error) string
 }
@@ -88,7 +90,7 @@ func (s *Server) smtpSession(h hopAddr, useTLS bool) (*smtpClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: h.host, name: s.asciiHost(), crowded: h.crowded, hurry: h.hurry, sign: s.smtpSign}
+	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: h.host, name: s.asciiHost(), crowded: h.crowded, hurry: h.hurry, sender: s.srsSender, sign: s.smtpSign}
 	c.release = context.AfterFunc(s.stop, func() { nc.SetDeadline(time.Now().Add(smtpStopTime)) })
 	if err := c.open(h, useTLS); err != nil {
 		c.close()
@@ -99,7 +101,7 @@ func (s *Server) smtpSession(h hopAddr, useTLS bool) (*smtpClient, error) {
 
 // smtpTurned takes over a connection whose other side has asked for its mail and is the server from now on.
 func (s *Server) smtpTurned(nc net.Conn, host string) (*smtpClient, error) {
-	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: host, name: s.asciiHost(), sign: s.smtpSign}
+	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: host, name: s.asciiHost(), sender: s.srsSender, sign: s.smtpSign}
 	c.release = context.AfterFunc(s.stop, func() { nc.SetDeadline(time.Now().Add(smtpStopTime)) })
 	c.buffers()
 	r, err := c.read(smtpGreetingTime)

@@ -23,6 +23,7 @@ var smtpFaults = []struct {
 	{errHeaderSize, 552, "5.3.4"},
 	{errNotSender, 550, "5.7.1"},
 	{errLocalSender, 550, "5.7.1"},
+	{errSRSOnly, 550, "5.7.1"},
 	{errDisowned, 550, "5.7.1"},
 	{errNeverFits, 552, "5.2.3"},
 	{ErrTooBig, 552, "5.3.4"},

@@ -283,6 +283,10 @@ func (c *smtpConn) cmdRcpt(arg string) smtpReply {
 		c.log.Info("recipient refused", "from", c.mail.From, "rcpt", to, "remote", c.remote, "err", err)
 		return c.fault(err)
 	}
+	if rcpt.resolved.reports && !c.mail.From.IsZero() {
+		c.log.Info("recipient refused", "from", c.mail.From, "rcpt", to, "remote", c.remote, "err", errSRSOnly)
+		return c.fault(errSRSOnly)
+	}
 	if !rcpt.resolved.local && !c.trusted() {
 		c.log.Info("relaying refused", "from", c.mail.From, "rcpt", to, "remote", c.remote)
 		return smtpReply{550, "5.7.1 Mail for other domains is only taken from those who log in"}

@@ -27,7 +27,11 @@ type smtpFault struct {
 
 // prepare turns a queue item into a transaction for this peer. Recipients that can't be had here come back as faults.
 func (c *smtpClient) prepare(q *QueueItem, content *Content) (*smtpOut, []smtpFault) {
-	from, ok := c.path(q.From)
+	sender := q.From
+	if c.sender != nil {
+		sender = c.sender(q)
+	}
+	from, ok := c.path(sender)
 	if !ok {
 		return &smtpOut{}, smtpAll(q.Rcpts, "5.6.7", "the sender's address has letters beyond ASCII, and "+c.host+" does not know them (SMTPUTF8)")
 	}

@@ -67,6 +67,25 @@ func TestSignedMail(t *testing.T) {
 		if got := dkimWords(dkimCheck(t, zone, []byte(msg))); got != "pass pass" {
 			t.Errorf("%q: %s\n%s", ehlo, got, msg)
 		}
+		report := &Report{Action: ActionFailed, To: Addr{"eve", "example.net"}, Arrived: qt.store.Now(), Header: crlf("Subject: x\n\n"),
+			Rcpts: []ReportRcpt{{Final: Addr{"nobody", "example.org"}, Status: "5.1.1"}}}
+		m, err := qt.makeReport(report, "x", "", 0)
+		if err == nil {
+			err = qt.store.Write(func(tx *Tx) error { _, err := qt.place(tx, m); return err })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Body.Close()
+		qt.step()
+		all := p.received()
+		last := all[len(all)-1]
+		if !p.offers("CHUNKING") {
+			last = strings.ReplaceAll("\r\n"+last, "\r\n.", "\r\n")[2:]
+		}
+		if got := dkimWords(dkimCheck(t, zone, []byte(last))); got != "pass pass" {
+			t.Errorf("%q: the report: %s\n%s", ehlo, got, last)
+		}
 		if msg := send(Addr{"bob", "lab2.arpa"}, text); strings.Contains(msg, "DKIM-Signature") {
 			t.Errorf("a lab's mail is signed:\n%s", msg)
 		}

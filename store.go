@@ -368,6 +368,11 @@ func (tx *Tx) Setting(key string) ([]byte, error) {
 	return v, err
 }
 
+// SettingNames lists the settings whose names begin with prefix.
+func (tx *Tx) SettingNames(prefix string) ([]string, error) {
+	return column[string](tx, `SELECT key FROM settings WHERE substr(key,1,?)=? ORDER BY key`, len(prefix), prefix)
+}
+
 // SetSetting stores a value; nil removes it.
 func (tx *Tx) SetSetting(key string, v []byte) error {
 	if v == nil {

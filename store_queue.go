@@ -64,6 +64,9 @@ UPDATE queue SET account=lower(sender), report=sender='';
 CREATE INDEX queue_account ON queue(report,account);
 `
 
+// queueForwarded says which recipients an address of ours leads to: to them it goes under a sender of ours (SRS).
+const queueForwarded = `ALTER TABLE recipients ADD COLUMN forwarded INTEGER NOT NULL DEFAULT 0;`
+
 // QueueItem is a message that somebody is still owed.
 type QueueItem struct {
 	ID   int64  `json:"-"`
@@ -91,7 +94,9 @@ type QueueRcpt struct {
 	Next   time.Time `json:"next"`
 	Hold   bool      `json:"hold"`
 	Warned bool      `json:"warned"`
-	Error  string    `json:"error,omitempty"` // what stood in the way at the last try, "" none yet
+
+	Forwarded bool   `json:"forwarded,omitempty"` // an address here leads to this one
+	Error     string `json:"error,omitempty"`     // what stood in the way at the last try, "" none yet
 
 	Address string `json:"address"`
 }
@@ -130,9 +135,9 @@ func (tx *Tx) Enqueue(q *QueueItem) error {
 		_, err := tx.exec(`INSERT INTO destinations(domain,next) VALUES(?,?)
 			ON CONFLICT(domain) DO UPDATE SET next=min(coalesce(next,excluded.next),excluded.next) WHERE failures=0`, r.Addr.Domain, next)
 		if err == nil {
-			_, err = tx.exec(`INSERT INTO recipients(item,address,domain,orcpt,notify,next,error,base)
-				SELECT ?,?,?,?,?,?,?,attempts FROM destinations WHERE domain=?`,
-				q.ID, r.Addr.String(), r.Addr.Domain, r.ORcpt, r.Notify, next, r.Error, r.Addr.Domain)
+			_, err = tx.exec(`INSERT INTO recipients(item,address,domain,orcpt,notify,next,error,forwarded,base)
+				SELECT ?,?,?,?,?,?,?,?,attempts FROM destinations WHERE domain=?`,
+				q.ID, r.Addr.String(), r.Addr.Domain, r.ORcpt, r.Notify, next, r.Error, r.Forwarded, r.Addr.Domain)
 		}
 		if err != nil {
 			return fmt.Errorf("enqueue: %w", err)
@@ -209,11 +214,11 @@ func (tx *Tx) queueItem(id int64) (QueueItem, error) {
 
 // rcptColumns are what is read of a recipient r and its destination d. Its tries, its next try and its error are the
 // destination's, too.
-const rcptColumns = `r.id,r.address,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),max(r.next,coalesce(d.next,0)),r.hold,r.warned,
+const rcptColumns = `r.id,r.address,r.orcpt,r.notify,r.tries+coalesce(d.attempts-r.base,0),max(r.next,coalesce(d.next,0)),r.hold,r.warned,r.forwarded,
 	CASE r.error WHEN '' THEN coalesce(d.error,'') ELSE r.error END`
 
 func rcptRow(r *QueueRcpt) []any {
-	return []any{&r.ID, &r.Address, &r.ORcpt, &r.Notify, &r.Tries, (*unixTime)(&r.Next), &r.Hold, &r.Warned, &r.Error}
+	return []any{&r.ID, &r.Address, &r.ORcpt, &r.Notify, &r.Tries, (*unixTime)(&r.Next), &r.Hold, &r.Warned, &r.Forwarded, &r.Error}
 }
 
 // QueueMessage reads a message with all its recipients. One that has gone comes back without any.

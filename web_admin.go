@@ -219,6 +219,16 @@ func (q *webReq) postBackup() error {
 	if err != nil {
 		return err
 	}
+	keys, err := dkimKeyNames(q.s.store)
+	if err != nil {
+		return err
+	}
+	for _, name := range keys {
+		if settings == nil {
+			settings = map[string][]byte{}
+		}
+		settings[name] = []byte{}
+	}
 	file := filepath.Join(dir, "mail.db")
 	if err := q.s.store.BackupWith(file, settings); err != nil {
 		return err
