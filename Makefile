@@ -29,10 +29,13 @@ fuzz: # each target for a minute
 soak: # ten minutes of mixed load with a kill each twenty seconds and a backup a minute
 	go test -v -timeout 30m -run '^TestSoak$$' . -args -soak 10m
 
+withstand: build # the demo, attacks of all kinds, and the demo again: in 64 MiB of memory, on a card of 64 MB, without a restart; needs root
+	POSTINO=$(CURDIR)/postino bash testdata/withstand.sh
+
 faults: # errors from the disk, a full card, read-only and damaged files, a memory group of 64 MiB, power cuts
 	go test -v -timeout 30m -run 'InjectedErrors|MemoryGroup|FullCard|DiskFull|ReadOnly|Damaged|Rescue|Restore|OwnLog|PowerCut|Crash|QueueFault' . -args -soak 2m
 
 clean:
 	rm -f postino postino-arm
 
-.PHONY: build arm demo clients check bench wear fuzz soak faults clean
+.PHONY: build arm demo clients check bench wear fuzz soak withstand faults clean

@@ -32,7 +32,7 @@ done
 echo 0 2>/dev/null >"$group/memory.swap.max" || true
 
 mkdir "$work/card"
-truncate -s 64000000 "$work/image"
+truncate -s 64M "$work/image"
 mkfs.ext4 -q -m 0 "$work/image"
 mount -o loop "$work/image" "$work/card" 2>/dev/null || skip "no loop device can be mounted here"
 
@@ -42,7 +42,7 @@ echo \$\$ >$group/cgroup.procs && exec "\$@"
 WRAP
 chmod +x "$work/wrap"
 ports=${DEMO_PORTS:-10000}
-# Destinations that nobody answers for, and forty of hosts that accept and then say nothing.
+# A destination that nobody answers for, and forty of hosts that accept and then say nothing.
 silent=$((ports + 2599))
 routes='"dead.arpa" = "127.0.0.1:9"'$'\n'
 for i in $(seq 1 40); do routes+="\"silent$i.arpa\" = \"127.0.9.$i:$silent\""$'\n'; done
