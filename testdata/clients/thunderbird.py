@@ -158,6 +158,11 @@ ANSWER = SHARED + r"""
     MailServices.compose.OpenComposeWindow(null, hdr, hdr ? folder.getUriForMsg(hdr) : "", Ci.nsIMsgCompType[type], Ci.nsIMsgCompFormat.Default, id, null, null);
     const win = await until("a window to write in", () => [...Services.wm.getEnumerator("msgcompose")].find(w => !had.has(w)));
     await until("its editor", () => win.document.readyState == "complete" && win.gMsgCompose?.editor && win.composeEditorReady && win.gMsgCompose.editor);
+    if (["Reply", "ReplyAll", "ForwardInline"].includes(type)) { // which come into it later, the picture last
+      const doc = win.gMsgCompose.editor.document;
+      await until("the quoted text", () => doc.body.textContent.includes("\u5317\u4eac"));
+      await until("the quoted picture", () => [...doc.images].some(i => i.complete && i.naturalWidth == 24));
+    }
     return win;
   };
   const write = (win, words) => {
