@@ -37,10 +37,10 @@ var imapFetchItems = map[string]*imapFetchItem{
 	"FLAGS":         {put: (*imapConn).fetchFlags},
 	"INTERNALDATE":  {put: (*imapConn).fetchInternal, want: WantRow},
 	"RFC822.SIZE":   {put: (*imapConn).fetchSize, want: WantRow},
-	"MODSEQ":        {put: (*imapConn).fetchModSeq},                  // RFC 7162 §3.1.4.2
-	"SAVEDATE":      {put: (*imapConn).fetchSaved, want: WantRow},    // RFC 8514 §4.2
-	"EMAILID":       {put: (*imapConn).fetchEmailID},                 // RFC 8474 §5.1
-	"THREADID":      {put: (*imapConn).fetchThreadID, want: WantRow}, // RFC 8474 §5.2
+	"MODSEQ":        {put: (*imapConn).fetchModSeq, want: WantBrief},  // RFC 7162 §3.1.4.2
+	"SAVEDATE":      {put: (*imapConn).fetchSaved, want: WantRow},     // RFC 8514 §4.2
+	"EMAILID":       {put: (*imapConn).fetchEmailID, want: WantBrief}, // RFC 8474 §5.1
+	"THREADID":      {put: (*imapConn).fetchThreadID, want: WantRow},  // RFC 8474 §5.2
 	"ENVELOPE":      {put: (*imapConn).fetchEnvelope, want: WantHead},
 	"BODY":          {put: (*imapConn).fetchStructure, want: WantTree},
 	"BODYSTRUCTURE": {put: (*imapConn).fetchStructure, want: WantTree},
@@ -524,7 +524,7 @@ func (f *imapFetch) putItem(m *Listed, it *imapWish) error {
 func (c *imapConn) fetchUID(m *Listed, _ *imapWish) error { c.putInt(int64(m.UID)); return nil }
 
 func (c *imapConn) fetchFlags(m *Listed, _ *imapWish) error {
-	c.w.WriteString(c.flagList(m.UID, m.Flags))
+	c.w.Write(m.Flags.appendList(c.w.AvailableBuffer(), !c.rev2 && c.isRecent(m.UID)))
 	return nil
 }
 

@@ -3,7 +3,6 @@ package main
 
 import (
 	"slices"
-	"strings"
 )
 
 // takeRecent makes new messages \Recent for this session and no other (RFC 3501 §2.3.2). EXAMINE takes none away.
@@ -51,9 +50,5 @@ func (c *imapConn) isRecent(u UID) bool {
 
 // flagList is a message's flags as FETCH shows them.
 func (c *imapConn) flagList(u UID, f Flags) string {
-	s := f.String()
-	if c.rev2 || !c.isRecent(u) {
-		return s
-	}
-	return strings.Replace(strings.Replace(s, ")", ` \Recent)`, 1), "( ", "(", 1)
+	return string(f.appendList(nil, !c.rev2 && c.isRecent(u)))
 }

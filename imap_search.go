@@ -438,7 +438,7 @@ func (s *imapSearch) run() ([]UID, ModSeq, error) {
 // modseqOf is the highest modseq of a few messages.
 func (s *imapSearch) modseqOf(uids []UID) (ModSeq, error) {
 	var highest ModSeq
-	err := s.c.srv.store.Search(s.box.ID, uids, &Query{}, func(f []Found) error {
+	err := s.c.srv.store.Search(s.box.ID, uids, &Query{Op: QueryModSeq, Hi: math.MaxInt64}, func(f []Found) error {
 		for _, m := range f {
 			highest = max(highest, m.ModSeq)
 		}

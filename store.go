@@ -112,9 +112,10 @@ type Store struct {
 	known    map[Addr]User   // see Known
 	knownAt  int64           // what usersChanged was when they were found
 
-	packer *packer       // of content and of the text index
-	listed sync.Pool     // of *listBatch
-	coming *comingBudget // of memory, for mail that has not come whole
+	packer *packer                  // of content and of the text index
+	flags  map[MailboxID]*flagTable // under mu
+	listed sync.Pool                // of *listBatch
+	coming *comingBudget            // of memory, for mail that has not come whole
 
 	gates *gates // how much memory what is asked for may take
 
@@ -167,7 +168,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 		readers: make(chan *dbConn, opt.Readers),
 		jobs:    make(chan *job, batchMessages), stopped: make(chan struct{}), quit: make(chan struct{}),
 		walDue: make(chan struct{}, 1), suspected: make(chan struct{}, 1), gates: newGates(opt.Memory),
-		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{}, known: map[Addr]User{}, tasks: map[int64]bool{}, staged: map[BlobID]bool{},
+		watchers: map[UserID]map[chan struct{}]bool{}, views: map[*View]bool{}, recent: map[MailboxID]UID{}, known: map[Addr]User{}, flags: map[MailboxID]*flagTable{}, tasks: map[int64]bool{}, staged: map[BlobID]bool{},
 	}
 	if opt.Alone {
 		aside, err := setAsideLog(path, time.Now())

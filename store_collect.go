@@ -25,6 +25,7 @@ func (s *Store) collector() {
 	s.every(collectEvery, func() {
 		s.cutLog()
 		s.keepReserve()
+		s.forgetFlags(time.Now())
 		if !s.dirty.Swap(false) {
 			return
 		}

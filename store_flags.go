@@ -90,8 +90,32 @@ func (f Flags) Names() []string {
 	return append(names, strings.Fields(f.Words)...)
 }
 
+// appendList appends the list in parentheses, as FETCH shows it, with \Recent at its end if the message is.
+func (f Flags) appendList(dst []byte, recent bool) []byte {
+	dst = append(dst, '(')
+	start := len(dst)
+	add := func(name string) {
+		if len(dst) > start {
+			dst = append(dst, ' ')
+		}
+		dst = append(dst, name...)
+	}
+	for i, n := range flagNames {
+		if f.Bits&(1<<i) != 0 {
+			add(n)
+		}
+	}
+	if f.Words != "" {
+		add(f.Words)
+	}
+	if recent {
+		add(`\Recent`)
+	}
+	return append(dst, ')')
+}
+
 // String is the list in parentheses, as FETCH shows it.
-func (f Flags) String() string { return "(" + strings.Join(f.Names(), " ") + ")" }
+func (f Flags) String() string { return string(f.appendList(nil, false)) }
 
 // mergeWords is the sorted union of two sorted lists of words. The spelling that was there first stays.
 func mergeWords(a, b string) string {

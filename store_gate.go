@@ -16,10 +16,11 @@ const (
 
 	// Parts of the heap that the gates let through, as divisors. With what is there anyway they leave room for one collection
 	// to come late.
-	gateWork    = 6 // steps of searches and of what sorts: each is short, and nobody outside is waited for in it
-	gateResults = 8 // what SORT and THREAD hold of all their messages until they have answered
-	gateViews   = 5 // the lists of messages that sessions hold of mailboxes
-	gateLists   = 8 // batches of List, which the reader of a message may hold for long
+	gateWork    = 6  // steps of searches and of what sorts: each is short, and nobody outside is waited for in it
+	gateResults = 8  // what SORT and THREAD hold of all their messages until they have answered
+	gateViews   = 5  // the lists of messages that sessions hold of mailboxes
+	gateFlags   = 24 // flag tables
+	gateLists   = 8  // batches of List, which the reader of a message may hold for long
 
 	gatePerson = 2           // one person has at most this part of a gate, as a divisor
 	gateWait   = time.Minute // for others, at most
@@ -139,6 +140,7 @@ func (g *Gate) back(w *gateWaiter) {
 type gates struct {
 	work, results, views *Gate
 	lists                int64 // octets for all batches of List
+	flags                int64 // and for all flag tables
 
 	mu      sync.Mutex
 	listing int64 // Lists that are under way
@@ -148,7 +150,7 @@ func newGates(memory int64) *gates {
 	if memory <= 0 {
 		memory = memoryUnknown
 	}
-	return &gates{work: newGate(memory / gateWork), results: newGate(memory / gateResults), views: newGate(memory / gateViews), lists: memory / gateLists}
+	return &gates{work: newGate(memory / gateWork), results: newGate(memory / gateResults), views: newGate(memory / gateViews), lists: memory / gateLists, flags: memory / gateFlags}
 }
 
 // HoldResult takes memory for what somebody's command holds of that many messages, so many octets of each, until its answer is

@@ -11,7 +11,8 @@ import (
 type Want uint8
 
 const (
-	WantBrief Want = iota // UID, ModSeq, Flags, Gone and Blob, nothing else of the row
+	WantFlags Want = iota // UID, Flags and Gone, nothing else of the row
+	WantBrief             // UID, ModSeq, Flags, Gone and Blob, nothing else of the row
 	WantRow               // the row: no content is touched
 	WantHead              // and the header block
 	WantTree              // and the MIME tree
@@ -59,6 +60,9 @@ type Listed struct {
 // Content are fn's until it returns. What is held in memory is a batch, and the next one, which is read meanwhile, however many
 // there are; the more Lists are under way, the smaller they are.
 func (s *Store) List(id MailboxID, uids []UID, want Want, fn func(*Listed) error) error {
+	if want == WantFlags {
+		return s.listFlags(id, uids, fn)
+	}
 	room, end := s.gates.beginList()
 	defer end()
 	l := &listing{s: s, box: id, want: want}

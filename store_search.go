@@ -85,7 +85,7 @@ type search struct {
 	text  textScan
 }
 
-// Found is a message that satisfies a Query.
+// Found is a message that satisfies a Query. Its ModSeq is only there if the query asks for more than UIDs and flags.
 type Found struct {
 	UID    UID
 	ModSeq ModSeq
@@ -132,7 +132,7 @@ func (q *Query) Narrow(uids []UID) []UID {
 // been told included) and satisfy the query, some at a time and in order. An error of fn ends it. Memory is bounded by a
 // slice, whatever the size of mailbox and messages. fn may take as long as it likes. ErrBusy.
 func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) error) error {
-	x := &search{s: s, box: box, query: q, want: WantBrief}
+	x := &search{s: s, box: box, query: q, want: WantFlags}
 	x.number(q)
 	workers := 1
 	if len(x.leafs) > 0 {
@@ -178,10 +178,13 @@ func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) err
 // number gives the leaves that need facts their places.
 func (x *search) number(q *Query) {
 	switch q.Op {
+	case QueryModSeq, QueryBlob:
+		x.want = max(x.want, WantBrief)
 	case QueryInternal, QuerySaved, QuerySize, QueryThread:
 		x.want = WantRow
 	}
 	if q.Op >= QuerySent {
+		x.want = max(x.want, WantBrief)
 		q.fact = len(x.leafs)
 		x.leafs = append(x.leafs, q)
 		text := foldPhrase(nil, q.Text)

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// listedFlags is what List says of the flags of UIDs, as text.
+func listedFlags(t *testing.T, st *Store, box MailboxID, uids []UID, want Want) string {
+	t.Helper()
+	all := ""
+	err := st.List(box, uids, want, func(m *Listed) error {
+		all += fmt.Sprintf("%d%s%v ", m.UID, m.Flags, m.Gone)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// A flag table says what the file says, whatever happens to a mailbox, and where it can't the file is asked.
+func TestFlagTable(t *testing.T) {
+	t.Parallel()
+	st := openTestStore(t, StoreOptions{})
+	_, inbox := addTestUser(t, st, "ann")
+	r := rand.New(rand.NewPCG(7, 7))
+	var uids []UID
+	same := func(what string) {
+		t.Helper()
+		if a, b := listedFlags(t, st, inbox.ID, uids, WantFlags), listedFlags(t, st, inbox.ID, uids, WantBrief); a != b {
+			t.Fatalf("after %s the table says\n%s and the file\n%s", what, a, b)
+		}
+	}
+	for range 60 {
+		some := uids
+		if len(uids) > 5 {
+			at := r.IntN(len(uids) - 4)
+			some = uids[at : at+4]
+		}
+		switch r.IntN(5) {
+		case 0, 1:
+			uids = append(uids, appendText(t, st, inbox, "Subject: x\r\n\r\ny", Flags{Bits: FlagBits(r.IntN(1 << len(flagNames)))}).UID)
+			same("an append")
+		case 2:
+			change := FlagChange{Op: "+-="[r.IntN(3)], Flags: Flags{Bits: FlagBits(r.IntN(1 << len(flagNames)))}, Unchanged: -1}
+			mustWrite(t, st, func(tx *Tx) error { _, err := tx.SetFlags(inbox, some, change); return err })
+			same("a change of flags")
+		case 3:
+			change := FlagChange{Op: "+="[r.IntN(2)], Flags: Flags{Words: "word"}, Unchanged: -1}
+			mustWrite(t, st, func(tx *Tx) error { _, err := tx.SetFlags(inbox, some, change); return err })
+			same("a keyword")
+			mustWrite(t, st, func(tx *Tx) error {
+				_, err := tx.SetFlags(inbox, uids, FlagChange{Op: '-', Flags: Flags{Words: "word"}, Unchanged: -1})
+				return err
+			})
+			same("its removal")
+		case 4:
+			mustWrite(t, st, func(tx *Tx) error { _, err := tx.Expunge(inbox, some[:min(1, len(some))]); return err })
+			same("an expunge")
+		}
+	}
+	if st.flags[inbox.ID] == nil || st.flags[inbox.ID].modseq == 0 {
+		t.Error("there is no table")
+	}
+	st.forgetFlags(time.Now().Add(2 * flagTableLasts))
+	if len(st.flags) != 0 {
+		t.Error("the table is not forgotten")
+	}
+	st.gates.flags = flagTableEach // one message
+	same("all memory was taken")
+	if len(st.flags) != 0 {
+		t.Error("there is a table that is too large")
+	}
+	if len(flagNames) > flagTableBits {
+		t.Error("a table has no room for all flags")
+	}
+}
+
+// Tables have a budget: that of the mailbox that was looked at longest ago makes room.
+func TestFlagTableBudget(t *testing.T) {
+	t.Parallel()
+	st := openTestStore(t, StoreOptions{})
+	u, inbox := addTestUser(t, st, "ann")
+	var other Mailbox
+	mustWrite(t, st, func(tx *Tx) error {
+		var err error
+		other, err = tx.CreateMailbox(u.ID, "Other", "")
+		return err
+	})
+	for _, box := range []Mailbox{inbox, other} {
+		for range 20 {
+			appendText(t, st, box, "Subject: x\r\n\r\ny", Flags{})
+		}
+	}
+	st.gates.flags = 25 * flagTableEach
+	for _, box := range []Mailbox{inbox, other, inbox, other} {
+		if got := listedFlags(t, st, box.ID, []UID{3, 20, 21}, WantFlags); got != "3()false 20()false " {
+			t.Errorf("flags are %q", got)
+		}
+		if len(st.flags) != 1 || st.flags[box.ID] == nil {
+			t.Errorf("there are tables of %d mailboxes", len(st.flags))
+		}
+	}
+}
