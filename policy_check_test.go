@@ -487,3 +487,34 @@ func (z *spfZone) put(t *testing.T, name, kind, text string) {
 	}
 	z.zone.add(t, name+" "+kind+" "+text)
 }
+
+// BenchmarkPolicy takes messages of strangers in, with a resolver on this machine and without checks.
+func BenchmarkPolicy(b *testing.B) {
+	_, keys := dkimTestKeys()
+	ns := newTestNameserver(b, newTestZone(b, strings.TrimSuffix(strings.TrimSpace(policyTestZone), "huge.example TXT v=spf1")+"\n"+keys))
+	signers, _ := dkimTestKeys()
+	msg := string(dkimSignedMail(b, crlf("From: ann@example.org\nTo: bob@home.arpa\nSubject: x\n\n"+strings.Repeat("A line of text, as they are.\n", 140)), signers[0]))
+	for _, mode := range []string{CheckOff, CheckReject} {
+		b.Run(mode, func(b *testing.B) {
+			s := startServer(b, "[dns]", "servers = [\""+ns.addr+"\"]", "[smtp]", "check_senders = \""+mode+"\"")
+			b.SetParallelism(8)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					sp := s.store.NewSpool(1 << 20)
+					io.WriteString(sp, msg)
+					m := &Mail{SMTPEnvelope: SMTPEnvelope{From: Addr{"ann", "example.org"}}, To: rcptsTo(Addr{"bob", "home.arpa"}), Body: sp, Stranger: true}
+					err := s.judge(m, MailPeer{netip.MustParseAddr("192.0.2.1"), "mx.example.org"})
+					if err == nil {
+						err = s.accept(m)
+					}
+					sp.Close()
+					if err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+		})
+	}
+}
