@@ -259,6 +259,7 @@ func (s *Server) report(q *QueueItem, action ReportAction, out []outcome) (*Mail
 	skip := returnPathLen(content.Head)
 	r.Message = io.NewSectionReader(content, skip, content.Size-skip)
 	r.Header = content.Head[skip:]
-	r.Whole = action == ActionFailed && (q.Ret == "FULL" || (q.Ret == "" && content.Size <= queueReportSize)) && content.Sound(0, content.Size) == nil
+	wanted := (q.Ret == "FULL" || (q.Ret == "" && content.Size <= queueReportSize)) && q.Flags&MailRequireTLS == 0 // RET=FULL is disregarded (RFC 8689 §5)
+	r.Whole = action == ActionFailed && wanted && content.Sound(0, content.Size) == nil
 	return s.makeReport(r, q.Name, q.Account, q.Flags)
 }

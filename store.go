@@ -101,7 +101,7 @@ type Store struct {
 	walDue     chan struct{} // the checkpointer has something to do
 	checkpoint sync.Mutex    // held while it does it
 
-	mu       sync.Mutex // watchers, views, recent, tasks, staged, known, sound
+	mu       sync.Mutex // watchers, views, recent, tasks, staged, known, sound, looked
 	watchers map[UserID]map[chan struct{}]bool
 	views    map[*View]bool
 	recent   map[MailboxID]UID
@@ -109,8 +109,9 @@ type Store struct {
 	passing  []WebSession    // that are not in the file
 	staged   map[BlobID]bool // content that waits for its first reference
 	sound    map[BlobID]bool // see Content.Sound
-	known    map[Addr]User   // see Known
-	knownAt  int64           // what usersChanged was when they were found
+	looked   Looked
+	known    map[Addr]User // see Known
+	knownAt  int64         // what usersChanged was when they were found
 
 	packer *packer                  // of content and of the text index
 	flags  map[MailboxID]*flagTable // under mu

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -16,10 +17,11 @@ import (
 )
 
 const (
-	checkPatience = 2 * time.Second // how long the start, or whoever connects, waits for the check of a file that was not closed
-	checkAgain    = time.Minute     // between two checks because something looked malformed
-	checkPause    = time.Second     // after a check that failed, before the next; it doubles up to checkAgain
-	checkTwice    = 2               // checks that must find damage: a page that came wrong once may come right
+	checkPatience = 2 * time.Second     // how long the start, or whoever connects, waits for the check of a file that was not closed
+	lookAgain     = 30 * 24 * time.Hour // between two looks through the whole file in the background
+	checkAgain    = time.Minute         // between two checks because something looked malformed
+	checkPause    = time.Second         // after a check that failed, before the next; it doubles up to checkAgain
+	checkTwice    = 2                   // checks that must find damage: a page that came wrong once may come right
 )
 
 // errChecking is why a file that was not closed is only read until it is known to be whole.
@@ -154,7 +156,7 @@ func (s *Store) startChecks() {
 	})
 	s.crew.Keep(&s.bg, "store content check", s.quit, func() {
 		<-first
-		s.lookAtContent()
+		s.lookThrough()
 	})
 	if !s.opt.AtOnce {
 		s.AwaitCheck()
@@ -180,22 +182,125 @@ func (s *Store) AwaitCheck() {
 	}
 }
 
-// lookAtContent reads all content once after the start, gently, and logs the messages of which it is damaged. They are not given out; all
-// else goes on.
-func (s *Store) lookAtContent() {
-	began := time.Now()
-	damaged, err := s.DamagedContent(func() bool {
-		worked := time.Since(began)
-		if worked < sumRest {
-			return true
-		}
+// Looked is what the look through the whole file in the background has found, which begins after each start and is done again after lookAgain.
+type Looked struct {
+	Done     time.Time // when the last one ended; zero while the first one is under way
+	Messages int64     // whose content is damaged, at most sumsNamed
+	Tables   []string  // what is wrong with tables and their indexes, in SQLite's words
+}
+
+// Looked is what the last look through the file has found.
+func (s *Store) Looked() Looked {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.looked
+}
+
+// lookThrough reads all of the file, gently: tables with their indexes first, then all content.
+func (s *Store) lookThrough() {
+	for {
+		l := Looked{Tables: s.lookAtTables()}
+		l.Messages = s.lookAtContent()
+		l.Done = s.Now()
 		select {
 		case <-s.quit:
-			return false
-		case <-time.After(worked):
+			return
+		default:
 		}
-		began = time.Now()
+		s.mu.Lock()
+		s.looked = l
+		s.mu.Unlock()
+		select {
+		case <-s.quit:
+			return
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+// rest pauses for as long as was worked since a time, and says whether to go on.
+func (s *Store) rest(began time.Time) bool {
+	select {
+	case <-s.quit:
+		return false
+	case <-time.After(time.Since(began)):
 		return true
+	}
+}
+
+// lookAtTables reads each table and compares it with its indexes, one after the other on a connection of its own, so that nobody waits for
+// it. The text index can be made again, and the trees of content are walked when that is read.
+func (s *Store) lookAtTables() []string {
+	tables, err := read(s, func(tx *Tx) ([]string, error) {
+		return column[string](tx, `SELECT name FROM sqlite_schema WHERE type='table' AND rootpage>0 AND name NOT IN ('blobs','chunks','search') ORDER BY name`)
+	})
+	ctx, cancel := s.untilQuit()
+	defer cancel()
+	var wrong []string
+	for _, table := range tables {
+		began := time.Now()
+		var bad []string
+		if err == nil {
+			bad, err = s.lookAtTable(ctx, table)
+		}
+		if err != nil {
+			break
+		}
+		for _, line := range bad {
+			s.log.Error("a table of the file is damaged; `postino check` says more", "table", table, "err", line)
+		}
+		wrong = append(wrong, bad...)
+		if !s.rest(began) {
+			return wrong
+		}
+	}
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) && !errors.Is(err, driver.ErrBadConn) {
+		s.crew.Complain("store: the tables can't be checked", err)
+		s.suspect(err)
+	}
+	if len(wrong) > 0 {
+		s.suspectNow() // what makes the file unsafe to write to is found by a check of all of it
+	}
+	return wrong
+}
+
+// lookAtTable is what is wrong with a table and its indexes, at most ten lines.
+func (s *Store) lookAtTable(ctx context.Context, table string) ([]string, error) {
+	c, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	r, err := c.QueryContext(ctx, `SELECT integrity_check FROM pragma_integrity_check(?)`, table)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var bad []string
+	for r.Next() && len(bad) < 10 {
+		var line string
+		err := r.Scan(&line)
+		if err != nil {
+			return nil, err
+		}
+		if line != "ok" {
+			bad = append(bad, line)
+		}
+	}
+	return bad, r.Err()
+}
+
+// lookAtContent reads all content and logs the messages of which it is damaged, and returns how many there are. They are not given out; all
+// else goes on.
+func (s *Store) lookAtContent() int64 {
+	began := time.Now()
+	damaged, err := s.DamagedContent(func() bool {
+		if time.Since(began) < sumRest {
+			return true
+		}
+		more := s.rest(began)
+		began = time.Now()
+		return more
 	})
 	for _, m := range damaged {
 		s.log.Error("a message is damaged on the disk", "user", m.User, "mailbox", m.Mailbox, "uid", m.UID, "err", m.Why)
@@ -204,6 +309,7 @@ func (s *Store) lookAtContent() {
 		s.crew.Complain("store: content can't be checked", err)
 		s.suspect(err)
 	}
+	return int64(len(damaged))
 }
 
 // wasNotClosed says whether the appliance that had the file last ended without closing it.
@@ -259,10 +365,9 @@ func (s *Store) checker() {
 	}
 }
 
-// recheck reads all of a file that is only read because of that, and lets it be written if it is whole.
-func (s *Store) recheck() {
+// untilQuit is a context that ends when the file is closed, or by what it returns.
+func (s *Store) untilQuit() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	s.crew.Go(nil, "store check's end", func() {
 		select {
 		case <-s.quit:
@@ -270,6 +375,13 @@ func (s *Store) recheck() {
 		case <-ctx.Done():
 		}
 	})
+	return ctx, cancel
+}
+
+// recheck reads all of a file that is only read because of that, and lets it be written if it is whole.
+func (s *Store) recheck() {
+	ctx, cancel := s.untilQuit()
+	defer cancel()
 	for pause, bad := checkPause, 0; ; pause = min(2*pause, checkAgain) {
 		err := s.quickCheckAll(ctx)
 		switch {
@@ -328,9 +440,14 @@ func (s *Store) suspect(err error) {
 		return
 	}
 	if code := sqliteCode(err) & 0xff; code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB {
-		select {
-		case s.suspected <- struct{}{}:
-		default:
-		}
+		s.suspectNow()
+	}
+}
+
+// suspectNow has the whole file checked.
+func (s *Store) suspectNow() {
+	select {
+	case s.suspected <- struct{}{}:
+	default:
 	}
 }

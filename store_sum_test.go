@@ -169,3 +169,21 @@ func TestContentSumsLater(t *testing.T) {
 		t.Errorf("%v, %v", damaged, err)
 	}
 }
+
+// The look through the file after the start finds an index that does not fit its table, which a look at content alone does not, and the page of figures
+// says so; a whole file has nothing.
+func TestLookThrough(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	s.put(t, "ann", "INBOX", "Subject: x\n\nx\n", FlagSeen)
+	waitFor(t, "the first look", func() bool { return !s.store.Looked().Done.IsZero() })
+	if l := s.store.Looked(); l.Messages != 0 || len(l.Tables) != 0 {
+		t.Errorf("a whole file: %+v", l)
+	}
+	onWriter(t, s.store, `PRAGMA writable_schema=ON`)
+	onWriter(t, s.store, `UPDATE sqlite_schema SET sql='CREATE INDEX messages_modseq ON messages(mailbox,uid)' WHERE name='messages_modseq'`)
+	onWriter(t, s.store, `PRAGMA writable_schema=RESET`)
+	if bad := s.store.lookAtTables(); len(bad) == 0 || !strings.Contains(bad[0], "messages_modseq") {
+		t.Errorf("%q", bad)
+	}
+}

@@ -134,6 +134,9 @@ func (q *webReq) lights(o webOverview) []webLight {
 		all = append(all, webLight{good, q.lang.T(text)})
 	}
 	say(q.s.store.Writable() == nil, "The mail file is whole.", "The mail file can only be read: mail is neither taken in nor sent. The log says why.")
+	if l := q.s.store.Looked(); l.Messages > 0 || len(l.Tables) > 0 {
+		say(false, "", "Something in the mail file is damaged: the log has it, and `postino check` names the messages.")
+	}
 	say(q.s.store.Room(0) == nil, "There is room on the disk.", "The disk is nearly full: no mail is taken in until something is deleted.")
 	say(q.s.store.ClockTrusted(), "The clock is right, as far as can be told.", "The clock is older than the mail: set it, or connect to a network with the time.")
 	say(o.CertUntil.IsZero() || o.CertUntil.Sub(q.s.store.Now()) > webCertWarn, "The certificate is valid.", "The certificate ends soon.")

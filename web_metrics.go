@@ -91,6 +91,7 @@ func (q *webReq) getMetrics() error {
 	q.s.mu.Lock()
 	conns := len(q.s.conns)
 	q.s.mu.Unlock()
+	looked := q.s.store.Looked()
 	var b strings.Builder
 	for _, m := range []struct {
 		name, kind, help string
@@ -112,6 +113,9 @@ func (q *webReq) getMetrics() error {
 		{"written_bytes_total", "counter", "Octets written to disks since the start.", webWritten()},
 		{"start_time_seconds", "gauge", "When the appliance was started.", q.s.store.Now().Add(-time.Since(q.started)).Unix()},
 		{"damaged", "gauge", "1 if the file may only be read.", webFlag(q.s.store.Damaged() != nil)},
+		{"damaged_messages", "gauge", "Messages found damaged when the whole file was looked through last.", looked.Messages},
+		{"damaged_tables", "gauge", "Faults found in tables and indexes then.", int64(len(looked.Tables))},
+		{"looked_through_seconds", "gauge", "When that was done; 0 while the first one is under way.", max(looked.Done.Unix(), 0)},
 		{"writable", "gauge", "1 if the last commit worked.", webFlag(q.s.store.Writable() == nil)},
 		{"clock_trusted", "gauge", "1 if the clock is not older than the mail.", webFlag(q.s.store.ClockTrusted())},
 	} {
