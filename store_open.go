@@ -18,6 +18,7 @@ import (
 const (
 	logTemporary = ".wal-*"  // a log that is being made
 	logFill      = 256 << 10 // octets of zeros written at once
+	filePage     = 2048      // octets of a page of a new file: what a commit changes is a few octets on each of eight pages, and all of them are written
 
 	writeAgain = 15 * time.Second // between looks whether a file that could only be read can be written
 )
@@ -49,9 +50,11 @@ func prepareFile(path string) error {
 	if fi.Size() > 0 {
 		return nil
 	}
-	db, err := sql.Open("sqlite", storeDSN(path, openWriting...)) // SQLite deletes the log of an empty database: make it a database first
+	// SQLite deletes the log of an empty database: make it a database first. The size of its pages comes before all else, and the driver would put it last.
+	db, err := sql.Open("sqlite", storeDSN(path, "_busy_timeout=10000"))
 	if err == nil {
-		_, err = db.ExecContext(noCancel, `CREATE TABLE IF NOT EXISTS settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID`)
+		_, err = db.ExecContext(noCancel, fmt.Sprintf(`PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
+			CREATE TABLE IF NOT EXISTS settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID`, filePage))
 	}
 	if err = errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("create %s: %w", path, err)

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"math"
 	"os"
+	"slices"
 	"strings"
 )
 
 const (
-	rawPage    = 4096    // octets of a page where the header does not say
+	rawSample  = 2000    // places that are looked at to guess the size of a page, where the header does not say it
+	rawOldPage = 4096    // octets of a page of files that were made before they were smaller
 	rawRecord  = 1 << 21 // octets of a row, at most: none of ours is longer
 	rawColumns = 64      // of a row, at most
 )
@@ -32,7 +34,7 @@ func openRaw(path string) (*rawFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rawFile{f: f, size: rawPage, logged: map[uint32]int64{}}
+	r := &rawFile{f: f, size: guessPage(f), logged: map[uint32]int64{}}
 	fi, err := f.Stat()
 	if err != nil {
 		f.Close()
@@ -63,6 +65,26 @@ func openRaw(path string) (*rawFile, error) {
 		r.pages = max(r.pages, frame.page)
 	}
 	return r, nil
+}
+
+// guessPage says how many octets a page has by what is found where only the smaller pages begin.
+func guessPage(f *os.File) int {
+	p, found, looked := make([]byte, filePage), 0, 0
+	for at := int64(filePage); looked < rawSample; at += 2 * filePage {
+		if _, err := f.ReadAt(p, at); err != nil {
+			break
+		}
+		looked++
+		kind, cells, _ := rawCells(2, p)
+		count, first := int(binary.BigEndian.Uint16(p[3:])), int(binary.BigEndian.Uint16(p[5:]))
+		if kind != 0 && count > 0 && len(cells) == count && first >= 8+2*count && first < len(p) && slices.Min(cells) >= first {
+			found++
+		}
+	}
+	if found*50 > looked {
+		return filePage
+	}
+	return rawOldPage
 }
 
 func (r *rawFile) close() {

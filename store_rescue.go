@@ -670,7 +670,7 @@ func rescueSource(path string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err == nil && (!fi.Mode().IsRegular() || fi.Size() < rawPage) {
+	if err == nil && (!fi.Mode().IsRegular() || fi.Size() < filePage) {
 		err = fmt.Errorf("%s has nothing that could be rescued", path)
 	}
 	return err

@@ -2,9 +2,9 @@
 package main
 
 const (
-	walFull = 1000 // frames (pages) in the WAL from which on it is copied
-	walRest = 100  // of which the writer itself copies the last ones, at most
-	walHuge = 8000 // and from here on it does all of it, however long that takes
+	walFull = 4 << 20   // octets of pages in the WAL from which on it is copied
+	walRest = 400 << 10 // of which the writer itself copies the last ones, at most
+	walHuge = 32 << 20  // and from here on it does all of it, however long that takes
 )
 
 // tendWAL has the WAL copied into the database when it is full, in the writer after a commit. SQLite begins it anew with
@@ -13,13 +13,13 @@ func (s *Store) tendWAL() {
 	s.countFree()
 	var busy, frames, done int
 	tx := Tx{s: s, c: s.w}
-	if err := tx.one(`PRAGMA wal_checkpoint(NOOP)`, nil, &busy, &frames, &done); err != nil || frames < walFull || frames == done {
+	if err := tx.one(`PRAGMA wal_checkpoint(NOOP)`, nil, &busy, &frames, &done); err != nil || s.octets(frames) < walFull || frames == done {
 		return
 	}
 	switch left := frames - done; {
-	case frames >= walHuge:
+	case s.octets(frames) >= walHuge:
 		s.checkpoint.Lock() // the mail must not grow the WAL faster than it can be copied
-	case left > walRest || !s.checkpoint.TryLock():
+	case s.octets(left) > walRest || !s.checkpoint.TryLock():
 		s.askForCheckpoint()
 		return
 	}
@@ -28,6 +28,9 @@ func (s *Store) tendWAL() {
 		s.crew.Complain("store checkpoint", err)
 	}
 }
+
+// octets is how much so many pages hold.
+func (s *Store) octets(pages int) int64 { return int64(pages) * s.pageSize }
 
 // askForCheckpoint has the checkpointer copy the WAL soon.
 func (s *Store) askForCheckpoint() {
