@@ -143,3 +143,18 @@ func TestMIMETextFiles(t *testing.T) {
 		t.Errorf("the text is cut: %q", b)
 	}
 }
+
+// TestHeaderUnfolded joins the lines of a field that have lost the blanks in front of them.
+func TestHeaderUnfolded(t *testing.T) {
+	for in, want := range map[string]string{
+		"Content-Disposition: attachment;\nfilename=\"x y.pdf\"\n":       "x y.pdf",
+		"Content-Disposition: attachment;\njunk\nX-Other: a\n":           "",
+		"Content-Type: application/pdf;\r\nname=x.pdf\r\nX-A: b\r\n":     "x.pdf",
+		`Content-Disposition: attachment; filename="C:\Users\ann\x.pdf"`: "x.pdf",
+		`Content-Disposition: attachment; filename="a\"b.pdf"`:           `a"b.pdf`,
+	} {
+		if got := parseMIME([]byte(in + "\n\n")).Filename(); got != want {
+			t.Errorf("%q: %q", in, got)
+		}
+	}
+}

@@ -52,6 +52,9 @@ func decodeRaw(s, fallback string) string {
 	if utf8.ValidString(s) {
 		return s
 	}
+	if wrong, chars := countUTF8([]byte(s)); chars > 2*wrong { // damaged, or cut
+		return decodeBytes("", []byte(s))
+	}
 	name := charsetName(fallback)
 	for _, name := range append([]string{name}, sisterCharsets[name]...) {
 		if name == "" || name == "utf-8" {

@@ -62,6 +62,8 @@ func sniffCharset(label string, head []byte) string {
 	switch {
 	case wrong == 0 && (name == "" || chars > 3):
 		return "utf-8"
+	case name == "" && chars > 2*wrong: // damaged
+		return label
 	case name == "", name == "utf-8" && wrong > chars:
 		return cmp.Or(guessCharset(string(head)), label)
 	}

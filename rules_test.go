@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 func (s *testServer) setRule(t *testing.T, user, key string, v any) {
@@ -143,6 +144,12 @@ func TestRulesVacation(t *testing.T) {
 	bob := newWebClient(t, s).login("bob")
 	bob.get(bob.find(`href="(/box/\d+/\d+)`) + "/source")
 	bob.want("Auto-Submitted: auto-replied", "In-Reply-To: <l@x>", "Return-Path: <>", "Subject: Away", "Back on Monday.")
+	evening := time.Date(2026, 5, 1, 20, 0, 0, 0, time.UTC)
+	for zone, want := range map[string]bool{"Asia/Shanghai": true, "UTC": false, "America/Bogota": false} { // where it is the second already
+		if v := (Vacation{On: true, From: "2026-05-02", Zone: zone}); v.Active(evening) != want {
+			t.Errorf("in %s the second of May has begun: %v", zone, !want)
+		}
+	}
 	if v := (Vacation{On: true, From: "2000-01-01", Until: "2000-01-02"}); v.Active(s.store.Now()) {
 		t.Error("a vacation that is long over still answers")
 	}

@@ -37,11 +37,19 @@ type Vacation struct {
 	Text    string `json:"text,omitempty"`
 	From    string `json:"from,omitempty"`  // 2006-01-02, "" any day
 	Until   string `json:"until,omitempty"` // the last day
+	Zone    string `json:"zone,omitempty"`  // in which the days begin, a name of the time zone database; "" is the server's
 }
 
 // Active says whether answers go out at that time.
 func (v Vacation) Active(now time.Time) bool {
-	day := now.Local().Format(time.DateOnly)
+	zone := time.Local
+	if v.Zone != "" {
+		z, err := time.LoadLocation(v.Zone)
+		if err == nil {
+			zone = z
+		}
+	}
+	day := now.In(zone).Format(time.DateOnly)
 	return v.On && (v.From == "" || day >= v.From) && (v.Until == "" || day <= v.Until)
 }
 

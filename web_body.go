@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	webMaxFiles   = 200       // files of a message that are listed
+	webMaxFiles   = 1000      // files of a message that are listed
 	webMaxThumb   = 8 << 20   // octets of a picture that is shown small beside its name
 	webSafeKept   = 16        // HTML texts that are kept sanitised for their frames
 	webMaxSafe    = 512 << 10 // octets of one that is kept

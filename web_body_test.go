@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"io/fs"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -175,6 +177,20 @@ func webContents(raw string) string {
 	return b.String()
 }
 
+// webPartWords are the words of all texts of a message.
+func webPartWords(raw string) string {
+	r := strings.NewReader(raw)
+	var b strings.Builder
+	parseMIME([]byte(raw)).Walk(func(_ []int, p *Part) bool {
+		if p.Type == "text" {
+			text, _ := io.ReadAll(p.PlainText(r))
+			b.WriteString(webAllWords(html.EscapeString(string(text))))
+		}
+		return true
+	})
+	return b.String()
+}
+
 // TestWebNothingVanishes sees for every mail that there is that each of its parts is shown, offered as a file, or says the same
 // as one that is: on the page, on paper, in an answer (texts), in a forward and in a draft that is gone on with.
 func TestWebNothingVanishes(t *testing.T) {
@@ -184,105 +200,157 @@ func TestWebNothingVanishes(t *testing.T) {
 	ann.get("/mail")
 	drafts := ann.find(`href="/box/(\d+)"[^>]*>\s*<svg[^>]*i-draft`)
 	for name, raw := range webCorpus(t) {
-		t.Run(name, func(t *testing.T) {
-			ann.t = t
-			uid := s.put(t, "ann", "INBOX", raw, 0)
-			key := fmt.Sprintf("%s.%d", box, uid)
-			at := fmt.Sprintf("/box/%s/%d", box, uid)
-			ann.get(at)
-			page := ann.page
-			shown := page
-			if m := regexp.MustCompile(`<iframe[^>]*src="([^"]+)"`).FindStringSubmatch(page); m != nil {
-				shown += ann.get(html.UnescapeString(m[1]))
-			}
-			pictures := map[string]bool{}
-			for _, m := range regexp.MustCompile(`src="(/inline/[^"]+)"`).FindAllStringSubmatch(shown, -1) {
-				pictures[ann.get(m[1])] = true
-			}
-			print := webAllWords(ann.get(at + "/print"))
-			answer := webFieldOf(webFormFields(t, ann.get("/compose?reply="+key)), "text")
-			forward := webFormFields(t, ann.get("/compose?forward="+key))
-			ann.get("/mail")
-			duid := s.put(t, "ann", "Drafts", raw, FlagDraft|FlagSeen)
-			draft := webFormFields(t, ann.get(fmt.Sprintf("/compose?draft=%s.%d", drafts, duid)))
+		t.Run(name, func(t *testing.T) { checkNothingVanishes(t, s, ann, box, drafts, raw) })
+	}
+}
 
-			c, err := s.contentOf(box, uid)
-			if err != nil {
-				t.Fatal(err)
-			}
-			some, place := false, ""
-			var files, texts []string
-			root := c.Tree()
-			leaves := root.Leaves(c, Reading{})
-			if r, err := root.Signed(c); err == nil && root.MayBeSigned() { // what was signed is what is read
-				m := NewMIMEReader()
-				inner, _ := io.ReadAll(r)
-				m.Write(inner)
-				c.spool, c.Size = s.store.NewSpool(1<<20), int64(len(inner))
-				c.spool.Write(inner)
-				leaves = m.Tree().Leaves(c, Reading{})
-				place = "1s"
-			}
-			for _, l := range leaves {
-				some = some || l.Fate == LeafShown || l.Fate == LeafFile
-				b, _ := io.ReadAll(l.Part.Decoded(c))
-				path := place + webPathText(l.Path)
-				switch l.Fate {
-				case LeafShown:
-					text, _ := io.ReadAll(l.Part.PlainText(c))
-					words := webFirstWords(string(text))
-					texts = append(texts, words)
-					for what, in := range map[string]string{"page": webAllWords(shown), "print": print, "answer": webAllWords(answer),
-						"forward": webAllWords(html.EscapeString(webFieldOf(forward, "text"))), "draft": webAllWords(html.EscapeString(webFieldOf(draft, "text")))} {
-						if !strings.Contains(in, words) {
-							t.Errorf("the %s lacks the text %s: %q in %.300q", what, path, words, in)
-						}
-					}
-				case LeafPicture:
-					if !pictures[string(b)] {
-						t.Errorf("the picture %s is not shown", path)
-					}
-				case LeafFile:
-					files = append(files, string(b))
-					if !strings.Contains(page, at+"/part/"+path+`"`) || ann.get(at+"/part/"+path) != string(b) {
-						t.Errorf("%s, %s/%s, is not offered as a file", path, l.Part.Type, l.Part.Subtype)
-					}
-				case LeafAlternative, LeafSignature:
-				default:
-					t.Errorf("%s has no fate", path)
+// webMailsAtOnce is how many mails go to one person: there is a limit of letters, and two are written of each.
+const webMailsAtOnce = 100
+
+// TestWebMails does the same with every mail in a folder of .eml files, which MAILS names: a corpus of real ones that is not ours
+// to give away.
+func TestWebMails(t *testing.T) {
+	folder := os.Getenv("MAILS")
+	if folder == "" {
+		skip(t, "a folder of mails (.eml), named by MAILS")
+	}
+	var s *testServer
+	var ann *webClient
+	var box, drafts string
+	mails, failed := 0, 0
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".eml" {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if mails%webMailsAtOnce == 0 {
+			s = startServer(t)
+			ann = newWebClient(t, s).login("ann")
+			box = ann.find(`/box/(\d+)`)
+			ann.get("/mail")
+			drafts = ann.find(`href="/box/(\d+)"[^>]*>\s*<svg[^>]*i-draft`)
+		}
+		mails++
+		if !t.Run(filepath.Base(path), func(t *testing.T) {
+			checkNothingVanishes(t, s, ann, box, drafts, strings.ReplaceAll(string(raw), "\r\n", "\n"))
+		}) {
+			failed++
+		}
+		return nil
+	})
+	t.Logf("%d mails, %d of which something vanishes; %v", mails, failed, err)
+}
+
+// checkNothingVanishes puts a mail into ann's inbox and her drafts.
+func checkNothingVanishes(t *testing.T, s *testServer, ann *webClient, box, drafts, raw string) {
+	ann.t = t
+	uid := s.put(t, "ann", "INBOX", raw, 0)
+	key := fmt.Sprintf("%s.%d", box, uid)
+	at := fmt.Sprintf("/box/%s/%d", box, uid)
+	ann.get(at)
+	page := ann.page
+	shown := page
+	if m := regexp.MustCompile(`<iframe[^>]*src="([^"]+)"`).FindStringSubmatch(page); m != nil {
+		shown += ann.get(html.UnescapeString(m[1]))
+	}
+	pictures := map[string]bool{}
+	for _, m := range regexp.MustCompile(`src="(/inline/[^"]+)"`).FindAllStringSubmatch(shown, -1) {
+		pictures[ann.get(m[1])] = true
+	}
+	print := webAllWords(ann.get(at + "/print"))
+	answer := webFieldOf(webFormFields(t, ann.get("/compose?reply="+key)), "text")
+	forward := webFormFields(t, ann.get("/compose?forward="+key))
+	ann.get("/mail")
+	duid := s.put(t, "ann", "Drafts", raw, FlagDraft|FlagSeen)
+	draft := webFormFields(t, ann.get(fmt.Sprintf("/compose?draft=%s.%d", drafts, duid)))
+
+	c, err := s.contentOf(box, uid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	some, place := false, ""
+	var files, texts []string
+	root := c.Tree()
+	leaves := root.Leaves(c, Reading{})
+	if r, err := root.Signed(c); err == nil && root.MayBeSigned() { // what was signed is what is read
+		m := NewMIMEReader()
+		inner, _ := io.ReadAll(r)
+		m.Write(inner)
+		c.spool, c.Size = s.store.NewSpool(1<<20), int64(len(inner))
+		c.spool.Write(inner)
+		leaves = m.Tree().Leaves(c, Reading{})
+		place = "1s"
+	}
+	both := slices.ContainsFunc(leaves, func(l Leaf) bool { return l.Fate == LeafAlternative && l.Part.Type == "text" })
+	for _, l := range leaves {
+		some = some || l.Fate == LeafShown || l.Fate == LeafFile
+		b, _ := io.ReadAll(l.Part.Decoded(c))
+		path := place + webPathText(l.Path)
+		switch l.Fate {
+		case LeafShown:
+			text, _ := io.ReadAll(l.Part.PlainText(c))
+			words := webFirstWords(string(text))
+			texts = append(texts, words)
+			for what, in := range map[string]string{"page": webAllWords(shown), "print": print, "answer": webAllWords(html.EscapeString(answer)),
+				"forward": webAllWords(html.EscapeString(webFieldOf(forward, "text"))), "draft": webAllWords(html.EscapeString(webFieldOf(draft, "text")))} {
+				if !strings.Contains(in, words) && (what != "answer" || !both) { // an answer may quote the plain form
+					t.Errorf("the %s lacks the text %s: %q in %.300q", what, path, words, in)
 				}
-				if l.Fate == LeafFile || l.Fate == LeafPicture {
-					for what, form := range map[string][]string{"forward": forward, "draft": draft} {
-						if !strings.Contains(strings.Join(form, "\x00"), "keep\x00"+path) {
-							t.Errorf("the %s does not keep %s", what, path)
-						}
-					}
+			}
+		case LeafPicture:
+			if !pictures[string(b)] {
+				t.Errorf("the picture %s is not shown", path)
+			}
+		case LeafFile:
+			files = append(files, string(b))
+			if !strings.Contains(page, at+"/part/"+path+`"`) || ann.get(at+"/part/"+path) != string(b) {
+				t.Errorf("%s, %s/%s, is not offered as a file", path, l.Part.Type, l.Part.Subtype)
+			}
+		case LeafAlternative, LeafSignature:
+		default:
+			t.Errorf("%s has no fate", path)
+		}
+		if l.Fate == LeafFile || l.Fate == LeafPicture {
+			for what, form := range map[string][]string{"forward": forward, "draft": draft} {
+				if !strings.Contains(strings.Join(form, "\x00"), "keep\x00"+path) && !strings.Contains(strings.Join(form, "\x00"), "keep\x00whole") {
+					t.Errorf("the %s does not keep %s", what, path)
 				}
 			}
-			if !some {
-				t.Error("there is nothing")
+		}
+	}
+	if !some {
+		t.Error("there is nothing")
+	}
+	// And what is saved and sent has it all.
+	ann.get("/compose")
+	if webFieldOf(draft, "draft") != "" { // else it is too long for a form, and the original stays
+		ann.letter(nil, append(draft, "do", "save")...)
+		if ann.code >= 400 {
+			t.Fatalf("the draft is not saved: %d", ann.code)
+		}
+	}
+	saved := s.newest(t, "ann", "Drafts")
+	ann.get("/compose?forward=" + key)
+	ann.letter(nil, append(forward, "to", "ann@home.arpa", "do", "save")...)
+	if ann.code >= 400 {
+		t.Fatalf("the forward is not saved: %d", ann.code)
+	}
+	sent := s.newest(t, "ann", "Drafts")
+	for what, raw := range map[string]string{"draft": saved, "forward": sent} {
+		all := webContents(raw)
+		for _, f := range files {
+			if !strings.Contains(strings.ReplaceAll(all, "\r\n", "\n"), strings.ReplaceAll(strings.TrimRight(f, "\r\n"), "\r\n", "\n")) {
+				t.Errorf("the saved %s lost a file: %.60q", what, f)
 			}
-			// And what is saved and sent has it all.
-			ann.get("/compose")
-			ann.letter(nil, append(draft, "do", "save")...)
-			saved := s.newest(t, "ann", "Drafts")
-			ann.get("/compose?forward=" + key)
-			ann.letter(nil, append(forward, "to", "ann@home.arpa", "do", "save")...)
-			sent := s.newest(t, "ann", "Drafts")
-			for what, raw := range map[string]string{"draft": saved, "forward": sent} {
-				all := webContents(raw)
-				for _, f := range files {
-					if !strings.Contains(strings.ReplaceAll(all, "\r\n", "\n"), strings.ReplaceAll(strings.TrimRight(f, "\r\n"), "\r\n", "\n")) {
-						t.Errorf("the saved %s lost a file: %.60q", what, f)
-					}
-				}
-				for _, w := range texts {
-					if !strings.Contains(webAllWords(html.EscapeString(all)), w) {
-						t.Errorf("the saved %s lost the text %q", what, w)
-					}
-				}
+		}
+		for _, w := range texts {
+			if !strings.Contains(webAllWords(html.EscapeString(all)), w) && !strings.Contains(webPartWords(raw), w) {
+				t.Errorf("the saved %s lost the text %q", what, w)
 			}
-		})
+		}
 	}
 }
 
@@ -378,6 +446,44 @@ func TestWebForwardFormatted(t *testing.T) {
 	}
 	if used != 1 || !strings.Contains(raw, "multipart/related") || strings.Contains(raw, "/inline/") || strings.Contains(raw, "/compose/picture") {
 		t.Errorf("%d pictures in the letter's text:\n%s", used, raw)
+	}
+}
+
+// TestWebInside opens what is inside of parts, and offers what HTML hides.
+func TestWebInside(t *testing.T) {
+	s := startServer(t)
+	ann := newWebClient(t, s).login("ann")
+	box := ann.find(`/box/(\d+)`)
+	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	many := make([]string, maxLetterFiles+1)
+	for i := range many {
+		many[i] = fmt.Sprintf("Content-Type: application/x; name=f%d\n\nx", i)
+	}
+	for i, c := range []struct {
+		raw  string
+		want []string
+		at   string // a page or a file, and what is in it
+		has  string
+	}{
+		{webMail("mixed", "Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n"+b64("Subject: in\nFrom: a@x.example\n\ninner words")),
+			[]string{"message.eml"}, "?at=1s", "inner words"},
+		{"Content-Type: text/plain\n\nbefore\nbegin 644 cat.bin\n#0V%T\n`\nend\nbehind\n", []string{"cat.bin", "behind"}, "/part/1u0", "Cat"},
+		{"Content-Type: text/html\n\n<frameset><frame src=https://x.example/><noframes>no frames here</noframes></frameset>", nil, "/html", "no frames here"},
+		{"Content-Type: text/html\n\n<html><!-- all of it", []string{"text.html"}, "/part/1", "all of it"},
+		{"Content-Type: text/html\n\n<noscript>without scripts</noscript>", nil, "/html", "without scripts"},
+		{webMail("mixed", many...), []string{fmt.Sprint("f", maxLetterFiles)}, "/part/1", "x"},
+	} {
+		uid := s.put(t, "ann", "INBOX", c.raw, 0)
+		at := fmt.Sprintf("/box/%s/%d", box, uid)
+		ann.get(at)
+		ann.want(c.want...)
+		if got := ann.get(at + c.at); ann.code != 200 || !strings.Contains(got, c.has) {
+			t.Errorf("%d: %s: %d %.200q", i, c.at, ann.code, got)
+		}
+	}
+	uid := s.put(t, "ann", "INBOX", webMail("mixed", many...), 0)
+	if form := webFormFields(t, ann.get(fmt.Sprintf("/compose?forward=%s.%d", box, uid))); webFieldOf(form, "keep") != "whole" {
+		t.Error("a message with more files than a letter holds is not forwarded as a whole")
 	}
 }
 

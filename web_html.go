@@ -61,6 +61,7 @@ var webPolicy = sync.OnceValue(func() *bluemonday.Policy {
 	p.AllowURLSchemeWithCustomPolicy("data", func(u *url.URL) bool { return webDataPicture.MatchString(u.Opaque) })
 	p.AllowRelativeURLs(true) // webShown takes those of links away, and those of pictures that are not in the message
 	p.RequireParseableURLs(true)
+	p.AllowElementsContent("frameset", "frame") // what is between them is for readers without
 	p.SkipElementsContent("svg", "math", "template", "noembed", "xmp", "plaintext", "select", "textarea", "video", "audio", "canvas")
 	return p
 })

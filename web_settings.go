@@ -276,6 +276,9 @@ func (q *webReq) postVacation() error {
 	}
 	v := Vacation{On: f.Get("on") != "", Subject: strings.TrimSpace(webClean(f.Get("subject"))),
 		Text: strings.ReplaceAll(f.Get("text"), "\r\n", "\n"), From: f.Get("from"), Until: f.Get("until")}
+	if z := q.zone(); z != time.Local {
+		v.Zone = z.String()
+	}
 	for _, d := range []string{v.From, v.Until} {
 		if _, err := time.Parse(time.DateOnly, d); d != "" && err != nil {
 			return q.settings(http.StatusUnprocessableEntity, "rules", q.lang.T("That is no date."))
