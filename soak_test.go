@@ -96,7 +96,7 @@ func newSoak(t *testing.T, peer string) *soak {
 	dir := t.TempDir()
 	s := &soak{t: t, dir: dir, config: filepath.Join(dir, "mail.toml"), addr: map[string]string{}, acked: map[string]string{}}
 	text := fmt.Sprintf("[mdns]\nenabled = false\n[listen]\nsmtp = [\"127.0.0.1:0\"]\nimap = [\"127.0.0.1:0\"]\npop3 = [\"127.0.0.1:0\"]\nhttp = [\"127.0.0.1:0\"]\n"+
-		"[relay]\nnetworks = [\"127.0.0.0/8\"]\n[queue]\nretry = \"1s\"\nretry_max = \"1s\"\n[routes]\n\"sink.test\" = %q\n", peer)
+		"[relay]\nnetworks = [\"127.0.0.0/8\"]\n[limits]\nmessages_day = 1000000\n[queue]\nretry = \"1s\"\nretry_max = \"1s\"\n[routes]\n\"sink.test\" = %q\n", peer)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
