@@ -129,7 +129,7 @@ func (q *Query) Narrow(uids []UID) []UID {
 }
 
 // Search calls fn with those of uids, which must be sorted, that are in the mailbox (tombstones of which the caller has not
-// been told included) and satisfy the query, some at a time and in order. An error of fn ends it. Memory is bounded by a
+// been told included) and satisfy the query, some at a time and in order; fn must copy what it keeps. An error of fn ends it. Memory is bounded by a
 // slice, whatever the size of mailbox and messages. fn may take as long as it likes. ErrBusy.
 func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) error) error {
 	x := &search{s: s, box: box, query: q, want: WantFlags}
@@ -152,11 +152,18 @@ func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) err
 		for i := range found {
 			slice := uids[:min(len(uids), searchSlice)]
 			uids = uids[len(slice):]
-			done[i] = s.crew.Result("search", func() error {
+			work := func() error {
 				var err error
-				found[i], err = x.slice(slice)
+				found[i], err = x.slice(slice, found[i][:0])
 				return err
-			})
+			}
+			if workers > 1 {
+				done[i] = s.crew.Result("search", work)
+				continue
+			}
+			here := make(chan error, 1) // a goroutine of its own costs more than many a slice
+			here <- s.crew.Guard("search", work)
+			done[i] = here
 		}
 		errs := make([]error, workers)
 		for i := range done { // all of them, so that none is at work when this returns
@@ -205,10 +212,10 @@ type candidate struct {
 	facts []verdict
 }
 
-// slice runs the stages over some messages and returns what it found in order. Several may run at a time.
-func (x *search) slice(uids []UID) ([]Found, error) {
+// slice runs the stages over some messages and returns what it found in order, in the memory of found. Several may run at a time.
+func (x *search) slice(uids []UID, found []Found) ([]Found, error) {
 	y := *x
-	y.found, y.text, y.gone = nil, textScan{}, nil
+	y.found, y.text, y.gone = found, textScan{}, nil
 	err := y.stages(uids)
 	slices.SortFunc(y.found, func(a, b Found) int { return cmp.Compare(a.UID, b.UID) })
 	return y.found, err
