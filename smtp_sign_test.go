@@ -9,10 +9,7 @@ import (
 // dkimTestMake gives a domain keys and returns the zone with their records.
 func dkimTestMake(t *testing.T, s *Server, domain string) testZone {
 	t.Helper()
-	keys, err := NewDKIMKeys(1, DKIMActive)
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys := dkimTestPair()
 	if err := s.store.Write(func(tx *Tx) error { return tx.SetDKIMKeys(domain, keys) }); err != nil {
 		t.Fatal(err)
 	}
