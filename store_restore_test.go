@@ -193,7 +193,7 @@ func TestOwnLog(t *testing.T) {
 		rounds = 15
 	}
 	for i := range rounds {
-		appendText(t, st, inbox, "Subject: x\r\n\r\n"+strings.Repeat("y", 400000), Flags{}) // some 100 pages: the log begins anew now and then
+		appendText(t, st, inbox, "Subject: x\r\n\r\n"+noiseText(400000), Flags{}) // some 100 pages: the log begins anew now and then
 		if i%7 == 3 {
 			verb, err := OpenStore(path, StoreOptions{})
 			if err != nil {
