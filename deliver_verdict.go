@@ -65,8 +65,11 @@ func (s *Server) checkSender(ctx context.Context, v *Verdict, m *Mail, peer Mail
 	dkim := verifyDKIM(ctx, fields, sums, keys, now)
 	arc := checkARC(ctx, fields, sums, keys)
 	fault := <-others // its results are there from here on
-	if err != nil || fault != nil {
-		return errors.Join(err, fault)
+	if err != nil {
+		return err
+	}
+	if fault != nil { // ours, which the crew has noted: no verdict, and not the sender's loss
+		spf, iprev = spfResult{result: resultTemp, domain: m.From.Domain}, resultTemp
 	}
 	w := &dmarcWalker{ctx: ctx, dns: s.dns, skip: skip}
 	var dmarc []dmarcResult

@@ -518,3 +518,26 @@ func BenchmarkPolicy(b *testing.B) {
 		})
 	}
 }
+
+// TestPolicyFault: a fault of the checks leaves a message without their verdict, takes none away, and the next one is checked.
+func TestPolicyFault(t *testing.T) {
+	s, _ := policyTest(t)
+	var fallen atomic.Bool
+	s.crew.setInject(func(name string) {
+		if name == "checking a sender" && fallen.CompareAndSwap(false, true) {
+			panic("injected")
+		}
+	})
+	const msg = "From: ann@example.org\r\nSubject: x\r\n\r\nbody\r\n"
+	got, err := judged(t, s, "192.0.2.1", "ann@example.org", msg)
+	if err != nil || !strings.Contains(got, "spf=temperror") || !strings.Contains(got, "dmarc=temperror") {
+		t.Errorf("%v: %s", err, got)
+	}
+	got, err = judged(t, s, "192.0.2.1", "ann@example.org", msg)
+	if err != nil || !strings.Contains(got, "dmarc=pass") {
+		t.Errorf("afterwards: %v: %s", err, got)
+	}
+	if faults := s.crew.Faults(); len(faults) != 1 || faults[0].Name != "checking a sender" {
+		t.Errorf("noted: %+v", faults)
+	}
+}
