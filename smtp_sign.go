@@ -14,6 +14,9 @@ func (s *Server) smtpSign(q *QueueItem, write func(io.Writer) error) string {
 	if !slices.ContainsFunc(q.Rcpts, func(r QueueRcpt) bool { return s.isForeign(r.Addr.Domain) }) {
 		return ""
 	}
+	if strings.HasPrefix(q.Account, strangerAccount) { // forwarded, and whoever wrote our name into its From did not log in
+		return ""
+	}
 	var fault error
 	fields, err := signMail(write, 2*maxHeaderBlock, func(header string) []dkimSigner {
 		var keys []dkimSigner

@@ -38,13 +38,17 @@ func TestSignedMail(t *testing.T) {
 		qt := newQueueTest(t, p, "\"lab2.arpa\" = \""+p.addr()+"\"")
 		qt.cfg.Domains = []string{"home.arpa", "example.org"}
 		zone := dkimTestMake(t, qt.Server, "example.org")
+		stranger := false
 		send := func(to Addr, text string) string {
 			t.Helper()
 			before := len(p.received())
 			sp := qt.store.NewSpool(1 << 20)
 			defer sp.Close()
 			sp.Write(crlf(text))
-			m := &Mail{SMTPEnvelope: SMTPEnvelope{From: Addr{"ann", "example.org"}, Flags: MailUTF8}, To: rcptsTo(to), Body: sp, Submitted: true}
+			m := &Mail{SMTPEnvelope: SMTPEnvelope{From: Addr{"ann", "example.org"}, Flags: MailUTF8}, To: rcptsTo(to), Body: sp, Submitted: !stranger}
+			if stranger {
+				m.Account = strangerAccount + "192.0.2.0/24"
+			}
 			if err := qt.accept(m); err != nil {
 				t.Fatal(err)
 			}
@@ -63,6 +67,10 @@ func TestSignedMail(t *testing.T) {
 		msg := send(Addr{"bob", "example.net"}, text)
 		if got := dkimWords(dkimCheck(t, zone, []byte(msg))); got != "pass pass" {
 			t.Errorf("%q: %s\n%s", ehlo, got, msg)
+		}
+		stranger = true
+		if msg := send(Addr{"bob", "example.net"}, text); strings.Contains(msg, "DKIM-Signature") {
+			t.Errorf("what a stranger wrote under our name is signed:\n%s", msg)
 		}
 		report := &Report{Action: ActionFailed, To: Addr{"eve", "example.net"}, Arrived: qt.store.Now(), Header: crlf("Subject: x\n\n"),
 			Rcpts: []ReportRcpt{{Final: Addr{"nobody", "example.org"}, Status: "5.1.1"}}}
