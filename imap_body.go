@@ -229,6 +229,9 @@ func imapHeaderText(b []byte, utf8 bool) imapOctets {
 func imapPickFields(head []byte, names []string, in bool) []byte {
 	var out []byte
 	keep := false
+	if bytes.IndexByte(head, '\n') < 0 { // CRs end its lines
+		head = bytes.ReplaceAll(head, []byte("\r"), []byte("\r\n"))
+	}
 	for len(head) > 0 {
 		line := head
 		if i := bytes.IndexByte(head, '\n'); i >= 0 {

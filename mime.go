@@ -55,6 +55,7 @@ type Part struct {
 	LongLine bool // a line over 998 octets
 	BareCR   bool // a CR that no LF follows
 	BareLF   bool // a line end without its CR
+	CRLines  bool // the whole message has no LF, and CRs end its lines
 
 	Header8bit bool // an octet above 127 in the part's own header block
 	HeaderUgly bool // a NUL, a long line, a bare CR or LF there
@@ -79,7 +80,8 @@ func (p *Part) Param(name string) string { return findParam(p.Params, name) }
 // MIMEReader is an io.Writer that learns the tree of the message written to it.
 //
 // It works line by line and keeps only the header block it is in, or the start of a line that may be a boundary; memory
-// is bounded by the limits above, and time is linear. Lines end in CRLF or LF; a CR anywhere else is data. An outer
+// is bounded by the limits above, and time is linear. Lines end in CRLF or LF; a CR anywhere else is data, but in a message
+// that has no LF at all: there it is what ends lines, as on old Macs, if the message is at hand (maxPartHeader). An outer
 // boundary ends the parts inside (RFC 2046 §5.1.2), and so does the end of the message: damaged mail has a tree too.
 type MIMEReader struct {
 	root  *Part
@@ -203,6 +205,10 @@ func (m *MIMEReader) Tree() *Part {
 		return m.root
 	}
 	m.done = true
+	if m.hasCRLines() {
+		m.rereadLines()
+		return m.root
+	}
 	if m.off > m.lineOff {
 		m.seen.cr = m.seen.cr || m.lastCR
 		m.eol = 0
@@ -219,6 +225,37 @@ func (m *MIMEReader) Tree() *Part {
 		m.closeTop(m.off, lines)
 	}
 	return m.root
+}
+
+// hasCRLines says whether all of the message is one line with CRs in it.
+func (m *MIMEReader) hasCRLines() bool {
+	return m.lines == 0 && m.off == int64(len(m.line)) && bytes.IndexByte(m.line, '\r') >= 0
+}
+
+// rereadLines learns the tree again with each CR as a line end. No octet moves, so its offsets are the message's.
+func (m *MIMEReader) rereadLines() {
+	again := NewMIMEReaderWithin(m.room)
+	again.Write(crLines(m.line))
+	m.root = again.Tree()
+	m.root.markCRLines()
+	m.held += again.held
+	m.refused = m.refused || again.refused
+}
+
+// markCRLines says of a part and those in it that their bare LFs are CRs in the message.
+func (p *Part) markCRLines() {
+	p.BareCR, p.BareLF, p.CRLines = p.BareLF, false, true
+	for _, c := range p.Parts {
+		c.markCRLines()
+	}
+}
+
+// crLines gives a copy of b with LFs for CRs if there is no LF in it, else b itself.
+func crLines(b []byte) []byte {
+	if bytes.IndexByte(b, '\n') >= 0 || bytes.IndexByte(b, '\r') < 0 {
+		return b
+	}
+	return bytes.ReplaceAll(b, []byte("\r"), []byte("\n"))
 }
 
 func (m *MIMEReader) top() *mimeFrame { return &m.stack[len(m.stack)-1] }

@@ -64,20 +64,44 @@ func (p *Part) transfer() string {
 func (p *Part) Decoded(r io.ReaderAt) io.Reader {
 	switch p.transfer() {
 	case "base64":
-		return &base64Reader{src: p.Raw(r)}
+		return &base64Reader{src: p.lined(r)}
 	case "quoted-printable":
-		return &qpReader{src: bufio.NewReader(p.Raw(r))}
+		return &qpReader{src: bufio.NewReader(p.lined(r))}
 	case "uuencode", "yenc":
-		return newOldReader(p.Raw(r), p.Raw(r))
+		return newOldReader(p.lined(r), p.lined(r))
 	}
 	return p.Raw(r)
 }
 
-// Text is the decoded body in UTF-8, by the charset parameter; line ends stay. Unlabelled text is UTF-8 where that is
+// lined is the raw body with line ends that decoders know.
+func (p *Part) lined(r io.ReaderAt) io.Reader {
+	if p.CRLines {
+		r = crReader{r}
+	}
+	return p.Raw(r)
+}
+
+// crReader is a message of which LFs are read for CRs.
+type crReader struct{ src io.ReaderAt }
+
+func (c crReader) ReadAt(p []byte, off int64) (int, error) {
+	n, err := c.src.ReadAt(p, off)
+	for i, b := range p[:n] {
+		if b == '\r' {
+			p[i] = '\n'
+		}
+	}
+	return n, err
+}
+
+// Text is the decoded body in UTF-8, by the charset parameter; line ends stay, but CRs of a message without LFs. Unlabelled text is UTF-8 where that is
 // valid and windows-1252 where not; HTML may name its charset in a meta element. Lines that are no base64 although they
 // should be are text: a list's footer behind it, or all of it where the label is wrong.
 func (p *Part) Text(r io.ReaderAt) io.Reader {
 	body := p.Decoded(r)
+	if !p.isEncoded() {
+		body = p.lined(r)
+	}
 	if b, ok := body.(*base64Reader); ok && !isWide(p.Param("charset")) {
 		b.text = true
 	}

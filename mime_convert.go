@@ -69,6 +69,9 @@ func (can PeerCan) Convert(w io.Writer, p *Part, r io.ReaderAt) error {
 	if err := can.check(p); err != nil {
 		return err
 	}
+	if p.CRLines {
+		r = crReader{r}
+	}
 	buf := bufio.NewWriter(w)
 	c := converter{peer: can, w: &lineWriter{w: buf}, r: r}
 	if err := c.part(p, true); err != nil {

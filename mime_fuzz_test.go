@@ -14,6 +14,7 @@ import (
 func FuzzMIME(f *testing.F) {
 	for _, msg := range samples(f) {
 		f.Add(msg)
+		f.Add(bytes.ReplaceAll(msg, []byte("\r\n"), []byte("\r")))
 	}
 	for _, msg := range corpus() {
 		f.Add(msg)

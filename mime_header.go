@@ -19,10 +19,12 @@ type Field struct{ Name, Value string }
 // Header is a header block in its order.
 type Header []Field
 
-// ParseHeader splits a header block (RFC 5322 §2.2), with or without its final empty line. Lines end in CRLF or LF.
+// ParseHeader splits a header block (RFC 5322 §2.2), with or without its final empty line. Lines end in CRLF or LF, or in
+// CRs where there is no LF at all.
 // What is no field (a "From " line of mbox, junk) is passed over, unless it goes on with the field before it. The fields share one copy of b. Time and memory are
 // linear in len(b).
 func ParseHeader(b []byte) Header {
+	b = crLines(b)
 	s := string(b)
 	h := make(Header, 0, min(bytes.Count(b, []byte("\n"))+1, 64))
 	for s != "" && len(h) < maxHeaderFields {

@@ -61,7 +61,7 @@ func (w *treeWriter) addresses(list []Address) {
 	}
 }
 
-// Bits of a part's flags. The last three say which of the rarer fields follow.
+// Bits of a part's flags. Those from partRare to partEnvelope say which of the rarer fields follow.
 const (
 	part8bit = 1 << iota
 	partNUL
@@ -74,6 +74,7 @@ const (
 	partRare // ID, description, MD5, location, languages
 	partDisp
 	partEnvelope
+	partCRLines
 )
 
 func (p *Part) flags() int64 {
@@ -88,6 +89,7 @@ func (p *Part) flags() int64 {
 	set(partLong, p.LongLine)
 	set(partCR, p.BareCR)
 	set(partLF, p.BareLF)
+	set(partCRLines, p.CRLines)
 	set(partHeader8bit, p.Header8bit)
 	set(partHeaderUgly, p.HeaderUgly)
 	set(partOpaque, p.Opaque)
@@ -225,6 +227,7 @@ func (r *treeReader) part(from, to int64, depth int) *Part {
 	p.Lines = r.num(p.BodyLen)
 	p.Has8bit, p.HasNUL, p.LongLine = flags&part8bit != 0, flags&partNUL != 0, flags&partLong != 0
 	p.BareCR, p.BareLF, p.Opaque = flags&partCR != 0, flags&partLF != 0, flags&partOpaque != 0
+	p.CRLines = flags&partCRLines != 0
 	p.Header8bit, p.HeaderUgly = flags&partHeader8bit != 0, flags&partHeaderUgly != 0
 	p.Type, p.Subtype, p.Encoding = r.text(), r.text(), r.text()
 	p.Params = r.params()
