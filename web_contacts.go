@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -121,6 +122,9 @@ func (q *webReq) postCards() error {
 	err := q.readParts(url.Values{}, webMaxCards, func(p *multipart.Part) error {
 		var err error
 		all, without, err = webCards(p)
+		if errors.Is(err, ErrTooMany) {
+			return err
+		}
 		if err != nil || len(all)+without == 0 {
 			return webFault(http.StatusUnprocessableEntity, "This file can't be read.")
 		}
@@ -129,14 +133,7 @@ func (q *webReq) postCards() error {
 	if err != nil {
 		return err
 	}
-	err = q.s.store.Write(func(tx *Tx) error {
-		for _, c := range all {
-			if err := tx.KeepContact(q.user.ID, c); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	err = q.s.store.KeepContacts(q.user.ID, all)
 	if err != nil {
 		return err
 	}

@@ -501,14 +501,13 @@ func (a *webApp) filed(tx *Tx, x webSending) error {
 	if err := tx.NoteSent(x.user.ID, b.ID, sent); err != nil {
 		return err
 	}
+	var met []Contact
 	for _, p := range x.people {
 		if addr, err := p.Addr(); err == nil {
-			if err := tx.MeetContact(x.user.ID, addr.Key(), webClean(p.DisplayName())); err != nil && !errors.Is(err, ErrTooMany) {
-				return err
-			}
+			met = append(met, Contact{Address: addr.Key(), Name: webClean(p.DisplayName())})
 		}
 	}
-	return nil
+	return tx.MeetContacts(x.user.ID, met)
 }
 
 // webSentAs is what is known of a recipient right after accept: who lives here has it, the others wait.

@@ -4,6 +4,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"mime/quotedprintable"
 	"strings"
@@ -12,10 +13,12 @@ import (
 const (
 	webCardLine = 16 << 10 // octets that are kept of a property; a photo is longer, and nobody asks for it
 	webCardMost = 20_000   // cards in a file
+	webCardMail = 100      // addresses of a card
 )
 
 // webCards reads vCards (RFC 6350, RFC 2426, and version 2.1 of the Versit consortium): the name, the addresses, the first
-// telephone number and the note of each. A card makes a contact for each of its addresses; those that have none are counted.
+// telephone number and the note of each. A card makes a contact for each of its addresses; those that have none are counted. It
+// fails with ErrTooMany as soon as there are more contacts than an address book can have.
 func webCards(r io.Reader) ([]Contact, int, error) {
 	var all []Contact
 	without := 0
@@ -37,9 +40,13 @@ func webCards(r io.Reader) ([]Contact, int, error) {
 		case "END":
 			found := c.contacts()
 			all = append(all, found...)
+			if len(all) > maxContacts {
+				return nil, 0, fmt.Errorf("%w contacts in the file", ErrTooMany)
+			}
 			if len(found) == 0 {
 				without++
 			}
+			c = webCard{}
 		default:
 			c.take(name, value)
 		}
@@ -189,6 +196,9 @@ func (c *webCard) take(name, value string) {
 			c.nick = webCardValue(strings.ReplaceAll(value, ";", " "), 200)
 		}
 	case "EMAIL":
+		if len(c.mails) == webCardMail {
+			return
+		}
 		c.mails = append(c.mails, strings.TrimPrefix(strings.TrimSpace(webUnescapeCard(value)), "mailto:"))
 	case "TEL":
 		if c.contact.Phone == "" {
@@ -230,19 +240,20 @@ func webCardValue(s string, most int) string {
 func webCardName(value string) string {
 	var parts []string
 	escaped := false
-	part := ""
+	var part strings.Builder
 	for _, r := range value + ";" {
 		switch {
 		case escaped:
-			part += `\` + string(r)
+			part.WriteByte('\\')
+			part.WriteRune(r)
 			escaped = false
 		case r == '\\':
 			escaped = true
 		case r == ';':
-			parts = append(parts, webCardValue(part, 100))
-			part = ""
+			parts = append(parts, webCardValue(part.String(), 100))
+			part.Reset()
 		default:
-			part += string(r)
+			part.WriteRune(r)
 		}
 	}
 	parts = append(parts, "", "", "", "")

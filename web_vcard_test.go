@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -110,5 +111,24 @@ func TestWebOutlookForms(t *testing.T) {
 	}
 	if code, page := ask2("/autodiscover/autodiscover.xml", "<a"); code != 400 || !strings.Contains(page, "<ErrorCode>600") {
 		t.Errorf("nonsense: %d %s", code, page)
+	}
+}
+
+// A file of cards makes no more contacts than an address book can have, however it is written.
+func TestWebCardsMany(t *testing.T) {
+	mails := strings.Repeat("EMAIL:a@b.example\n", 200)
+	for name, c := range map[string]struct {
+		text string
+		want int
+		err  error
+	}{
+		"many addresses":    {"BEGIN:VCARD\n" + mails + "END:VCARD\n", webCardMail, nil},
+		"a card ends twice": {"BEGIN:VCARD\n" + mails + strings.Repeat("END:VCARD\n", 1000), webCardMail, nil},
+		"too many":          {strings.Repeat("BEGIN:VCARD\nEMAIL:a@b.example\nEND:VCARD\n", maxContacts+1), 0, ErrTooMany},
+	} {
+		all, _, err := webCards(strings.NewReader(c.text))
+		if len(all) != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%s: %d contacts, %v", name, len(all), err)
+		}
 	}
 }
