@@ -433,7 +433,7 @@ func TestDispositions(t *testing.T) {
 		`attachment; name="x y.pdf"`:                 "attachment|x y.pdf",
 		`inline; attachment; filename="x y.pdf"`:     "inline|x y.pdf",
 		`(c) attachment (c); filename="x y.pdf" (c)`: "attachment|x y.pdf",
-		`attachment; filename="C:\dir\x y.pdf"`:      "attachment|C:dirx y.pdf",
+		`attachment; filename="C:\dir\x y.pdf"`:      `attachment|C:\dir\x y.pdf`, // a path, of which people see the end
 		`=attachment`:                                "|",
 		``:                                           "|",
 	} {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime/quotedprintable"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -231,9 +232,13 @@ func webUnescapeCard(s string) string {
 	return strings.NewReplacer(`\n`, " ", `\N`, " ", `\,`, ",", `\;`, ";", `\:`, ":", `\\`, `\`).Replace(s)
 }
 
-// webCardValue is a value on one line, of so many characters at most.
+// webCardValue is a value on one line, of so many characters at most, as the form takes them. What has more ends in "…".
 func webCardValue(s string, most int) string {
-	return webCut(strings.TrimSpace(webClean(webUnescapeCard(s))), most)
+	s = strings.TrimSpace(webClean(webUnescapeCard(s)))
+	if utf8.RuneCountInString(s) <= most {
+		return s
+	}
+	return string([]rune(s)[:most-1]) + "…"
 }
 
 // webCardName makes a name of the parts of N: family; given; further; before; after.
