@@ -7,13 +7,17 @@ import (
 
 // makeReport writes a report about a message and makes it ready for place. It is nil when it has no way to go: a report is
 // never answered by a report (RFC 5321 §4.5.5), so that is only logged. account is whose message it is about, msg its name and
-// flags its facts: a report on a message that is only to go over checked TLS goes no other way (RFC 8689 §5).
+// flags its facts. A report on a message that is only to go over checked TLS asks for the same, but is not thrown away where a server
+// does not offer it (RFC 8689 §5): if it leaves this machine, it repeats nothing of the message that tells what it was about.
 func (s *Server) makeReport(r *Report, msg, account string, flags int) (*Mail, error) {
 	r.MTA, r.From, r.ID, r.Date = s.asciiHost(), Addr{"postmaster", s.cfg.Domains[0]}, newMailID(), s.store.Now()
 	if d := s.publicDomain(); d != "" && s.isForeign(r.To.Domain) { // which can be answered, and is signed
 		r.From.Domain = d
 	}
 	r.UTF8 = flags&MailUTF8 != 0
+	if flags&MailRequireTLS != 0 && s.leaves(r.To) {
+		r.redact()
+	}
 	for _, rc := range r.Rcpts {
 		r.UTF8 = r.UTF8 || !rc.Final.IsASCII()
 	}
@@ -32,6 +36,12 @@ func (s *Server) makeReport(r *Report, msg, account string, flags int) (*Mail, e
 		return nil, nil
 	}
 	return m, nil
+}
+
+// leaves says whether mail for an address goes to another machine, as far as is known; a forward counts.
+func (s *Server) leaves(a Addr) bool {
+	to, err := s.resolve(a)
+	return err != nil || len(to.remote) > 0
 }
 
 // successReport is a report of success that is ready for place, and for whom of the message's recipients.

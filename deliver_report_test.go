@@ -144,7 +144,8 @@ func TestReportsNotToStrangers(t *testing.T) {
 	}
 }
 
-// What may only go over checked TLS has its report and its automatic answer go no other way (RFC 8689 §5).
+// Reports and automatic answers to what may only go over checked TLS ask for the same. They are not thrown away where the next server
+// does not offer it (RFC 8689 §5), so they tell nobody on the way what the message was about.
 func TestReportsRequireTLS(t *testing.T) {
 	p := newPeer(t, nil)
 	qt := newQueueTest(t, p)
@@ -152,7 +153,7 @@ func TestReportsRequireTLS(t *testing.T) {
 	m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "x@far.example"), Flags: MailRequireTLS}, To: rcptsTo(mustAddr(t, "bob@home.arpa")), Body: qt.store.NewSpool(1 << 20)}
 	m.To[0].Notify = NotifySuccess
 	defer m.Body.Close()
-	io.WriteString(m.Body, "From: x@far.example\r\nTo: bob@home.arpa\r\nSubject: secret\r\n\r\nhi\r\n")
+	io.WriteString(m.Body, "From: Ann <x@far.example>\r\nTo: bob@home.arpa\r\nMessage-ID: <secretly@far.example>\r\nSubject: secret\r\n\r\nhi\r\n")
 	if err := qt.accept(m); err != nil {
 		t.Fatal(err)
 	}
@@ -162,12 +163,24 @@ func TestReportsRequireTLS(t *testing.T) {
 	}
 	for _, q := range items {
 		if q.Flags&MailRequireTLS == 0 {
-			t.Errorf("%+v may go without TLS", q)
+			t.Errorf("%+v does not ask for TLS", q)
 		}
 	}
 	qt.step()
-	if len(p.received()) != 0 {
+	all := strings.Join(p.received(), "")
+	if len(p.received()) != 2 || strings.Contains(all, "Subject: secret") || strings.Contains(all, "Ann") || strings.Count(all, "<secretly@far.example>") < 2 {
 		t.Errorf("went without TLS: %q", p.received())
 	}
+	if said := strings.Join(p.said(), "\n"); strings.Contains(said, "REQUIRETLS") {
+		t.Errorf("a peer without TLS was asked for it: %q", said)
+	}
 	qt.wantQueue(0)
+	m.From = mustAddr(t, "ann@home.arpa") // who is told everything, because nothing leaves
+	if err := qt.accept(m); err != nil {
+		t.Fatal(err)
+	}
+	box := qt.inbox(t, "ann@home.arpa")
+	if len(box) != 2 || !strings.Contains(strings.Join(box, ""), "Subject: secret") {
+		t.Errorf("ann has %q", box)
+	}
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -176,6 +177,9 @@ func (s *Server) answer(m *Mail, v vacation) error {
 	subject := v.rules.Subject
 	if subject == "" {
 		subject = "Auto: " + h.Text("Subject")
+	}
+	if m.Flags&MailRequireTLS != 0 && s.leaves(m.From) {
+		subject = cmp.Or(v.rules.Subject, "Auto")
 	}
 	ids := MessageIDs(h.Get("Message-ID"))
 	d := Draft{From: &Address{Local: me.Local, Domain: me.Domain}, To: []Address{{Local: m.From.Local, Domain: m.From.Domain}},

@@ -49,6 +49,18 @@ type ReportRcpt struct {
 	Until    time.Time // delayed: when we give up
 }
 
+// redact takes out of a report what tells others what its message was about: all of it but what its sender knows it by.
+func (r *Report) redact() {
+	h := ParseHeader(r.Header)
+	r.Whole, r.Header = false, nil
+	for _, name := range []string{"Message-ID", "Date"} {
+		if v := strings.TrimSpace(h.Get(name)); v != "" && isASCII(v) {
+			r.Header = append(r.Header, foldField(name, v)...)
+		}
+	}
+	r.Header = append(r.Header, "\r\n"...)
+}
+
 // reportWords are a report's sentences for people.
 type reportWords struct{ subject, what, whatZh string }
 

@@ -279,7 +279,11 @@ func (c *smtpClient) hello() error {
 	return nil
 }
 
-func (c *smtpClient) offers(name string) bool { _, ok := c.ext[name]; return ok }
+// offers says whether the peer has an extension that may be used on this connection: REQUIRETLS is for TLS only (RFC 8689 §2).
+func (c *smtpClient) offers(name string) bool {
+	_, ok := c.ext[name]
+	return ok && (name != "REQUIRETLS" || c.secure)
+}
 
 // limit is one of the peer's LIMITS (RFC 9422 §4); 0 is none.
 func (c *smtpClient) limit(name string) int {

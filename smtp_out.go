@@ -97,7 +97,8 @@ func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool)
 	tree := content.Tree()
 	tree.Shift(-skip)
 	defer tree.Shift(skip)
-	if q.Flags&MailRequireTLS != 0 && (!c.verify() || !c.offers("REQUIRETLS")) {
+	// what nobody sent, such as a report, is not thrown away for it (RFC 8689 §4.2.1, §5)
+	if q.Flags&MailRequireTLS != 0 && !q.From.IsZero() && (!c.verify() || !c.offers("REQUIRETLS")) {
 		return "", fmt.Errorf("%w, which %s does not offer", smtpErrRequireTLS, c.host)
 	}
 	hop, binary := c.can(utf8 || (q.Flags&MailUTF8 != 0 && !(PeerCan{EightBit: true, Binary: true}).Takes(tree)))
