@@ -3,8 +3,6 @@ package main
 
 import (
 	"fmt"
-	"hash/fnv"
-	"io"
 )
 
 // BlobID identifies content that is stored once, however many mailboxes and queue items refer to it. IDs are never reused.
@@ -197,14 +195,15 @@ func (tx *Tx) release(id BlobID) error {
 	return err
 }
 
+// ThreadFrom is the thread that a message begins whose id has this hash in MailKeys.
+func ThreadFrom(id uint64) int64 { return int64(id >> 1) }
+
 // threadOf names a conversation by its first message: the head of References, else In-Reply-To, else itself. Nothing has
 // to be looked up, and all answers that name their roots find each other (RFC 5256 does no better without them).
 func threadOf(h Header) int64 {
 	for _, name := range []string{"References", "In-Reply-To", "Message-ID"} {
 		if ids := MessageIDs(h.Get(name)); len(ids) > 0 {
-			sum := fnv.New64a()
-			io.WriteString(sum, ids[0])
-			return int64(sum.Sum64() >> 1)
+			return ThreadFrom(idHash(ids[0]))
 		}
 	}
 	return 0

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 )
@@ -28,8 +29,12 @@ func (tx *Tx) After(id MailboxID, after UID, limit int) ([]Message, error) {
 // for each message, and the messages of a conversation come within weeks of each other.
 const threadWindow = 20_000
 
-// Conversation lists the messages of a thread in a mailbox that arrived around a time, at most limit.
-func (tx *Tx) Conversation(m Mailbox, thread int64, around time.Time, limit int) ([]Message, error) {
+// Conversation lists the messages of some threads in a mailbox that arrived around a time, at most limit.
+func (tx *Tx) Conversation(m Mailbox, threads []int64, around time.Time, limit int) ([]Message, error) {
+	list, err := json.Marshal(threads)
+	if err != nil {
+		return nil, err
+	}
 	from, to := UID(0), ^UID(0)
 	if m.UIDNext > threadWindow {
 		mid, err := tx.uidAt(m, around)
@@ -43,8 +48,22 @@ func (tx *Tx) Conversation(m Mailbox, thread int64, around time.Time, limit int)
 			from = m.UIDNext - threadWindow
 		}
 	}
-	return tx.list(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? AND thread=? AND NOT gone ORDER BY uid LIMIT ?`,
-		m.ID, from, to, thread, limit)
+	return tx.list(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid BETWEEN ? AND ? AND NOT gone
+		AND thread IN (SELECT value FROM json_each(?)) ORDER BY uid LIMIT ?`, m.ID, from, to, string(list), limit)
+}
+
+// UIDsAround lists at most limit messages of a mailbox, in ascending order, most of which arrived before a time.
+func (tx *Tx) UIDsAround(m Mailbox, at time.Time, limit int) ([]UID, error) {
+	mid := m.UIDNext
+	if mid > UID(limit) {
+		var err error
+		mid, err = tx.uidAt(m, at)
+		if err != nil {
+			return nil, err
+		}
+		mid += UID(limit / 4)
+	}
+	return tx.NewestUIDs(m.ID, mid, limit)
 }
 
 // uidAt is about the UID that a message got which arrived at a time. It halves the mailbox until it is there, as if

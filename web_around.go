@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // around finds the conversation, the neighbours and the list beside the message.
@@ -151,7 +152,7 @@ type webTalkHit struct {
 // conversation gathers the messages of a thread from all folders but Junk and Trash, oldest first, each once. The newest
 // are shown in full, the others as a line. here are those of the message's own folder that its list knows of.
 func (q *webReq) conversation(m *webMessage, here []UID) ([]*webMessage, error) {
-	hits, err := read(q.s.store, func(tx *Tx) ([]webTalkHit, error) { return q.talkHits(tx, m, here) })
+	hits, err := q.talkHits(m, here)
 	if err != nil || len(hits) < 2 {
 		return nil, err
 	}
@@ -197,42 +198,162 @@ func (q *webReq) inTalk(m *webMessage, whole bool) error {
 	return q.body(m)
 }
 
-// talkHits finds the messages of a conversation: those of the message's own folder, and in the others those that belong to the
-// same threads.
-func (q *webReq) talkHits(tx *Tx, m *webMessage, here []UID) ([]webTalkHit, error) {
-	var hits []webTalkHit
-	threads := map[int64]bool{}
-	for _, uid := range here[:min(len(here), webMaxTalk)] {
-		x, err := tx.Message(m.Box.ID, uid)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
+// webGathering is the search for a conversation in all folders.
+type webGathering struct {
+	q       *webReq
+	around  time.Time
+	folders []webFolder // the message's own first
+	hits    []webTalkHit
+	fresh   map[MailboxID][]UID // hits whose ids are not noted yet
+	ids     map[uint64]bool     // that the hits have or name
+	threads []int64             // that these may have begun, and that were not looked for yet
+}
+
+// webNear is a message that came at about the time of the open one.
+type webNear struct {
+	folder int
+	uid    UID
+}
+
+const (
+	webTalkNames   = 500 // ids that are looked for
+	webTalkFolders = 4   // folders, its own and the first ones of the list, of which all that is near the message is compared,
+	webTalkNear    = 500 // so many messages of each
+	webMaxGathered = 500 // messages that are gathered before the newest are chosen
+)
+
+// talkHits finds the messages of a conversation, which may be more than are shown: those of the message's own folder (here, as far as
+// its list knows), what is near them in the first folders, and in all folders those that begin where one of these does, or with
+// a message that one of these names.
+func (q *webReq) talkHits(m *webMessage, here []UID) ([]webTalkHit, error) {
+	g := webGathering{q: q, around: m.M.Internal, fresh: map[MailboxID][]UID{}, ids: map[uint64]bool{}}
+	err := q.s.store.Read(func(tx *Tx) error { return g.begin(tx, m.Box, here) })
+	for _, step := range []func() error{g.note, g.join, g.note, g.search, g.note, g.search} { // the last one for what was named in between
 		if err != nil {
 			return nil, err
 		}
-		hits = append(hits, webTalkHit{m.Box, x})
-		threads[x.Thread] = true
+		err = step()
 	}
-	delete(threads, 0)
-	folders, err := q.folders(tx)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range folders {
-		if f.ID != m.Box.ID && (f.Special == `\Junk` || f.Special == `\Trash`) {
-			continue
+	return g.hits, err
+}
+
+// begin adds the messages that are known, and notes the folders that may have others.
+func (g *webGathering) begin(tx *Tx, box Mailbox, here []UID) error {
+	for _, uid := range here[:min(len(here), webMaxTalk)] {
+		if err := g.add(tx, box, uid); err != nil {
+			return err
 		}
-		for thread := range threads {
-			found, err := tx.Conversation(f.Mailbox, thread, m.M.Internal, webMaxTalk)
+	}
+	folders, err := g.q.folders(tx)
+	for _, f := range folders {
+		switch {
+		case f.ID == box.ID:
+			g.folders = slices.Insert(g.folders, 0, f)
+		case f.Special != `\Junk` && f.Special != `\Trash`:
+			g.folders = append(g.folders, f)
+		}
+	}
+	return err
+}
+
+// add adds a message to what was found, once.
+func (g *webGathering) add(tx *Tx, box Mailbox, uid UID) error {
+	if len(g.hits) >= webMaxGathered || slices.ContainsFunc(g.hits, func(h webTalkHit) bool { return h.Box.ID == box.ID && h.M.UID == uid }) {
+		return nil
+	}
+	m, err := tx.Message(box.ID, uid)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		g.hits = append(g.hits, webTalkHit{box, m})
+		g.fresh[box.ID] = append(g.fresh[box.ID], uid)
+	}
+	return err
+}
+
+// note reads which ids the messages that are new have and name.
+func (g *webGathering) note() error {
+	for box, uids := range g.fresh {
+		slices.Sort(uids)
+		err := g.q.s.store.MailKeys(box, uids, func(_ *Message, k *MailKeys) error {
+			for _, id := range append(k.Refs, k.ID) {
+				if id == 0 || g.ids[id] || len(g.ids) >= webTalkNames {
+					continue
+				}
+				g.ids[id] = true
+				g.threads = append(g.threads, ThreadFrom(id))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	clear(g.fresh)
+	return nil
+}
+
+// join adds what belongs to the messages among those that are near: all that name each other or the same one, as in the list.
+func (g *webGathering) join() error {
+	if len(g.ids) == 0 {
+		return nil
+	}
+	u := webUnion{root: []int32{0}, of: map[uint64]int32{}} // the first one stands for all that are known
+	for id := range g.ids {
+		u.name(0, id)
+	}
+	near := []webNear{{}}
+	for i, f := range g.folders[:min(len(g.folders), webTalkFolders)] {
+		uids, err := read(g.q.s.store, func(tx *Tx) ([]UID, error) { return tx.UIDsAround(f.Mailbox, g.around, webTalkNear) })
+		if err != nil {
+			return err
+		}
+		err = g.q.s.store.MailKeys(f.ID, uids, func(m *Message, k *MailKeys) error {
+			at := int32(len(near))
+			near = append(near, webNear{i, m.UID})
+			u.root = append(u.root, at)
+			for _, id := range append(k.Refs, k.ID) {
+				u.name(at, id)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return g.q.s.store.Read(func(tx *Tx) error {
+		for at := 1; at < len(near); at++ {
+			if u.find(int32(at)) != u.find(0) {
+				continue
+			}
+			if err := g.add(tx, g.folders[near[at].folder].Mailbox, near[at].uid); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// search looks in all folders for messages of threads that were not looked for yet.
+func (g *webGathering) search() error {
+	threads := g.threads
+	g.threads = nil
+	if len(threads) == 0 {
+		return nil
+	}
+	return g.q.s.store.Read(func(tx *Tx) error {
+		for _, f := range g.folders {
+			found, err := tx.Conversation(f.Mailbox, threads, g.around, webMaxTalk)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			for _, x := range found {
-				if !slices.ContainsFunc(hits, func(h webTalkHit) bool { return h.Box.ID == f.ID && h.M.UID == x.UID }) {
-					hits = append(hits, webTalkHit{f.Mailbox, x})
+				if err := g.add(tx, f.Mailbox, x.UID); err != nil {
+					return err
 				}
 			}
 		}
-	}
-	return hits, nil
+		return nil
+	})
 }
