@@ -19,7 +19,11 @@ const (
 	maxAnnotationName   = 200      // octets of an entry's name
 	maxAnnotations      = 100      // of a mailbox or the server, shared or one user's
 	maxAnnotationGraves = 100      // removed ones that are remembered
+	maxAnnotationTotal  = 2 << 20  // octets of all values that one user has, and of the shared ones in one owner's mailboxes: no quota counts them
 )
+
+// metadataUser finds all that one user has.
+const metadataUser = `CREATE INDEX metadata_user ON metadata(user);`
 
 // annotationColumns are all but the value, which is written with them and read alone.
 const annotationColumns = `mailbox,user,entry,modseq`
@@ -57,7 +61,12 @@ func (tx *Tx) SetAnnotation(owner UserID, a Annotation, value []byte) error {
 		return err
 	case value != nil && have >= maxAnnotations:
 		return fmt.Errorf("annotation %s: %w", a.Entry, ErrTooMany)
-	case graves >= maxAnnotationGraves:
+	case value != nil:
+		if err := tx.annotationRoom(owner, a, len(value)); err != nil {
+			return err
+		}
+	}
+	if graves >= maxAnnotationGraves {
 		if _, err := tx.exec(`DELETE FROM metadata WHERE mailbox=? AND user=? AND value IS NULL`, a.Mailbox, a.User); err != nil {
 			return err
 		}
@@ -69,4 +78,22 @@ func (tx *Tx) SetAnnotation(owner UserID, a Annotation, value []byte) error {
 	_, err = tx.exec(insertInto("metadata", annotationColumns+`,value`)+
 		` ON CONFLICT DO UPDATE SET modseq=excluded.modseq, value=excluded.value`, append(annotationRow(&a), v)...)
 	return err
+}
+
+// annotationRoom returns ErrTooMany when all values of a user, or the shared ones of an owner's mailboxes, would take too much with
+// this one.
+func (tx *Tx) annotationRoom(owner UserID, a Annotation, size int) error {
+	question, who := `SELECT coalesce(sum(octet_length(value)),0) FROM metadata WHERE user=? AND NOT (mailbox=? AND entry=?)`, a.User
+	if a.User == 0 {
+		question, who = `SELECT coalesce(sum(octet_length(m.value)),0) FROM mailboxes b CROSS JOIN metadata m ON m.mailbox=b.id AND m.user=0
+			WHERE b.owner=? AND NOT (m.mailbox=? AND m.entry=?)`, owner
+	}
+	var used int
+	if err := tx.one(question, []any{who, a.Mailbox, a.Entry}, &used); err != nil {
+		return err
+	}
+	if used+size > maxAnnotationTotal {
+		return fmt.Errorf("annotation %s: %w octets: there are %d", a.Entry, ErrTooMany, used)
+	}
+	return nil
 }
