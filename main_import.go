@@ -218,7 +218,12 @@ func (t *importTree) maildir(dir string, names []string) error {
 		}
 		for _, e := range all {
 			path := filepath.Join(dir, sub, e.Name())
-			if strings.HasPrefix(e.Name(), ".") || !e.Type().IsRegular() {
+			if importHidden(e.Name()) {
+				t.skip(path, importWhyHidden)
+				continue
+			}
+			if !e.Type().IsRegular() {
+				t.skip(path, "neither a file nor a folder")
 				continue
 			}
 			date := maildirDate(e.Name())
@@ -234,10 +239,26 @@ func (t *importTree) maildir(dir string, names []string) error {
 	return nil
 }
 
+const importWhyHidden = "hidden files, such as .DS_Store"
+
+// importHidden says whether a file is a hidden one that is not named as mail is. "._x.eml" is what macOS knows about x.eml.
+func importHidden(base string) bool {
+	if !strings.HasPrefix(base, ".") {
+		return false
+	}
+	mail := slices.Contains([]string{".eml", ".emlx", ".mbox"}, strings.ToLower(filepath.Ext(base)))
+	return !mail || strings.HasPrefix(base, "._")
+}
+
 // file imports a file that is in no Maildir. When its message arrived it must say itself: the file's date is that of a copy.
 func (t *importTree) file(path, box string) error {
-	if strings.HasPrefix(filepath.Base(path), ".") || strings.EqualFold(filepath.Ext(path), ".msf") {
-		return nil // .DS_Store and the like; Thunderbird's indexes
+	if importHidden(filepath.Base(path)) && path != t.root {
+		t.skip(path, importWhyHidden)
+		return nil
+	}
+	if strings.EqualFold(filepath.Ext(path), ".msf") {
+		t.skip(path, "Thunderbird's indexes, which hold no mail")
+		return nil
 	}
 	if strings.HasSuffix(path, ".partial.emlx") {
 		t.skip(path, "messages that Apple Mail has not downloaded whole")
@@ -276,7 +297,11 @@ func (t *importTree) archive(f *os.File, src importSource) error {
 	}
 	for _, e := range z.File {
 		base := filepath.Base(e.Name)
-		if e.FileInfo().IsDir() || strings.HasPrefix(base, ".") {
+		if e.FileInfo().IsDir() {
+			continue
+		}
+		if importHidden(base) {
+			t.skip(e.Name, importWhyHidden)
 			continue
 		}
 		if err := t.archived(e, importSource{name: e.Name, box: src.box, flags: maildirFlags(base, nil), mail: maildirInfo(base) != ""}); err != nil {

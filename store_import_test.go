@@ -203,6 +203,7 @@ func TestImportTrees(t *testing.T) {
 			[]string{"Old: b ()", `Work: a (\Seen)`}},
 		{"MH", map[string]string{"1": m("a"), "2": m("b"), ".mh_sequences": "cur: 1\n", "work/1": m("c")}, []string{"INBOX: a ()", "INBOX: b ()", "work: c ()"}},
 		{"plain", map[string]string{"one.eml": m("a"), "sub/deep/two.eml": m("b"), "sub/readme.txt": "hello\n"}, []string{"INBOX: a ()", "sub/deep: b ()"}},
+		{"hidden", map[string]string{".one.eml": m("a"), "._one.eml": "\x00\x05\x16\x07", ".DS_Store": "\x00", "x.msf": "//"}, []string{"INBOX: a ()"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := newTestCommand(t, "")
@@ -217,7 +218,11 @@ func TestImportTrees(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cmd.want(0, fmt.Sprintf("%d messages", len(c.want)), "", "import", "ann@home.arpa", root)
+			words := fmt.Sprintf("%d messages", len(c.want))
+			if c.name == "hidden" {
+				words += "|2 left out: hidden|1 left out: Thunderbird"
+			}
+			cmd.want(0, words, "", "import", "ann@home.arpa", root)
 			st, err := OpenStore(filepath.Join(cmd.dir, "mail.db"), StoreOptions{})
 			if err != nil {
 				t.Fatal(err)
