@@ -553,7 +553,8 @@ func imapText(s string) string {
 	}, s)
 }
 
-// stillIn ends the session before a command if the login has been ended.
+// stillIn ends the session before a command if the login has been ended, or the right to read another's mailbox that is selected. The
+// wake stays for checkUser and IDLE.
 func (c *imapConn) stillIn() error {
 	if c.state == imapNotAuth {
 		return nil
@@ -562,6 +563,9 @@ func (c *imapConn) stillIn() error {
 		return imapErrUserGone
 	} else if err != nil {
 		return err
+	}
+	if c.state == imapSelected && c.mbox.Owner != c.user.ID && len(c.wake) > 0 {
+		return c.userNow()
 	}
 	return nil
 }
