@@ -81,6 +81,11 @@ func TestWritePlain(t *testing.T) {
 	if err := writePlain(&b, iotest.OneByteReader(strings.NewReader(in))); err != nil {
 		t.Fatal(err)
 	}
+	var said strings.Builder
+	(&command{err: &said}).status(verb{name: "queue"}, errors.New("nothing is called \x1b[31m"))
+	if said.String() != "postino queue: nothing is called ?[31m\n" {
+		t.Errorf("%q", said.String())
+	}
 	if want := "Subject: ?]0;owned??[2J\n\tüx 你好 ?evil? ?31m???? end\n"; b.String() != want {
 		t.Errorf("%q, not %q", b.String(), want)
 	}

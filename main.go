@@ -122,6 +122,7 @@ func (c *command) run(args []string) int {
 	return 2
 }
 
+// status says what a verb failed with, in words that no terminal obeys: they may repeat names of files, or what a script hands on.
 func (c *command) status(v verb, err error) int {
 	var ue usageError
 	var ce configError
@@ -130,15 +131,15 @@ func (c *command) status(v verb, err error) int {
 		return 0
 	case errors.As(err, &ue):
 		if ue.text != "" {
-			fmt.Fprintf(c.err, "postino %s: %s\n", v.name, ue.text)
+			writePlain(c.err, strings.NewReader(fmt.Sprintf("postino %s: %s\n", v.name, ue.text)))
 		}
 		fmt.Fprintf(c.err, "usage: postino [-config mail.toml] %s %s\n", v.name, v.args)
 		return 2
 	case errors.As(err, &ce):
-		fmt.Fprintf(c.err, "postino: %v\n", err)
+		writePlain(c.err, strings.NewReader(fmt.Sprintf("postino: %v\n", err)))
 		return 2
 	}
-	fmt.Fprintf(c.err, "postino %s: %v\n", v.name, err)
+	writePlain(c.err, strings.NewReader(fmt.Sprintf("postino %s: %v\n", v.name, err)))
 	return 1
 }
 

@@ -647,6 +647,7 @@ func TestWebUnsubscribe(t *testing.T) {
 	for address, want := range map[string]bool{
 		"9.9.9.9": true, "2620:fe::fe": true, "127.0.0.1": false, "10.1.2.3": false, "192.168.1.1": false, "169.254.1.1": false, "::1": false, "fe80::1": false, "fd00::1": false,
 		"100.64.0.1": false, "0.0.0.0": false, "224.0.0.1": false, "255.255.255.255": false, "::ffff:10.0.0.1": false, "64:ff9b::a00:1": false, "2002:a00:1::": false,
+		"::7f00:1": false, "::ffff:0:a00:1": false,
 	} {
 		if got := webIsPublic(netip.MustParseAddr(address)); got != want {
 			t.Errorf("%s is public: %v", address, got)
