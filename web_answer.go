@@ -296,7 +296,7 @@ func (q *webReq) forward(c *webCompose, key string, whole bool) error {
 		return err
 	}
 	if rich != "" && len(rich) <= webMaxField-webForwardRoom {
-		c.HTML = webLinesHTML(c.Text) + "<div><br></div>" + webLinesHTML(line+"\n"+strings.Join(head, "\n")) + "<div><br></div>" + rich
+		c.HTML = webLinesHTML(c.Text) + "<div><br></div>" + webLinesHTML(line+"\n"+strings.Join(head, "\n")) + `<div><br></div><div class="` + webLetterScope[1:] + `">` + rich + "</div>"
 		return nil
 	}
 	text, cut, err := q.quotable(m, webMaxQuoted)

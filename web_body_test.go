@@ -391,6 +391,60 @@ func (s *testServer) newest(t *testing.T, user, box string) string {
 	return b.String()
 }
 
+// TestWebForwardStyles forwards a mail with style sheets: what may stay of them goes along, for that mail only, and is the same after it
+// was saved, read again as a draft, and sent.
+func TestWebForwardStyles(t *testing.T) {
+	s := startServer(t)
+	ann := newWebClient(t, s).login("ann")
+	box := ann.find(`/box/(\d+)`)
+	uid := s.put(t, "ann", "INBOX", "From: bob@home.arpa\nSubject: blue\nMIME-Version: 1.0\nContent-Type: text/html\n\n<html><head><style>@import url(http://x.example/a.css);"+
+		"body, p { color: #123456 } td.x, #y span:hover { padding: 2px; position: fixed } * { font-size: 12px }</style><style media='screen and (max-width:600px)'>.x > b { background: url(http://x.example/); "+
+		"width: 50% }</style></head><body><table><tr><td class='x'>cell</td></tr></table></body></html>\n", 0)
+	const want = "<style>.m-forwarded,.m-forwarded p{color:#123456}.m-forwarded td.m-x,.m-forwarded #m-y span:hover{padding:2px}.m-forwarded *{font-size:12px}" +
+		"@media screen and (max-width:600px){.m-forwarded .m-x>b{width:50%}}</style>"
+	check := func(where, html string) {
+		t.Helper()
+		if strings.Count(html, "<style") != 1 || !strings.Contains(html, want) || strings.HasPrefix(html, "<style") {
+			t.Errorf("%s: %s\nwithout %s", where, html, want)
+		}
+		if !regexp.MustCompile(`<div class="m-forwarded">.*<td class="m-x">cell`).MatchString(html) {
+			t.Errorf("%s: nothing is forwarded in %s", where, html)
+		}
+	}
+	again := func(how ...string) []string {
+		form, fields := webFormFields(t, ann.page), []string{"rich", "1"}
+		for i := 0; i < len(form); i += 2 {
+			if form[i] != "rich" && form[i] != "to" {
+				fields = append(fields, form[i], form[i+1])
+			}
+		}
+		return append(fields, how...)
+	}
+	ann.get(fmt.Sprintf("/compose?forward=%s.%d", box, uid))
+	check("the form", webFieldOf(webFormFields(t, ann.page), "html"))
+	ann.letter(nil, again("to", "bob@home.arpa", "do", "save")...)
+	check("the saved letter", webFieldOf(webFormFields(t, ann.page), "html"))
+	drafts := s.folder(t, "ann", "Drafts")
+	ann.get(fmt.Sprintf("/compose?draft=%d.%d", drafts.ID, drafts.UIDNext-1))
+	check("the draft", webFieldOf(webFormFields(t, ann.page), "html"))
+	ann.letter(nil, again("to", "bob@home.arpa", "do", "send")...)
+	s.hurry(t)
+	waitFor(t, "the letter", func() bool { return s.folder(t, "bob", "INBOX").Exists == 1 && s.folder(t, "ann", "Sent").Exists == 1 })
+	for _, letter := range []string{s.newest(t, "ann", "Sent"), s.newest(t, "bob", "INBOX")} {
+		tree, r := parseMIME([]byte(letter)), strings.NewReader(letter)
+		part := tree.TextPart("html")
+		if part == nil {
+			t.Fatalf("no HTML in %s", letter)
+		}
+		sent, _ := io.ReadAll(part.Text(r))
+		check("the sent letter", string(sent))
+		plain, _ := io.ReadAll(tree.TextPart("plain").Text(r))
+		if strings.Contains(string(plain), "padding") {
+			t.Errorf("the plain text has the sheet: %s", plain)
+		}
+	}
+}
+
 // TestWebForwardFormatted forwards a mail with a picture as the script does: the formatting stays, and the picture in it.
 func TestWebForwardFormatted(t *testing.T) {
 	s := startServer(t)

@@ -74,7 +74,7 @@ type webHTMLView struct {
 	Pictures bool                    // remote pictures too
 	Inline   func(src string) string // where a picture with this cid:, Content-Location or other address is to be had here, or ""
 	Scope    string                  // of the body's style sheets; "" leaves them out
-	Own      bool                    // it is for a letter of the reader's own: links are not marked
+	Own      bool                    // it is for a letter of the reader's own: links are not marked, and sheets, for webLetterScope, are in the body
 }
 
 // webSafe is an HTML body made harmless, without html, head and body around it.
@@ -96,6 +96,9 @@ func webSanitize(body string, v webHTMLView) webSafe {
 	body, cut := webBounded(body)
 	body = webInstead.ReplaceAllString(body, "")
 	st := &webStyler{scope: v.Scope, out: &strings.Builder{}}
+	if v.Own {
+		st.scope, st.letter = webLetterScope, true
+	}
 	around := webAround(body, st)
 	clean := webPolicy().Sanitize(around + body)
 	shown := webShown{view: v, styles: st, used: map[string]bool{}}
@@ -103,7 +106,11 @@ func webSanitize(body string, v webHTMLView) webSafe {
 	if around != "" {
 		shown.out.WriteString("</div>")
 	}
-	return webSafe{Style: st.out.String(), Body: shown.out.String(), Cut: cut, Colours: st.colours, Remote: shown.remote, Used: shown.used}
+	style, text := st.out.String(), shown.out.String()
+	if v.Own && style != "" { // behind the text: in front of it a parser would take it for the head's
+		style, text = "", text+"<style>"+style+"</style>"
+	}
+	return webSafe{Style: style, Body: text, Cut: cut, Colours: st.colours, Remote: shown.remote, Used: shown.used}
 }
 
 // webBounded cuts a body off after webMaxHTML octets or webMaxNodes tags, and says whether it did.

@@ -7,15 +7,16 @@ import (
 )
 
 const (
-	webMaxSheet     = 256 << 10 // octets of a mail's style sheets that are read
-	webMaxRules     = 4000      // of its style rules that are kept
-	webMaxValue     = 200       // octets of one property's value
-	webMaxSelector  = 200       // octets of one selector
-	webMaxClasses   = 20        // classes of one element that are kept
-	webMaxNumber    = 9999      // the largest number in a style
-	webStyleClass   = "mail"    // of the element that a mail's style sheet holds for
-	webClassPrefix  = "m-"      // of every class and id of a mail, so that none is one of ours
-	webMaxMediaDeep = 2         // @media in @media
+	webMaxSheet     = 256 << 10      // octets of a mail's style sheets that are read
+	webMaxRules     = 4000           // of its style rules that are kept
+	webMaxValue     = 200            // octets of one property's value
+	webMaxSelector  = 200            // octets of one selector
+	webMaxClasses   = 20             // classes of one element that are kept
+	webMaxNumber    = 9999           // the largest number in a style
+	webStyleClass   = "mail"         // of the element that a mail's style sheet holds for
+	webLetterScope  = ".m-forwarded" // of the style sheets of what a letter forwards
+	webClassPrefix  = "m-"           // of every class and id of a mail, so that none is one of ours
+	webMaxMediaDeep = 2              // @media in @media
 )
 
 // webStyleKind is what a property may have besides words, colours and numbers that are not negative.
@@ -55,6 +56,7 @@ var webUnits = []string{"", "%", "px", "pt", "em", "rem", "ex", "ch", "in", "cm"
 type webStyler struct {
 	out     *strings.Builder
 	scope   string // in front of every selector; "" is for none
+	letter  bool   // what is written may come back to be read again, with the scope in it
 	rules   int
 	colours bool              // some colour was kept
 	seen    map[string]string // style attributes that were read before: most repeat
@@ -139,6 +141,9 @@ func (s *webStyler) rule(r *webCSSReader, first webCSSToken) {
 		return
 	}
 	selectors := webSelectors(prelude, s.scope)
+	if s.letter {
+		selectors = webOnceScoped(selectors, s.scope)
+	}
 	if selectors == "" {
 		return
 	}
@@ -373,6 +378,21 @@ func webSelector(t []webCSSToken, scope string) (string, bool) {
 	return scope + " " + strings.Join(steps, ""), true
 }
 
+// webUnmarked keeps rules of a mail away from what marks links that lie.
+const webUnmarked = ":not(:where(.leads))"
+
+// webOnceScoped takes away a scope that was there before, and what keeps rules from marks: in a letter there are none.
+func webOnceScoped(selectors, scope string) string {
+	all := strings.Split(strings.ReplaceAll(selectors, webUnmarked, ""), ",")
+	for i, s := range all {
+		rest, twice := strings.CutPrefix(s, scope+" "+scope)
+		if twice && (rest == "" || rest[0] == ' ') {
+			all[i] = scope + rest
+		}
+	}
+	return strings.Join(all, ",")
+}
+
 // webCombinator reads what is between two compounds.
 func webCombinator(t []webCSSToken) (string, []webCSSToken, bool) {
 	blank := len(t) > 0 && (t[0].kind == ' ' || t[0].kind == webCSSComment)
@@ -429,7 +449,7 @@ func (c webCompound) write() (string, bool) {
 	case c.element == "*" && parts != "" && parts[0] != ':':
 		return parts, true
 	case c.element == "*" || c.element == "span": // what marks a link that lies is a span, and not the mail's to change
-		return c.element + ":not(:where(.leads))" + parts, true
+		return c.element + webUnmarked + parts, true
 	}
 	return c.element + parts, webElements[c.element]
 }
