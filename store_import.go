@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -129,32 +130,38 @@ func (im *importer) read(r *bufio.Reader, src importSource) error {
 	switch {
 	case bytes.HasPrefix(start, []byte("From ")) && (isFieldLine(rest) || !mboxDate(string(first)).IsZero()):
 		return im.mbox(r, src)
-	case emlxLine.Match(first) && looksLikeMail(rest):
+	case emlxLine.Match(first) && looksLikeMail(rest, 2):
 		return im.emlx(r, src)
-	case src.mail && bytes.IndexByte(start, 0) < 0, looksLikeMail(start):
+	case src.mail && bytes.IndexByte(start, 0) < 0, looksLikeMail(start, 2):
+		return im.message(r, src)
+	case strings.EqualFold(filepath.Ext(src.name), ".eml") && looksLikeMail(start, 1): // its name says so, too
 		return im.message(r, src)
 	}
 	im.skip(src.name, importNoMail)
 	return nil
 }
 
-// skipBlanks passes over a byte order mark and empty lines in front of the first message.
+// skipBlanks passes over a byte order mark and lines without anything but blanks in front of the first message.
 func skipBlanks(r *bufio.Reader) error {
 	if mark, _ := r.Peek(3); string(mark) == "\ufeff" {
 		r.Discard(3)
 	}
 	for {
-		b, err := r.Peek(1)
-		if err == io.EOF {
+		line, err := r.Peek(importLook)
+		if len(line) == 0 && errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
 			return err
 		}
-		if b[0] != '\r' && b[0] != '\n' {
+		n := bytes.IndexByte(line, '\n') + 1
+		if n == 0 && errors.Is(err, io.EOF) {
+			n = len(line)
+		}
+		if n == 0 || len(bytes.TrimLeft(line[:n], " \t\r\n")) > 0 {
 			return nil
 		}
-		r.Discard(1)
+		r.Discard(n)
 	}
 }
 
@@ -170,8 +177,9 @@ func isFieldLine(b []byte) bool {
 	return ok && isFieldName(strings.TrimRight(string(name), " \t"))
 }
 
-// looksLikeMail says whether octets begin with a header that mail has: fields, one of them mail's own.
-func looksLikeMail(b []byte) bool {
+// looksLikeMail says whether octets begin with a header that mail has: fields, one of them mail's own; or so many of mail's own, and then
+// a line that is no field, as damaged mail has it.
+func looksLikeMail(b []byte, enough int) bool {
 	known := 0
 	for n := 0; len(b) > 0; n++ {
 		line, rest, whole := bytes.Cut(b, []byte("\n"))
@@ -189,7 +197,7 @@ func looksLikeMail(b []byte) bool {
 			}
 		case !whole: // cut off
 		default:
-			return known > 1 // an odd line in the header of a mail
+			return known >= enough
 		}
 	}
 	return known > 0

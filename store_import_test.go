@@ -203,6 +203,8 @@ func TestImportTrees(t *testing.T) {
 			[]string{"Old: b ()", `Work: a (\Seen)`}},
 		{"MH", map[string]string{"1": m("a"), "2": m("b"), ".mh_sequences": "cur: 1\n", "work/1": m("c")}, []string{"INBOX: a ()", "INBOX: b ()", "work: c ()"}},
 		{"plain", map[string]string{"one.eml": m("a"), "sub/deep/two.eml": m("b"), "sub/readme.txt": "hello\n"}, []string{"INBOX: a ()", "sub/deep: b ()"}},
+		{"damaged headers", map[string]string{"blanks.eml": strings.Repeat(" ", 300) + "\n \t\r\n" + m("a"), "odd.eml": "Subject: b\n: <any@attack.example>\n\nbody\n",
+			"list.txt": "Subject: maths\nChapter one\n\nbody\n"}, []string{"INBOX: a ()", "INBOX: b ()"}},
 		{"hidden", map[string]string{".one.eml": m("a"), "._one.eml": "\x00\x05\x16\x07", ".DS_Store": "\x00", "x.msf": "//"}, []string{"INBOX: a ()"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

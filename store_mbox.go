@@ -80,9 +80,9 @@ func (m *mboxReader) begins(line []byte) (time.Time, bool) {
 	case m.held && !date.IsZero():
 		return date, header || len(bytes.TrimLeft(next, "\r\n")) < len(next) || len(next) == 0
 	case m.held:
-		return date, header && looksLikeMail(next) && mboxSender(text)
+		return date, header && looksLikeMail(next, 2) && mboxSender(text)
 	}
-	return date, !date.IsZero() && isFieldLine(next) && looksLikeMail(next)
+	return date, !date.IsZero() && isFieldLine(next) && looksLikeMail(next, 2)
 }
 
 // mboxSender says whether a From line without a date that can be read has a sender, and digits for a date.

@@ -84,7 +84,7 @@ func webHoldsMessage(p *Part, c *Content) bool {
 	}
 	head := make([]byte, 4<<10)
 	n, _ := io.ReadFull(p.Decoded(c), head)
-	return looksLikeMail(head[:n])
+	return looksLikeMail(head[:n], 2)
 }
 
 // closeSpools gives back what was opened for the request.
