@@ -235,7 +235,12 @@ func (m *MIMEReader) hasCRLines() bool {
 // rereadLines learns the tree again with each CR as a line end. No octet moves, so its offsets are the message's.
 func (m *MIMEReader) rereadLines() {
 	again := NewMIMEReaderWithin(m.room)
-	again.Write(crLines(m.line))
+	for i, b := range m.line { // in its place: it may be long
+		if b == '\r' {
+			m.line[i] = '\n'
+		}
+	}
+	again.Write(m.line)
 	m.root = again.Tree()
 	m.root.markCRLines()
 	m.held += again.held
