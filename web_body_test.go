@@ -718,3 +718,17 @@ func TestWebUnsubscribe(t *testing.T) {
 		ann.want("did not take it")
 	}
 }
+
+// TestWebPrintQuotes: on paper nothing can be opened, so the print page folds no quote away.
+func TestWebPrintQuotes(t *testing.T) {
+	s := startServer(t)
+	uid := s.put(t, "ann", "INBOX", "Subject: x\n\nBob wrote:\n"+strings.Repeat("> quoted\n", 2*webFoldQuote)+"\nYes.\n", 0)
+	ann := newWebClient(t, s).login("ann")
+	at := fmt.Sprintf("/box/%s/%d", ann.find(`/box/(\d+)`), uid)
+	if page := ann.get(at); !strings.Contains(page, webFold) {
+		t.Errorf("the page folds no quote: %s", page)
+	}
+	if paper := ann.get(at + "/print"); strings.Contains(paper, webFold) || !strings.Contains(paper, "quoted") {
+		t.Errorf("the print page folds a quote: %s", paper)
+	}
+}

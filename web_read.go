@@ -242,6 +242,11 @@ func (q *webReq) getPrint() error {
 	if err != nil {
 		return err
 	}
+	for i := range p.Shown {
+		if !p.Shown[i].Mail {
+			p.Shown[i].Body = webUnfold(p.Shown[i].Body)
+		}
+	}
 	q.frameHeaders(m.Pictures)
 	return q.page("print", m.Subject, p)
 }

@@ -51,6 +51,13 @@ func webLines(text string, flowed, delSp bool) []webLine {
 	return all
 }
 
+const webFold = `<details class="fold"><summary>`
+
+// webUnfold opens what webTextHTML has folded away: paper has nothing to press.
+func webUnfold(text template.HTML) template.HTML {
+	return template.HTML(strings.ReplaceAll(string(text), webFold, `<details class="fold" open><summary>`))
+}
+
 // webTextHTML renders plain text. Lines end with an element, for browsers that know no style sheets.
 func webTextHTML(text string, flowed, delSp bool, l *webLang) template.HTML {
 	lines := webLines(text, flowed, delSp)
@@ -63,7 +70,7 @@ func webTextHTML(text string, flowed, delSp bool, l *webLang) template.HTML {
 		run := webQuoteRun(lines)
 		switch {
 		case run >= webFoldQuote:
-			b.WriteString(`<details class="fold"><summary>` + html.EscapeString(l.T("Quoted text")) + `</summary>`)
+			b.WriteString(webFold + html.EscapeString(l.T("Quoted text")) + `</summary>`)
 			webQuote(&b, lines[:run])
 			b.WriteString(`</details>`)
 		case run > 0:
