@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -61,8 +62,14 @@ func (h *dnsHealth) answers(ctx context.Context, r Resolver) bool {
 func (h *dnsHealth) try(r Resolver, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), healthTry)
 	defer cancel()
+	err := errors.New("the try has ended early") // a panic of ours, too
+	defer func() { h.tried(err, done) }()
+	_, err = r.Ask(ctx, ".", dnsmessage.TypeNS)
+}
+
+// tried notes how a try ended.
+func (h *dnsHealth) tried(err error, done chan struct{}) {
 	defer close(done)
-	_, err := r.Ask(ctx, ".", dnsmessage.TypeNS)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.running = nil

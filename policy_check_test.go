@@ -541,3 +541,24 @@ func TestPolicyFault(t *testing.T) {
 		t.Errorf("noted: %+v", faults)
 	}
 }
+
+// fallingDNS falls over whatever it is asked.
+type fallingDNS struct{ testDNS }
+
+func (fallingDNS) Ask(context.Context, string, dnsmessage.Type) (DNSAnswer, error) {
+	panic("injected")
+}
+
+// TestDNSHealthFault: a resolver that makes us fall is one that does not answer, until it is tried again.
+func TestDNSHealthFault(t *testing.T) {
+	s := startServer(t)
+	h := &dnsHealth{crew: s.crew}
+	if h.answers(t.Context(), &fallingDNS{}) {
+		t.Error("it answers")
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running != nil || h.until.IsZero() {
+		t.Error("the next try never comes")
+	}
+}
