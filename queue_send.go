@@ -4,7 +4,6 @@ package main
 import (
 	"errors"
 	"sync"
-	"time"
 )
 
 // queueJob is one try of one next hop.
@@ -257,7 +256,7 @@ func (k *queueCarrier) ready() error {
 		return err
 	}
 	k.coming = k.j.s.store.Announce() // so that several connections' outcomes share a flush of the disk
-	time.AfterFunc(queueLull, k.coming)
+	k.j.s.crew.After(queueLull, "outcome that was announced", k.coming)
 	return nil
 }
 

@@ -319,7 +319,7 @@ func (c *smtpConn) reset() {
 		c.bdat = nil
 	}
 	if c.mail != nil {
-		c.lull = time.AfterFunc(smtpLull, c.coming)
+		c.lull = c.srv.crew.After(smtpLull, "mail that was announced", c.coming)
 	}
 	c.mail = nil
 }

@@ -82,6 +82,18 @@ func (c *Crew) Go(wg *sync.WaitGroup, name string, fn func()) {
 	}()
 }
 
+// After runs fn in a goroutine once d has passed, unless the timer is stopped before. A panic ends that alone.
+func (c *Crew) After(d time.Duration, name string, fn func()) *time.Timer {
+	return time.AfterFunc(d, func() {
+		defer func() {
+			if p := recover(); p != nil {
+				c.Caught(name, p)
+			}
+		}()
+		fn()
+	})
+}
+
 // Keep runs fn in a goroutine of wg as Go does, and again after each panic, with pauses that grow from crewPause to
 // crewMaxPause, until fn returns or stop is closed. It is for jobs that must go on as long as the appliance does.
 func (c *Crew) Keep(wg *sync.WaitGroup, name string, stop <-chan struct{}, fn func()) {
