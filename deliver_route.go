@@ -266,7 +266,8 @@ func (s *Server) canonical(a Addr) Addr {
 	return a
 }
 
-// lookup finds the user or the alias of a local address: as it is, without its +detail, then the domain's catch-all.
+// lookup finds the user or the alias of a local address: as it is, without its +detail, then the domain's catch-all, which gets nothing
+// that is for a masked address: ErrNotFound while that is switched off.
 func (tx *Tx) lookup(a Addr) (User, []string, error) {
 	names := []string{a.Key()}
 	if base, _, ok := strings.Cut(a.Local, "+"); ok && base != "" {
@@ -280,6 +281,13 @@ func (tx *Tx) lookup(a Addr) (User, []string, error) {
 		targets, err := tx.AliasTargets(n)
 		if err != nil || len(targets) > 0 {
 			return User{}, targets, err
+		}
+		u, on, err := tx.Masked(n)
+		if err == nil && !on {
+			return User{}, nil, ErrNotFound
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return u, nil, err
 		}
 	}
 	targets, err := tx.AliasTargets("@" + a.Domain)

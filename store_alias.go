@@ -67,11 +67,14 @@ func (tx *Tx) Aliases() ([]Alias, error) {
 	return all, err
 }
 
-// AddAlias adds targets to an alias, which it makes if need be. ErrExists if the address is a user's.
+// AddAlias adds targets to an alias, which it makes if need be. ErrExists if the address is a user's, or masks one.
 func (tx *Tx) AddAlias(address string, targets ...string) error {
 	if !strings.HasPrefix(address, "@") {
 		if _, err := tx.UserByName(address); !errors.Is(err, ErrNotFound) {
 			return errors.Join(err, fmt.Errorf("%s is a user: %w", address, ErrExists))
+		}
+		if _, _, err := tx.Masked(address); !errors.Is(err, ErrNotFound) {
+			return errors.Join(err, fmt.Errorf("%s is somebody's masked address: %w", address, ErrExists))
 		}
 	}
 	tx.usersChanged = true

@@ -57,11 +57,14 @@ var specialMailboxes = []struct{ name, special string }{
 	{"INBOX", ""}, {"Drafts", `\Drafts`}, {"Sent", `\Sent`}, {"Junk", `\Junk`}, {"Trash", `\Trash`}, {"Archive", `\Archive`},
 }
 
-// AddUser makes a user with the mailboxes everybody has. ErrExists if the address is a user's or an alias's already.
+// AddUser makes a user with the mailboxes everybody has. ErrExists if the address is a user's, an alias's or a mask's already.
 func (tx *Tx) AddUser(addr Addr, secret string, admin bool) (User, error) {
 	u := User{Name: addr.Key(), Secret: secret, Admin: admin, Created: tx.s.Now()}
 	if targets, err := tx.AliasTargets(u.Name); err != nil || len(targets) > 0 {
 		return User{}, errors.Join(err, fmt.Errorf("%s is an alias: %w", u.Name, ErrExists))
+	}
+	if _, _, err := tx.Masked(u.Name); !errors.Is(err, ErrNotFound) {
+		return User{}, errors.Join(err, fmt.Errorf("%s is somebody's masked address: %w", u.Name, ErrExists))
 	}
 	tx.usersChanged = true
 	err := tx.one(insertInto("users", userColumns)+` RETURNING id`, userRow(&u), &u.ID)

@@ -98,16 +98,21 @@ func webPlain(name, address string) string {
 }
 
 // identities are those the user has made, or the one that everybody has.
-func (q *webReq) identities() ([]webIdentity, error) {
-	all, err := read(q.s.store, func(tx *Tx) ([]webIdentity, error) {
-		var all []webIdentity
-		err := tx.Preference(q.user.ID, PrefIdentity, &all)
-		return all, err
-	})
+func (tx *Tx) identities(u User) ([]webIdentity, error) {
+	var all []webIdentity
+	err := tx.Preference(u.ID, PrefIdentity, &all)
 	if len(all) == 0 {
-		all = []webIdentity{{Address: q.user.Name}}
+		all = []webIdentity{{Address: u.Name}}
 	}
 	return all, err
+}
+
+func (q *webReq) identities() ([]webIdentity, error) {
+	return read(q.s.store, func(tx *Tx) ([]webIdentity, error) { return tx.identities(q.user) })
+}
+
+func (q *webReq) senders() ([]webIdentity, error) {
+	return read(q.s.store, func(tx *Tx) ([]webIdentity, error) { return tx.senders(q.user) })
 }
 
 // fileLimit is what attachments may have together, so that the letter fits into [limits] message in base64.
@@ -116,7 +121,7 @@ func (q *webReq) fileLimit() int64 { return int64(q.s.cfg.Limits.Message)/78*57 
 // getCompose shows an empty form, or one for an answer, a forward, a draft or a mailto: link. Nothing is stored yet.
 func (q *webReq) getCompose() error {
 	v := q.r.URL.Query()
-	from, err := q.identities()
+	from, err := q.senders()
 	if err != nil {
 		return err
 	}
@@ -288,7 +293,7 @@ func (q *webReq) postCompose() error {
 	if err := c.take(*l); err != nil {
 		return err
 	}
-	c.From, err = q.identities()
+	c.From, err = q.senders()
 	if err != nil {
 		return err
 	}

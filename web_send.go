@@ -51,8 +51,7 @@ func (a *webApp) draft(u User, l *Letter, w *webFields) (*Draft, error) {
 	if w.HTML != "" {
 		d.Text = ""
 	}
-	var all []webIdentity
-	err := a.s.store.Read(func(tx *Tx) error { all = nil; return tx.Preference(u.ID, PrefIdentity, &all) })
+	all, err := read(a.s.store, func(tx *Tx) ([]webIdentity, error) { return tx.senders(u) })
 	if err != nil {
 		return nil, err
 	}

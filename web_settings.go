@@ -29,6 +29,7 @@ func webSettingsRoutes() []webRoute {
 		{"GET /settings/{part}", webLoggedIn, (*webReq).getSettings},
 		{"POST /settings/zone", webLoggedIn, (*webReq).postZone},
 		{"POST /settings/identities", webLoggedIn, (*webReq).postIdentities},
+		{"POST /settings/masks", webLoggedIn, (*webReq).postMasks},
 		{"POST /settings/forward", webLoggedIn, (*webReq).postForward},
 		{"POST /settings/vacation", webLoggedIn, (*webReq).postVacation},
 		{"POST /settings/filters", webLoggedIn, (*webReq).postFilters},
@@ -113,6 +114,8 @@ func (q *webReq) settings(status int, part, fault string) error {
 		page, err = read(q.s.store, func(tx *Tx) (webRulesPage, error) { return q.rulesPage(tx, head) })
 	case "security":
 		page, err = read(q.s.store, func(tx *Tx) (webSecurityPage, error) { return q.securityPage(tx, head) })
+	case "masks":
+		page, err = read(q.s.store, func(tx *Tx) (webMasksPage, error) { return q.masksPage(tx, head) })
 	case "data":
 		p := webDataPage{webSettings: head}
 		p.Targets, err = read(q.s.store, q.folders)
