@@ -57,6 +57,7 @@ type Mail struct {
 	Verdict *Verdict // what judge found out about its sender; nil is nothing
 
 	reports []successReport // what the sender is told when it is delivered
+	heard   []HeardReport   // what it says of our domains, see hear
 }
 
 // account is whose places in the queue the message takes, "" nobody's.
@@ -164,6 +165,12 @@ func (s *Server) place(tx *Tx, m *Mail) ([]vacation, error) {
 			if _, err := s.place(tx, r.mail); err != nil {
 				return nil, fmt.Errorf("report: %w", err)
 			}
+		}
+	}
+	for _, r := range m.heard {
+		err = tx.KeepHeard(r)
+		if err != nil {
+			return nil, err
 		}
 	}
 	if m.Also != nil {

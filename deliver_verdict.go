@@ -40,10 +40,15 @@ func (s *Server) judge(m *Mail, peer MailPeer) error {
 	if s.cfg.SMTP.CheckSenders != CheckOff && isWorld(peer.Addr) && s.health.answers(ctx, s.dns) && !s.isPartner(ctx, peer.Addr) {
 		err = s.checkSender(ctx, v, m, peer, header)
 	}
-	if err == nil && len(v.Results) > 0 {
-		m.Verdict = v
+	if err != nil || len(v.Results) == 0 {
+		return err
 	}
-	return err
+	m.Verdict = v
+	by, _ := v.vouched()
+	if by != "" {
+		s.hear(m, by)
+	}
+	return nil
 }
 
 // checkSender asks the DNS about the sender of a message from the internet and adds what it finds to v. errDisowned if it is to be

@@ -28,6 +28,7 @@ var spawnOutside = map[string]string{
 	"report":         "needs a message that is given up", "outcome": "needs a next hop that takes mail", "storing an outcome": "the same",
 	"queued message": "TestQueueFaultHeld", "store waiting to write": "only of a file that can't be written",
 	"index message": "TestIndexFault", "search message": "TestSearchFault", "content": "TestContentFault", "checking a sender": "TestPolicyFault",
+	"heard report": "needs a report from a domain that stands for it",
 }
 
 // spawnNames finds the names under which the crew runs something: true for those that Keep starts.

@@ -40,12 +40,13 @@ func webAdminRoutes() []webRoute {
 		{"GET /admin/devices", webAdmin, (*webReq).getAllDevices},
 		{"POST /admin/devices", webAdmin, (*webReq).postAllDevices},
 		{"GET /admin/dns", webAdmin, (*webReq).getDNS},
+		{"GET /admin/reports", webAdmin, (*webReq).getReports},
 	}
 }
 
 // webAdminTabs are the pages of the administration.
 var webAdminTabs = [][2]string{{"", "Overview"}, {"users", "Users"}, {"aliases", "Aliases"}, {"shared", "Shared folders"},
-	{"queue", "Queue"}, {"devices", "Devices"}, {"log", "Log"}, {"dns", "DNS"}}
+	{"queue", "Queue"}, {"devices", "Devices"}, {"log", "Log"}, {"dns", "DNS"}, {"reports", "Reports"}}
 
 // webTabs shows them, with the one that is open.
 type webTabs struct{ Tab string }
