@@ -197,6 +197,7 @@ func OpenStore(path string, opt StoreOptions) (*Store, error) {
 		s.crew.Keep(&s.bg, "store indexer", s.quit, s.indexer)
 		s.startChecks()
 		s.crew.Keep(&s.bg, "store clock", s.quit, s.watchClock)
+		s.crew.Keep(&s.bg, "store expiry", s.quit, s.watchExpiry)
 	}
 	return s, nil
 }

@@ -23,7 +23,8 @@ type clock struct {
 	floor   time.Time     // what it was at least
 	since   time.Duration // when floor was taken, by Uptime
 	jumped  time.Duration
-	written time.Time // the last time that is in the file
+	first   time.Duration // what of it was when the file was opened
+	written time.Time     // the last time that is in the file
 
 	steady time.Duration // since when the system's clock is synchronised and has not jumped, by Uptime
 	offset time.Time     // what the system's clock said when Uptime was zero, at the last look
@@ -72,6 +73,7 @@ func (s *Store) startClock() error {
 	}
 	up := s.opt.Uptime()
 	s.clock = clock{floor: floor, since: up, steady: up}
+	s.clock.first = s.Jumped()
 	return nil
 }
 
@@ -211,6 +213,9 @@ func (s *Store) Jumped() time.Duration {
 	defer s.clock.mu.Unlock()
 	return s.clock.jumped
 }
+
+// JumpedSince is Jumped without what a stop took: how far ahead of the time that has passed since the file was opened.
+func (s *Store) JumpedSince() time.Duration { return s.Jumped() - s.clock.first }
 
 // ClockTrusted says whether the system's clock is at least not older than this program and the file.
 func (s *Store) ClockTrusted() bool {

@@ -33,6 +33,7 @@ type Mailbox struct {
 	Deleted       int64 // messages marked \Deleted
 	Bytes         int64
 	Created       time.Time
+	Keep          int // days after which its messages are deleted; 0 is never
 }
 
 const (
@@ -42,11 +43,11 @@ const (
 	maxMailboxes    = 10_000 // of one owner
 )
 
-const mailboxColumns = `owner,name,uidvalidity,uidnext,highestmodseq,pruned,special,keywords,n_exists,n_unseen,n_deleted,bytes,created`
+const mailboxColumns = `owner,name,uidvalidity,uidnext,highestmodseq,pruned,special,keywords,n_exists,n_unseen,n_deleted,bytes,created,keep`
 
 func mailboxRow(m *Mailbox) []any {
 	return []any{&m.Owner, &m.Name, &m.UIDValidity, &m.UIDNext, &m.HighestModSeq, &m.Pruned, &m.Special, &m.Keywords,
-		&m.Exists, &m.Unseen, &m.Deleted, &m.Bytes, (*unixTime)(&m.Created)}
+		&m.Exists, &m.Unseen, &m.Deleted, &m.Bytes, (*unixTime)(&m.Created), &m.Keep}
 }
 
 func mailboxDest(m *Mailbox) []any { return append([]any{&m.ID}, mailboxRow(m)...) }

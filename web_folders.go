@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 )
 
-func (q *webReq) getFolders() error { return q.page("folders", "Folders", nil) }
+func (q *webReq) getFolders() error { return q.page("folders", "Folders", webKeeps) }
 
-// postFolders makes, renames, empties and deletes folders.
+// postFolders makes, renames, empties and deletes folders, and sets how long their messages stay.
 func (q *webReq) postFolders() error {
 	f := q.r.PostForm
 	id, name := webID[MailboxID](f.Get("box")), strings.TrimSpace(f.Get("name"))
@@ -23,6 +25,8 @@ func (q *webReq) postFolders() error {
 		})
 	case "rename":
 		err = q.renameFolder(id, name)
+	case "keep":
+		return q.keepFolder(id, f)
 	case "empty", "remove":
 		return q.dropFolder(do, id, f)
 	default:
@@ -47,6 +51,44 @@ func (q *webReq) renameFolder(id MailboxID, name string) error {
 		}
 		return tx.RenameTree(q.user, from, Place{from.Owner, name, from.Prefix})
 	})
+}
+
+// webKeeps are the days to choose from, after which a folder's messages are deleted.
+var webKeeps = []int{0, 7, 30, 90, 365}
+
+// keepFolder sets after how many days the messages of a folder of one's own are deleted. It asks when that means some of today's.
+func (q *webReq) keepFolder(id MailboxID, f url.Values) error {
+	days, err := strconv.Atoi(f.Get("days"))
+	if err != nil || !slices.Contains(webKeeps, days) {
+		return webErrDo
+	}
+	var old []UID
+	m, err := read(q.s.store, func(tx *Tx) (Mailbox, error) {
+		m, err := tx.MailboxByID(id)
+		if err == nil && m.Owner != q.user.ID {
+			err = ErrNotFound
+		}
+		if err != nil || days == 0 {
+			return m, err
+		}
+		old, err = tx.Overdue(m, days, int(m.Exists))
+		return m, err
+	})
+	if err != nil {
+		return err
+	}
+	if len(old) > 0 && f.Get("sure") == "" {
+		return q.page("confirm", "Are you sure?", webConfirm{
+			Question: q.lang.N(int64(len(old)), "%s message in this folder is older than that, and will be deleted for good within an hour.",
+				"%s messages in this folder are older than that, and will be deleted for good within an hour."),
+			Button: q.lang.T("Delete for good"), Action: "/folders", Back: "/folders",
+			Fields: [][2]string{{"do", "keep"}, {"box", fmt.Sprint(id)}, {"days", fmt.Sprint(days)}, {"sure", "1"}}})
+	}
+	if err := q.s.store.Write(func(tx *Tx) error { return tx.SetKeep(m, days) }); err != nil {
+		return err
+	}
+	q.say("Saved.")
+	return q.redirect("/folders")
 }
 
 // dropFolder empties or removes a folder, after asking.
