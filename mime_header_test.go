@@ -913,6 +913,12 @@ func TestHTMLText(t *testing.T) {
 		"<!-- never closed":                                                   "",
 		"text<b":                                                              "text\n",
 		"a&nbsp;&nbsp;b":                                                      "a b\n",
+		"x<select><option>One<option value=2>Two</option><optgroup label='More &amp; more'><option label=Three></select>y": "x One · Two More & more · Three y\n",
+		"<textarea>a <b>c</b>\n&lt; </div></textarea>d":                                                                    "a <b>c</b>\n< </div>\n\nd\n",
+		"<xmp><p>&lt;</xmp>e<listing>f\ng</listing>h":                                                                      "<p>&lt;\n\ne\n\nf\ng\n\nh\n",
+		"a<input value='b > c'><input type=hidden value=d>e":                                                               "a b > c e\n",
+		"<INPUT TYPE=Submit VALUE=Go><input type=password value=x><input type=radio checked value=y>yes<input type=image alt=Pic><input type=image alt=No src=z><input placeholder='Your name'>": "[Go] ☑ yes Pic Your name\n",
+		"<button>One</button><button>Two</button><fieldset><legend>Three</legend>Four</fieldset>":                                                                                                "One Two\nThree\nFour\n",
 	} {
 		for _, r := range []io.Reader{strings.NewReader(in), iotest.OneByteReader(strings.NewReader(in))} {
 			got, err := io.ReadAll(HTMLText(r))

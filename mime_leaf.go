@@ -355,13 +355,13 @@ func (w *leafWalker) uses() (used, hidden map[string]bool) {
 	return used, hidden
 }
 
-// HTMLUses returns the content ids (RFC 2392, without brackets) of the pictures that an HTML text names in img
+// HTMLUses returns the content ids (RFC 2392, without brackets) of the pictures that an HTML text names in its
 // elements. It looks at the first 2 MiB.
 func (p *Part) HTMLUses(r io.ReaderAt) map[string]bool {
 	ids := map[string]bool{}
 	z := html.NewTokenizer(io.LimitReader(p.Text(r), maxHTMLUses))
 	z.SetMaxBuf(maxHTMLUses)
-	skip := 0 // depth of elements that are never shown
+	skip := 0 // depth of what is never shown
 	for range maxHTMLTags {
 		tt := z.Next()
 		if tt == html.ErrorToken {
@@ -372,13 +372,13 @@ func (p *Part) HTMLUses(r io.ReaderAt) map[string]bool {
 		}
 		name, more := z.TagName()
 		switch string(name) {
-		case "svg", "math", "template", "select", "video", "audio", "canvas", "object":
+		case "template":
 			if tt == html.StartTagToken {
 				skip++
 			} else if tt == html.EndTagToken {
 				skip = max(skip-1, 0)
 			}
-		case "img", "image":
+		case "img", "image", "input":
 			for more && skip == 0 {
 				var key, value []byte
 				key, value, more = z.TagAttr()

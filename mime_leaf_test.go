@@ -140,7 +140,8 @@ func TestLeaves(t *testing.T) {
 		{"related(text/html=no tag; image/png#p=PNG)", "1 shown, 2 file"},
 		{"related(text/html=<!-- <img src=cid:p> -->; image/png#p=PNG)", "1 shown, 2 file"},
 		{"related(text/html=<style><img src=cid:p></style>; image/png#p=PNG)", "1 shown, 2 file"},
-		{"related(text/html=<svg><img src=cid:p></svg>; image/png#p=PNG)", "1 shown, 2 file"},
+		{"related(text/html=<svg><img src=cid:p></svg>; image/png#p=PNG)", "1 shown, 2 picture"},
+		{"related(text/html=<template><img src=cid:p></template>; image/png#p=PNG)", "1 shown, 2 file"},
 		{"related(text/html=<a href=cid:p>x</a>; image/png#p=PNG)", "1 shown, 2 file"},
 		{"related(text/html=<img src=cid:p>; application/pdf#p@a.pdf=%PDF)", "1 shown, 2 file"},
 		{"related(text/html=<img src=cid:p>; application/vnd.ms-excel#x@a.xlsx=PK)", "1 shown, 2 file"},
@@ -322,9 +323,9 @@ func TestLeavesLinear(t *testing.T) {
 }
 
 func TestHTMLUses(t *testing.T) {
-	msg := crlf("Content-Type: text/html\n\n<img src=\"cid:a%40b\"><IMG alt=x src = ' CID:c ' ><img src=cid:><img src=http://x/y><img src=cid:d/><video><img src=cid:e></video>\n")
+	msg := crlf("Content-Type: text/html\n\n<img src=\"cid:a%40b\"><IMG alt=x src = ' CID:c ' ><img src=cid:><img src=http://x/y><img src=cid:d/><template><img src=cid:e></template><input type=image src=cid:f>\n")
 	got := parseMIME(msg).HTMLUses(bytes.NewReader(msg))
-	if len(got) != 3 || !got["a@b"] || !got["c"] || !got["d/"] {
+	if len(got) != 4 || !got["a@b"] || !got["c"] || !got["d/"] || !got["f"] {
 		t.Errorf("%v", got)
 	}
 }

@@ -4,9 +4,12 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"html"
 	"io"
 	"strings"
+
+	xhtml "golang.org/x/net/html"
 )
 
 // HTMLText reads HTML in UTF-8 and gives its text: one line for each block, blanks collapsed as a browser does, "> "
@@ -23,11 +26,13 @@ type htmlReader struct {
 	buf    []byte
 	out    []byte // ready, not yet read
 	err    error
-	breaks int  // line ends to write before the next text
-	blank  bool // a space to write before the next text
-	begun  bool // some text was written
-	quote  int  // depth of blockquotes
-	pre    int  // depth of pre
+	breaks int    // line ends to write before the next text
+	blank  bool   // a space to write before the next text
+	begun  bool   // some text was written
+	quote  int    // depth of blockquotes
+	pre    int    // depth of pre
+	option int    // options of the list at hand
+	end    string // what ends an element in which all is text, "" for none
 }
 
 // maxQuote is how deep quoting is shown.
@@ -60,9 +65,11 @@ func (h *htmlReader) step() {
 		return
 	}
 	switch {
+	case c == '<' && h.end != "" && !h.ends():
+		h.text('<')
 	case c == '<':
 		h.markup()
-	case c == '&':
+	case c == '&' && (h.end == "" || h.end == "/textarea"):
 		h.entity()
 	case c == '\n' && h.pre > 0:
 		h.breaks++
@@ -143,6 +150,12 @@ func (h *htmlReader) markup() {
 	}
 }
 
+// ends says whether the end of the element in which all is text comes next.
+func (h *htmlReader) ends() bool {
+	ahead, _ := h.src.Peek(len(h.end))
+	return strings.EqualFold(string(ahead), h.end)
+}
+
 // tag reads a tag to its end and does what its name asks for.
 func (h *htmlReader) tag(closing bool) {
 	if closing {
@@ -162,12 +175,94 @@ func (h *htmlReader) tag(closing bool) {
 			name = append(name, c)
 		}
 	}
-	h.skipAttributes()
-	h.element(strings.ToLower(string(name)), closing)
+	tag := strings.ToLower(string(name))
+	if !closing && (tag == "input" || tag == "option" || tag == "optgroup") {
+		h.control(tag)
+		return
+	}
+	h.skipAttributes(nil)
+	h.element(tag, closing)
 }
 
-// skipAttributes goes to the ">" of a tag. Only a quote that follows "=" hides a ">".
-func (h *htmlReader) skipAttributes() {
+// control writes what a form control says in its attributes.
+func (h *htmlReader) control(tag string) {
+	var attributes []byte
+	h.skipAttributes(&attributes)
+	z := xhtml.NewTokenizer(strings.NewReader("<" + tag + string(attributes) + ">"))
+	z.Next()
+	says := HTMLControl(z.Token())
+	if tag == "option" {
+		says = HTMLOption(h.option) + says
+		h.option++
+	}
+	h.words(says)
+}
+
+// words writes text with its blanks collapsed.
+func (h *htmlReader) words(s string) {
+	for i := range len(s) {
+		if strings.IndexByte(" \t\r\n\f", s[i]) >= 0 {
+			h.blank = true
+		} else {
+			h.text(s[i])
+		}
+	}
+}
+
+// HTMLOption is what stands between an option of a list and the n in front of it.
+func HTMLOption(n int) string {
+	if n == 0 {
+		return " "
+	}
+	return " · "
+}
+
+// HTMLControl is what an input, option or optgroup says in its attributes, as text with blanks around it. What is hidden or secret, or
+// a file, says nothing.
+func HTMLControl(t xhtml.Token) string {
+	has := map[string]string{}
+	for _, a := range t.Attr {
+		if _, again := has[a.Key]; !again {
+			has[a.Key] = a.Val
+		}
+	}
+	_, checked := has["checked"]
+	says := strings.TrimSpace(has["label"])
+	if t.Data == "input" {
+		says = strings.TrimSpace(has["value"])
+		switch strings.ToLower(strings.TrimSpace(has["type"])) {
+		case "hidden", "password", "file":
+			return ""
+		case "checkbox", "radio":
+			if checked {
+				return " ☑ "
+			}
+			return " ☐ "
+		case "image":
+			says = cmp.Or(strings.TrimSpace(has["alt"]), says)
+			if has["src"] != "" { // it is a picture
+				says = ""
+			}
+		case "submit", "reset", "button":
+			if says != "" {
+				says = "[" + says + "]"
+			}
+		default:
+			says = cmp.Or(says, strings.TrimSpace(has["placeholder"]))
+		}
+	}
+	if says == "" {
+		return ""
+	}
+	return " " + says + " "
+}
+
+// maxControl is how many octets of a control's attributes are read.
+const maxControl = 4 << 10
+
+// skipAttributes goes to the ">" of a tag, and copies what is in front of that to kept, if there is one. Only a quote that follows "=" hides
+// a ">".
+func (h *htmlReader) skipAttributes(kept *[]byte) {
 	quote, last := byte(0), byte(0)
 	for {
 		c, err := h.src.ReadByte()
@@ -186,28 +281,43 @@ func (h *htmlReader) skipAttributes() {
 		if c > ' ' {
 			last = c
 		}
+		if kept != nil && len(*kept) < maxControl {
+			*kept = append(*kept, c)
+		}
 	}
 }
 
 // element says how the text around a tag is set.
 func (h *htmlReader) element(name string, closing bool) {
 	switch name {
-	case "script", "style", "title", "iframe", "noembed", "xmp", "template":
+	case "script", "style", "title", "iframe", "template":
 		if !closing {
 			h.skipPast("</" + name)
-			h.skipAttributes()
+			h.skipAttributes(nil)
 		}
+	case "textarea", "xmp", "plaintext":
+		h.breaks = 2
+		h.pre = depth(h.pre, closing)
+		h.end = ""
+		if !closing {
+			h.end = "/" + name
+		}
+	case "select", "datalist":
+		h.option = 0
+		h.blank = true
+	case "option", "optgroup", "button":
+		h.blank = true
 	case "br":
 		h.breaks = min(h.breaks+1, 2)
-	case "p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "dl", "table":
+	case "p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "dl", "dir", "menu", "table":
 		h.breaks = 2
-	case "pre":
+	case "pre", "listing":
 		h.breaks = 2
 		h.pre = depth(h.pre, closing)
 	case "blockquote":
 		h.breaks = 2
 		h.quote = depth(h.quote, closing)
-	case "div", "tr", "dt", "dd", "section", "article", "header", "footer", "form", "fieldset", "address", "center", "hr", "body":
+	case "div", "tr", "dt", "dd", "section", "article", "header", "footer", "form", "fieldset", "legend", "nav", "dialog", "search", "hgroup", "address", "center", "hr", "body":
 		h.breaks = max(h.breaks, 1)
 	case "li":
 		h.breaks = max(h.breaks, 1)

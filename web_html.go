@@ -28,7 +28,7 @@ var webElements = func() map[string]bool {
 	return all
 }()
 
-// webPolicy is what may stay of an HTML mail. There is no script, style element, form, frame, object, SVG or MathML: of
+// webPolicy is what may stay of an HTML mail. There is no script, style element, form, frame, object, SVG or MathML, only the words in them: of
 // Roundcube's cross-site scripting reports most came through those. Styles, classes and the addresses of pictures pass it
 // as they are: webShown, which reads what comes out, writes them anew from lists of its own.
 var webPolicy = sync.OnceValue(func() *bluemonday.Policy {
@@ -61,8 +61,7 @@ var webPolicy = sync.OnceValue(func() *bluemonday.Policy {
 	p.AllowURLSchemeWithCustomPolicy("data", func(u *url.URL) bool { return webDataPicture.MatchString(u.Opaque) })
 	p.AllowRelativeURLs(true) // webShown takes those of links away, and those of pictures that are not in the message
 	p.RequireParseableURLs(true)
-	p.AllowElementsContent("frameset", "frame") // what is between them is for readers without
-	p.SkipElementsContent("svg", "math", "template", "noembed", "xmp", "plaintext", "select", "textarea", "video", "audio", "canvas")
+	p.AllowElementsContent("script", "style", "title", "iframe", "object", "frame", "frameset", "noframes", "noscript", "noembed") // webRead has left out what is not shown
 	return p
 })
 
@@ -87,20 +86,15 @@ type webSafe struct {
 	Used    map[string]bool // Content-IDs of pictures that were found in the message
 }
 
-// webInstead are the tags around what is there for readers without scripts and frames, as this one is; and those of frames, which have no
-// end, so that all behind one would go with it.
-var webInstead = regexp.MustCompile(`(?i)</?(?:no(?:script|frames)|frame(?:set)?)\b[^<>]*>`)
-
 // webSanitize makes an HTML body harmless.
 func webSanitize(body string, v webHTMLView) webSafe {
 	body, cut := webBounded(body)
-	body = webInstead.ReplaceAllString(body, "")
 	st := &webStyler{scope: v.Scope, out: &strings.Builder{}}
 	if v.Own {
 		st.scope, st.letter = webLetterScope, true
 	}
-	around := webAround(body, st)
-	clean := webPolicy().Sanitize(around + body)
+	around, text := webRead(body, st)
+	clean := webPolicy().Sanitize(around + text)
 	shown := webShown{view: v, styles: st, used: map[string]bool{}}
 	shown.read(clean)
 	if around != "" {
@@ -129,51 +123,6 @@ func webBounded(body string) (string, bool) {
 		}
 	}
 	return body, cut
-}
-
-// webAround reads what is not in the text of a body: its style sheets go to st, and the attributes of its body tag come
-// back as a div to put in front.
-func webAround(body string, st *webStyler) string {
-	div := ""
-	z := html.NewTokenizer(strings.NewReader(body))
-	for {
-		tt := z.Next()
-		if tt == html.ErrorToken {
-			return div
-		}
-		if tt != html.StartTagToken {
-			continue
-		}
-		switch name, more := z.TagName(); string(name) {
-		case "style":
-			media := ""
-			for more {
-				var k, v []byte
-				k, v, more = z.TagAttr()
-				if string(k) == "media" {
-					media = string(v)
-				}
-			}
-			if z.Next() != html.TextToken || st.scope == "" {
-				continue
-			}
-			css := string(z.Raw())
-			if media != "" {
-				css = "@media " + media + "{" + css + "}"
-			}
-			st.sheet(css)
-		case "body":
-			if div == "" && more {
-				t := html.Token{Type: html.StartTagToken, Data: "div"}
-				for more {
-					var k, v []byte
-					k, v, more = z.TagAttr()
-					t.Attr = append(t.Attr, html.Attribute{Key: string(k), Val: string(v)})
-				}
-				div = t.String()
-			}
-		}
-	}
 }
 
 // webShown goes over sanitised HTML once more: pictures of the message get addresses, remote ones are held back unless

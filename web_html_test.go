@@ -127,6 +127,13 @@ func TestWebGoodHTML(t *testing.T) {
 		`<a href="http://www.x.example/">x.example</a> 中文 <b>粗</b>`:                       `中文 <b>粗</b>`,
 		`<ul><li>a<ol start="3"><li>b</ol></ul><blockquote dir=rtl>q</blockquote>`:        `<ol start="3">`,
 		`<frameset><frame src=x></frameset><p>behind a frame</p>`:                         `<p>behind a frame</p>`,
+		`</iframe><p>a</p><iframe src=x>no</iframe><p>behind it</p>`:                      `<p>a</p><p>behind it</p>`,
+		`<select><option>a<option label="b &lt;">c</select>`:                              ` a ·  b &lt; c`,
+		`<textarea>a <b>c</b>&lt;</textarea>`:                                             `<pre>a &lt;b&gt;c&lt;/b&gt;&lt;</pre>`,
+		`<input type=submit value='<b>'><input type=hidden value=x>!`:                     ` [&lt;b&gt;] !`,
+		`<input type=image src="cid:pic@x" alt=p>`:                                        `<img alt="p" src="/inline/1/pic@x/x"`,
+		`<form style="color:red" action=x><fieldset><legend>l</legend></fieldset></form>`: `<div style="color:red"><div><div>l</div></div></div>`,
+		`<svg><text>drawn</text></svg><math><mi>x</mi></math>`:                            `drawnx`,
 	} {
 		if out := webSanitize(in, webView(false)).Body; !strings.Contains(out, want) {
 			t.Errorf("%s became %s, without %s", in, out, want)
