@@ -101,7 +101,7 @@ const (
 func webRoutes() []webRoute {
 	var all []webRoute
 	for _, part := range [][]webRoute{webSessionRoutes(), webMailRoutes(), webComposeRoutes(), webEventRoutes(), webSettingsRoutes(), webContactRoutes(), webAutoconfigRoutes(),
-		webAdminRoutes(), webMetricsRoutes()} {
+		webAdminRoutes(), webMetricsRoutes(), webAPIRoutes()} {
 		all = append(all, part...)
 	}
 	return all
@@ -452,7 +452,7 @@ func (q *webReq) fail(err error) {
 		q.s.crew.Complain("page", err, "path", q.r.URL.Path, "user", q.user.Name)
 		we = &webError{http.StatusInternalServerError, "Something went wrong here. The log of the server says what."}
 	}
-	if strings.HasPrefix(q.r.Header.Get("Accept"), "application/json") {
+	if strings.HasPrefix(q.r.Header.Get("Accept"), "application/json") || strings.HasPrefix(q.r.URL.Path, "/api/") {
 		q.sendJSON(we.status, map[string]string{"error": q.lang.T(we.text)})
 		return
 	}
