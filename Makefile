@@ -3,7 +3,7 @@
 FLAGS = -tags nethttpomithttp2 -trimpath -ldflags='-s -w'
 # What is not computed with for each message is compiled without inlining: 0.75 MB less. SQLite, zstd, the ciphers, curves and sums, and
 # our own code are not among it.
-COLD = golang.org/... github.com/BurntSushi/... github.com/microcosm-cc/... github.com/aymerick/... blitiri.com.ar/... vendor/... \
+COLD = golang.org/... github.com/BurntSushi/... github.com/microcosm-cc/... github.com/aymerick/... vendor/... \
 	net net/... text/... html/... log/... mime/... regexp/... image/... encoding/json encoding/xml encoding/asn1 encoding/pem archive/zip \
 	database/sql/... fmt flag os/... path/... time reflect context strconv internal/strconv internal/poll compress/flate math/big \
 	crypto/tls/... crypto/x509/... crypto/hpke crypto/rsa crypto/ecdsa go/... modernc.org/libc/...

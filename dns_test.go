@@ -154,13 +154,17 @@ type testNameserver struct {
 }
 
 func newTestNameserver(t testing.TB, zone testZone) *testNameserver {
+	return newTestNameserverAt(t, zone, "127.0.0.1:0")
+}
+
+func newTestNameserverAt(t testing.TB, zone testZone, addr string) *testNameserver {
 	t.Helper()
 	ns := &testNameserver{zone: zone}
 	var pc net.PacketConn
 	var l net.Listener
 	for range 20 { // a port that is free for both
 		var err error
-		pc, err = net.ListenPacket("udp", "127.0.0.1:0")
+		pc, err = net.ListenPacket("udp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
