@@ -463,3 +463,24 @@ func clip(s string) string {
 	}
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
+
+// lanName says whether a name means something on the local network only: no MX is asked for, and that it is not there
+// passes. A name without a dot is one, and what ends in .local (RFC 6762 §3), .internal, .lan or home.arpa (RFC 8375).
+func lanName(name string) bool {
+	for _, top := range []string{"local", "internal", "lan", "home.arpa"} {
+		if strings.HasSuffix("."+name, "."+top) {
+			return true
+		}
+	}
+	return !strings.Contains(name, ".")
+}
+
+// publicName says whether a name in A-labels may mean something on the internet: a CA that everybody trusts signs for such ones only.
+func publicName(name string) bool {
+	for _, top := range []string{"arpa", "test", "invalid", "localhost", "onion"} { // RFC 6761, RFC 7686; .example is for documents, and for our tests
+		if strings.HasSuffix("."+name, "."+top) {
+			return false
+		}
+	}
+	return !lanName(name) && !strings.ContainsAny(name, "[]*: ")
+}

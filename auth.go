@@ -173,14 +173,14 @@ func (a *Auth) user(name string, page bool) (User, bool, error) {
 func (a *Auth) loginKey(name string) (string, bool) {
 	name = strings.TrimSpace(name)
 	if !strings.Contains(name, "@") {
-		name += "@" + a.cfg.Domains[0]
+		name += "@" + a.cfg.DomainsNow()[0]
 	}
 	addr, err := ParseAddr(name)
 	if err != nil {
 		return strings.ToLower(name), false
 	}
 	if ip, literal := addr.IP(); literal && isOwnAddress(ip) { // as some programs fill it in: user@[192.168.1.5]
-		addr.Domain = a.cfg.Domains[0]
+		addr.Domain = a.cfg.DomainsNow()[0]
 	}
 	return addr.Key(), true
 }

@@ -14,15 +14,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/BurntSushi/toml"
 )
 
-// Config is mail.toml, checked, with defaults filled in. It never changes while the appliance runs.
+// Config is mail.toml, checked, with defaults filled in. It never changes while the appliance runs, but for what DomainsNow and ACMENow
+// say: that follows the file (Adopt).
 type Config struct {
 	Hostname string   `toml:"hostname"`
-	Domains  []string `toml:"domains"` // as Addr.Domain; the first is the default for names without one
+	Domains  []string `toml:"domains"` // as Addr.Domain, the first is the default for names without one; at the start, see DomainsNow
 	Database string   `toml:"database"`
 
 	Listen struct {
@@ -42,6 +44,7 @@ type Config struct {
 	TLS struct {
 		Cert string `toml:"cert"`
 		Key  string `toml:"key"`
+		ACME
 	} `toml:"tls"`
 
 	Auth struct {
@@ -96,7 +99,9 @@ type Config struct {
 
 	Limits Limits `toml:"limits"`
 
-	dir string // of the file; relative paths in it start here
+	file string // "" in a test
+	dir  string // of the file; relative paths in it start here
+	live atomic.Pointer[configLive]
 }
 
 // Limits are the [limits] keys; other limits are constants beside what they limit.
@@ -213,7 +218,7 @@ func contains(nets []Network, a netip.Addr) bool {
 
 // Local says whether mail for the domain lives here.
 func (c *Config) Local(domain string) bool {
-	for _, d := range c.Domains {
+	for _, d := range c.DomainsNow() {
 		if strings.EqualFold(d, domain) {
 			return true
 		}
@@ -249,7 +254,7 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	c.dir = filepath.Dir(path)
+	c.file, c.dir = path, filepath.Dir(path)
 	return c, nil
 }
 
@@ -407,7 +412,7 @@ func (c *Config) checkNames() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		return keyFault("tls.cert", "cert and key go together: name both or neither")
 	}
-	return nil
+	return c.checkACME()
 }
 
 // checkLimits refuses times and limits with which nothing would get through.

@@ -161,7 +161,7 @@ func (s *Server) submitter(m *Mail) Addr {
 		}
 	}
 	if m.From.IsZero() {
-		return Addr{"postmaster", s.cfg.Domains[0]}
+		return Addr{"postmaster", s.cfg.DomainsNow()[0]}
 	}
 	return m.From
 }
@@ -311,7 +311,7 @@ func (s *Server) isOwnName(name string) bool {
 	if err == nil {
 		name = ascii
 	}
-	for _, own := range append([]string{s.asciiHost(), s.cfg.Hostname}, s.cfg.Domains...) {
+	for _, own := range append([]string{s.asciiHost(), s.cfg.Hostname}, s.cfg.DomainsNow()...) {
 		o, err := DomainToASCII(own)
 		if err != nil {
 			o = own

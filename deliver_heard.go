@@ -20,7 +20,7 @@ var heardForms = []heardForm{
 
 // hear reads the reports that a message brings which by stands for; accept stores them with it. What can't be read is mail as any other.
 func (s *Server) hear(m *Mail, by string) {
-	own := func(domain string) bool { return slices.Contains(s.cfg.Domains, domain) }
+	own := func(domain string) bool { return slices.Contains(s.cfg.DomainsNow(), domain) }
 	m.Body.Tree().Walk(func(_ []int, p *Part) bool {
 		for _, form := range heardForms {
 			if len(m.heard) > 0 || p.IsMultipart() || !form.is(p) {

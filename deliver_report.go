@@ -10,7 +10,7 @@ import (
 // flags its facts. A report on a message that is only to go over checked TLS asks for the same, but is not thrown away where a server
 // does not offer it (RFC 8689 §5): if it leaves this machine, it repeats nothing of the message that tells what it was about.
 func (s *Server) makeReport(r *Report, msg, account string, flags int) (*Mail, error) {
-	r.MTA, r.From, r.ID, r.Date = s.asciiHost(), Addr{"postmaster", s.cfg.Domains[0]}, newMailID(), s.store.Now()
+	r.MTA, r.From, r.ID, r.Date = s.asciiHost(), Addr{"postmaster", s.cfg.DomainsNow()[0]}, newMailID(), s.store.Now()
 	if d := s.publicDomain(); d != "" && s.isForeign(r.To.Domain) { // which can be answered, and is signed
 		r.From.Domain = d
 	}

@@ -257,12 +257,12 @@ func (s *Server) roomFor(r *resolved, size int64) error {
 
 // canonical gives a local address one of our domains: our host name and our literals stand for the first one.
 func (s *Server) canonical(a Addr) Addr {
-	for _, d := range s.cfg.Domains {
+	for _, d := range s.cfg.DomainsNow() {
 		if a.Domain == d {
 			return a
 		}
 	}
-	a.Domain = s.cfg.Domains[0]
+	a.Domain = s.cfg.DomainsNow()[0]
 	return a
 }
 

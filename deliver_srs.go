@@ -70,7 +70,7 @@ func (s *Server) srsSender(q *QueueItem) Addr {
 
 // publicDomain is the first of our domains that means something elsewhere, "" if none does.
 func (s *Server) publicDomain() string {
-	for _, d := range s.cfg.Domains {
+	for _, d := range s.cfg.DomainsNow() {
 		if !lanName(d) {
 			return d
 		}

@@ -173,7 +173,7 @@ func (s *Server) atHome(ctx context.Context, v *Verdict, m *Mail, peer MailPeer,
 	if mode == LocalAny {
 		return nil
 	}
-	claim, who := claimChecker{own: s.isLocal, domains: s.cfg.Domains}.header(header)
+	claim, who := claimChecker{own: s.isLocal, domains: s.cfg.DomainsNow()}.header(header)
 	local := !m.From.IsZero() && s.isLocal(m.From.Domain)
 	if (claim == claimNone && !local) || s.isPartner(ctx, peer.Addr) {
 		return nil

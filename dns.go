@@ -58,17 +58,6 @@ var (
 // errAway is for names of the local network, which go and come back with their machines.
 var errAway = errors.New("nobody on the local network answers to this name just now")
 
-// lanName says whether a name means something on the local network only: no MX is asked for, and that it is not there
-// passes. A name without a dot is one, and what ends in .local (RFC 6762 §3), .internal, .lan or home.arpa (RFC 8375).
-func lanName(name string) bool {
-	for _, top := range []string{"local", "internal", "lan", "home.arpa"} {
-		if strings.HasSuffix("."+name, "."+top) {
-			return true
-		}
-	}
-	return !strings.Contains(name, ".")
-}
-
 // mailHosts lists the hosts that take mail for a domain, the best first (RFC 5321 §5.1): its MX hosts, or without any
 // the domain itself. self is our own name: hosts that are no better than we are left out. The domain may have U-labels.
 func mailHosts(ctx context.Context, r Resolver, domain, self string) ([]string, error) {

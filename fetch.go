@@ -246,7 +246,7 @@ func (c *fetchConn) leftThere(sp *Spool, uid string, why error, remember func(tx
 	}
 	domain := to.Domain
 	if domain == "" {
-		domain = c.s.cfg.Domains[0]
+		domain = c.s.cfg.DomainsNow()[0]
 	}
 	d := &Draft{From: &Address{Name: "Postmaster", Local: "postmaster", Domain: domain}, To: []Address{{Local: to.Local, Domain: to.Domain}},
 		Subject: "A message could not be fetched 有一封邮件未能收取", Date: c.s.store.Now(),

@@ -28,7 +28,7 @@ func (p *imapParser) identifier() string {
 	case strings.HasPrefix(who, "-"):
 		p.refuse(imapNo("CANNOT", "There are no negative rights here"))
 	case !strings.Contains(who, "@"):
-		who += "@" + p.c.srv.cfg.Domains[0]
+		who += "@" + p.c.srv.cfg.DomainsNow()[0]
 	}
 	return who
 }

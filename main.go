@@ -228,7 +228,7 @@ func (c *command) logger() *slog.Logger {
 // address reads an address argument; one without a domain is in the first of ours.
 func address(cfg *Config, s string) (Addr, error) {
 	if !strings.Contains(s, "@") {
-		s += "@" + cfg.Domains[0]
+		s += "@" + cfg.DomainsNow()[0]
 	}
 	a, err := ParseAddr(s)
 	if err != nil {

@@ -61,7 +61,7 @@ func (c *command) check(args []string) error {
 	}
 	note := func(what, text string) { fmt.Fprintf(c.out, "note  %-14s %s\n", what, text) }
 
-	say("configuration", nil, fmt.Sprintf("%s, domains %s", cfg.Hostname, strings.Join(cfg.Domains, ", ")))
+	say("configuration", nil, fmt.Sprintf("%s, domains %s", cfg.Hostname, strings.Join(cfg.DomainsNow(), ", ")))
 	path := cfg.Path(cfg.Database)
 	_, st, err := c.open()
 	say("file", err, path)
@@ -95,6 +95,7 @@ func (c *command) check(args []string) error {
 		t, err := LoadTLS(cfg, st, c.logger())
 		if err == nil {
 			say("tls", nil, certWords(t))
+			c.checkACME(t, note)
 		} else {
 			say("tls", err, "")
 		}
@@ -139,6 +140,22 @@ func certWords(t *TLS) string {
 		words += ", of the private CA with the SHA-256 fingerprint " + root
 	}
 	return words
+}
+
+// checkACME says how things are with the public CA, if there is one.
+func (c *command) checkACME(t *TLS, note func(string, string)) {
+	if t.cfg.ACMENow().Directory == "" {
+		return
+	}
+	st := t.ACMEStatus()
+	if leaf := t.Public(); leaf != nil {
+		note("tls", fmt.Sprintf("certificate of %s for %s until %s", leaf.Issuer.CommonName, strings.Join(leaf.DNSNames, " "), leaf.NotAfter.Format(time.DateOnly)))
+	} else {
+		note("tls", "no certificate yet from "+t.cfg.ACMENow().URL()+", which is asked for one by "+st.Method)
+	}
+	if st.Error != "" {
+		note("tls", "the last try: "+st.Error)
+	}
 }
 
 // checkMode warns of a file that others may read: everybody's mail and secrets are in it.

@@ -57,8 +57,8 @@ func (c *command) dkim(args []string) error {
 // dkimDomain is a domain of ours that others can ask the DNS about, in A-labels.
 func dkimDomain(cfg *Config, name string) (string, error) {
 	d, err := ParseDomain(name)
-	if err != nil || !slices.Contains(cfg.Domains, d) {
-		return "", fmt.Errorf("%s is none of our domains (%s); add it to domains in mail.toml", name, strings.Join(cfg.Domains, ", "))
+	if err != nil || !slices.Contains(cfg.DomainsNow(), d) {
+		return "", fmt.Errorf("%s is none of our domains (%s); add it to domains in mail.toml", name, strings.Join(cfg.DomainsNow(), ", "))
 	}
 	d, err = DomainToASCII(d)
 	if err != nil {

@@ -46,8 +46,8 @@ func (c *command) restore(args []string) error {
 	if same, err := sameFile(path, args[0]); same || err != nil {
 		return errors.Join(err, fmt.Errorf("%s is the file that postino runs on; name a backup", args[0]))
 	}
-	cut := []string{settingCA}
-	for _, d := range cfg.Domains {
+	cut := []string{settingCA, settingAccount, settingPublic}
+	for _, d := range cfg.DomainsNow() {
 		ascii, err := DomainToASCII(d)
 		if err == nil {
 			cut = append(cut, dkimSetting+ascii)

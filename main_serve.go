@@ -66,6 +66,7 @@ func (c *command) serveOnce(cfg *Config, heap int64) (bool, error) {
 	s.runQueue()
 	s.runFetch()
 	s.crew.Keep(&s.wg, "mdns", s.stop.Done(), s.runMDNS)
+	s.runCertificates()
 	if err := c.welcome(s); err != nil {
 		s.Shutdown()
 		return false, err

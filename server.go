@@ -125,6 +125,11 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
+// runCertificates gets certificates from the public CA of [tls] acme, as long as there is one.
+func (s *Server) runCertificates() {
+	s.crew.Keep(&s.wg, "certificates", s.stop.Done(), func() { s.tls.RunACME(s.stop, func() Resolver { return s.dns }) })
+}
+
 // conn is what every line protocol shares: buffers, limits, TLS, deadlines. It belongs to one goroutine. Writes go to
 // w and are flushed once for each command; w keeps the first error.
 type conn struct {

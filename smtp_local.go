@@ -61,7 +61,7 @@ func (s *Server) heardBy(a Addr) (Addr, error) {
 	}
 	_, err := s.resolve(a)
 	if errors.Is(err, errNoUser) {
-		return Addr{"postmaster", s.cfg.Domains[0]}, nil
+		return Addr{"postmaster", s.cfg.DomainsNow()[0]}, nil
 	}
 	return a, err
 }

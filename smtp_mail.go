@@ -100,7 +100,7 @@ func (c *smtpConn) fromDevice(m *Mail) {
 // path is smtpPath for a client. For those who may send anywhere a name without a domain is one of ours: old scanners know none.
 func (c *smtpConn) path(arg, word string) (Addr, []string, smtpReply) {
 	if c.trusted() {
-		return smtpPath(arg, word, c.srv.cfg.Domains[0])
+		return smtpPath(arg, word, c.srv.cfg.DomainsNow()[0])
 	}
 	return smtpPath(arg, word, "")
 }

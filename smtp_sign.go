@@ -42,7 +42,7 @@ func (s *Server) smtpSignsFor(header string) string {
 		}
 		for _, a := range ParseAddressList(value) {
 			full, err := a.Addr()
-			if err != nil || !slices.Contains(s.cfg.Domains, full.Domain) {
+			if err != nil || !slices.Contains(s.cfg.DomainsNow(), full.Domain) {
 				continue
 			}
 			ascii, err := DomainToASCII(full.Domain)

@@ -62,13 +62,27 @@ type TLS struct {
 	stamp  string           // of the files, as last seen
 	ca     *tls.Certificate // nil with files; without its key where the file is a backup that was downloaded
 	denied string           // a name for which a new CA was needed and could not be stored: it is done at the next start
+
+	public     *tls.Certificate     // of the public CA; nil for none
+	proofs     map[string]acmeProof // that it is asked to look at just now
+	acmeRoots  *x509.CertPool       // a test's; nil are the system's
+	acmeAsk    chan struct{}        // wakes RunACME
+	acmeForce  bool                 // somebody wants a certificate now
+	acmeBusy   bool
+	acmeNext   time.Time // before which nothing is tried
+	acmeTries  int       // in a row that asked nothing of the CA
+	acmeError  string    // of the last try
+	acmeInfoAt time.Time // when the CA is asked next when it wants to renew
+	acmeWindow acmeWindow
+	acmePick   time.Time // the moment in that window
 }
 
 // LoadTLS reads or makes the certificates. An error names the file and what to do.
 func LoadTLS(cfg *Config, store *Store, log *slog.Logger) (*TLS, error) {
-	t := &TLS{cfg: cfg, store: store, log: log, addrs: interfaceAddrs}
+	t := &TLS{cfg: cfg, store: store, log: log, addrs: interfaceAddrs, acmeAsk: make(chan struct{}, 1)}
 	t.old = sync.OnceValues(t.makeOld)
 	t.configs()
+	t.loadPublic()
 	if cfg.TLS.Cert != "" {
 		t.stamp = t.fileStamp()
 		cert, err := t.readFiles()
@@ -146,6 +160,8 @@ func (t *TLS) configs() {
 	t.mail.GetConfigForClient = tlsRefuseBrowsers
 	t.peer = t.mail.Clone()
 	t.peer.SessionTicketsDisabled = true
+	t.peer.GetCertificate = t.peerCertificate
+	t.web.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return t.proofConfig(hello), nil }
 }
 
 // tlsRefuseBrowsers ends the handshake of a browser that was led to a mail port: a page could make it speak our
@@ -175,15 +191,48 @@ func (t *TLS) Leaf() *x509.Certificate {
 	return c.Leaf
 }
 
-// hasName says whether the certificate in use is for the name.
+// hasName says whether the certificate in use is for the name. One of the public CA may be for all names of a domain, which are not
+// all ours.
 func (t *TLS) hasName(host string) bool {
 	leaf := t.Leaf()
+	if pair := t.publicPair(); pair != nil && slices.Contains(pair.Leaf.DNSNames, host) {
+		return true
+	}
 	return leaf != nil && leaf.VerifyHostname(host) == nil
 }
 
-// certificate is asked for in every handshake, and now and then looks whether another one is due. What goes wrong
-// then is logged, and the old one kept; it never fails.
-func (t *TLS) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// certificate is asked for in every handshake. Who asks for a name that the public CA has signed for gets that certificate, whatever our
+// clock thinks of it; who asks for another one, or by an address, gets the private CA's. It never fails.
+func (t *TLS) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if hello != nil && hello.ServerName != "" {
+		if pair := t.publicPair(); pair != nil && pair.Leaf.VerifyHostname(hello.ServerName) == nil {
+			return pair, nil
+		}
+	}
+	return t.own()
+}
+
+// peerCertificate is certificate for other mail servers, many of which name nobody: they look at no address either.
+func (t *TLS) peerCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if pair := t.publicPair(); pair != nil && hello.ServerName == "" {
+		return pair, nil
+	}
+	return t.certificate(hello)
+}
+
+// publicPair is the certificate of the public CA, nil if there is none or it is not wanted.
+func (t *TLS) publicPair() *tls.Certificate {
+	if t.cfg.ACMENow().Directory == "" {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.public
+}
+
+// own is the certificate of the private CA or of the files. Now and then it looks whether another one is due. What goes wrong
+// then is logged, and the old one kept.
+func (t *TLS) own() (*tls.Certificate, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if time.Since(t.looked) < lookEvery {
@@ -295,7 +344,7 @@ func (t *TLS) names() []string {
 	var names []string
 	short, _, _ := strings.Cut(t.cfg.Hostname, ".")
 	all := []string{t.cfg.Hostname, short + ".local", short}
-	for _, d := range t.cfg.Domains {
+	for _, d := range t.cfg.DomainsNow() {
 		all = append(all, "mail."+d, d, "autoconfig."+d)
 	}
 	for _, n := range append(all, "localhost") {

@@ -119,20 +119,32 @@ func parseCA(text []byte) (*tls.Certificate, error) {
 }
 
 // settingsAway are the settings that differ in a copy of the file which goes away from this machine: the CA is without its key there, because
-// whoever has that can stand in for this machine to all who trust it. Somebody who downloads a backup wants their mail back.
+// whoever has that can stand in for this machine to all who trust it, and so are the account with the public CA and the certificate of
+// that. Somebody who downloads a backup wants their mail back.
 func settingsAway(store *Store) (map[string][]byte, error) {
-	text, err := read(store, func(tx *Tx) ([]byte, error) { return tx.Setting(settingCA) })
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, fmt.Errorf("setting %s: no certificate", settingCA)
-	}
-	return map[string][]byte{settingCA: pem.EncodeToMemory(block)}, nil
+	away := map[string][]byte{}
+	err := store.Read(func(tx *Tx) error {
+		for _, name := range []string{settingCA, settingAccount, settingPublic} {
+			text, err := tx.Setting(name)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			away[name] = []byte{}
+			if name != settingCA {
+				continue
+			}
+			block, _ := pem.Decode(text)
+			if block == nil {
+				return fmt.Errorf("setting %s: no certificate", settingCA)
+			}
+			away[name] = pem.EncodeToMemory(block)
+		}
+		return nil
+	})
+	return away, err
 }
 
 // makeCA makes the private CA. Its name says whose it is, for the list of authorities on a phone. What it may sign for is written into it

@@ -101,7 +101,7 @@ const (
 func webRoutes() []webRoute {
 	var all []webRoute
 	for _, part := range [][]webRoute{webSessionRoutes(), webMailRoutes(), webComposeRoutes(), webEventRoutes(), webSettingsRoutes(), webContactRoutes(), webAutoconfigRoutes(),
-		webAdminRoutes(), webMetricsRoutes(), webAPIRoutes()} {
+		webAdminRoutes(), webMetricsRoutes(), webAPIRoutes(), webACMERoutes()} {
 		all = append(all, part...)
 	}
 	return all
@@ -271,7 +271,7 @@ func (a *webApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	a.s.store.AwaitCheck()
-	if !a.knownHost(r.Host) {
+	if !webIsACME(r.URL.Path) && !a.knownHost(r.Host) {
 		http.Error(w, "This server has another name. Use its address or the name in mail.toml.", http.StatusMisdirectedRequest)
 		return
 	}
@@ -312,7 +312,7 @@ func (a *webApp) knownHost(host string) bool {
 	if host == "localhost" || host == own || host == short || webIsLocalName(host, short) {
 		return true
 	}
-	for _, d := range a.s.cfg.Domains {
+	for _, d := range a.s.cfg.DomainsNow() {
 		ascii, _ := DomainToASCII(d)
 		for _, p := range []string{"", "mail.", "autoconfig.", "autodiscover."} {
 			if host == p+ascii {

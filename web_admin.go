@@ -95,7 +95,7 @@ func (q *webReq) getAdmin() error {
 	if err != nil {
 		return err
 	}
-	o := webOverview{Stat: stat, Up: time.Since(q.started), Domains: q.s.cfg.Domains, Memory: webResident(), Written: webWritten(), Version: runtime.Version()}
+	o := webOverview{Stat: stat, Up: time.Since(q.started), Domains: q.s.cfg.DomainsNow(), Memory: webResident(), Written: webWritten(), Version: runtime.Version()}
 	o.Queue, err = read(q.s.store, (*Tx).QueueLength)
 	if err != nil {
 		return err
@@ -228,9 +228,6 @@ func (q *webReq) postBackup() error {
 		return err
 	}
 	for _, name := range keys {
-		if settings == nil {
-			settings = map[string][]byte{}
-		}
 		settings[name] = []byte{}
 	}
 	file := filepath.Join(dir, "mail.db")
@@ -332,7 +329,7 @@ func webDNSRecords(cfg *Config) []string {
 	}
 	var all []string
 	l := cfg.Listen
-	for _, d := range cfg.Domains {
+	for _, d := range cfg.DomainsNow() {
 		ascii, err := DomainToASCII(d)
 		if err != nil {
 			continue

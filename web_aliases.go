@@ -27,7 +27,7 @@ func (q *webReq) aliasesPage(status int, p webAliases) error {
 	if err != nil {
 		return err
 	}
-	p.Tab, p.Domain = "aliases", q.s.cfg.Domains[0]
+	p.Tab, p.Domain = "aliases", q.s.cfg.DomainsNow()[0]
 	p.Aliases = aliases
 	return q.status(status, "admin-aliases", "Aliases", p)
 }
@@ -61,7 +61,7 @@ func (q *webReq) addAlias(p webAliases) error {
 	} else {
 		full := p.Address
 		if !strings.Contains(full, "@") {
-			full += "@" + q.s.cfg.Domains[0]
+			full += "@" + q.s.cfg.DomainsNow()[0]
 		}
 		if a, err := ParseAddr(full); err == nil {
 			key, domain = a.Key(), a.Domain
@@ -70,7 +70,7 @@ func (q *webReq) addAlias(p webAliases) error {
 	switch {
 	case key == "":
 		return again("%s is no mail address.", p.Address)
-	case !slices.Contains(q.s.cfg.Domains, domain):
+	case !slices.Contains(q.s.cfg.DomainsNow(), domain):
 		return again("This domain does not live here. The domains are set in mail.toml.")
 	}
 	list, bad := q.addresses(p.Targets)

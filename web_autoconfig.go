@@ -100,7 +100,7 @@ type webAsked struct {
 
 // asked reads the address that a program wants settings for. The answer is the same whether the address exists or not.
 func (q *webReq) asked(address string) (webAsked, error) {
-	x := webAsked{Domain: q.s.cfg.Domains[0], Host: q.s.asciiHost()}
+	x := webAsked{Domain: q.s.cfg.DomainsNow()[0], Host: q.s.asciiHost()}
 	if a, err := ParseAddr(strings.TrimSpace(address)); err == nil {
 		if !q.s.cfg.Local(a.Domain) {
 			return x, ErrNotFound

@@ -31,7 +31,7 @@ func (a *webApp) addresses(field string) ([]Address, string) {
 		case x.Local == missingLocal && !strings.Contains(field, missingLocal):
 			return nil, webCut(cmp.Or(x.Name, "@"+x.Domain), 100)
 		case x.Domain == missingDomain:
-			x.Domain = a.s.cfg.Domains[0]
+			x.Domain = a.s.cfg.DomainsNow()[0]
 		}
 		if _, err := x.Addr(); err != nil {
 			return nil, webCut(x.Local+"@"+x.Domain, 100)

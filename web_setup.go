@@ -154,7 +154,7 @@ type webSetupPage struct {
 }
 
 func (q *webReq) setupPage() (webSetupPage, error) {
-	p := webSetupPage{Domain: q.s.cfg.Domains[0], Domains: q.s.cfg.Domains}
+	p := webSetupPage{Domain: q.s.cfg.DomainsNow()[0], Domains: q.s.cfg.DomainsNow()}
 	err := q.s.store.Read(func(tx *Tx) error {
 		users, err := tx.Users()
 		p.Others = len(users) > 0

@@ -30,7 +30,7 @@ type webUserRow struct {
 func (q *webReq) getUsers() error { return q.usersPage(http.StatusOK, webUsers{}) }
 
 func (q *webReq) usersPage(status int, p webUsers) error {
-	p.Tab, p.Domain, p.Min = "users", q.s.cfg.Domains[0], passwordLeast
+	p.Tab, p.Domain, p.Min = "users", q.s.cfg.DomainsNow()[0], passwordLeast
 	err := q.s.store.Read(func(tx *Tx) error {
 		p.Users = nil
 		all, err := tx.Users()
@@ -58,13 +58,13 @@ func (q *webReq) postUsers() error {
 	}
 	full := name
 	if !strings.Contains(full, "@") {
-		full += "@" + q.s.cfg.Domains[0]
+		full += "@" + q.s.cfg.DomainsNow()[0]
 	}
 	a, err := ParseAddr(full)
 	switch {
 	case err != nil || name == "":
 		return again("This name can't be used in an address. Use letters, digits, dots and dashes.")
-	case !slices.Contains(q.s.cfg.Domains, a.Domain):
+	case !slices.Contains(q.s.cfg.DomainsNow(), a.Domain):
 		return again("This domain does not live here. The domains are set in mail.toml.")
 	case PasswordFault(f.Get("password"), a, passwordLeast) != "":
 		return again(PasswordFault(f.Get("password"), a, passwordLeast))
