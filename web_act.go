@@ -68,19 +68,9 @@ func (q *webReq) chosen(f url.Values) (webChosen, error) {
 	if f.Get("all") != "" {
 		return c, q.chooseAll(c, webID[MailboxID](f.Get("box")), f.Get("q"))
 	}
-	n := 0
 	for _, v := range f["m"] {
-		for _, key := range strings.Split(v, ",") {
-			box, uid, _ := strings.Cut(key, ".")
-			id, u := webID[MailboxID](box), webUID(uid)
-			if id == 0 || u == 0 || slices.Contains(c[id], u) {
-				continue
-			}
-			n++
-			if n > webMaxAct {
-				return nil, webFault(http.StatusRequestEntityTooLarge, "That are too many messages for one form.")
-			}
-			c[id] = append(c[id], u)
+		if _, err := q.readKeys(c, v); err != nil {
+			return nil, err
 		}
 	}
 	for id := range c {
@@ -88,6 +78,22 @@ func (q *webReq) chosen(f url.Values) (webChosen, error) {
 			return nil, err
 		}
 		slices.Sort(c[id])
+	}
+	return c, nil
+}
+
+// readKeys adds the messages of a line of a list to what is chosen.
+func (q *webReq) readKeys(c webChosen, line string) (webChosen, error) {
+	for _, key := range strings.Split(line, ",") {
+		box, uid, _ := strings.Cut(key, ".")
+		id, u := webID[MailboxID](box), webUID(uid)
+		if id == 0 || u == 0 || slices.Contains(c[id], u) {
+			continue
+		}
+		if c.count() >= webMaxAct {
+			return nil, webFault(http.StatusRequestEntityTooLarge, "That are too many messages for one form.")
+		}
+		c[id] = append(c[id], u)
 	}
 	return c, nil
 }
@@ -239,6 +245,11 @@ func (q *webReq) postAct() error {
 		}
 		if gone {
 			do = "purge"
+		}
+	}
+	if f.Get("talk") != "" && f.Get("all") == "" {
+		if err := q.wholeTalks(c, do, f["m"]); err != nil {
+			return err
 		}
 	}
 	switch do {

@@ -21,7 +21,7 @@ func (q *webReq) around(p *webReading) error {
 	}
 	here := []UID{p.M.UID}
 	if lines.talks != nil {
-		here = lines.line(at)
+		p.Whole, here = true, lines.line(at)
 	}
 	p.neighbours(lines, at)
 	if err := q.wayBack(p, lines, at); err != nil {
@@ -152,7 +152,7 @@ type webTalkHit struct {
 // conversation gathers the messages of a thread from all folders but Junk and Trash, oldest first, each once. The newest
 // are shown in full, the others as a line. here are those of the message's own folder that its list knows of.
 func (q *webReq) conversation(m *webMessage, here []UID) ([]*webMessage, error) {
-	hits, err := q.talkHits(m, here)
+	hits, err := q.talkHits(m, here, true)
 	if err != nil || len(hits) < 2 {
 		return nil, err
 	}
@@ -224,11 +224,15 @@ const (
 
 // talkHits finds the messages of a conversation, which may be more than are shown: those of the message's own folder (here, as far as
 // its list knows), what is near them in the first folders, and in all folders those that begin where one of these does, or with
-// a message that one of these names.
-func (q *webReq) talkHits(m *webMessage, here []UID) ([]webTalkHit, error) {
+// a message that one of these names. Without near, what is near them is not compared: it takes the most time.
+func (q *webReq) talkHits(m *webMessage, here []UID, near bool) ([]webTalkHit, error) {
 	g := webGathering{q: q, around: m.M.Internal, fresh: map[MailboxID][]UID{}, ids: map[uint64]bool{}}
 	err := q.s.store.Read(func(tx *Tx) error { return g.begin(tx, m.Box, here) })
-	for _, step := range []func() error{g.note, g.join, g.note, g.search, g.note, g.search} { // the last one for what was named in between
+	steps := []func() error{g.note, g.join, g.note, g.search, g.note, g.search} // the last one for what was named in between
+	if !near {
+		steps = []func() error{g.note, g.search, g.note, g.search}
+	}
+	for _, step := range steps {
 		if err != nil {
 			return nil, err
 		}

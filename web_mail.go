@@ -113,6 +113,9 @@ func (l webList) inBox() (MailboxID, string) { return l.Mailbox.ID, l.Query }
 // Orders are those that can be chosen.
 func (webList) Orders() [][2]string { return webOrderNames }
 
+// Talks says whether each line stands for its conversation.
+func (l webList) Talks() bool { return l.Threads && l.Order == "date" && l.Query == "" }
+
 // Trash says whether the page is that of the trash.
 func (l webList) Trash() bool { return l.Mailbox.Special == `\Trash` }
 

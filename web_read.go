@@ -181,7 +181,8 @@ type webReading struct {
 	List   webList       // beside it on a wide screen
 	Back   string        // to the list, at the message's row
 	After  string        // to the list, at the row that follows: for when the message is gone from it
-	All    string        // keys of all messages that the buttons are for
+	All    string        // keys of the messages in this folder that the buttons are for
+	Whole  bool          // they are for the conversation, in other folders too
 	Newer  string
 	Older  string
 	Report []webDelivery // what became of a letter of ours

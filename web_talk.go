@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 )
 
@@ -9,6 +10,8 @@ const (
 	webTalkScan     = 5_000  // messages of a folder, the newest, that are put into conversations
 	webTalkIDs      = 80_000 // identifiers that these may name
 	webMaxTalkShown = 200    // messages of a conversation that its line acts on
+	webMaxTalkActs  = 100    // conversations of which one action finds the messages in other folders
+	webNearTalks    = 10     // of which so many are looked for among what came at about their time, too
 )
 
 // webTalks are the conversations among the first messages of an order by date.
@@ -88,4 +91,72 @@ func (u *webUnion) name(i int32, id uint64) {
 	case len(u.of) < webTalkIDs:
 		u.of[id] = i
 	}
+}
+
+// webReaches says whether an action on a conversation is for its messages in another folder than that of the list, too. It is where people
+// of Gmail and Fastmail expect that: deleting takes all of it, with what was answered, but a draft is no part of a conversation yet. Archiving is
+// for what lies in the inbox; moving for that and what was archived, and what somebody has put into a folder stays there. Nobody's own
+// answers are junk, or unread. Beside the lists of drafts, of junk and of Trash, and in another's folder, an action is for what is in
+// there: what a stranger wrote names whatever ids he likes, and emptying the junk must not take a conversation along.
+func webReaches(do string, from, m Mailbox) bool {
+	if from.Owner != m.Owner || from.Special == `\Drafts` || from.Special == `\Junk` || from.Special == `\Trash` {
+		return false
+	}
+	inbox, own := m.Name == "INBOX", m.Special == `\Sent` || m.Special == `\Drafts`
+	switch do {
+	case "archive":
+		return inbox
+	case "move", "copy":
+		return inbox || m.Special == `\Archive`
+	case "junk", "unread":
+		return !own
+	case "delete", "read", "star", "unstar":
+		return m.Special != `\Drafts`
+	}
+	return false
+}
+
+// wholeTalks adds to what was chosen on a list of conversations the messages that these have in other folders, where the action is for them.
+func (q *webReq) wholeTalks(c webChosen, do string, lines []string) error {
+	for i, line := range lines[:min(len(lines), webMaxTalkActs)] {
+		one, err := q.readKeys(webChosen{}, line)
+		if err != nil {
+			return err
+		}
+		for box, uids := range one {
+			hits, from, err := q.talkAround(box, uids, i < webNearTalks)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			for _, h := range hits {
+				if webReaches(do, from, h.Box) && from.Owner == q.user.ID && h.Box.ID != box && !slices.Contains(c[h.Box.ID], h.M.UID) {
+					c[h.Box.ID] = append(c[h.Box.ID], h.M.UID)
+				}
+			}
+		}
+	}
+	for box := range c {
+		slices.Sort(c[box])
+	}
+	return nil
+}
+
+// talkAround finds the conversation of which a line has some messages, from all folders.
+func (q *webReq) talkAround(box MailboxID, uids []UID, near bool) ([]webTalkHit, Mailbox, error) {
+	m, err := read(q.s.store, func(tx *Tx) (*webMessage, error) {
+		b, err := q.mailbox(tx, box)
+		if err != nil {
+			return &webMessage{}, err
+		}
+		row, err := tx.Message(box, uids[0])
+		return &webMessage{Box: b, M: row}, err
+	})
+	if err != nil {
+		return nil, m.Box, err
+	}
+	hits, err := q.talkHits(m, uids, near)
+	return hits, m.Box, err
 }

@@ -4,6 +4,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"html"
 	"regexp"
 	"slices"
 	"strconv"
@@ -103,7 +104,7 @@ func TestWebTalkCases(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, err := q.talkHits(&webMessage{Box: m, M: x}, here)
+		all, err := q.talkHits(&webMessage{Box: m, M: x}, here, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,5 +157,134 @@ func TestWebTalkCases(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestWebTalkActs does each thing to a conversation whose messages are in many folders, over the list and over the open message, takes it
+// back where that can be done, and looks into the folders after each.
+func TestWebTalkActs(t *testing.T) {
+	s := startServer(t)
+	ann := newWebClient(t, s).login("ann")
+	list := ann.at
+	ann.get("/folders")
+	ann.press("/folders", "do", "create", "name", "Kept")
+	mail := func(box, id string, bits FlagBits) {
+		s.put(t, "ann", box, fmt.Sprintf("From: bob@home.arpa\nSubject: pears %s\nMessage-ID: <%s@x>\nReferences: <p1@x>\n\nx\n", id, id), bits)
+	}
+	mail("Archive", "p1", FlagSeen)
+	mail("Sent", "p2", FlagSeen)
+	mail("INBOX", "p3", 0)
+	mail("Kept", "p4", 0)
+	mail("INBOX", "p5", FlagSeen)
+	mail("Drafts", "p6", FlagSeen|FlagDraft)
+	s.put(t, "ann", "INBOX", "From: eve@home.arpa\nSubject: apples\nMessage-ID: <a1@x>\n\nx\n", FlagSeen)
+	mail("Junk", "p7", FlagSeen)
+	boxes := []string{"INBOX", "Archive", "Sent", "Kept", "Drafts", "Junk", "Trash"}
+	where := func() string {
+		var all []string
+		for _, box := range boxes {
+			n, _ := s.in(t, "ann", box)
+			all = append(all, fmt.Sprint(n))
+		}
+		return strings.Join(all, " ")
+	}
+	count := func(bit FlagBits) string {
+		var all []string
+		for _, box := range boxes {
+			n, m := 0, s.folder(t, "ann", box)
+			s.store.Read(func(tx *Tx) error {
+				uids, _, err := tx.UIDs(m.ID, nil)
+				for _, u := range uids {
+					if x, _ := tx.Message(m.ID, u); x.Flags.Bits&bit != 0 {
+						n++
+					}
+				}
+				return err
+			})
+			all = append(all, fmt.Sprint(n))
+		}
+		return strings.Join(all, " ")
+	}
+	const whole = "3 1 1 1 1 1 0"
+	open := func(subject string) string { return ann.find(`(?s)value="([0-9.,]+)" aria-label="Select: ` + subject) }
+	act := func(opened bool, do string, more ...string) {
+		t.Helper()
+		ann.get(list)
+		keys := open("pears p5")
+		fields := []string{"do", do, "m", keys, "back", list}
+		if opened {
+			key, _, _ := strings.Cut(keys, ",")
+			box, uid, _ := strings.Cut(key, ".")
+			ann.get("/box/" + box + "/" + uid)
+			fields[3] = ann.find(`name="m" value="([0-9.,]+)"`)
+		}
+		if strings.Contains(ann.page, `name="talk" value="1"`) {
+			fields = append(fields, "talk", "1")
+		}
+		ann.press("/act", append(fields, more...)...)
+	}
+	undo := func() {
+		t.Helper()
+		fields := []string{"back", list}
+		for _, m := range regexp.MustCompile(`name="u" value="([^"]+)"`).FindAllStringSubmatch(ann.page, -1) {
+			fields = append(fields, "u", html.UnescapeString(m[1]))
+		}
+		ann.press("/undo", fields...)
+		if got := where(); got != whole {
+			t.Fatalf("what was brought back is in %s", got)
+		}
+	}
+	kept := fmt.Sprint(s.folder(t, "ann", "Kept").ID)
+	act(false, "archive") // each message for itself
+	if got := where(); got != "2 2 1 1 1 1 0" {
+		t.Errorf("one message archived: %s", got)
+	}
+	undo()
+	ann.press("/threads", "back", list)
+	for _, opened := range []bool{false, true} {
+		for _, x := range []struct{ do, want, words string }{
+			{"archive", "1 3 1 1 1 1 0", "2 messages archived."},
+			{"move", "1 0 1 4 1 1 0", "3 messages moved. → Kept"},
+			{"junk", "1 0 1 0 1 5 0", "4 messages moved to Junk."},
+			{"delete", "1 0 0 0 1 1 5", "5 messages moved to Trash."},
+		} {
+			act(opened, x.do, "dest", kept)
+			ann.want(x.words)
+			if got := where(); got != x.want {
+				t.Errorf("after %s, opened %v, it is in %s, not %s", x.do, opened, got, x.want)
+			}
+			undo()
+		}
+		for _, x := range []struct {
+			do   string
+			bit  FlagBits
+			want string
+		}{
+			{"read", FlagSeen, "3 1 1 1 1 1 0"}, {"unread", FlagSeen, "1 0 1 0 1 1 0"},
+			{"star", FlagFlagged, "2 1 1 1 0 0 0"}, {"unstar", FlagFlagged, "0 0 0 0 0 0 0"},
+		} {
+			act(opened, x.do)
+			if got := count(x.bit); got != x.want {
+				t.Errorf("after %s, opened %v, the flags are in %s, not %s", x.do, opened, got, x.want)
+			}
+		}
+	}
+	// What names the ids of a conversation in Junk takes nothing along, and a draft neither.
+	for _, box := range []string{"Junk", "Drafts"} {
+		m := s.folder(t, "ann", box)
+		ann.get(fmt.Sprintf("/box/%d", m.ID))
+		ann.press("/act", "do", "delete", "talk", "1", "m", ann.find(`name="m" value="([0-9.,]+)"`), "back", list)
+		ann.want("1 message moved to Trash.")
+		undo()
+	}
+	// In Trash only what is there is deleted for good.
+	act(false, "delete")
+	trash := fmt.Sprintf("/box/%d", s.folder(t, "ann", "Trash").ID)
+	mail("INBOX", "p8", 0)
+	ann.get(trash)
+	ann.press("/act", "do", "delete", "talk", "1", "m", ann.find(`name="m" value="([0-9.,]+)"`), "sure", "1", "back", trash)
+	ann.want("5 messages deleted.")
+	if got := where(); got != "2 0 0 0 1 1 0" {
+		t.Errorf("after emptying: %s", got)
 	}
 }
