@@ -75,10 +75,13 @@ type Config struct {
 		LocalSenders   string   `toml:"local_senders"`   // what becomes of mail under our addresses from those who did not log in
 		CheckSenders   string   `toml:"check_senders"`   // what becomes of mail from the internet that its domain disowns
 		TrustedSealers []string `toml:"trusted_sealers"` // domains whose ARC seals are believed
+		MTASTS         string   `toml:"mta_sts"`         // the mode of our own policy for those who send here, "" for none
+		TLSReports     bool     `toml:"tls_reports"`     // domains that ask for it hear how TLS to their hosts went
 	} `toml:"smtp"`
 
 	DNS struct {
-		Servers []string `toml:"servers"` // host:port; none are the machine's own
+		Servers []string `toml:"servers"`  // host:port; none are the machine's own
+		TrustAD bool     `toml:"trust_ad"` // what they say of DNSSEC is believed wherever they are
 	} `toml:"dns"`
 
 	Routes map[string]Route `toml:"routes"`
@@ -233,6 +236,7 @@ func defaultConfig() *Config {
 	c.MDNS.Enabled = true
 	c.Outbound.Mode = OutboundDirect
 	c.SMTP.LocalSenders, c.SMTP.CheckSenders, c.SMTP.TrustedSealers = LocalLogin, CheckReject, []string{"google.com", "microsoft.com"}
+	c.SMTP.TLSReports = true
 	c.Search.Index = true
 	c.Queue.Retry, c.Queue.RetryMax = Duration(3*time.Minute), Duration(time.Hour)
 	c.Queue.Warn, c.Queue.GiveUp = Duration(4*time.Hour), Duration(3*24*time.Hour)
@@ -449,6 +453,9 @@ func (c *Config) checkNetworks() error {
 	}
 	if m := c.SMTP.CheckSenders; m != CheckReject && m != CheckMark && m != CheckOff {
 		return keyFault("smtp.check_senders", "%q is none of reject, mark, off", m)
+	}
+	if m := c.SMTP.MTASTS; m != "" && m != "enforce" && m != "testing" && m != "none" {
+		return keyFault("smtp.mta_sts", "%q is none of enforce, testing, none; leave it empty for no policy", m)
 	}
 	for _, n := range c.HTTP.Proxies {
 		if n.Bits() == 0 {

@@ -57,6 +57,9 @@ type hopAddr struct {
 	verify         bool // the certificate must name the host and be signed by somebody the machine knows
 	user, password string
 
+	named bool       // the administrator names the host: it takes the mail, whatever the DNS says
+	proof *hostProof // what it has to show; nil is nothing
+
 	crowded func() bool   // whether others wait for this connection's place; nil is never
 	hurry   time.Duration // how long the host may be silent then
 }
@@ -131,7 +134,7 @@ func routeHop(hostport string) hopAddr {
 	if err != nil {
 		host, port, hostport = hostport, "25", net.JoinHostPort(hostport, "25")
 	}
-	h := hopAddr{host: host, addr: hostport}
+	h := hopAddr{host: host, addr: hostport, named: true}
 	if port == "465" {
 		h.tls = hopTLSFirst
 	}
@@ -160,18 +163,19 @@ func (s *Server) smartHop(hostport string) (hopAddr, error) {
 	return h, nil
 }
 
-// directHops asks the DNS. A host that can't be found does not matter while another one can.
+// directHops asks the DNS. A host that can't be found does not matter while another one can. What the hosts have to show is asked for
+// only when there are some: where no resolver answers, nothing waits longer for that.
 func (s *Server) directHops(ctx context.Context, domain string) ([]hopAddr, error) {
-	ctx, cancel := context.WithTimeout(ctx, dnsBudget)
+	budget, cancel := context.WithTimeout(ctx, dnsBudget)
 	defer cancel()
-	hosts, err := mailHosts(ctx, s.dns, domain, s.asciiHost())
+	mail, err := mailHosts(budget, s.dns, domain, s.asciiHost())
 	if err != nil {
 		return nil, err
 	}
 	var all []hopAddr
 	var fault error
-	for _, host := range hosts {
-		addrs, err := hostAddresses(ctx, s.dns, host)
+	for _, host := range mail.Hosts {
+		addrs, err := hostAddresses(budget, s.dns, host)
 		if err != nil && (fault == nil || !dnsPermanent(err)) {
 			fault = err
 		}
@@ -179,8 +183,47 @@ func (s *Server) directHops(ctx context.Context, domain string) ([]hopAddr, erro
 			all = append(all, hopAddr{host: host, addr: net.JoinHostPort(a, "25")})
 		}
 	}
+	if len(all) == 0 || lanName(mail.Domain) {
+		return all, fault
+	}
+	return s.proveHops(ctx, mail, all)
+}
+
+// proveHops adds to each hop of a domain what its host has to show, and leaves out those of hosts that may not be used. The error is
+// of one of these if nothing is left.
+func (s *Server) proveHops(ctx context.Context, mail MailHosts, hops []hopAddr) ([]hopAddr, error) {
+	policy, err := s.stsPolicy(ctx, mail.Domain)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dnsBudget)
+	defer cancel()
+	proofs := hostProofs{of: mail, sts: policy}
+	known := map[string]*hostProof{}
+	faults := map[string]error{}
+	var all []hopAddr
+	for _, h := range hops {
+		p, ok := known[h.host]
+		if !ok {
+			p, faults[h.host] = proofs.host(ctx, s.dns, h.host)
+			known[h.host] = p
+			if faults[h.host] != nil {
+				err = faults[h.host]
+				s.log.Info("host left out", "domain", mail.Domain, "host", h.host, "err", err)
+				s.countTLS(TLSCount{Domain: mail.Domain, Policy: p.kind(), Host: h.host, Result: tlsInvalid})
+			}
+		}
+		if faults[h.host] != nil {
+			continue
+		}
+		h.proof = p
+		if p.strict() {
+			h.tls = hopTLSMust
+		}
+		all = append(all, h)
+	}
 	if len(all) == 0 {
-		return nil, fault
+		return nil, err
 	}
 	return all, nil
 }

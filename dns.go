@@ -17,21 +17,20 @@ import (
 
 // Resolver stands for the DNS, so that tests need none.
 type Resolver interface {
-	LookupMX(ctx context.Context, name string) ([]*net.MX, error)
 	LookupHost(ctx context.Context, host string) ([]string, error)
 	Ask(ctx context.Context, name string, kind dnsmessage.Type) (DNSAnswer, error) // see dnsStub.Ask
 }
 
 // NewResolver asks the DNS servers of the machine, or those that are named (host:port), and the neighbours for names that end in
-// .local.
-func NewResolver(servers []string) Resolver {
+// .local. trustAD believes what they say of DNSSEC though they are elsewhere.
+func NewResolver(servers []string, trustAD bool) Resolver {
 	hosts := net.DefaultResolver
 	if len(servers) > 0 {
 		hosts = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, servers[rand.IntN(len(servers))])
 		}}
 	}
-	return &lanResolver{dnsBoth{hosts, &dnsStub{given: servers, file: dnsConfig}}, &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353}}
+	return &lanResolver{dnsBoth{hosts, &dnsStub{given: servers, trustAD: trustAD, file: dnsConfig}}, &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353}}
 }
 
 // dnsBoth is Go's resolver, which reads the machine's hosts file and knows its search domains, and ours for all else.
@@ -58,41 +57,53 @@ var (
 // errAway is for names of the local network, which go and come back with their machines.
 var errAway = errors.New("nobody on the local network answers to this name just now")
 
-// mailHosts lists the hosts that take mail for a domain, the best first (RFC 5321 §5.1): its MX hosts, or without any
-// the domain itself. self is our own name: hosts that are no better than we are left out. The domain may have U-labels.
-func mailHosts(ctx context.Context, r Resolver, domain, self string) ([]string, error) {
+// MailHosts are the hosts that take mail for a domain.
+type MailHosts struct {
+	Domain string   // in A-labels
+	Hosts  []string // the best first
+	Secure bool     // DNSSEC proves that they are the domain's
+}
+
+// mailHosts lists the hosts that take mail for a domain (RFC 5321 §5.1): its MX hosts, those that are equally good in any order, or
+// without any the domain itself. self is our own name: hosts that are no better than we are left out. The domain may have U-labels.
+func mailHosts(ctx context.Context, r Resolver, domain, self string) (MailHosts, error) {
 	name, err := DomainToASCII(domain)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s (%w)", errNoDomain, domain, err)
+		return MailHosts{}, fmt.Errorf("%w: %s (%w)", errNoDomain, domain, err)
 	}
+	all := MailHosts{Domain: name}
 	if lanName(name) {
-		return []string{name}, nil
+		all.Hosts = []string{name}
+		return all, nil
 	}
-	mxs, err := r.LookupMX(ctx, name+".")
-	if err != nil && !dnsNotFound(err) && len(mxs) == 0 {
-		return nil, fmt.Errorf("DNS: %w", err)
+	a, err := r.Ask(ctx, name, dnsmessage.TypeMX)
+	if err != nil && !dnsNotFound(err) {
+		return all, fmt.Errorf("DNS: %w", err)
 	}
+	all.Secure = a.Secure && err == nil
+	mxs := a.MX()
 	if len(mxs) == 0 {
-		return []string{name}, nil
+		all.Hosts = []string{name}
+		return all, nil
 	}
 	if len(mxs) == 1 && (mxs[0].Host == "." || mxs[0].Host == "") { // RFC 7505 §3
-		return nil, fmt.Errorf("%w: %s", errNullMX, domain)
+		return all, fmt.Errorf("%w: %s", errNullMX, domain)
 	}
+	rand.Shuffle(len(mxs), func(i, j int) { mxs[i], mxs[j] = mxs[j], mxs[i] })
 	slices.SortStableFunc(mxs, func(a, b *net.MX) int { return int(a.Pref) - int(b.Pref) })
-	var hosts []string
 	for _, mx := range mxs {
 		host := strings.ToLower(strings.TrimSuffix(mx.Host, "."))
 		if host == self {
 			break
 		}
-		if len(hosts) < maxMailHost && host != "" {
-			hosts = append(hosts, host)
+		if len(all.Hosts) < maxMailHost && host != "" {
+			all.Hosts = append(all.Hosts, host)
 		}
 	}
-	if len(hosts) == 0 {
-		return nil, fmt.Errorf("%w: %s", errMXSelf, domain)
+	if len(all.Hosts) == 0 {
+		return all, fmt.Errorf("%w: %s", errMXSelf, domain)
 	}
-	return hosts, nil
+	return all, nil
 }
 
 // hostAddresses lists the addresses of a host. errNoDomain when it has none, errAway when it may have some later.

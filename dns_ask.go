@@ -106,8 +106,9 @@ func (a DNSAnswer) TLSA() []TLSARecord {
 
 // dnsStub asks the DNS servers of the machine itself, or those that it was given.
 type dnsStub struct {
-	given []string // host:port; none reads file
-	file  string   // resolv.conf
+	given   []string // host:port; none reads file
+	trustAD bool     // as in dnsConf, whatever file says
+	file    string   // resolv.conf
 
 	mu     sync.Mutex
 	looked time.Time // when file was read
@@ -163,7 +164,7 @@ func (d *dnsStub) Ask(ctx context.Context, name string, kind dnsmessage.Type) (D
 // config is the servers to ask. The file is looked at now and then: networks come and go.
 func (d *dnsStub) config() dnsConf {
 	if len(d.given) > 0 {
-		return dnsConf{servers: d.given}
+		return dnsConf{servers: d.given, trustAD: d.trustAD}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -174,6 +175,7 @@ func (d *dnsStub) config() dnsConf {
 	text, err := os.ReadFile(d.file)
 	if err == nil {
 		d.conf = parseResolvConf(string(text))
+		d.conf.trustAD = d.conf.trustAD || d.trustAD
 	}
 	return d.conf
 }

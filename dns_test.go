@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -253,7 +254,7 @@ func TestAsk(t *testing.T) {
 		pool.example.org CNAME loop.example.org
 		dangling.example.org CNAME gone.example.org
 		long.example.org TXT `+long))
-	r := NewResolver([]string{ns.addr})
+	r := NewResolver([]string{ns.addr}, false)
 	ask := func(name string, kind dnsmessage.Type) DNSAnswer {
 		t.Helper()
 		a, err := r.Ask(t.Context(), name, kind)
@@ -282,8 +283,8 @@ func TestAsk(t *testing.T) {
 			t.Errorf("%s: %v, not found is to be %v", name, err, notFound)
 		}
 	}
-	if mx, err := r.LookupMX(t.Context(), "example.org."); err != nil || mx[0].Host != "mx.example.org." {
-		t.Errorf("Go's resolver asks the servers of mail.toml, too: %v %v", mx, err)
+	if addrs, err := r.LookupHost(t.Context(), "mx.example.org."); err != nil || !slices.Contains(addrs, "192.0.2.1") {
+		t.Errorf("Go's resolver asks the servers of mail.toml, too: %v %v", addrs, err)
 	}
 
 	ns.mu.Lock()

@@ -28,6 +28,9 @@ var reasons = []struct{ en, zh string }{
 	{reasonLost, "连接中断"},
 	{reasonDamaged, "邮件在本机磁盘上已损坏；请重新发送"},
 	{"TLS failed", "加密连接失败"},
+	{"the server's certificate is none of those that the DNS names (DANE)", "对方服务器的证书不是域名系统指定的证书（DANE）"},
+	{"the domain's policy does not name the server (MTA-STS)", "该域的策略没有列出这台服务器（MTA-STS）"},
+	{"the server's certificate is not what the domain's policy demands (MTA-STS)", "对方服务器的证书不符合该域策略的要求（MTA-STS）"},
 	{"DNS", "域名查询"},
 	{"internal error", "内部错误"},
 	{"there is no such mailbox here", "此处没有这个邮箱"},
@@ -74,12 +77,14 @@ func reasonText(err error) string {
 	if words == "" {
 		return text
 	}
-	for _, r := range reasons {
-		if strings.HasPrefix(text, r.en+": ") {
-			return r.en + ": " + words
+	ours := ""
+	for i := 0; i < len(reasons); i++ {
+		rest, ok := strings.CutPrefix(text, reasons[i].en+": ")
+		if ok {
+			ours, text, i = ours+reasons[i].en+": ", rest, -1
 		}
 	}
-	return words
+	return ours + words
 }
 
 // networkReason is a sentence for an error of the network; "" for all others.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 const checkDNS = 3 * time.Second // for the DNS to answer at all
@@ -233,7 +235,7 @@ func (c *command) checkOutbound(cfg *Config, note func(string, string)) {
 	default:
 		ctx, cancel := context.WithTimeout(context.Background(), checkDNS)
 		defer cancel()
-		if _, err := NewResolver(cfg.DNS.Servers).LookupMX(ctx, "example.com"); err != nil {
+		if _, err := NewResolver(cfg.DNS.Servers, cfg.DNS.TrustAD).Ask(ctx, "example.com", dnsmessage.TypeMX); err != nil {
 			note("outbound", fmt.Sprintf("mail to other domains is sent directly, but the DNS does not answer (%v); our domains and [routes] need none", err))
 			return
 		}

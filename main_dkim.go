@@ -92,7 +92,7 @@ func (c *command) dkimRotate(cfg *Config, domain string, keys []DKIMKey) ([]DKIM
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkDNS)
 	defer cancel()
-	dns := NewResolver(cfg.DNS.Servers)
+	dns := NewResolver(cfg.DNS.Servers, cfg.DNS.TrustAD)
 	var all []DKIMKey
 	for _, k := range keys {
 		switch k.State {

@@ -243,6 +243,7 @@ func TestConfigErrors(t *testing.T) {
 		"[auth]\nplaintext = [\"my lan\"]\n":                                   `line 2: |plaintext|192.168.1.0/24`,
 		"[smtp]\nlocal_senders = \"no\"\n":                                     `line 2: |smtp.local_senders|login, mark, any`,
 		"[smtp]\ncheck_senders = \"no\"\n":                                     `line 2: |smtp.check_senders|reject, mark, off`,
+		"[smtp]\nmta_sts = \"on\"\n":                                           `line 2: |smtp.mta_sts|enforce, testing, none`,
 		"[dns]\nservers = [\"dns.example\"]\n":                                 `line 2: |dns.servers|127.0.0.1`,
 		"[tls]\nacme = \"http://ca.example\"\n":                                `line 2: |tls.acme|letsencrypt`,
 		"[tls]\nacme = \"letsencrypt\"\ncert = \"a\"\nkey = \"b\"\n":           `line 2: |tls.acme|leave out one`,

@@ -326,7 +326,7 @@ func TestDeadDNS(t *testing.T) {
 		t.Errorf("it fell silent: %v %s", err, got)
 	}
 	none := startServer(t)
-	none.dns = NewResolver(nil)
+	none.dns = NewResolver(nil, false)
 	none.dns.(*lanResolver).Resolver = dnsBoth{nil, &dnsStub{file: filepath.Join(t.TempDir(), "none")}}
 	if got, err := judged(t, none, "192.0.2.9", "ann@example.org", msg); err != nil || got != "" {
 		t.Errorf("no DNS at all: %v %s", err, got)

@@ -76,6 +76,7 @@ func (s *Server) runQueue() {
 	s.turn = q.turn
 	s.mu.Unlock()
 	s.crew.Keep(&s.wg, "queue", s.stop.Done(), q.run)
+	s.runReports()
 }
 
 // turn hands a caller's mail over on its own connection (RFC 2645). It returns false when the mail is on its way by another

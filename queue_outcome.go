@@ -39,7 +39,7 @@ func queueStatus(err error) string {
 		err  error
 		code string
 	}{{errNoDomain, "5.1.2"}, {errNullMX, "5.1.10"}, {errMXSelf, "5.4.6"}, {errForeign, "5.4.4"}, {errNoUser, "5.1.1"},
-		{errDisabled, "5.2.1"}, {errAliasLoop, "5.4.6"}, {errAliasMany, "5.2.4"}, {errNeverFits, "5.2.3"}, {ErrQuota, "4.2.2"}, {smtpErrTLS, "4.7.5"}, {errLate, "5.4.7"}} {
+		{errDisabled, "5.2.1"}, {errAliasLoop, "5.4.6"}, {errAliasMany, "5.2.4"}, {errNeverFits, "5.2.3"}, {ErrQuota, "4.2.2"}, {smtpErrTLS, "4.7.5"}, {errSTSHost, "4.7.5"}, {errLate, "5.4.7"}} {
 		if errors.Is(err, e.err) {
 			return e.code
 		}

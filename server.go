@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,11 @@ type Server struct {
 	dial  func(ctx context.Context, network, addr string) (net.Conn, error) // how the queue reaches other servers
 	dns   Resolver
 	ring  *dkimRing
+
+	world     func(ctx context.Context, network, addr string) (net.Conn, error) // how servers of the internet are reached that are asked by https
+	roots     *x509.CertPool                                                    // who is believed about other servers' names; nil is whom the machine believes
+	stsFailed stsFailures
+	tally     tlsTally
 
 	partners partnerNames
 	srs      srsRing
@@ -114,9 +120,10 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, store: store, log: log, crew: store.crew, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(cfg.DNS.Servers),
+		cfg: cfg, store: store, log: log, crew: store.crew, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(cfg.DNS.Servers, cfg.DNS.TrustAD),
 		ring: &dkimRing{store: store}, health: dnsHealth{crew: store.crew},
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
+		world: (&net.Dialer{Timeout: 10 * time.Second, Control: onlyPublic}).DialContext,
 		conns: map[*conn]bool{}, askedFor: map[string]time.Time{}, waiting: map[netip.Prefix]int{}, people: map[UserID]int{}, busy: map[UserID]bool{},
 		recent: ring.mem, floods: newLogFloods(),
 	}

@@ -62,7 +62,10 @@ type smtpClient struct {
 	name     string            // ours
 	ext      map[string]string // what EHLO offered, keyword in capitals → its parameters
 	secure   bool              // TLS is on
-	verified bool              // … with a certificate that names the host
+	verified bool              // … with a certificate that names the host, or that the DNS names
+	proved   bool              // the host is the one that is meant: the administrator or the domain says so
+	weak     error             // what its certificate does not show that is only tried out
+	roots    *x509.CertPool    // as in Server
 	release  func() bool
 	crowded  func() bool   // as in hopAddr
 	hurry    time.Duration // as in hopAddr
@@ -90,18 +93,45 @@ func (s *Server) smtpSession(h hopAddr, useTLS bool) (*smtpClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: h.host, name: s.asciiHost(), crowded: h.crowded, hurry: h.hurry, sender: s.srsSender, sign: s.smtpSign}
+	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: h.host, name: s.asciiHost(), crowded: h.crowded, hurry: h.hurry, sender: s.srsSender, sign: s.smtpSign,
+		roots: s.roots, proved: h.named || (h.proof != nil && h.proof.proved)}
 	c.release = context.AfterFunc(s.stop, func() { nc.SetDeadline(time.Now().Add(smtpStopTime)) })
-	if err := c.open(h, useTLS); err != nil {
+	err = c.open(h, useTLS)
+	if useTLS && h.proof != nil {
+		s.smtpCount(h, c, err)
+	}
+	if err != nil {
 		c.close()
 		return nil, err
 	}
 	return c, nil
 }
 
+// smtpCount counts how TLS went with a host, if it came that far.
+func (s *Server) smtpCount(h hopAddr, c *smtpClient, err error) {
+	n := TLSCount{Domain: h.proof.domain, Policy: h.proof.kind()}
+	switch {
+	case errors.Is(err, smtpErrTLS):
+		n.Result = tlsResult(err)
+	case c.weak != nil:
+		n.Result = tlsResult(c.weak)
+	case err == nil && !c.secure:
+		n.Result = tlsNotOffered
+	case !c.secure:
+		return
+	}
+	if n.Result != "" {
+		n.Host = h.host
+		n.Address, _, _ = net.SplitHostPort(h.addr)
+	}
+	s.tally.sentFrom(c.nc.LocalAddr())
+	s.countTLS(n)
+}
+
 // smtpTurned takes over a connection whose other side has asked for its mail and is the server from now on.
 func (s *Server) smtpTurned(nc net.Conn, host string) (*smtpClient, error) {
-	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: host, name: s.asciiHost(), sender: s.srsSender, sign: s.smtpSign}
+	_, secure := nc.(*tls.Conn) // a login has proved who is there
+	c := &smtpClient{nc: nc, stop: s.stop, now: s.store.Now, host: host, name: s.asciiHost(), sender: s.srsSender, sign: s.smtpSign, secure: secure, verified: secure, proved: true}
 	c.release = context.AfterFunc(s.stop, func() { nc.SetDeadline(time.Now().Add(smtpStopTime)) })
 	c.buffers()
 	r, err := c.read(smtpGreetingTime)
@@ -151,7 +181,7 @@ func (c *smtpClient) upgrade(h hopAddr, useTLS bool) error {
 	case !useTLS || c.secure:
 		return nil
 	case !offered && h.tls == hopTLSMust:
-		return fmt.Errorf("%w: %s does not offer STARTTLS", smtpErrTLS, h.host)
+		return fmt.Errorf("%w: %s %w", smtpErrTLS, h.host, errNoSTARTTLS)
 	case !offered:
 		return nil
 	}
@@ -180,7 +210,13 @@ func (c *smtpClient) startTLS(h hopAddr) error {
 	}
 	cfg := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS10, InsecureSkipVerify: true}
 	if h.verify {
-		cfg.MinVersion, cfg.InsecureSkipVerify = tls.VersionTLS12, false
+		cfg.MinVersion, cfg.InsecureSkipVerify, cfg.RootCAs = tls.VersionTLS12, false, c.roots
+	}
+	if h.proof.strict() {
+		cfg.MinVersion = tls.VersionTLS12
+	}
+	if h.proof != nil && h.proof.dane != nil {
+		cfg.ServerName = h.proof.dane.base
 	}
 	tc := tls.Client(c.nc, cfg)
 	c.deadline(smtpCommandTime)
@@ -192,6 +228,30 @@ func (c *smtpClient) startTLS(h hopAddr) error {
 	}
 	c.nc, c.secure, c.verified = tc, true, h.verify
 	c.buffers()
+	if h.proof == nil {
+		return nil
+	}
+	return c.prove(h.proof, tc.ConnectionState().PeerCertificates)
+}
+
+// prove looks at what a host has to show.
+func (c *smtpClient) prove(p *hostProof, certs []*x509.Certificate) error {
+	var err error
+	switch {
+	case p.dane != nil:
+		err = p.dane.check(certs, c.now())
+		c.verified = err == nil && len(p.dane.records) > 0
+	case p.sts != nil:
+		err = p.checkSTS(certs, c.host, c.roots, c.now())
+		c.verified = err == nil
+	}
+	if err != nil && !p.strict() {
+		c.weak = err
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", smtpErrTLS, err)
+	}
 	return nil
 }
 
@@ -201,12 +261,7 @@ func (c *smtpClient) verify() bool {
 	if !ok || c.verified {
 		return ok
 	}
-	certs := tc.ConnectionState().PeerCertificates
-	opts := x509.VerifyOptions{DNSName: strings.Trim(c.host, "[]"), Intermediates: x509.NewCertPool()}
-	for _, cert := range certs[1:] {
-		opts.Intermediates.AddCert(cert)
-	}
-	_, err := certs[0].Verify(opts)
+	err := checkChain(tc.ConnectionState().PeerCertificates, strings.Trim(c.host, "[]"), c.roots, c.now())
 	c.verified = err == nil
 	return c.verified
 }

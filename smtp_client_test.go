@@ -22,28 +22,36 @@ type testDNS struct {
 	hosts map[string][]string
 	zone  testZone // what Ask answers from
 	asked []string
+
+	insecure bool // what Ask says is not proved by DNSSEC
 }
 
 func (d *testDNS) Ask(_ context.Context, name string, kind dnsmessage.Type) (DNSAnswer, error) {
 	if strings.HasPrefix(name, "servfail") {
 		return DNSAnswer{}, dnsError(name, false)
 	}
-	return d.zone.ask(name, kind, true)
+	if kind == dnsmessage.TypeMX && d.mx != nil {
+		return d.lookupMX(name)
+	}
+	return d.zone.ask(name, kind, !d.insecure)
 }
 
 func dnsError(name string, notFound bool) error {
 	return &net.DNSError{Err: "test", Name: name, IsNotFound: notFound, IsTemporary: !notFound}
 }
 
-func (d *testDNS) LookupMX(_ context.Context, name string) ([]*net.MX, error) {
+// lookupMX answers from the map, without DNSSEC.
+func (d *testDNS) lookupMX(name string) (DNSAnswer, error) {
 	d.asked = append(d.asked, name)
-	if strings.HasPrefix(name, "servfail") {
-		return nil, dnsError(name, false)
+	a := DNSAnswer{Name: name + "."}
+	for _, mx := range d.mx[name] {
+		host := dnsmessage.MustNewName(mx.Host)
+		a.Records = append(a.Records, dnsmessage.Resource{Body: &dnsmessage.MXResource{Pref: mx.Pref, MX: host}})
 	}
-	if mx := d.mx[strings.TrimSuffix(name, ".")]; len(mx) > 0 {
-		return mx, nil
+	if len(a.Records) == 0 {
+		return a, dnsError(name, true)
 	}
-	return nil, dnsError(name, true)
+	return a, nil
 }
 
 func (d *testDNS) LookupHost(_ context.Context, name string) ([]string, error) {

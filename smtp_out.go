@@ -97,9 +97,9 @@ func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool)
 	tree := content.Tree()
 	tree.Shift(-skip)
 	defer tree.Shift(skip)
-	// what nobody sent, such as a report, is not thrown away for it (RFC 8689 §4.2.1, §5)
-	if q.Flags&MailRequireTLS != 0 && !q.From.IsZero() && (!c.verify() || !c.offers("REQUIRETLS")) {
-		return "", fmt.Errorf("%w, which %s does not offer", smtpErrRequireTLS, c.host)
+	err := c.requireTLS(q)
+	if err != nil {
+		return "", err
 	}
 	hop, binary := c.can(utf8 || (q.Flags&MailUTF8 != 0 && !(PeerCan{EightBit: true, Binary: true}).Takes(tree)))
 	params := ""
@@ -144,6 +144,20 @@ func (c *smtpClient) form(m *smtpOut, q *QueueItem, content *Content, utf8 bool)
 		m.bdat = size
 	}
 	return params + announced, nil
+}
+
+// requireTLS is an error for a message that is to go over checked TLS only, where this host can't be known for the one that is meant, or
+// does not take such mail (RFC 8689 §4.2.1). What nobody sent, such as a report, is not thrown away for it (§5).
+func (c *smtpClient) requireTLS(q *QueueItem) error {
+	switch {
+	case q.Flags&MailRequireTLS == 0 || q.From.IsZero():
+		return nil
+	case !c.proved:
+		return fmt.Errorf("%w, and neither DNSSEC nor MTA-STS proves that %s takes this domain's mail", smtpErrRequireTLS, c.host)
+	case !c.verify() || !c.offers("REQUIRETLS"):
+		return fmt.Errorf("%w, which %s does not offer", smtpErrRequireTLS, c.host)
+	}
+	return nil
 }
 
 // signed puts signatures in front of what m's body writes, and returns how many octets they have. They are made from what leaves: all

@@ -727,7 +727,7 @@ func TestWebUnsubscribe(t *testing.T) {
 		"100.64.0.1": false, "0.0.0.0": false, "224.0.0.1": false, "255.255.255.255": false, "::ffff:10.0.0.1": false, "64:ff9b::a00:1": false, "2002:a00:1::": false,
 		"::7f00:1": false, "::ffff:0:a00:1": false,
 	} {
-		if got := webIsPublic(netip.MustParseAddr(address)); got != want {
+		if got := isPublic(netip.MustParseAddr(address)); got != want {
 			t.Errorf("%s is public: %v", address, got)
 		}
 	}

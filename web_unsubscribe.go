@@ -3,15 +3,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -19,9 +16,6 @@ const (
 	webUnsubscribeTime = 15 * time.Second // for the list's server to answer
 	webUnsubscribeRead = 4 << 10          // octets of its answer that are read
 )
-
-// webErrNotPublic is why a list's server is not asked: its address is in a network that strangers have no business in.
-var webErrNotPublic = errors.New("not a public address")
 
 // postUnsubscribe sends what RFC 8058 (§3.2) asks for to the address in the message's List-Unsubscribe. The request is
 // made by this server, so that the reader's browser tells the sender nothing more; it goes by https to public addresses
@@ -49,17 +43,11 @@ func (q *webReq) unsubscribe(address string) error {
 		return err
 	}
 	if u.Scheme != "https" || u.User != nil || (u.Port() != "" && u.Port() != "443") {
-		return fmt.Errorf("%s: %w", u.Host, webErrNotPublic)
+		return fmt.Errorf("%s: %w", u.Host, errNotPublic)
 	}
 	ctx, cancel := context.WithTimeout(q.r.Context(), webUnsubscribeTime)
 	defer cancel()
-	dialer := net.Dialer{Control: func(_, to string, _ syscall.RawConn) error {
-		at, err := netip.ParseAddrPort(to)
-		if err != nil || !webIsPublic(at.Addr()) {
-			return fmt.Errorf("%s: %w", to, webErrNotPublic)
-		}
-		return nil
-	}}
+	dialer := net.Dialer{Control: onlyPublic}
 	client := http.Client{
 		Transport:     &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true, MaxResponseHeaderBytes: webMaxHeader},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -79,21 +67,4 @@ func (q *webReq) unsubscribe(address string) error {
 		return fmt.Errorf("%s: %s", u.Host, res.Status)
 	}
 	return nil
-}
-
-// webNotPublic are networks that netip does not know as private: shared, of documentation, of benchmarks, translated.
-var webNotPublic = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"),
-	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("fec0::/10"),
-	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("::ffff:0:0:0/96")}
-
-// webIsPublic says whether an address is one of the internet's.
-func webIsPublic(a netip.Addr) bool {
-	a = a.Unmap()
-	for _, p := range webNotPublic {
-		if p.Contains(a) {
-			return false
-		}
-	}
-	return a.IsGlobalUnicast() && !a.IsPrivate()
 }
