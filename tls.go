@@ -346,6 +346,9 @@ func (t *TLS) names() []string {
 	all := []string{t.cfg.Hostname, short + ".local", short}
 	for _, d := range t.cfg.DomainsNow() {
 		all = append(all, "mail."+d, d, "autoconfig."+d)
+		if t.cfg.servesSTS(d) {
+			all = append(all, "mta-sts."+d)
+		}
 	}
 	for _, n := range append(all, "localhost") {
 		ascii, err := DomainToASCII(n)
@@ -356,6 +359,9 @@ func (t *TLS) names() []string {
 	}
 	return names
 }
+
+// servesSTS says whether there is a policy of ours for those who send to a domain (MTA-STS), at the host mta-sts.DOMAIN.
+func (c *Config) servesSTS(domain string) bool { return c.SMTP.MTASTS != "" && !lanName(domain) }
 
 // interfaceAddrs lists the machine's addresses without link-local ones, which nobody can use without a zone. IPv4
 // comes first.

@@ -101,7 +101,7 @@ const (
 func webRoutes() []webRoute {
 	var all []webRoute
 	for _, part := range [][]webRoute{webSessionRoutes(), webMailRoutes(), webComposeRoutes(), webEventRoutes(), webSettingsRoutes(), webContactRoutes(), webAutoconfigRoutes(),
-		webAdminRoutes(), webMetricsRoutes(), webAPIRoutes(), webACMERoutes()} {
+		webAdminRoutes(), webMetricsRoutes(), webAPIRoutes(), webACMERoutes(), webSTSRoutes()} {
 		all = append(all, part...)
 	}
 	return all
@@ -318,6 +318,9 @@ func (a *webApp) knownHost(host string) bool {
 			if host == p+ascii {
 				return true
 			}
+		}
+		if host == "mta-sts."+ascii && a.s.cfg.servesSTS(d) {
+			return true
 		}
 	}
 	return a.s.tls.hasName(host)

@@ -335,6 +335,12 @@ func webDNSRecords(cfg *Config) []string {
 			continue
 		}
 		all = append(all, ascii+". MX 10 "+host+".", ascii+`. TXT "v=spf1 mx -all"`, "autoconfig."+ascii+". CNAME "+host+".")
+		if !lanName(ascii) {
+			all = append(all, "_smtp._tls."+ascii+`. TXT "v=TLSRPTv1; rua=mailto:postmaster@`+ascii+`"`)
+		}
+		if cfg.servesSTS(d) {
+			all = append(all, "mta-sts."+ascii+". CNAME "+host+".", "_mta-sts."+ascii+`. TXT "v=STSv1; id=`+webSTSID(cfg)+`"`)
+		}
 		for _, s := range []struct {
 			name, first string
 			addrs       []string
