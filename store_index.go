@@ -592,7 +592,7 @@ func (tx *Tx) openTexts(b *block, heads, text []byte, codec int64) ([]byte, []by
 		if err != nil {
 			return nil, nil, err
 		}
-		if cap(got) > cap(tx.texts[i]) && p.stored[sumSize] != pieceRaw { // which is a part of the row
+		if cap(got) > cap(tx.texts[i]) && p.stored[sumSize]&^pieceTwoSums != 0 { // which is a part of the row
 			tx.texts[i] = got
 		}
 		if i == 0 {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc64"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -91,18 +92,113 @@ func TestPieceBombs(t *testing.T) {
 	}
 	bomb := z.EncodeAll(make([]byte, 64<<20), nil)
 	for _, says := range []uint64{0, 100, chunkSize, pieceMost, 64 << 20, 1 << 62} {
-		stored := append(make([]byte, sumSize), pieceZstd)
-		stored = append(binary.AppendUvarint(stored, says), bomb...)
-		p := piece{stored: stored, sum: contentSum(stored[sumSize:])}
-		got, err := k.open(p.at(1), 1, chunkSize)
-		if !errors.Is(err, ErrContentDamaged) || len(got) > 0 {
-			t.Errorf("a bomb that says %d: %d octets, %v", says, len(got), err)
+		for _, start := range [][]byte{{pieceZstd}, {pieceZstd | pieceTwoSums}, {pieceZstd | pieceTwoSums | pieceLines}} {
+			stored := binary.AppendUvarint(append(make([]byte, sumSize), start...), says)
+			if start[0]&pieceLines != 0 {
+				stored = append(stored, 0, 1, 20)
+			}
+			got, err := openMade(k, append(stored, bomb...)[sumSize:])
+			if !errors.Is(err, ErrContentDamaged) || len(got) > 0 {
+				t.Errorf("a bomb of kind %d that says %d: %d octets, %v", start[0], says, len(got), err)
+			}
 		}
 	}
-	unknown := piece{stored: append(make([]byte, sumSize), 9, 1, 2, 3)}
-	unknown.sum = contentSum(unknown.stored[sumSize:])
-	if _, err := k.open(unknown.at(1), 1, chunkSize); !errors.Is(err, ErrContentDamaged) {
-		t.Errorf("a kind of a later time: %v", err)
+	for _, kind := range []byte{8, 9, pieceTwoSums | 8, 255} {
+		if _, err := openMade(k, []byte{kind, 1, 2, 3}); !errors.Is(err, ErrContentDamaged) {
+			t.Errorf("kind %d, of a later time: %v", kind, err)
+		}
+	}
+	for _, lines := range [][]uint64{{100, 0, 1, 0}, {100, 0, 1, 1 << 62}, {100, 0, 1 << 62, 19}, {100, 1 << 62, 1, 19}, {100, 30, 1, 19}, {100, 0, 2, 19}, {100, 23, 1, 19}, {100}} {
+		made := []byte{pieceTwoSums | pieceLines}
+		for _, v := range lines {
+			made = binary.AppendUvarint(made, v)
+		}
+		if got, err := openMade(k, append(made, make([]byte, 60)...)); !errors.Is(err, ErrContentDamaged) {
+			t.Errorf("lines %d: %d octets, %v", lines, len(got), err)
+		}
+	}
+}
+
+// openMade opens a piece with the right sum, whatever it is.
+func openMade(k *packer, packed []byte) ([]byte, error) {
+	p := piece{stored: append(make([]byte, sumSize), packed...), sum: pieceSum(packed[0], packed)}
+	return k.open(p.at(5), 5, chunkSize)
+}
+
+// Lines of base64 take three quarters of their room or less, wherever they stand among other text, and come back with whatever else there is.
+func TestPieceBase64(t *testing.T) {
+	t.Parallel()
+	k := newPacker()
+	broken := func(octets []byte, width int, end string) string {
+		var sb strings.Builder
+		for letters := base64.StdEncoding.EncodeToString(octets); letters != ""; {
+			n := min(width, len(letters))
+			sb.WriteString(letters[:n] + end)
+			letters = letters[n:]
+		}
+		return sb.String()
+	}
+	picture := noise(40_000)
+	text := []byte(strings.Repeat("some words of a text that can be made smaller\n", 700))
+	for name, c := range map[string]struct {
+		octets string
+		most   int // octets as it is stored, for each 1000
+		lines  bool
+	}{
+		"a picture":            {broken(picture, 76, "\r\n"), 734, true},
+		"lines of 60":          {broken(picture, 60, "\r\n"), 728, true},
+		"cut anywhere":         {broken(picture, 76, "\r\n")[37:50_001], 736, true},
+		"between others":       {"--b\r\nContent-Type: image/jpeg\r\n\r\n" + broken(picture, 76, "\r\n") + "--b--\r\n", 736, true},
+		"a text":               {broken(text, 76, "\r\n"), 30, true},
+		"LF alone":             {broken(picture, 76, "\n"), 780, false},
+		"one long line":        {broken(picture, 1<<20, "\r\n"), 780, false},
+		"lines of odd lengths": {broken(picture, 75, "\r\n"), 780, false},
+		"no base64":            {strings.Repeat("a line with as many letters as one, but blanks\r\n", 500), 50, false},
+		"letters of another":   {strings.Repeat(strings.Repeat("_-", 38)+"\r\n", 100), 50, false},
+		"padding in each line": {strings.Repeat(strings.Repeat("AAAA", 18)+"AAA=\r\n", 100), 50, false},
+		"few lines":            {broken(picture[:57*3], 76, "\r\n"), 1050, false},
+	} {
+		p, err := k.pack([]byte(c.octets))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := k.open(p.at(3), 3, int64(len(c.octets)))
+		if err != nil || string(got) != c.octets {
+			t.Errorf("%s: %d octets, %v", name, len(got), err)
+		}
+		if len(p.stored)*1000 > len(c.octets)*c.most || (p.stored[sumSize]&pieceLines != 0) != c.lines {
+			t.Errorf("%s: %d octets are stored as %d, kind %d", name, len(c.octets), len(p.stored), p.stored[sumSize])
+		}
+	}
+}
+
+// Pieces from before there were two sums are read, and their damage is found.
+func TestPiecesFromBefore(t *testing.T) {
+	t.Parallel()
+	k := newPacker()
+	text := []byte(strings.Repeat("some words of a text\r\n", 100))
+	z, err := k.encoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, packed := range map[byte][]byte{0: append([]byte{0}, text...), pieceZstd: z.EncodeAll(text, binary.AppendUvarint([]byte{pieceZstd}, uint64(len(text))))} {
+		p := piece{stored: append(make([]byte, sumSize), packed...), sum: contentSum(packed)}
+		stored := bytes.Clone(p.at(9))
+		if want := crc64.Update(contentSum(packed), crc64.MakeTable(crc64.ECMA), []byte{9, 0, 0, 0, 0, 0, 0, 0}); binary.LittleEndian.Uint64(stored) != want {
+			t.Errorf("kind %d has another sum than before", kind)
+		}
+		if got, err := k.open(stored, 9, chunkSize); err != nil || !bytes.Equal(got, text) {
+			t.Errorf("kind %d: %d octets, %v", kind, len(got), err)
+		}
+		for at := range stored {
+			for bit := range 8 {
+				stored[at] ^= 1 << bit
+				if _, err := k.open(stored, 9, chunkSize); !errors.Is(err, ErrContentDamaged) {
+					t.Errorf("kind %d with bit %d of octet %d changed: %v", kind, bit, at, err)
+				}
+				stored[at] ^= 1 << bit
+			}
+		}
 	}
 }
 
@@ -160,7 +256,7 @@ func TestPackedContent(t *testing.T) {
 // Whatever is found in a file in the place of a piece, opening it ends with its octets or an error, within its bounds.
 func FuzzPiece(f *testing.F) {
 	k := newPacker()
-	for _, octets := range [][]byte{nil, []byte("Subject: x\r\n\r\n"), bytes.Repeat([]byte("text "), 1000)} {
+	for _, octets := range [][]byte{nil, []byte("Subject: x\r\n\r\n"), bytes.Repeat([]byte("text "), 1000), bytes.Repeat([]byte(strings.Repeat("abcd", 19)+"\r\n"), 20)} {
 		p, err := k.pack(octets)
 		if err != nil {
 			f.Fatal(err)
@@ -168,12 +264,14 @@ func FuzzPiece(f *testing.F) {
 		f.Add(p.stored[sumSize:])
 	}
 	f.Fuzz(func(t *testing.T, rest []byte) {
-		p := piece{stored: append(make([]byte, sumSize), rest...), sum: contentSum(rest)}
-		got, err := k.open(p.at(5), 5, chunkSize)
+		if len(rest) == 0 {
+			return
+		}
+		got, err := openMade(k, rest)
 		if (err == nil) == errors.Is(err, ErrContentDamaged) || len(got) > chunkSize || cap(got) > max(chunkSize, len(rest)+pieceStart+64) {
 			t.Errorf("%d octets, room for %d, %v", len(got), cap(got), err)
 		}
-		p, err = k.pack(rest)
+		p, err := k.pack(rest)
 		if err != nil {
 			t.Fatal(err)
 		}

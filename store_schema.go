@@ -13,7 +13,7 @@ import (
 )
 
 // migrations are applied in order; PRAGMA user_version is how many of them a file has seen.
-var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures, formBinary, queueAccounts, sumSchema, indexPieces, sendingSchema, queueForwarded, metadataUser, maskSchema, heardSchema, keepSchema, stsSchema, tlsSchema}
+var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures, formBinary, queueAccounts, sumSchema, indexPieces, sendingSchema, queueForwarded, metadataUser, maskSchema, heardSchema, keepSchema, stsSchema, tlsSchema, pieceKinds}
 
 // What the tables hold:
 //
@@ -148,6 +148,9 @@ const formBinary = `
 UPDATE messages SET form=form|4 WHERE blob IN (
   SELECT id FROM blobs WHERE (instr('0123456789ABCDEF', substr(hex(substr(tree,2,1)),2,1))-1)&2<>0);
 `
+
+// pieceKinds changes nothing: from here on pieces have two sums and lines of base64 taken apart, which an older program would take for damage.
+const pieceKinds = `SELECT 1;`
 
 // migrate brings the file to the newest schema, all steps in one transaction. A file of a newer program is refused.
 func (s *Store) migrate() error {
