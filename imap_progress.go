@@ -11,6 +11,7 @@ import (
 // router on the way takes the connection for dead; and it notices when nobody waits any more.
 type imapProgress struct {
 	c           *imapConn
+	text        string
 	done, total int
 	told        time.Time
 	looked      time.Time
@@ -24,7 +25,16 @@ const (
 // progress begins a command that works on so many messages.
 func (c *imapConn) progress(total int) *imapProgress {
 	now := time.Now()
-	return &imapProgress{c: c, total: total, told: now, looked: now}
+	return &imapProgress{c: c, text: "Still at it", total: total, told: now, looked: now}
+}
+
+// progressReading is progress for a command that asks the search index for what is in messages. It says so if the index lacks much.
+func (c *imapConn) progressReading(total int) *imapProgress {
+	p := c.progress(total)
+	if c.srv.store.IndexBehind() {
+		p.text = "Reading what the search index has not got yet"
+	}
+	return p
 }
 
 // step says that more messages are done, at a time. An error means that the command should stop.
@@ -44,7 +54,7 @@ func (p *imapProgress) step(more int, now time.Time) error {
 	if !strings.ContainsAny(p.c.tag, `]"\`) {
 		tag = `"` + p.c.tag + `"`
 	}
-	p.c.putf("* OK [INPROGRESS (%s %d %d)] Still at it\r\n", tag, p.done, p.total)
+	p.c.putf("* OK [INPROGRESS (%s %d %d)] %s\r\n", tag, p.done, p.total, p.text)
 	return p.c.w.Flush()
 }
 

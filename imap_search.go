@@ -423,6 +423,9 @@ func (s *imapSearch) run() ([]UID, ModSeq, error) {
 		uids = s.c.takeHighest(uids)
 	}
 	progress := s.c.progress(len(uids))
+	if s.query.Leaves() > 0 {
+		progress = s.c.progressReading(len(uids))
+	}
 	var found []UID
 	var highest ModSeq
 	err := s.c.srv.store.Search(s.box.ID, uids, s.query, func(f []Found) error {

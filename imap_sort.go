@@ -147,7 +147,7 @@ func (c *imapConn) sort(uids []UID, criteria []imapCriterion) error {
 		return err
 	}
 	defer release()
-	s := &imapSorter{c: c, criteria: criteria, uids: uids, progress: c.progress(len(uids))}
+	s := &imapSorter{c: c, criteria: criteria, uids: uids, progress: c.progressReading(len(uids))}
 	if err := s.begin(); err != nil || s.heads == nil {
 		return err
 	}

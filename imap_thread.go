@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 )
 
 // imapThreading is a threading algorithm and what it asks of the messages.
@@ -90,7 +91,17 @@ func (c *imapConn) cmdThread(p *imapParser) error {
 	}
 	defer release()
 	t := imapThreadOf(found, name)
-	if err := c.srv.store.MailKeys(c.mbox.ID, found, t.add); err != nil {
+	progress, read := c.progressReading(len(found)), 0
+	err = c.srv.store.MailKeys(c.mbox.ID, found, func(m *Message, k *MailKeys) error {
+		read++
+		if read%imapSortStep == 0 {
+			if err := progress.step(imapSortStep, time.Now()); err != nil {
+				return err
+			}
+		}
+		return t.add(m, k)
+	})
+	if err != nil {
 		return err
 	}
 	t.finish()

@@ -27,7 +27,7 @@ var spawnOutside = map[string]string{
 	"queue deadline": "the same",
 	"report":         "needs a message that is given up", "outcome": "needs a next hop that takes mail", "storing an outcome": "the same",
 	"queued message": "TestQueueFaultHeld", "store waiting to write": "only of a file that can't be written",
-	"index message": "TestIndexFault", "search message": "TestSearchFault", "content": "TestContentFault", "checking a sender": "TestPolicyFault",
+	"index message": "TestIndexFault", "search message": "TestSearchFault", "index block": "TestIndexWhatIsRead", "content": "TestContentFault", "checking a sender": "TestPolicyFault",
 	"heard report": "needs a report from a domain that stands for it",
 }
 

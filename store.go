@@ -95,6 +95,7 @@ type Store struct {
 	suspected    chan struct{} // the file may be damaged: it is to be checked
 	dirty        atomic.Bool   // the collector may find something to do
 	contentAdded atomic.Bool   // the text index may not have all content
+	indexing     sync.Mutex    // held while blocks of the text index are made
 	usersChanged atomic.Int64  // counts commits that changed users, aliases or preferences
 	others       int64         // changes when others write to the file, see noticeOthers; the writer's
 

@@ -44,6 +44,9 @@ const (
 	indexStep   = 8                      // blocks written in one transaction
 	indexEvery  = time.Minute            // between looks for new content, when there is some
 	indexRest   = 100 * time.Millisecond // between two steps, at least
+	indexRead   = 250                    // messages without an index that a step of a search reads, from which on it indexes them
+	indexShare  = 4                      // and the part of all content up to the last of them that they must be
+	indexBehind = 2 * indexMember        // content after the last block from which on people are told that a search takes longer
 	indexGap    = 2                      // blocks that are read over rather than skipped with a query of their own
 	indexJoin   = 8                      // blocks that are made one when most of their messages are gone
 	gramBits    = 8                      // bits of filter for each different letter group
@@ -276,6 +279,8 @@ func (s *Store) indexStep() (bool, error) {
 		s.contentAdded.Store(true)
 		return false, nil
 	}
+	s.indexing.Lock() // or two would make the same blocks
+	defer s.indexing.Unlock()
 	upto, err := read(s, (*Tx).indexEnd)
 	if err != nil {
 		return false, err
@@ -293,6 +298,78 @@ func (s *Store) indexStep() (bool, error) {
 		return nil
 	})
 	return true, err
+}
+
+// indexWhatIsRead is told of n contents that are about to be read, and indexes those that are in no block first, so that they are read in this way
+// once and not each time. It leaves them alone where they are few, or a small part of what would have to be indexed with them, and where nothing can be
+// written. Never call it inside Read or Write.
+func (s *Store) indexWhatIsRead(n int, blob func(i int) BlobID) error {
+	for !s.opt.NoIndex {
+		end, err := read(s, (*Tx).indexEnd)
+		if err != nil {
+			return err
+		}
+		lacks, last := int64(0), end
+		for i := range n {
+			if b := blob(i); b > end {
+				lacks, last = lacks+1, max(last, b)
+			}
+		}
+		if lacks < indexRead || lacks*indexShare < int64(last-end) {
+			return nil
+		}
+		more, err := s.indexStep()
+		if errors.Is(err, ErrClosed) {
+			return err
+		}
+		if err != nil || !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// IndexFor indexes what is in no block yet, until a moment, for a search that begins with the newest of n messages: unless that is much more
+// than reading them would be.
+func (s *Store) IndexFor(n int64, until time.Time) error {
+	for time.Now().Before(until) && !s.opt.NoIndex {
+		lacks, err := s.indexLacks()
+		if err != nil || lacks <= indexBehind || n*indexShare < lacks {
+			return err
+		}
+		more, err := s.indexStep()
+		if errors.Is(err, ErrClosed) {
+			return err
+		}
+		if err != nil || !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// indexLacks is how much content may be in no block.
+func (s *Store) indexLacks() (int64, error) {
+	return read(s, func(tx *Tx) (int64, error) {
+		end, err := tx.indexEnd()
+		if err != nil {
+			return 0, err
+		}
+		ids, err := tx.ints(`SELECT id FROM blobs ORDER BY id DESC LIMIT 1`)
+		if err != nil || len(ids) == 0 {
+			return 0, err
+		}
+		return ids[0] - int64(end), nil
+	})
+}
+
+// IndexBehind says that a search has much to read that the index has not got yet.
+func (s *Store) IndexBehind() bool {
+	if s.opt.NoIndex {
+		return false
+	}
+	lacks, err := s.indexLacks()
+	return err == nil && lacks > indexBehind
 }
 
 // dropIndex takes a few blocks away, and says whether there may be more.
@@ -318,34 +395,49 @@ type block struct {
 	packed                   [2]piece // of heads and text
 }
 
-// indexBlocks reads content after upto until enough blocks are full, or there is no more.
+// indexBlocks reads content after upto until enough blocks are full, or there is no more. While one is filled, the one before is finished.
 func (s *Store) indexBlocks(upto BlobID) ([]block, error) {
-	var blocks []block
-	w := &indexWriter{}
-	for {
+	blocks := make([]block, 0, indexStep)
+	w, last := &indexWriter{}, &indexWriter{}
+	var finished <-chan error
+	finish := func() error {
+		if finished == nil {
+			return nil
+		}
+		err := <-finished
+		finished = nil
+		return err
+	}
+	for len(blocks) < indexStep {
 		some, err := read(s, func(tx *Tx) ([]*Content, error) { return tx.contentsAfter(upto) })
 		if err != nil || len(some) == 0 {
-			return blocks, err
+			return blocks, errors.Join(err, finish())
 		}
 		for _, m := range some {
 			if err := s.indexMessage(w, m); err != nil {
-				return nil, err
+				return nil, errors.Join(err, finish())
 			}
 			upto = m.ID
 			if !w.full() {
 				continue
 			}
-			b, err := w.block().pack(s.packer)
-			if err != nil {
+			if err := finish(); err != nil {
 				return nil, err
 			}
-			blocks = append(blocks, b)
+			w, last = last, w
+			blocks = append(blocks, block{})
+			full, into := last, &blocks[len(blocks)-1]
+			finished = s.crew.Result("index block", func() (err error) {
+				*into, err = full.block().pack(s.packer)
+				full.entries, full.heads, full.text = nil, nil, nil
+				return err
+			})
 			if len(blocks) == indexStep {
-				return blocks, nil
+				break
 			}
-			w.entries, w.heads, w.text = nil, nil, nil
 		}
 	}
+	return blocks, finish()
 }
 
 // indexMessage takes a message into the block. One whose text can't be made is noted and gets an entry without any, so that

@@ -65,6 +65,9 @@ func (s *Store) sliceKeys(box MailboxID, uids []UID, fn func(*Message, *MailKeys
 		return nil
 	})
 	if err == nil {
+		err = s.indexWhatIsRead(len(rows), func(i int) BlobID { return rows[i].Blob })
+	}
+	if err == nil {
 		err = s.readKeys(box, rows)
 	}
 	if err != nil {

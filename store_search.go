@@ -80,8 +80,10 @@ type search struct {
 	grams [][]uint64 // letter groups of folds
 	gone  []bool     // which leafs can't be true in the block in hand
 
-	// Of the slice in hand.
+	// Of the slice in hand, in memory that the next one uses again.
 	found []Found
+	open  []candidate
+	facts []verdict
 	text  textScan
 }
 
@@ -142,21 +144,20 @@ func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) err
 	if len(x.leafs) > 0 {
 		work = searchWork
 	}
-	found := make([][]Found, workers)
+	parts := make([]search, workers)
+	for i := range parts {
+		parts[i] = *x
+	}
 	done := make([]<-chan error, workers)
 	for len(uids) > 0 {
 		release, err := s.gates.work.Take(0, work, gateWait)
 		if err != nil {
 			return err
 		}
-		for i := range found {
+		for i := range parts {
 			slice := uids[:min(len(uids), searchSlice)]
 			uids = uids[len(slice):]
-			work := func() error {
-				var err error
-				found[i], err = x.slice(slice, found[i][:0])
-				return err
-			}
+			work := func() error { return parts[i].slice(slice) }
 			if workers > 1 {
 				done[i] = s.crew.Result("search", work)
 				continue
@@ -170,11 +171,11 @@ func (s *Store) Search(box MailboxID, uids []UID, q *Query, fn func([]Found) err
 			errs[i] = <-done[i]
 		}
 		release()
-		for i := range found {
+		for i := range parts {
 			if errs[i] != nil {
 				return errs[i]
 			}
-			if err := fn(found[i]); err != nil {
+			if err := fn(parts[i].found); err != nil {
 				return err
 			}
 		}
@@ -212,17 +213,16 @@ type candidate struct {
 	facts []verdict
 }
 
-// slice runs the stages over some messages and returns what it found in order, in the memory of found. Several may run at a time.
-func (x *search) slice(uids []UID, found []Found) ([]Found, error) {
-	y := *x
-	y.found, y.text, y.gone = found, textScan{}, nil
-	err := y.stages(uids)
-	slices.SortFunc(y.found, func(a, b Found) int { return cmp.Compare(a.UID, b.UID) })
-	return y.found, err
+// slice runs the stages over some messages and leaves what it found in order. Several may run at a time, each on a search of its own.
+func (x *search) slice(uids []UID) error {
+	x.found, x.text, x.gone = x.found[:0], textScan{}, nil
+	err := x.stages(uids)
+	slices.SortFunc(x.found, func(a, b Found) int { return cmp.Compare(a.UID, b.UID) })
+	return err
 }
 
 func (x *search) stages(uids []UID) error {
-	var open []candidate
+	open := x.open[:0]
 	err := x.s.List(x.box, uids, x.want, func(m *Listed) error {
 		if v := x.eval(x.query, &m.Message, nil); v == isTrue {
 			x.found = append(x.found, Found{m.UID, m.ModSeq})
@@ -231,15 +231,21 @@ func (x *search) stages(uids []UID) error {
 		}
 		return nil
 	})
+	x.open = open
 	if err != nil || len(open) == 0 {
 		return err
 	}
-	facts := make([]verdict, len(open)*len(x.leafs))
-	for i := range facts {
-		facts[i] = isOpen
+	need := len(open) * len(x.leafs)
+	x.facts = slices.Grow(x.facts[:0], need)[:need]
+	for i := range x.facts {
+		x.facts[i] = isOpen
 	}
 	for i := range open {
-		open[i].facts = facts[i*len(x.leafs) : (i+1)*len(x.leafs)]
+		open[i].facts = x.facts[i*len(x.leafs) : (i+1)*len(x.leafs)]
+	}
+	err = x.s.indexWhatIsRead(len(open), func(i int) BlobID { return open[i].Blob })
+	if err != nil {
+		return err
 	}
 	open, err = x.indexStage(open)
 	if err != nil || len(open) == 0 {

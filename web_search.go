@@ -24,6 +24,7 @@ func (q *webReq) searchPage(id MailboxID, text string) error {
 	l := webList{Query: text, All: id == 0, Self: q.r.URL.RequestURI()}
 	page, _ := strconv.Atoi(q.r.URL.Query().Get("p"))
 	page = min(max(page, 0), webMaxFound/webPageSize-1)
+	behind := q.s.store.IndexBehind() // before the search, which does something about it
 	r, err := q.search(id, text, (page+1)*webPageSize+1)
 	if err != nil {
 		return err
@@ -44,7 +45,11 @@ func (q *webReq) searchPage(id MailboxID, text string) error {
 	if err != nil {
 		return err
 	}
-	l.Hint, l.Total, l.More = r.hint, max(r.total, int64(len(r.hits))), r.more && r.total == 0
+	l.Hint = r.hint
+	if behind && r.reads {
+		l.Hint = strings.TrimSpace(l.Hint + " " + q.lang.T("The search index is not complete yet; a search takes longer until it is."))
+	}
+	l.Total, l.More = max(r.total, int64(len(r.hits))), r.more && r.total == 0
 	if len(l.Rows) > 0 {
 		l.First, l.Last = int64(from+1), int64(to)
 	}
@@ -252,6 +257,7 @@ type webResult struct {
 	hits  []webHit
 	more  bool   // there may be more
 	late  bool   // because time ran out
+	reads bool   // it looked into messages
 	total int64  // how many there are, where that is known without looking; else 0
 	hint  string // what the reader should know: a word that was not understood, or that time ran out
 	state string // of the folders; another state makes the result void
@@ -266,7 +272,7 @@ func (q *webReq) search(id MailboxID, text string, most int) (*webResult, error)
 	if err != nil || !w.any {
 		return &webResult{hint: q.oddWord(w)}, err
 	}
-	r := &webResult{hint: q.oddWord(w)}
+	r := &webResult{hint: q.oddWord(w), reads: w.q.Leaves() > 0}
 	for _, m := range boxes {
 		r.state += fmt.Sprintf("%d %d %d ", m.ID, m.UIDNext, m.Exists)
 		if w.flags {
@@ -318,6 +324,11 @@ func (q *webReq) searchBox(r *webResult, m Mailbox, w *webQuery, most int, until
 		if time.Now().After(until) || q.r.Context().Err() != nil {
 			r.hint, r.late, r.more = q.lang.T("The search was ended after ten seconds; there may be more."), true, true
 			break
+		}
+		if step == webSearchStep && w.q.Leaves() > 0 { // it will look at much more
+			if err := q.s.store.IndexFor(m.Exists, until); err != nil {
+				return err
+			}
 		}
 		uids, err := next(step)
 		if err != nil || len(uids) == 0 {
