@@ -94,6 +94,8 @@ type fetchConn struct {
 
 	patience time.Duration // fetchTime but in tests
 	block    int           // octets that came since wait
+
+	plus, plusAsked bool // IMAP: whether there is UID EXPUNGE
 }
 
 func (s *Server) fetchDial(f *Fetch) (*fetchConn, error) {

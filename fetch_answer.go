@@ -233,6 +233,7 @@ type fetchedItem struct {
 	flags []string
 	date  time.Time
 	body  bool   // there was one, and it is in spool
+	part  bool   // of it only the beginning
 	spool *Spool // nil without a body; the caller closes it
 	err   error  // why the spool does not hold all of it: ErrTooBig
 }
@@ -277,6 +278,9 @@ func (f *fetchReader) value(m *fetchedItem, name string, t fetchToken, newSpool 
 		return nil // without it the mail has today's
 	case name == "FLAGS" && t.kind == '(':
 		return f.flags(m)
+	case name == "BODY[]<0>":
+		m.part = true
+		return f.body(m, t, newSpool)
 	case name == "BODY[]", name == "BODY.PEEK[]", name == "RFC822", name == "RFC822.PEEK":
 		return f.body(m, t, newSpool)
 	}

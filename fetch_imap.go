@@ -4,6 +4,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,7 +12,7 @@ import (
 
 // imap is an IMAP session (RFC 3501, RFC 9051). It returns how many messages it took or passed over.
 //
-// What is remembered of an account are names: "validity:uid" is the last message that was seen to, "delete validity:uid" one
+// What is remembered of an account are names: "validity:uid" is the last message that was seen to, "delete validity:uid sum" one
 // that is here and is yet to be deleted there, "again validity:uid tries" one that could not be had and is asked for again,
 // "stuck validity:uid times" one during which the connection ended.
 func (c *fetchConn) imap() (int, error) {
@@ -22,15 +23,15 @@ func (c *fetchConn) imap() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := c.imapDeleteRest(box); err != nil {
-		return 0, err
-	}
 	uids, err := c.imapNew(box)
 	if err != nil {
 		return 0, err
 	}
 	n, err := c.imapTakeAll(box, append(box.again, uids...))
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrQuota) {
+		return n, err
+	}
+	if err := errors.Join(err, c.imapDeleteRest(box)); err != nil {
 		return n, err
 	}
 	_, err = c.imapCommand("LOGOUT", fetchWanted{})
@@ -70,12 +71,14 @@ type fetchBox struct {
 	last     int64 // the UID up to which all messages were seen to
 	again    []int64
 	tries    map[int64]int
-	stuckAt  int64 // the UID at which the connection ended last time
-	stuck    int   // how often it has, one time after the other
+	stuckAt  int64          // the UID at which the connection ended last time
+	stuck    int            // how often it has, one time after the other
+	here     []int64        // came in this session, and is to be deleted there
+	marked   map[int64]bool // what this session has marked as deleted there
 }
 
 const (
-	fetchDelete = "delete "
+	fetchDelete = "delete " // as in "delete validity:uid sum"
 	fetchAgain  = "again "
 	fetchStuck  = "stuck "
 
@@ -88,7 +91,7 @@ func (b *fetchBox) name(uid int64) string { return fmt.Sprintf("%d:%d", b.validi
 // imapSelect opens the mailbox and looks up how far we were. Under another UIDVALIDITY the UIDs mean nothing any more, and
 // everything is new (RFC 9051 §2.3.1.1).
 func (c *fetchConn) imapSelect() (*fetchBox, error) {
-	b := &fetchBox{tries: map[int64]int{}}
+	b := &fetchBox{tries: map[int64]int{}, marked: map[int64]bool{}}
 	said := func(text string) {
 		_, rest, ok := strings.Cut(strings.ToUpper(text), "[UIDVALIDITY ")
 		if ok {
@@ -191,19 +194,22 @@ func (c *fetchConn) imapTakeAll(b *fetchBox, uids []int64) (int, error) {
 		refused = 0
 		n++
 		if taken && c.f.Delete {
-			if err := c.imapDelete(b, uid); err != nil {
+			b.here = append(b.here, uid)
+		}
+		if len(b.here) == fetchSet {
+			if err := c.imapDeleteHere(b); err != nil {
 				return n, err
 			}
 		}
 	}
-	return n, full
+	return n, errors.Join(full, c.imapDeleteHere(b))
 }
 
 // imapTake fetches one message. false: it stays there, and imapPass has seen to it.
 func (c *fetchConn) imapTake(b *fetchBox, uid int64) (bool, error) {
 	var m fetchedItem
 	keep := func(got fetchedItem) {
-		if got.spool == nil || m.spool != nil || (got.uid != 0 && got.uid != uid) {
+		if got.spool == nil || m.spool != nil || got.part || (got.uid != 0 && got.uid != uid) {
 			if got.spool != nil {
 				got.spool.Close()
 			}
@@ -239,7 +245,17 @@ func (c *fetchConn) imapTake(b *fetchBox, uid int64) (bool, error) {
 
 // imapKeep takes in a message that has been fetched. false: it stays there, as imapTake says.
 func (c *fetchConn) imapKeep(b *fetchBox, uid int64, m fetchedItem) (bool, error) {
-	err := c.take(m, func(tx *Tx) error { return c.imapRemember(tx, b, uid, c.f.Delete) })
+	remember := func(tx *Tx) error { return c.imapRemember(tx, b, uid) }
+	if c.f.Delete {
+		sum, err := fetchSum(io.NewSectionReader(m.spool, 0, m.spool.Size()))
+		if err != nil {
+			return false, err
+		}
+		remember = func(tx *Tx) error {
+			return errors.Join(c.imapRemember(tx, b, uid), tx.SetFetched(c.f.Name(), fetchDelete+b.name(uid)+" "+sum))
+		}
+	}
+	err := c.take(m, remember)
 	switch {
 	case fetchNever(err):
 		return false, c.imapPass(b, uid, m.spool, err)
@@ -279,13 +295,16 @@ func (c *fetchConn) forgetAll(tx *Tx, prefix string) error {
 	return err
 }
 
-// imapRemember notes that a message has been seen to, and that it is yet to be deleted there.
-func (c *fetchConn) imapRemember(tx *Tx, b *fetchBox, uid int64, toDelete bool) error {
+// imapRemember notes that a message has been seen to.
+func (c *fetchConn) imapRemember(tx *Tx, b *fetchBox, uid int64) error {
 	account := c.f.Name()
 	var old []string // earlier last messages, of other mailboxes too
 	err := tx.EachFetched(account, "", func(name string) error {
 		validity, last := fetchNumbers(name)
-		if validity != 0 && (validity != b.validity || last < uid) {
+		if validity == 0 {
+			return errNothing // numbers come first
+		}
+		if validity != b.validity || last < uid {
 			old = append(old, name)
 		}
 		return nil
@@ -304,15 +323,12 @@ func (c *fetchConn) imapRemember(tx *Tx, b *fetchBox, uid int64, toDelete bool) 
 	if err := c.forgetAll(tx, fmt.Sprintf("%s%s ", fetchAgain, b.name(uid))); err != nil {
 		return err
 	}
-	if err := tx.SetFetched(account, b.name(max(uid, b.last))); err != nil || !toDelete {
-		return err
-	}
-	return tx.SetFetched(account, fetchDelete+b.name(uid))
+	return tx.SetFetched(account, b.name(max(uid, b.last)))
 }
 
 // imapLater has a message asked for again in the next session.
 func (c *fetchConn) imapLater(tx *Tx, b *fetchBox, uid int64, tries int) error {
-	if err := c.imapRemember(tx, b, uid, false); err != nil {
+	if err := c.imapRemember(tx, b, uid); err != nil {
 		return err
 	}
 	return tx.SetFetched(c.f.Name(), fmt.Sprintf("%s%s %d", fetchAgain, b.name(uid), tries))
@@ -327,7 +343,7 @@ func (c *fetchConn) imapPass(b *fetchBox, uid int64, sp *Spool, why error) error
 		c.s.log.Warn("fetch", "account", c.f.Name(), "uid", uid, "tries", tries, "err", why)
 		return c.s.store.Write(func(tx *Tx) error { return c.imapLater(tx, b, uid, tries) })
 	}
-	return c.leftThere(sp, strconv.FormatInt(uid, 10), why, func(tx *Tx) error { return c.imapRemember(tx, b, uid, false) })
+	return c.leftThere(sp, strconv.FormatInt(uid, 10), why, func(tx *Tx) error { return c.imapRemember(tx, b, uid) })
 }
 
 // fetchQuote makes a quoted string; names and passwords with line ends are refused by imapCommand.
@@ -337,7 +353,7 @@ func fetchQuote(s string) string {
 
 // fetchWanted is what a command wants to hear; nil is nothing.
 type fetchWanted struct {
-	text  func(string)      // of each untagged OK
+	text  func(string)      // of each untagged OK and CAPABILITY
 	found func(uid int64)   // each number of SEARCH
 	item  func(fetchedItem) // each FETCH; it closes the spool
 }
@@ -397,7 +413,7 @@ func (c *fetchConn) imapUntagged(want fetchWanted) error {
 	switch {
 	case word == "SEARCH" && want.found != nil:
 		return c.imapFound(want.found)
-	case word == "OK" && want.text != nil:
+	case (word == "OK" || word == "CAPABILITY") && want.text != nil:
 		text, err := c.answers.rest()
 		want.text(text)
 		return err
@@ -442,51 +458,4 @@ func (c *fetchConn) imapFound(found func(int64)) error {
 			found(uid)
 		}
 	}
-}
-
-// imapDeleteRest deletes what earlier sessions brought and could not delete any more.
-func (c *fetchConn) imapDeleteRest(b *fetchBox) error {
-	var rest []string
-	err := c.s.store.Read(func(tx *Tx) error {
-		rest = rest[:0]
-		return tx.EachFetched(c.f.Name(), fetchDelete, func(name string) error {
-			if len(rest) < fetchMost {
-				rest = append(rest, name)
-			}
-			return nil
-		})
-	})
-	for _, name := range rest {
-		validity, uid := fetchNumbers(strings.TrimPrefix(name, fetchDelete))
-		switch {
-		case err != nil:
-			return err
-		case validity == b.validity && c.f.Delete:
-			err = c.imapDelete(b, uid)
-		default: // another mailbox now, or somebody wants it left there
-			err = c.s.store.Write(func(tx *Tx) error { return tx.ForgetFetched(c.f.Name(), name) })
-		}
-	}
-	return err
-}
-
-// imapDelete takes a message off the server. With UIDPLUS it alone goes; without, EXPUNGE is said only where nothing else is
-// marked as deleted, for what others have marked may be nowhere here. Otherwise the message stays there, marked.
-func (c *fetchConn) imapDelete(b *fetchBox, uid int64) error {
-	if _, err := c.imapCommand(fmt.Sprintf(`UID STORE %d +FLAGS.SILENT (\Deleted)`, uid), fetchWanted{}); err != nil {
-		return err
-	}
-	_, err := c.imapCommand(fmt.Sprintf("UID EXPUNGE %d", uid), fetchWanted{})
-	var no *fetchRefusal
-	if errors.As(err, &no) {
-		others := false
-		_, err = c.imapCommand("UID SEARCH DELETED", fetchWanted{found: func(found int64) { others = others || found != uid }})
-		if err == nil && !others {
-			_, err = c.imapCommand("EXPUNGE", fetchWanted{})
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return c.s.store.Write(func(tx *Tx) error { return tx.ForgetFetched(c.f.Name(), fetchDelete+b.name(uid)) })
 }

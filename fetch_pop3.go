@@ -25,8 +25,8 @@ const fetchBig = "!"
 // pop3 is a POP3 session (RFC 1939): what UIDL names and was not fetched before is fetched. It returns how many messages it
 // took.
 //
-// The names that are remembered are unique ids, with "!" in front for a message that was left for good, and "again tries id" for
-// one that the server did not give.
+// The names that are remembered are unique ids, with "!" in front for a message that was left for good, "again tries id" for
+// one that the server did not give, and "delete id sum" beside the id of one that is here and is to be deleted there.
 func (c *fetchConn) pop3() (int, error) {
 	if _, err := c.popReply(""); err != nil {
 		return 0, err
@@ -243,6 +243,13 @@ func (c *fetchConn) popTakeAll(todo []popListed) (int, error) {
 		if c.s.stop.Err() != nil || refused >= fetchFull {
 			break
 		}
+		if m.here {
+			same, err := c.popSame(m)
+			if err != nil {
+				return n, err
+			}
+			m.here = same
+		}
 		if !m.here {
 			var fault *PanicError
 			err := c.s.crew.Guard("fetch message", func() error {
@@ -268,7 +275,13 @@ func (c *fetchConn) popTakeAll(todo []popListed) (int, error) {
 			n++
 		}
 		if c.f.Delete {
-			if _, err := c.popReply("DELE " + m.number); err != nil {
+			_, err := c.popReply("DELE " + m.number)
+			var no *fetchRefusal
+			if errors.As(err, &no) { // the next ones come all the same
+				c.s.log.Warn("message left there", "account", c.f.Name(), "uid", m.uid, "err", err)
+				continue
+			}
+			if err != nil {
 				return n, err
 			}
 		}
@@ -299,16 +312,63 @@ func (c *fetchConn) popTake(m popListed) (bool, error) {
 	case sp.Size() == 0:
 		return false, c.popPass(m, nil, &fetchRefusal{"the message is empty"})
 	}
+	sum, err := fetchSum(io.NewSectionReader(sp, 0, sp.Size()))
+	if err != nil {
+		return false, err
+	}
 	err = c.take(fetchedItem{spool: sp.Spool}, func(tx *Tx) error {
 		if err := c.popForgetTries(tx, m); err != nil {
 			return err
 		}
-		return tx.SetFetched(c.f.Name(), m.uid)
+		err := tx.SetFetched(c.f.Name(), m.uid)
+		if err != nil || !c.f.Delete {
+			return err
+		}
+		return errors.Join(c.forgetAll(tx, fetchDelete+m.uid+" "), tx.SetFetched(c.f.Name(), fetchDelete+m.uid+" "+sum))
 	})
 	if fetchNever(err) {
 		return false, c.popPass(m, sp.Spool, err)
 	}
 	return err == nil, err
+}
+
+// popSame says whether a message that an earlier session brought is the one that has its id now: some servers number the messages
+// anew when one is gone. Nothing is known of one that came when it was to stay there, and its id is believed.
+func (c *fetchConn) popSame(m popListed) (bool, error) {
+	known := ""
+	err := c.s.store.Read(func(tx *Tx) error {
+		return tx.EachFetched(c.f.Name(), fetchDelete+m.uid+" ", func(name string) error {
+			known = name
+			return nil
+		})
+	})
+	if err != nil || known == "" {
+		return true, err
+	}
+	_, err = c.popReply("TOP " + m.number + " 0")
+	var no *fetchRefusal
+	if errors.As(err, &no) { // which not all servers know
+		_, err = c.popReply("RETR " + m.number)
+	}
+	if errors.As(err, &no) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	r := &io.LimitedReader{R: textproto.NewReader(c.r).DotReader(), N: fetchSwallow}
+	sum, err := fetchSum(r)
+	if err != nil {
+		return false, err
+	}
+	_, err = io.Copy(io.Discard, r)
+	if err == nil && r.N <= 0 {
+		err = errFetchSwallow
+	}
+	if err != nil {
+		return false, err
+	}
+	return known == fetchDelete+m.uid+" "+sum, nil
 }
 
 // popPass passes a message over: it stays where it is and the next one comes. One that the server did not give is asked for
@@ -347,6 +407,9 @@ func (c *fetchConn) popForget(seen map[uint64]bool) error {
 			uid := strings.TrimPrefix(name, fetchBig)
 			if rest, ok := strings.CutPrefix(name, fetchAgain); ok {
 				_, uid, _ = strings.Cut(rest, " ")
+			}
+			if rest, ok := strings.CutPrefix(name, fetchDelete); ok {
+				uid, _, _ = strings.Cut(rest, " ")
 			}
 			if !seen[popHash(uid)] && !seen[popHash(name)] && len(gone) < fetchListed {
 				gone = append(gone, name)

@@ -389,6 +389,8 @@ func TestFetchIMAPServers(t *testing.T) {
 				switch {
 				case strings.HasPrefix(cmd, "SELECT"):
 					return "* OK [UIDVALIDITY 77] x\r\n" + tag + " OK [READ-WRITE]\r\n"
+				case cmd == "CAPABILITY":
+					return "* CAPABILITY IMAP4rev1 UIDPLUS\r\n" + tag + " OK\r\n"
 				case strings.HasPrefix(cmd, "UID SEARCH"):
 					fmt.Sscanf(cmd, "UID SEARCH UID %d:*", &uid)
 					found := "* SEARCH"
@@ -420,8 +422,15 @@ func TestFetchIMAPServers(t *testing.T) {
 			if strings.TrimSpace(got) != c.want || told != c.told {
 				t.Errorf("came %q, and %d notices; want %q and %d", got, told, c.want, c.told)
 			}
+			deletes := map[int64]bool{}
+			for _, said := range strings.Split(heard(), "UID STORE ")[1:] {
+				set, _, _ := strings.Cut(said, " +FLAGS")
+				for _, uid := range fakeSet(set) {
+					deletes[uid] = true
+				}
+			}
 			for uid := 1; uid <= 3; uid++ {
-				deleted := strings.Contains(heard(), fmt.Sprintf("UID STORE %d +FLAGS", uid))
+				deleted := deletes[int64(uid)]
 				if here := strings.Contains(c.want, fmt.Sprint("m", uid)); deleted != here {
 					t.Errorf("message %d is here: %v, deleted there: %v", uid, here, deleted)
 				}
@@ -446,6 +455,8 @@ func TestFetchIMAPKept(t *testing.T) {
 		switch {
 		case strings.HasPrefix(cmd, "SELECT"):
 			return "* OK [UIDVALIDITY 77] x\r\n" + tag + " OK [READ-WRITE]\r\n"
+		case cmd == "CAPABILITY":
+			return "* CAPABILITY IMAP4rev1 UIDPLUS\r\n" + tag + " OK\r\n"
 		case strings.HasPrefix(cmd, "UID SEARCH DELETED"):
 			return "* SEARCH 4 5\r\n" + tag + " OK\r\n"
 		case strings.HasPrefix(cmd, "UID SEARCH"):
