@@ -224,3 +224,51 @@ func TestBinaryUpgrade(t *testing.T) {
 		t.Errorf("%v, %v", forms, err)
 	}
 }
+
+// TestBinarySizes opens a file of before FormSized was known: its binary messages get the size that is sent, their mailboxes the sum of
+// those, and what is damaged keeps its own.
+func TestBinarySizes(t *testing.T) {
+	s := startServer(t)
+	st := s.store
+	addMail(t, st, "ann@home.arpa", "Subject: plain\r\n\r\nx\r\n", binaryMail()[2], binaryMail()[2])
+	m := s.folder(t, "ann", "INBOX")
+	sums := func() []int64 {
+		t.Helper()
+		all, err := read(st, func(tx *Tx) ([]int64, error) {
+			return tx.ints(`SELECT size FROM messages WHERE mailbox=? UNION ALL SELECT bytes FROM mailboxes WHERE id=? UNION ALL SELECT form&20 FROM messages WHERE mailbox=?`, m.ID, m.ID, m.ID)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	want := sums()
+	stored := int64(len(binaryMail()[2]))
+	if want[1] <= stored || want[3] != want[0]+2*want[1] {
+		t.Fatalf("%v, of which %d are stored", want, stored)
+	}
+	err := st.Write(func(tx *Tx) error {
+		if _, err := tx.exec(`UPDATE messages SET form=form&~16, size=? WHERE mailbox=? AND form&4<>0`, stored, m.ID); err != nil {
+			return err
+		}
+		_, err := tx.exec(`UPDATE mailboxes SET bytes=? WHERE id=?`, want[0]+2*stored, m.ID)
+		return err
+	})
+	if err == nil {
+		err = st.Collect()
+	}
+	if got := sums(); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v %v, want %v", got, err, want)
+	}
+	checkStore(t, st)
+	err = st.Write(func(tx *Tx) error {
+		_, err := tx.exec(`UPDATE messages SET form=form&~16, size=?, blob=blob+1000 WHERE mailbox=? AND form&4<>0`, stored, m.ID)
+		return err
+	})
+	if err == nil {
+		err = st.sizeOld()
+	}
+	if got := sums(); err != nil || got[1] != stored || got[5] != 20 {
+		t.Errorf("without content: %v %v", got, err)
+	}
+}

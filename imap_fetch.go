@@ -541,7 +541,7 @@ func (c *imapConn) putDate(t time.Time) {
 // fetchSize writes the size of what BODY[] gives.
 func (c *imapConn) fetchSize(m *Listed, _ *imapWish) error {
 	size := m.Size
-	if m.Form&FormBinary != 0 {
+	if m.Form&FormBinary != 0 && m.Form&FormSized == 0 { // from before that was known, and not yet looked at (sizeOld)
 		var err error
 		size, err = c.textualSize(m)
 		if err != nil {

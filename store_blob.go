@@ -21,6 +21,7 @@ type Blob struct {
 	Size   int64
 	Thread int64
 	Form   Form
+	Shown  int64 // octets that whoever does not take binary gets, where it has binary parts; 0 for Size
 }
 
 // AddBlob stores the spooled content once. If the transaction ends without anything referring to it, it is cleared away.
@@ -64,6 +65,12 @@ func (sp *Spool) describe() (*blobRow, error) {
 		return nil, ErrTooBig
 	}
 	row := &blobRow{Blob: Blob{Size: sp.Size(), Thread: threadOf(ParseHeader(head)), Form: form}, headLen: sp.Tree().HeaderLen, headHere: int64(len(head))}
+	if form&FormBinary != 0 {
+		row.Shown, err = encodedSize(sp.Tree(), sp)
+		if err != nil {
+			return nil, fmt.Errorf("read spool: %w", err)
+		}
+	}
 	row.head, err = sp.s.packer.pack(head)
 	if err == nil {
 		row.tree, err = sp.s.packer.pack(sp.Tree().Marshal())

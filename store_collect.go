@@ -42,6 +42,9 @@ func (s *Store) Collect() error {
 			return err
 		}
 	}
+	if err := s.sizeOld(); err != nil {
+		return err
+	}
 	before := s.freePages.Load()
 	defer func() {
 		if s.freePages.Load() < before { // the file is shorter when that is copied into it

@@ -116,6 +116,9 @@ func (tx *Tx) add(m Mailbox, b Blob, f Flags, internal time.Time) (Message, erro
 		return Message{}, err
 	}
 	rows := []Message{{Flags: f, Blob: b.ID, Size: b.Size, Internal: internal, Saved: tx.s.Now(), Thread: b.Thread, Form: b.Form}}
+	if b.Shown > 0 {
+		rows[0].Size, rows[0].Form = b.Shown, b.Form|FormSized
+	}
 	err := tx.insert(m, rows)
 	return rows[0], err
 }

@@ -502,6 +502,9 @@ func (x *rescue) renew(id BlobID, there int64, mark string) error {
 				return err
 			}
 		}
+		if _, err := tx.exec(`UPDATE messages SET form=form&~16 WHERE blob=?`, b.ID); err != nil { // sizeOld comes to it
+			return err
+		}
 		if mark != "" {
 			if _, err := tx.exec(`INSERT OR IGNORE INTO settings(key,value) VALUES(?||?,'1')`, mark, b.ID); err != nil {
 				return err

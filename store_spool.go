@@ -19,6 +19,7 @@ const (
 	FormHeader8Bit                  // octets above 127 in a header block, the message's own or a part's
 	FormBinary                      // parts that have to be encoded for whoever does not take binary (Content.WithoutBinary)
 	FormBrought                     // put into the mailbox by somebody, by APPEND or an import: whatever its header says, nobody sent it here
+	FormSized                       // the size of a message with FormBinary is that of Content.WithoutBinary
 )
 
 const spoolAsks = 64 << 10 // octets after which an incoming spool asks for room again

@@ -315,7 +315,7 @@ func (q *webReq) inherited(m *webMessage) []webFile {
 
 // wholeFile is the message as a file that goes with another.
 func (m *webMessage) wholeFile() webFile {
-	return webFile{Name: webSubjectName(m.Subject, "message", ".eml"), Path: "whole", Size: m.M.Size}
+	return webFile{Name: webSubjectName(m.Subject, "message", ".eml"), Path: "whole", Size: m.stored.Size}
 }
 
 func (q *webReq) file(m *webMessage, path string, p *Part) webFile {

@@ -172,7 +172,7 @@ func (q *webReq) inherit(adds *webAdditions, l *Letter, w *webFields, f *webForm
 	}
 	for _, at := range keep {
 		if at == "whole" {
-			adds.files = append(adds.files, LetterFile{Name: webSubjectName(m.Subject, "message", ".eml"), Type: "message/rfc822", Size: m.M.Size, Blob: m.M.Blob})
+			adds.files = append(adds.files, LetterFile{Name: webSubjectName(m.Subject, "message", ".eml"), Type: "message/rfc822", Size: m.stored.Size, Blob: m.M.Blob})
 			adds.spools = append(adds.spools, nil)
 			continue
 		}
