@@ -34,6 +34,9 @@ func (s *Server) addFields(m *Mail) error {
 	if err != nil {
 		return fmt.Errorf("read spool: %w", err)
 	}
+	if m.Flags&MailRequireTLS == 0 && wantsAnyTLS(header) {
+		m.Flags |= MailAnyTLS
+	}
 	if !m.Report {
 		err = s.hideVerdicts(m.Body, header)
 		if err != nil {
@@ -263,6 +266,19 @@ func filledFields(header string) map[string]bool {
 		return nil
 	})
 	return has
+}
+
+// wantsAnyTLS says whether a message is to go even where TLS is not what the domain asks for (RFC 8689 §3).
+func wantsAnyTLS(header string) bool {
+	no, other := false, false
+	eachField(header, func(_ int, name, value string) error {
+		if strings.EqualFold(name, "TLS-Required") {
+			is := strings.EqualFold(strings.TrimSpace(value), "No")
+			no, other = no || is, other || !is
+		}
+		return nil
+	})
+	return no && !other
 }
 
 // The name of fields with the verdicts of a mail server on a message, and one of the same length that says nothing.

@@ -59,6 +59,7 @@ type hopAddr struct {
 
 	named bool       // the administrator names the host: it takes the mail, whatever the DNS says
 	proof *hostProof // what it has to show; nil is nothing
+	fault error      // why it may not be used; nil it may
 
 	crowded func() bool   // whether others wait for this connection's place; nil is never
 	hurry   time.Duration // how long the host may be silent then
@@ -189,8 +190,7 @@ func (s *Server) directHops(ctx context.Context, domain string) ([]hopAddr, erro
 	return s.proveHops(ctx, mail, all)
 }
 
-// proveHops adds to each hop of a domain what its host has to show, and leaves out those of hosts that may not be used. The error is
-// of one of these if nothing is left.
+// proveHops adds to each hop of a domain what its host has to show, or why it may not be used.
 func (s *Server) proveHops(ctx context.Context, mail MailHosts, hops []hopAddr) ([]hopAddr, error) {
 	policy, err := s.stsPolicy(ctx, mail.Domain)
 	if err != nil {
@@ -199,33 +199,29 @@ func (s *Server) proveHops(ctx context.Context, mail MailHosts, hops []hopAddr) 
 	ctx, cancel := context.WithTimeout(ctx, dnsBudget)
 	defer cancel()
 	proofs := hostProofs{of: mail, sts: policy}
-	known := map[string]*hostProof{}
-	faults := map[string]error{}
-	var all []hopAddr
-	for _, h := range hops {
-		p, ok := known[h.host]
-		if !ok {
-			p, faults[h.host] = proofs.host(ctx, s.dns, h.host)
-			known[h.host] = p
-			if faults[h.host] != nil {
-				err = faults[h.host]
-				s.log.Info("host left out", "domain", mail.Domain, "host", h.host, "err", err)
-				s.countTLS(TLSCount{Domain: mail.Domain, Policy: p.kind(), Host: h.host, Result: tlsInvalid})
-			}
-		}
-		if faults[h.host] != nil {
+	for i := range hops {
+		h := &hops[i]
+		if i > 0 && hops[i-1].host == h.host {
+			h.proof, h.fault, h.tls = hops[i-1].proof, hops[i-1].fault, hops[i-1].tls
 			continue
 		}
-		h.proof = p
-		if p.strict() {
+		h.proof, h.fault = proofs.host(ctx, s.dns, h.host)
+		if h.fault != nil {
+			s.countTLS(TLSCount{Domain: mail.Domain, Policy: h.proof.kind(), Host: h.host, Result: tlsInvalid})
+		}
+		if h.proof.strict() {
 			h.tls = hopTLSMust
 		}
-		all = append(all, h)
 	}
-	if len(all) == 0 {
-		return nil, err
+	return hops, nil
+}
+
+// anyTLS is the hop for mail that goes whatever the host has to show.
+func (h hopAddr) anyTLS() hopAddr {
+	if h.proof != nil {
+		h.proof, h.fault, h.tls = nil, nil, hopTLSMaybe
 	}
-	return all, nil
+	return h
 }
 
 // dnsPermanent says whether an error of hops means that a message can be given back at once.

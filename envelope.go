@@ -35,6 +35,7 @@ const (
 	MailUTF8                   // UTF-8 in header or envelope (RFC 6531)
 	MailBinary                 // came as BODY=BINARYMIME: lines may be of any length, bare CR and LF may be content (RFC 3030)
 	MailRequireTLS             // only over verified TLS (RFC 8689)
+	MailAnyTLS                 // whatever its hosts have to show: the header has "TLS-Required: No" (RFC 8689 §3)
 )
 
 // When a sender wants to hear of a recipient (RFC 3461 §4.1), as bits of Recipient.Notify.

@@ -655,3 +655,71 @@ func TestRequireTLSProof(t *testing.T) {
 		}
 	}
 }
+
+// Mail whose sender says so goes whatever the hosts have to show, and nothing else goes with it (RFC 8689 §3).
+func TestTLSRequiredNo(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{stsTestPolicy("enforce", "mx.example.org"), stsTestPolicy("enforce", "other.example.org")} {
+		p := newProofTest(t, stsTestRecord, foreignPair("mx.example.org"))
+		p.names.insecure = true
+		p.policy = policy
+		send := func(header string, flags int) {
+			m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "ann@home.arpa"), Flags: flags}, To: rcptsTo(mustAddr(t, "bob@example.org")), Body: p.store.NewSpool(1 << 20)}
+			m.Body.Write([]byte(header + "Subject: x\r\n\r\nx\r\n"))
+			if err := p.accept(m); err != nil {
+				t.Fatal(err)
+			}
+			m.Body.Close()
+		}
+		p.far.write(t, func(tx *Tx) error {
+			_, err := tx.AddUser(mustAddr(t, "bob@example.org"), testSecret(), false)
+			return err
+		})
+		send("X: 1\r\n", 0)
+		send("X: 2\r\nTLS-Required: No\r\n", 0)
+		send("X: 3\r\nTLS-Required: Yes\r\n", 0)
+		send("X: 4\r\nTLS-Required: No\r\nTLS-Required: Yes\r\n", 0)
+		send("X: 5\r\ntls-required:\r\n no\r\n", 0)
+		send("X: 6\r\nTLS-Required: No\r\n", MailRequireTLS)
+		p.step()
+		p.wantQueue(4)
+		got := strings.Join(p.far.inbox(t, "bob@example.org"), "")
+		if strings.Count(got, "\r\nX: ") != 2 || !strings.Contains(got, "X: 2") || !strings.Contains(got, "X: 5") || !strings.Contains(got, "tls TLS") && !strings.Contains(got, "ESMTPS") {
+			t.Errorf("%s", got)
+		}
+		if said := p.destinationError(t); !strings.Contains(said, "MTA-STS") {
+			t.Error(said)
+		}
+	}
+}
+
+// Nothing of all this is asked for mail at home, on a LAN, to an address or by a route; and with a DNS that never answers nothing beyond
+// what was asked before.
+func TestProofAsksNobody(t *testing.T) {
+	t.Parallel()
+	p := newProofTest(t, stsTestRecord, namedPair("mx.example.org"))
+	p.cfg.Routes = map[string]Route{"routed.example": {Hosts: []string{"mx.example.org:25"}}}
+	p.names.hosts["printer.lan"] = []string{"192.0.2.3"}
+	for _, to := range []string{"bob@home.arpa", "x@printer.lan", "x@[192.0.2.9]", "x@routed.example", "x@nobody.example"} {
+		p.submit("ann@home.arpa", to)
+	}
+	p.step()
+	for _, name := range p.names.asked {
+		if strings.HasPrefix(name, "_") {
+			t.Errorf("asked for %s", name)
+		}
+	}
+	if p.asked > 0 {
+		t.Error("a policy was fetched")
+	}
+
+	ns := newTestNameserver(t, testZone{})
+	ns.mute.Store(true)
+	s := startServer(t, "[dns]", "servers = [\""+ns.addr+"\"]")
+	if _, err := s.hops(t.Context(), s.nextHop("example.org"), "example.org"); err == nil || !strings.HasPrefix(err.Error(), "DNS: ") {
+		t.Error(err)
+	}
+	if n := ns.asked.Load(); n != dnsRounds {
+		t.Errorf("%d questions to a resolver that is silent, about MX and nothing else", n)
+	}
+}

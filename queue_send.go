@@ -12,6 +12,7 @@ type queueJob struct {
 	q       *queueRunner
 	hop     nextHop
 	domains []string // nil: nothing is tried, only decided
+	anyTLS  bool     // what its hosts have to show does not matter: only mail goes that says so (MailAnyTLS)
 
 	mu    sync.Mutex
 	ids   []int64        // messages that are due and not yet begun
@@ -66,7 +67,7 @@ func (j *queueJob) next() (*QueueItem, error) {
 		}
 		j.after = max(j.after, j.ids[0])
 		j.ids = j.ids[1:]
-		if len(q.Rcpts) > 0 && !j.q.owes(q.ID) {
+		if len(q.Rcpts) > 0 && !j.q.owes(q.ID) && (!j.anyTLS || q.Flags&MailAnyTLS != 0) {
 			return &q, nil
 		}
 	}
@@ -139,6 +140,7 @@ func (j *queueJob) remote() error {
 	if err != nil {
 		return err
 	}
+	var unproven []hopAddr
 	for _, h := range hops {
 		err = j.handOver(h)
 		j.more.Wait()
@@ -149,8 +151,35 @@ func (j *queueJob) remote() error {
 			return err
 		}
 		j.s.log.Info("host failed", "host", h.host, "addr", h.addr, "err", err)
+		if h.fault != nil || (h.proof.strict() && errors.Is(err, smtpErrTLS)) {
+			unproven = append(unproven, h)
+		}
 	}
+	j.withAnyTLS(unproven)
 	return err
+}
+
+// withAnyTLS hands the mail over that is to go all the same to hosts which did not show what they have to. The others wait.
+func (j *queueJob) withAnyTLS(hops []hopAddr) {
+	if len(hops) == 0 {
+		return
+	}
+	j.mu.Lock()
+	j.anyTLS, j.ids, j.after = true, nil, 0
+	j.mu.Unlock()
+	q, err := j.next()
+	if q == nil || err != nil {
+		return
+	}
+	j.putBack(q)
+	for _, h := range hops {
+		err := j.handOver(h.anyTLS())
+		j.more.Wait()
+		if err == nil || j.s.stop.Err() != nil {
+			return
+		}
+		j.s.log.Info("host failed, whatever it shows", "host", h.host, "addr", h.addr, "err", err)
+	}
 }
 
 // handOver hands everything that is due to one host. A connection that is cut costs the message that it was cut in a try,

@@ -80,6 +80,9 @@ type smtpClient struct {
 // smtpDial connects to a host, greets it, begins TLS as far as the hop asks for it, and logs in if it needs to. When
 // opportunistic TLS fails, it goes on without in a new connection, as RFC 7435 §3 has it.
 func (s *Server) smtpDial(h hopAddr) (*smtpClient, error) {
+	if h.fault != nil {
+		return nil, h.fault
+	}
 	c, err := s.smtpSession(h, h.tls != hopPlain)
 	if errors.Is(err, smtpErrTLS) && h.tls == hopTLSMaybe {
 		s.log.Info("tls failed, going on without", "host", h.host, "err", err)
