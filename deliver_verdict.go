@@ -8,7 +8,10 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // errLocalSender refuses mail that says it is from one of our people and was brought by somebody who has not logged in.
@@ -55,17 +58,20 @@ func (s *Server) judge(m *Mail, peer MailPeer) error {
 // refused.
 func (s *Server) checkSender(ctx context.Context, v *Verdict, m *Mail, peer MailPeer, header string) error {
 	skip := func(domain string) bool { return !s.isForeign(domain) }
+	dns := dnsRemembering{s.dns, s.answers, loginOrigin{addr: peer.Addr}.house().String()}
+	now, fields := s.store.Now(), dkimFields(header)
+	froms := slices.DeleteFunc(fromDomains(fields), skip)
+	dns.ahead(ctx, dnsmessage.TypeTXT, senderNames(fields, froms, skip))
 	var spf spfResult
 	var iprev, name string
 	others := s.crew.Result("checking a sender", func() error {
-		spf = checkSPF(ctx, s.dns, peer.Addr, peer.Helo, m.From, skip)
-		iprev, name = checkIPRev(ctx, s.dns, peer.Addr)
+		spf = checkSPF(ctx, dns, peer.Addr, peer.Helo, m.From, skip)
+		iprev, name = checkIPRev(ctx, dns, peer.Addr)
 		return nil
 	})
-	now, fields := s.store.Now(), dkimFields(header)
 	forms := bodyForms(fields, now)
 	err := forms.read(bodyOf(m.Body))
-	keys := &keyAsker{dns: s.dns, own: s.ring.public, skip: skip}
+	keys := &keyAsker{dns: dns, own: s.ring.public, skip: skip}
 	sums := forms.end()
 	dkim := verifyDKIM(ctx, fields, sums, keys, now)
 	arc := checkARC(ctx, fields, sums, keys)
@@ -76,12 +82,10 @@ func (s *Server) checkSender(ctx context.Context, v *Verdict, m *Mail, peer Mail
 	if fault != nil { // ours, which the crew has noted: no verdict, and not the sender's loss
 		spf, iprev = spfResult{result: resultTemp, domain: m.From.Domain}, resultTemp
 	}
-	w := &dmarcWalker{ctx: ctx, dns: s.dns, skip: skip}
+	w := &dmarcWalker{ctx: ctx, dns: dns, skip: skip}
 	var dmarc []dmarcResult
-	for _, d := range fromDomains(header) {
-		if !skip(d) {
-			dmarc = append(dmarc, w.checkDMARC(d, spf, dkim))
-		}
+	for _, d := range froms {
+		dmarc = append(dmarc, w.checkDMARC(d, spf, dkim))
 	}
 	if ctx.Err() != nil {
 		s.health.doubt()
@@ -96,6 +100,28 @@ func (s *Server) checkSender(ctx context.Context, v *Verdict, m *Mail, peer Mail
 		}
 	}
 	return nil
+}
+
+// senderNames are the names of TXT records that a message makes us ask for in any case: policies of the domains in From, and keys.
+func senderNames(fields []dkimField, froms []string, skip func(string) bool) []string {
+	var all []string
+	for _, d := range froms {
+		all = append(all, "_dmarc."+d)
+	}
+	for _, f := range fields {
+		if f.name != "dkim-signature" || len(all) >= dnsAhead {
+			continue
+		}
+		tags, err := dkimTagList(f.value())
+		if err != nil {
+			continue
+		}
+		d := strings.ToLower(dkimSqueeze(tags["d"]))
+		if !skip(d) {
+			all = append(all, strings.ToLower(dkimSqueeze(tags["s"]))+"._domainkey."+d)
+		}
+	}
+	return all
 }
 
 // note adds all results, in the order in which they were found out.

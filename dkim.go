@@ -106,12 +106,15 @@ func newDKIMBody(relaxed bool) *dkimBody {
 }
 
 func (b *dkimBody) Write(p []byte) (int, error) {
-	for _, c := range p {
+	n := len(p)
+	for len(p) > 0 {
+		c := p[0]
 		if b.cr {
 			b.cr = false
 			if c == '\n' {
 				b.lines++
 				b.blank = false
+				p = p[1:]
 				continue
 			}
 			b.put('\r')
@@ -119,14 +122,38 @@ func (b *dkimBody) Write(p []byte) (int, error) {
 		switch {
 		case c == '\r':
 			b.cr = true
+			p = p[1:]
 		case b.relaxed && (c == ' ' || c == '\t'):
 			b.blank = true
+			p = p[1:]
 		default:
 			b.put(c)
+			run := b.plain(p[1:])
+			b.out = append(b.out, p[1:1+run]...)
+			p = p[1+run:]
+		}
+		if len(b.out) > 4096 {
+			b.flush()
 		}
 	}
 	b.flush()
-	return len(p), nil
+	return n, nil
+}
+
+// plain is how many octets of p are hashed as they are, behind one that counts.
+func (b *dkimBody) plain(p []byte) int {
+	if !b.relaxed {
+		if i := bytes.IndexByte(p, '\r'); i >= 0 {
+			return i
+		}
+		return len(p)
+	}
+	for i, c := range p {
+		if c == '\r' || c == ' ' || c == '\t' {
+			return i
+		}
+	}
+	return len(p)
 }
 
 // put takes an octet that counts, behind the line ends and blanks that count with it.

@@ -26,6 +26,8 @@ const (
 	dnsRounds  = 2               // times that each server is asked
 	dnsPacket  = 1232            // octets of an answer by UDP that come through everywhere unfragmented (RFC 9715 §3.2)
 	dnsAliases = 8               // CNAMEs that are followed in an answer
+	dnsLong    = 16 << 10        // octets of an answer by TCP; a stranger's nameserver could send 64 KiB, which take megabytes when they are read
+	dnsRecords = 256             // of an answer, for the same reason
 	dnsServers = 3               // of resolv.conf that are asked, as everybody does
 	dnsReload  = 5 * time.Second // between looks at resolv.conf
 	dnsConfig  = "/etc/resolv.conf"
@@ -122,8 +124,8 @@ type dnsConf struct {
 }
 
 // Ask asks for the records of one kind of a full name. No records and no error: the name is there and has none of this kind. Errors
-// are *net.DNSError: IsNotFound says that there is no such name, and all others pass. What the answer holds is bounded by the size of
-// a DNS message, 64 KiB.
+// are *net.DNSError: IsNotFound says that there is no such name, and all others pass. What the answer holds is bounded by
+// dnsLong and dnsRecords.
 func (d *dnsStub) Ask(ctx context.Context, name string, kind dnsmessage.Type) (DNSAnswer, error) {
 	full := strings.TrimSuffix(name, ".") + "."
 	q, err := dnsmessage.NewName(full)
@@ -256,7 +258,7 @@ func dnsTalk(ctx context.Context, network, server string, name dnsmessage.Name, 
 			return nil, err
 		}
 		var m dnsmessage.Message
-		err = m.Unpack(b)
+		err = dnsUnpack(&m, b)
 		if err == nil && m.ID == id && m.Response && len(m.Questions) == 1 && m.Questions[0].Type == kind &&
 			strings.EqualFold(m.Questions[0].Name.String(), name.String()) {
 			return &m, nil
@@ -265,6 +267,23 @@ func dnsTalk(ctx context.Context, network, server string, name dnsmessage.Name, 
 			return nil, errors.New("the server answers something else")
 		} // by UDP anybody may have sent it: the server's own may still come
 	}
+}
+
+var errDNSLong = errors.New("the answer is too long")
+
+// dnsUnpack reads a message that has no more records than are worth it.
+func dnsUnpack(m *dnsmessage.Message, b []byte) error {
+	if len(b) < 12 {
+		return io.ErrUnexpectedEOF
+	}
+	n := 0
+	for i := 6; i < 12; i += 2 {
+		n += int(binary.BigEndian.Uint16(b[i:]))
+	}
+	if n > dnsRecords {
+		return errDNSLong
+	}
+	return m.Unpack(b)
 }
 
 // dnsReceive reads one message.
@@ -277,7 +296,11 @@ func dnsReceive(nc net.Conn, network string, buf []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, binary.BigEndian.Uint16(buf))
+	n := int(binary.BigEndian.Uint16(buf))
+	if n > dnsLong {
+		return nil, errDNSLong
+	}
+	b := make([]byte, n)
 	_, err = io.ReadFull(nc, b)
 	return b, err
 }

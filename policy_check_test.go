@@ -180,6 +180,18 @@ func TestPolicyBounds(t *testing.T) {
 	}
 }
 
+func TestDMARCAddresses(t *testing.T) {
+	for list, want := range map[string]string{
+		"mailto:a@b.example": "[a@b.example]", "MAILTO:a@b.example!10m , mailto:c%2Bd@e.example": "[a@b.example c+d@e.example]", "": "[]", "https://x/": "[]",
+		"mailto:a@b.example?subject=x": "[a@b.example]", "mailto:a@b%0d%0aBcc:x@y": "[]", "mailto:a@[127.0.0.1]": "[]", "a@b.example": "[]",
+		strings.Repeat("mailto:a@b.example,", 2000): "[a@b.example a@b.example a@b.example a@b.example]",
+	} {
+		if got := fmt.Sprint(dmarcAddresses(list)); got != want {
+			t.Errorf("%.80s: %s, not %s", list, got, want)
+		}
+	}
+}
+
 func TestDMARCWalk(t *testing.T) {
 	zone := newTestZone(t, `
 		_dmarc.example.com TXT v=DMARC1; p=none
@@ -201,7 +213,26 @@ func TestDMARCWalk(t *testing.T) {
 			t.Errorf("%s: organization %s, policy %q; not %s, %q", c.domain, org, want, c.org, c.policy)
 		}
 	}
-	asked, w.have = nil, nil
+	// A record that says psd=y for its own domain ends the walk there (§4.10, step 2). One whose policy makes no sense is none unless
+	// somebody can be told (§4.10.1), and what is above it does not count for its domain. Without p= it is p=none (§4.7).
+	w = &dmarcWalker{ctx: t.Context(), skip: func(string) bool { return false }, dns: &testDNS{zone: newTestZone(t, `
+		_dmarc.top TXT v=DMARC1; p=reject
+		_dmarc.suffix.top TXT v=DMARC1; p=quarantine; psd=y
+		_dmarc.void.top TXT v=DMARC1; p=never
+		_dmarc.told.top TXT v=DMARC1; p=reject; sp=never; rua=mailto:x@told.top!10m
+		_dmarc.url.top TXT v=DMARC1; p=never; rua=https://told.top/x, mailto:, mailto:nobody
+		_dmarc.plain.top TXT v=DMARC1; psd=n`)}}
+	for _, c := range []struct{ domain, org, policy string }{
+		{"suffix.top", "suffix.top", "quarantine"}, {"a.suffix.top", "a.suffix.top", "quarantine"}, {"void.top", "top", ""}, {"told.top", "top", "none"},
+		{"url.top", "top", ""}, {"plain.top", "plain.top", "none"}, {"x.void.top", "top", "reject"},
+	} {
+		_, want := w.policy(c.domain)
+		if org := w.organization(c.domain); org != c.org || want != c.policy {
+			t.Errorf("%s: organization %s, policy %q; not %s, %q", c.domain, org, want, c.org, c.policy)
+		}
+	}
+	w = &dmarcWalker{ctx: t.Context(), dns: &testDNS{zone: zone}, skip: func(d string) bool { asked = append(asked, d); return false }}
+	asked = nil
 	w.walk("a.b.c.d.e.f.g.h.i.j.mail.example.net") // RFC 9989 §4.10
 	if got := strings.Join(asked, " "); got != "a.b.c.d.e.f.g.h.i.j.mail.example.net g.h.i.j.mail.example.net h.i.j.mail.example.net i.j.mail.example.net j.mail.example.net mail.example.net example.net net" {
 		t.Errorf("asked %s", got)

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -28,12 +29,13 @@ type dmarcRecord struct {
 	p, sp, np  string
 	dkimStrict bool
 	spfStrict  bool
-	testing    bool   // t=y, or pct below 100 as RFC 7489 had it: one step milder
-	psd        string // y, n or u
-	reports    bool   // rua= is there
+	testing    bool     // t=y, or pct below 100 as RFC 7489 had it: one step milder
+	psd        string   // y, n or u
+	rua        []string // addresses for reports, see dmarcAddresses
+	void       bool     // its policy makes no sense, and nobody can be told: the domain has none (RFC 9989 §4.10.1)
 }
 
-// parseDMARC reads a record (RFC 9989 §4.7); nil if it is none. Unknown tags are passed over, and so are values that make no sense.
+// parseDMARC reads a record (RFC 9989 §4.7); nil if it is none. Unknown tags are passed over, and so are values that make no sense (§4.8).
 func parseDMARC(text, domain string) *dmarcRecord {
 	first, rest, _ := strings.Cut(text, ";")
 	name, value, _ := strings.Cut(first, "=")
@@ -41,17 +43,16 @@ func parseDMARC(text, domain string) *dmarcRecord {
 		return nil
 	}
 	r := &dmarcRecord{domain: domain, psd: "u"}
-	bad := false
 	policy := func(v string) string {
 		if v != dmarcNothing && v != dmarcQuarantine && v != dmarcReject {
-			bad = true
+			r.void = true
 			return ""
 		}
 		return v
 	}
 	for one := range strings.SplitSeq(rest, ";") {
-		name, value, _ := strings.Cut(one, "=")
-		value = strings.ToLower(dkimTrim(value))
+		name, raw, _ := strings.Cut(one, "=")
+		value = strings.ToLower(dkimTrim(raw))
 		switch strings.ToLower(dkimTrim(name)) {
 		case "p":
 			r.p = policy(value)
@@ -65,23 +66,44 @@ func parseDMARC(text, domain string) *dmarcRecord {
 			r.spfStrict = value == "s"
 		case "t":
 			r.testing = r.testing || value == "y"
-		case "pct":
+		case "pct": // RFC 9989 §A.6 has t= instead; who still writes it is not ready for all of it
 			r.testing = r.testing || (value != "100" && value != "")
 		case "psd":
 			if value == "y" || value == "n" {
 				r.psd = value
 			}
 		case "rua":
-			r.reports = value != ""
+			r.rua = dmarcAddresses(raw)
 		}
 	}
-	if bad || r.p == "" { // RFC 9989 §4.10.1: with an address for reports it means none, else nothing
-		if !r.reports && r.psd != "y" {
-			return nil
-		}
+	if r.void || r.p == "" { // without p= it is none (RFC 9989 §4.7), with nonsense in it too if somebody can be told (§4.10.1)
+		r.void = r.void && len(r.rua) == 0
 		r.p, r.sp, r.np = dmarcNothing, "", ""
 	}
 	return r
+}
+
+const dmarcRUA = 4 // addresses of a record that reports go to
+
+// dmarcAddresses are the mail addresses of a list of URIs (RFC 9989 §4.6); others are passed over, and so is a size behind a "!" (§4.8).
+func dmarcAddresses(list string) []string {
+	var all []string
+	for one := range strings.SplitSeq(list, ",") {
+		one, _, _ = strings.Cut(dkimTrim(one), "!")
+		u, err := url.Parse(one)
+		if err != nil || !strings.EqualFold(u.Scheme, "mailto") {
+			continue
+		}
+		to, err := url.PathUnescape(u.Opaque)
+		if err != nil {
+			continue
+		}
+		a, err := ParseAddr(to)
+		if err == nil && a.Domain != "" && !strings.HasPrefix(a.Domain, "[") && len(all) < dmarcRUA {
+			all = append(all, a.String())
+		}
+	}
+	return all
 }
 
 // dmarcWalker finds records and organizational domains. Each name is asked about once.
@@ -133,15 +155,16 @@ func (w *dmarcWalker) ask(domain string) dmarcAnswer {
 	return dmarcAnswer{record: found}
 }
 
-// walk lists the records from a domain up to its top, the domain's own first (RFC 9989 §4.10). It asks about at most dmarcSteps names.
+// walk lists the good records from a domain up to its top, the domain's own first, as far as one says that nothing above it matters
+// (RFC 9989 §4.10). It asks about at most dmarcSteps names.
 func (w *dmarcWalker) walk(domain string) []*dmarcRecord {
 	var all []*dmarcRecord
 	at, labels := domain, strings.Split(domain, ".")
 	for range dmarcSteps {
 		r := w.record(at)
-		if r != nil {
+		if r != nil && !r.void {
 			all = append(all, r)
-			if r.psd == "n" || (r.psd == "y" && at != domain) {
+			if r.psd != "u" {
 				return all
 			}
 		}
@@ -175,6 +198,9 @@ func (w *dmarcWalker) organization(domain string) string {
 // policy is the record that applies to a domain in From, and what it asks for (RFC 9989 §4.10.1); nil without one.
 func (w *dmarcWalker) policy(domain string) (*dmarcRecord, string) {
 	r := w.record(domain)
+	if r != nil && r.void {
+		return nil, ""
+	}
 	if r != nil {
 		return r, r.p
 	}
@@ -184,7 +210,7 @@ func (w *dmarcWalker) policy(domain string) (*dmarcRecord, string) {
 	}
 	org := w.organization(domain)
 	r = w.record(org)
-	if r == nil { // nothing at the organization itself: what is above it
+	if r == nil || r.void { // nothing at the organization itself: what is above it
 		r = all[len(all)-1]
 	}
 	want := r.p
@@ -197,13 +223,13 @@ func (w *dmarcWalker) policy(domain string) (*dmarcRecord, string) {
 	return r, want
 }
 
-// exists says whether there is such a name. In doubt there is.
+// exists says whether there is such a name (RFC 9989 §3.2.13). In doubt there is.
 func (w *dmarcWalker) exists(domain string) bool {
 	_, err := w.dns.Ask(w.ctx, domain, dnsmessage.TypeA)
 	return !dnsNotFound(err)
 }
 
-// aligned says whether an authenticated domain stands for one in From (RFC 9989 §4.4.1).
+// aligned says whether an authenticated domain stands for one in From (RFC 9989 §3.2.10, §4.10.2).
 func (w *dmarcWalker) aligned(from, domain string, strict bool) bool {
 	if from == domain {
 		return true
@@ -270,10 +296,10 @@ func (w *dmarcWalker) checkDMARC(from string, spf spfResult, dkim []dkimResult) 
 	return r
 }
 
-// fromDomains are the different domains of a header's From fields, in A-labels, at most dmarcFroms of them.
-func fromDomains(header string) []string {
+// fromDomains are the different domains of the From fields of a header, in A-labels, at most dmarcFroms of them.
+func fromDomains(fields []dkimField) []string {
 	var all []string
-	for _, f := range dkimFields(header) {
+	for _, f := range fields {
 		if f.name != "from" {
 			continue
 		}

@@ -47,6 +47,7 @@ type Server struct {
 	partners partnerNames
 	srs      srsRing
 	health   dnsHealth
+	answers  *dnsCache
 
 	stop    context.Context // done when the server is stopping
 	cancel  context.CancelFunc
@@ -121,7 +122,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, store: store, log: log, crew: store.crew, auth: NewAuth(cfg, store), tls: t, dns: NewResolver(cfg.DNS.Servers, cfg.DNS.TrustAD),
-		ring: &dkimRing{store: store}, health: dnsHealth{crew: store.crew},
+		ring: &dkimRing{store: store}, health: dnsHealth{crew: store.crew}, answers: newDNSCache(store.crew),
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 		world: (&net.Dialer{Timeout: 10 * time.Second, Control: onlyPublic}).DialContext,
 		conns: map[*conn]bool{}, askedFor: map[string]time.Time{}, waiting: map[netip.Prefix]int{}, people: map[UserID]int{}, busy: map[UserID]bool{},
