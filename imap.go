@@ -198,6 +198,7 @@ type imapRun struct {
 	rest    UID    // the lowest message that was worked on, if there were too many for one command
 	opened  bool   // it has selected the mailbox: there is no news yet, and the client knows no UIDs that could vanish
 	effects imapEffects
+	lists   imapLists
 }
 
 // imapConn is one client. All its fields belong to the goroutine that serves it.

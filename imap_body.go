@@ -15,6 +15,7 @@ type imapSection struct {
 	fields  []string // of HEADER.FIELDS
 	partial bool     // <off.n>
 	off, n  int64
+	picked  []byte // memory for HEADER.FIELDS, used again for the next message
 }
 
 const (
@@ -160,7 +161,8 @@ func (it *imapWish) sound(m *Content) error {
 	return m.Sound(p.HeaderOff, p.HeaderLen)
 }
 
-// imapOctets are those that a section means: n from an offset on, of a message, or made for this client.
+// imapOctets are those that a section means: n from an offset on, of a message, or made for this client and good until the section is
+// opened again.
 type imapOctets struct {
 	content *Content
 	made    []byte // if content is nil
@@ -205,7 +207,8 @@ func (s *imapSection) openIn(m *Content, utf8 bool, p *Part) imapOctets {
 	case "HEADER":
 		return s.part(imapHeaderBlock(m, utf8, p))
 	}
-	return s.part(imapHeaderText(imapPickFields(imapHeaderBytes(m, p.HeaderOff, p.HeaderLen), s.fields, s.text == "HEADER.FIELDS"), utf8))
+	s.picked = imapPickFields(s.picked[:0], imapHeaderBytes(m, p.HeaderOff, p.HeaderLen), s.fields, s.text == "HEADER.FIELDS")
+	return s.part(imapHeaderText(s.picked, utf8))
 }
 
 // imapHeaderBlock is a whole header block.
@@ -224,10 +227,9 @@ func imapHeaderText(b []byte, utf8 bool) imapOctets {
 	return imapOctets{made: b, n: int64(len(b))}
 }
 
-// imapPickFields returns those fields of a header block whose names are in the list, or those whose names are not, octet
+// imapPickFields appends those fields of a header block whose names are in the list, or those whose names are not, octet
 // for octet, and the empty line at the end that RFC 9051 §6.4.5 wants always.
-func imapPickFields(head []byte, names []string, in bool) []byte {
-	var out []byte
+func imapPickFields(out, head []byte, names []string, in bool) []byte {
 	keep := false
 	if bytes.IndexByte(head, '\n') < 0 { // CRs end its lines
 		head = bytes.ReplaceAll(head, []byte("\r"), []byte("\r\n"))

@@ -157,6 +157,7 @@ func (f *imapFetch) tell(uids []UID) error {
 	if f == nil || len(uids) == 0 {
 		return nil
 	}
+	defer func() { f.c.lists = imapLists{} }() // the command may be IDLE
 	return f.send(uids)
 }
 
@@ -582,15 +583,6 @@ func (c *imapConn) fetchThreadID(m *Listed, _ *imapWish) error {
 		return nil
 	}
 	c.putf("(T%x)", m.Thread)
-	return nil
-}
-
-func (c *imapConn) fetchEnvelope(m *Listed, _ *imapWish) error {
-	h, err := m.Content.WholeHeader()
-	if err != nil {
-		return c.unreadable(err)
-	}
-	c.putEnvelope(ParseEnvelope(h))
 	return nil
 }
 

@@ -1,9 +1,8 @@
-// ENVELOPE and BODYSTRUCTURE: what a message consists of, from its stored tree.
+// BODY and BODYSTRUCTURE: what a message consists of, from its stored tree.
 package main
 
 import (
 	"strconv"
-	"strings"
 )
 
 // putInt writes a number.
@@ -16,68 +15,6 @@ func (c *imapConn) putText(s string) {
 		s = EncodeWords(DecodeWords(s))
 	}
 	c.putNString(s)
-}
-
-// putEnvelope writes an envelope (RFC 9051 §7.5.2):
-//
-//	envelope = "(" env-date SP env-subject SP env-from SP env-sender SP env-reply-to SP env-to SP env-cc SP env-bcc SP
-//	           env-in-reply-to SP env-message-id ")"
-func (c *imapConn) putEnvelope(e *Envelope) {
-	c.w.WriteByte('(')
-	c.putText(e.Date)
-	c.w.WriteByte(' ')
-	c.putText(e.Subject)
-	for _, list := range [...][]Address{e.From, e.Sender, e.ReplyTo, e.To, e.Cc, e.Bcc} {
-		c.w.WriteByte(' ')
-		c.putAddresses(list)
-	}
-	c.w.WriteByte(' ')
-	c.putText(e.InReplyTo)
-	c.w.WriteByte(' ')
-	c.putText(e.MessageID)
-	c.w.WriteByte(')')
-}
-
-// putAddresses writes "(" 1*address ")" or NIL. The marks of a group have a NIL host, so nothing else may have one.
-//
-//	address = "(" addr-name SP addr-adl SP addr-mailbox SP addr-host ")"
-func (c *imapConn) putAddresses(list []Address) {
-	if len(list) == 0 {
-		c.w.WriteString("NIL")
-		return
-	}
-	c.w.WriteByte('(')
-	for _, a := range list {
-		if !c.utf8 && !isASCII(a.Local) && a.Domain != "" {
-			// Nobody without UTF-8 could answer to it: an empty group whose name shows it (RFC 6857).
-			c.putAddress(Address{Local: strings.TrimSpace(a.DisplayName() + " " + a.Local + "@" + a.Domain)})
-			c.putAddress(Address{})
-			continue
-		}
-		c.putAddress(a)
-	}
-	c.w.WriteByte(')')
-}
-
-func (c *imapConn) putAddress(a Address) {
-	c.w.WriteByte('(')
-	c.putText(a.Name)
-	c.w.WriteString(" NIL ")
-	c.putText(a.Local)
-	c.w.WriteByte(' ')
-	c.putNString(c.domain(a.Domain))
-	c.w.WriteByte(')')
-}
-
-// domain is a domain as the client can have it: with A-labels unless it has enabled UTF-8.
-func (c *imapConn) domain(d string) string {
-	if c.utf8 || isASCII(d) {
-		return d
-	}
-	if a, err := DomainToASCII(d); err == nil {
-		return a
-	}
-	return EncodeWords(d)
 }
 
 // putBody writes BODY, which has no extension fields (RFC 9051 §7.5.2).

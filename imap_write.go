@@ -18,11 +18,8 @@ func (c *imapConn) putString(s string) {
 		return
 	}
 	c.w.WriteByte('"')
-	for {
+	for strings.IndexByte(s, '"') >= 0 || strings.IndexByte(s, '\\') >= 0 {
 		i := strings.IndexAny(s, `"\`)
-		if i < 0 {
-			break
-		}
 		c.w.WriteString(s[:i])
 		c.w.WriteByte('\\')
 		c.w.WriteByte(s[i])
