@@ -56,8 +56,12 @@ type Mail struct {
 
 	Verdict *Verdict // what judge found out about its sender; nil is nothing
 
-	reports []successReport // what the sender is told when it is delivered
-	heard   []HeardReport   // what it says of our domains, see hear
+	Unfiltered bool // scripts are not asked
+
+	reports  []successReport      // what the sender is told when it is delivered
+	filtered map[UserID]*filtered // what scripts have made of it
+	beside   []*Mail              // what they have changed and sent on, and refusals, taken in with it
+	heard    []HeardReport        // what it says of our domains, see hear
 }
 
 // account is whose places in the queue the message takes, "" nobody's.
@@ -101,7 +105,8 @@ func (s *Server) accept(m *Mail) error {
 		return err
 	}
 	defer m.closeReports()
-	answers, err := write(s.store, func(tx *Tx) ([]vacation, error) { return s.place(tx, m) })
+	defer m.closeFiltered()
+	answers, err := write(s.store, func(tx *Tx) ([]reply, error) { return s.place(tx, m) })
 	if err != nil {
 		return err
 	}
@@ -110,7 +115,7 @@ func (s *Server) accept(m *Mail) error {
 		s.log.Warn("report", "msg", m.ID, "err", err)
 	}
 	for _, v := range answers {
-		if err := s.answer(m, v); err != nil {
+		if err := s.reply(m, v); err != nil {
 			s.log.Warn("automatic answer", "user", v.user.Name, "rcpt", m.From, "err", err)
 		}
 	}
@@ -135,11 +140,14 @@ func (s *Server) prepare(m *Mail) error {
 	if err := s.addFields(m); err != nil {
 		return err
 	}
+	if err := s.filter(m); err != nil {
+		return err
+	}
 	return s.store.Stage(m.Body)
 }
 
 // place is accept's transaction. It returns the automatic answers that are to be sent once it is committed.
-func (s *Server) place(tx *Tx, m *Mail) ([]vacation, error) {
+func (s *Server) place(tx *Tx, m *Mail) ([]reply, error) {
 	b, err := tx.AddBlob(m.Body)
 	if err != nil {
 		return nil, err
@@ -159,6 +167,11 @@ func (s *Server) place(tx *Tx, m *Mail) ([]vacation, error) {
 	}
 	if err := s.enqueue(tx, &p); err != nil {
 		return nil, err
+	}
+	for _, x := range m.beside {
+		if _, err := s.place(tx, x); err != nil {
+			return nil, fmt.Errorf("beside: %w", err)
+		}
 	}
 	for _, r := range m.reports {
 		if r.mail != nil && r.complete(m) {
@@ -189,7 +202,7 @@ type placement struct {
 	quota  error
 
 	header  Header // parsed when a rule asks for it
-	answers []vacation
+	answers []reply
 }
 
 // deliver puts the message into the INBOX of every user that a recipient stands for, once for each user.
@@ -201,6 +214,12 @@ func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 		return nil
 	}
 	for _, u := range r.resolved.users {
+		f := p.m.filtered[u.ID]
+		if f != nil && f.refusal != nil && p.m.EachAlone {
+			r.Err = f.refusal
+			p.stored++
+			continue
+		}
 		err, seen := p.full[u.ID]
 		if !seen {
 			err = p.store(tx, u, r.resolved.rules[u.ID])
@@ -236,36 +255,38 @@ func (p *placement) deliver(tx *Tx, r *Rcpt) error {
 	return nil
 }
 
-// store puts the message into the mailbox of one user that their rules say, the INBOX without any.
+// store puts the message into the mailboxes of one user that their script says, the INBOX without any, and answers it if they want that.
 func (p *placement) store(tx *Tx, u User, rules *Rules) error {
-	box, flags, err := p.filtered(tx, u, rules)
-	if err != nil {
+	f := p.m.filtered[u.ID]
+	if f != nil {
+		err := p.storeFiltered(tx, u, f)
+		if err != nil {
+			return err
+		}
+	} else if err := p.append(tx, u, Mailbox{ID: u.Inbox, Owner: u.ID}, p.b, Flags{}); err != nil {
 		return err
 	}
+	if rules == nil || (f != nil && f.answers) || !rules.Vacation.Active(tx.s.Now()) || !p.mayAnswer(u, nil) {
+		return nil
+	}
+	first, err := tx.Answer(u.ID, p.m.From.Key())
+	if err == nil && first {
+		p.answers = append(p.answers, reply{user: u, rules: rules.Vacation})
+	}
+	return err
+}
+
+// append puts content into a mailbox.
+func (p *placement) append(tx *Tx, u User, box Mailbox, b Blob, flags Flags) error {
 	arrived := p.m.Arrived
 	if arrived.IsZero() {
 		arrived = tx.s.Now()
 	}
-	whole, err := tx.AppendAnyway(box, p.b, flags.With(p.m.Marks), arrived)
-	if err != nil {
-		return err
+	whole, err := tx.AppendAnyway(box, b, flags.With(p.m.Marks), arrived)
+	if err == nil && !whole {
+		tx.s.log.Info("keywords of a message stay away", "user", u.Name, "msg", p.m.ID)
 	}
-	if !whole {
-		tx.s.log.Info("keywords of a fetched message stay away", "user", u.Name, "msg", p.m.ID)
-	}
-	if rules == nil {
-		return nil
-	}
-	if p.wantsAnswer(u, rules.Vacation, tx.s.Now()) {
-		first, err := tx.Answer(u.ID, p.m.From.Key())
-		if err != nil {
-			return err
-		}
-		if first {
-			p.answers = append(p.answers, vacation{u, rules.Vacation})
-		}
-	}
-	return nil
+	return err
 }
 
 // enqueue puts the message into the queue for those who are not served yet.

@@ -3,57 +3,9 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"strings"
-	"time"
 )
-
-// filtered says where a message goes in a user's mailboxes and with which flags: the first filter that applies decides.
-// A folder that is gone means the inbox.
-func (p *placement) filtered(tx *Tx, u User, rules *Rules) (Mailbox, Flags, error) {
-	inbox := Mailbox{ID: u.Inbox, Owner: u.ID}
-	if rules == nil || p.m.Body == nil {
-		return inbox, Flags{}, nil
-	}
-	i := slices.IndexFunc(rules.Filters, p.applies)
-	if i < 0 {
-		return inbox, Flags{}, nil
-	}
-	r := rules.Filters[i]
-	var f Flags
-	if r.Read {
-		f.Bits |= FlagSeen
-	}
-	if r.Star {
-		f.Bits |= FlagFlagged
-	}
-	box, err := tx.MailboxByID(r.Folder)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return Mailbox{}, Flags{}, err
-	}
-	if err != nil || box.Owner != u.ID {
-		return inbox, f, nil
-	}
-	return box, f, nil
-}
-
-func (p *placement) applies(r Filter) bool {
-	h := p.fields()
-	has := func(want string, names ...string) bool {
-		if want == "" {
-			return true
-		}
-		for _, n := range names {
-			if strings.Contains(strings.ToLower(h.Text(n)), strings.ToLower(want)) {
-				return true
-			}
-		}
-		return false
-	}
-	return has(r.From, "From") && has(r.To, "To", "Cc") && has(r.Subject, "Subject") &&
-		(!r.Clip || len(p.m.Body.Tree().Attachments()) > 0)
-}
 
 // fields is the message's header, parsed when it is first asked for.
 func (p *placement) fields() Header {
@@ -66,16 +18,19 @@ func (p *placement) fields() Header {
 	return p.header
 }
 
-// vacation is an automatic answer that is to be sent after the message was taken in.
-type vacation struct {
+// reply is a message of ours that is to be sent after another one was taken in: the automatic answer of the settings page, or what a
+// script has asked for, or what is wrong with that.
+type reply struct {
 	user  User
 	rules Vacation
+	act   *sieveAction
+	fault string
 }
 
-// wantsAnswer says whether a message may be answered by a machine (RFC 3834 §2, RFC 5230 §4.6): it is from a person, to
-// this user by name, and neither from a list nor automatic itself.
-func (p *placement) wantsAnswer(u User, v Vacation, now time.Time) bool {
-	if !v.Active(now) || p.m.From.IsZero() || p.m.Report || p.m.Body == nil || p.m.From.Key() == u.Name || isMachine(p.m.From.Local) {
+// mayAnswer says whether a message may be answered by a machine (RFC 3834 §2, RFC 5230 §4.6): it is from a person, to
+// this user by name or to one of the other addresses, and neither from a list nor automatic itself.
+func (p *placement) mayAnswer(u User, others []string) bool {
+	if p.m.From.IsZero() || p.m.Report || p.m.Body == nil || p.m.From.Key() == u.Name || isMachine(p.m.From.Local) {
 		return false
 	}
 	named := false
@@ -88,8 +43,10 @@ func (p *placement) wantsAnswer(u User, v Vacation, now time.Time) bool {
 			if anyAddress(f.Value, func(a Addr) bool { return isMachine(a.Local) }) {
 				return false
 			}
-		case name == "to" || name == "cc":
-			named = named || anyAddress(f.Value, func(a Addr) bool { return isUser(u, a) })
+		case slices.Contains([]string{"to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc"}, name):
+			named = named || anyAddress(f.Value, func(a Addr) bool {
+				return isUser(u, a) || slices.ContainsFunc(others, func(o string) bool { return strings.EqualFold(o, a.String()) })
+			})
 		}
 	}
 	return named
@@ -164,7 +121,7 @@ func isAutomatic(name, value string) bool {
 }
 
 // answer sends an automatic answer, from nobody, so that nothing can come back to it (RFC 3834 §3).
-func (s *Server) answer(m *Mail, v vacation) error {
+func (s *Server) answer(m *Mail, v reply) error {
 	me, err := ParseAddr(v.user.Name)
 	if err != nil {
 		return err
@@ -174,25 +131,51 @@ func (s *Server) answer(m *Mail, v vacation) error {
 		return err
 	}
 	h := ParseHeader(head)
-	subject := v.rules.Subject
+	said := v.rules.Subject
+	if v.act != nil {
+		said = v.act.reply.subject
+	}
+	subject := said
 	if subject == "" {
 		subject = "Auto: " + h.Text("Subject")
 	}
 	if m.Flags&MailRequireTLS != 0 && s.leaves(m.From) {
-		subject = cmp.Or(v.rules.Subject, "Auto")
+		subject = cmp.Or(said, "Auto")
 	}
-	ids := MessageIDs(h.Get("Message-ID"))
-	d := Draft{From: &Address{Local: me.Local, Domain: me.Domain}, To: []Address{{Local: m.From.Local, Domain: m.From.Domain}},
-		Subject: strings.NewReplacer("\r", " ", "\n", " ", "\x00", "").Replace(subject), Date: s.store.Now(), Text: v.rules.Text, Flowed: true,
+	d := &Draft{From: &Address{Local: me.Local, Domain: me.Domain}, To: []Address{{Local: m.From.Local, Domain: m.From.Domain}},
+		Subject: plainLine(subject), Date: s.store.Now(), Text: v.rules.Text, Flowed: true,
 		Extra: []Field{{"Auto-Submitted", "auto-replied"}, {"Precedence", "bulk"}}}
+	ids := MessageIDs(h.Get("Message-ID"))
 	if len(ids) > 0 && isMessageID(ids[0]) {
-		d.InReplyTo, d.References = ids[0], ids[:1]
+		d.InReplyTo, d.References = ids[0], append(validIDs(h.Get("References")), ids[0])
 	}
+	return s.sendReply(m, v, d, m.From)
+}
+
+// maxReferences is how many messages before it an automatic answer names.
+const maxReferences = 20
+
+func validIDs(field string) []string {
+	ids := slices.DeleteFunc(MessageIDs(field), func(id string) bool { return !isMessageID(id) })
+	return slices.Clip(ids[max(0, len(ids)-maxReferences):])
+}
+
+// plainLine is a text on one line.
+func plainLine(s string) string {
+	return strings.NewReplacer("\r", " ", "\n", " ", "\x00", "").Replace(s)
+}
+
+// sendReply takes in what is written because of a message.
+func (s *Server) sendReply(m *Mail, v reply, d *Draft, rcpt Addr) error {
 	sp := s.store.NewSpool(int64(s.cfg.Limits.Message))
 	defer sp.Close()
-	if _, err := d.WriteTo(sp); err != nil {
+	if v.act != nil {
+		d.From = s.replyFrom(v, d.From)
+	}
+	err := writeReply(sp, v.act, d)
+	if err != nil {
 		return err
 	}
-	to := Recipient{Addr: m.From, Notify: NotifyNever}
+	to := Recipient{Addr: rcpt, Notify: NotifyNever}
 	return s.accept(&Mail{SMTPEnvelope: SMTPEnvelope{Flags: m.Flags & MailRequireTLS}, To: []Rcpt{{Recipient: to}}, Body: sp, Account: v.user.Name})
 }

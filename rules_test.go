@@ -66,23 +66,42 @@ func (s *testServer) in(t *testing.T, user, box string) (n int64, f Flags) {
 	return n, f
 }
 
-func TestRulesFilter(t *testing.T) {
-	s := startServer(t)
-	var archive MailboxID
-	s.store.Read(func(tx *Tx) error {
-		u, _ := tx.UserByName("ann@home.arpa")
-		m, err := tx.MailboxByName(u.ID, "Archive")
-		archive = m.ID
+// setScript makes a script a user's active one.
+func (s *testServer) setScript(t *testing.T, user, source string) {
+	t.Helper()
+	if _, faults := sieveCompile(source); len(faults) > 0 {
+		t.Fatal(faults[0])
+	}
+	err := s.store.Write(func(tx *Tx) error {
+		u, err := tx.UserByName(user + "@home.arpa")
+		if err == nil {
+			err = tx.PutScript(u.ID, "mine", source)
+		}
+		if err == nil {
+			err = tx.ActivateScript(u.ID, "mine")
+		}
 		return err
 	})
-	s.setRule(t, "ann", PrefFilters, []Filter{{Subject: "CAMERA", From: "door", Folder: archive, Read: true}, {Clip: true, Star: true}, {Subject: "gone", Folder: 1 << 40}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRulesFilter(t *testing.T) {
+	s := startServer(t)
+	archive := s.folder(t, "ann", "Archive").ID
+	rules := []sieveRule{
+		{Tests: []sieveRuleTest{{Field: "subject", Op: "contains", Value: "CAMERA"}, {Field: "from", Op: "contains", Value: "door"}}, Folder: fmt.Sprintf("F%d", archive), Name: "Archive", Read: true},
+		{Tests: []sieveRuleTest{{Field: "clip"}}, Star: true},
+		{Tests: []sieveRuleTest{{Field: "subject", Op: "contains", Value: "gone"}}, Folder: "F1099511627776", Name: "Gone"}}
+	s.setScript(t, "ann", sieveWriteRules(rules))
 	s.mail(t, "x@lab.arpa", "ann@home.arpa", "From: Front Door <x@lab.arpa>\nSubject: camera says hello\n\nx\n")
 	if n, f := s.in(t, "ann", "Archive"); n != 1 || f.Bits != FlagSeen {
 		t.Errorf("the filtered message: %d in Archive, flags %v", n, f)
 	}
 	s.mail(t, "x@lab.arpa", "ann@home.arpa", "Subject: camera of others\n\nx\n")
 	s.mail(t, "x@lab.arpa", "ann@home.arpa", "Subject: gone\n\nx\n")
-	if n, _ := s.in(t, "ann", "INBOX"); n != 2 {
+	if n, _ := s.in(t, "ann", "INBOX"); n != 3 { // the third says that a filter has failed
 		t.Errorf("%d in INBOX", n)
 	}
 	s.mail(t, "x@lab.arpa", "ann@home.arpa", "Subject: file\nContent-Type: application/pdf; name=a.pdf\nContent-Disposition: attachment; filename=a.pdf\n\nx\n")

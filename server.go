@@ -44,6 +44,7 @@ type Server struct {
 	stsFailed stsFailures
 	tally     tlsTally
 
+	scripts  sieveCache
 	partners partnerNames
 	srs      srsRing
 	health   dnsHealth

@@ -22,6 +22,7 @@ var smtpFaults = []struct {
 	{errMailLoop, 554, "5.4.6"},
 	{errHeaderSize, 552, "5.3.4"},
 	{errNotSender, 550, "5.7.1"},
+	{errRefused, 550, "5.7.1"},
 	{errLocalSender, 550, "5.7.1"},
 	{errSRSOnly, 550, "5.7.1"},
 	{errDisowned, 550, "5.7.1"},

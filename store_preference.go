@@ -14,7 +14,6 @@ const (
 	PrefIdentity = "identities" // names and addresses that the user writes under
 	PrefForward  = "forward"    // where mail goes on to
 	PrefVacation = "vacation"   // the automatic answer
-	PrefFilters  = "filters"    // what happens with new mail
 	PrefPictures = "pictures"   // senders whose remote pictures are always shown
 )
 

@@ -1,27 +1,27 @@
-// What users want done with their new mail: forwarding, an automatic answer, filters.
+// What users want done with their new mail: forwarding, an automatic answer, and the script that filters it.
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
 
 const (
 	maxForwards  = 10                 // addresses that a user's mail goes on to
-	maxFilters   = 100                // of one user
 	answeredKept = 7 * 24 * time.Hour // between two automatic answers to one sender (RFC 5230 §4.1)
 	maxAnswered  = 5_000              // senders that are remembered for one user
 )
 
 // ruleKeys are the preferences that Rules are made of.
-const ruleKeys = `'filters','forward','vacation'`
+const ruleKeys = `'forward','vacation'`
 
 // Rules are what a user wants done with new mail.
 type Rules struct {
 	Forward  Forward
 	Vacation Vacation
-	Filters  []Filter
+	Script   *Script // nil without
 }
 
 // Forward sends mail on.
@@ -53,19 +53,6 @@ func (v Vacation) Active(now time.Time) bool {
 	return v.On && (v.From == "" || day >= v.From) && (v.Until == "" || day <= v.Until)
 }
 
-// Filter is a rule for messages to which everything applies that is filled in. Texts are looked for anywhere in the
-// field, without regard to case.
-type Filter struct {
-	From    string `json:"from,omitempty"`
-	To      string `json:"to,omitempty"` // To, Cc
-	Subject string `json:"subject,omitempty"`
-	Clip    bool   `json:"clip,omitempty"` // it has attachments
-
-	Folder MailboxID `json:"folder,omitempty"` // where it goes; 0 stays in the inbox
-	Read   bool      `json:"read,omitempty"`
-	Star   bool      `json:"star,omitempty"`
-}
-
 // Rules reads a user's rules; nil if there are none.
 func (tx *Tx) Rules(user UserID) (*Rules, error) {
 	var r *Rules
@@ -79,13 +66,26 @@ func (tx *Tx) Rules(user UserID) (*Rules, error) {
 			if r == nil {
 				r = &Rules{}
 			}
-			to := map[string]any{PrefForward: &r.Forward, PrefVacation: &r.Vacation, PrefFilters: &r.Filters}[key]
+			to := map[string]any{PrefForward: &r.Forward, PrefVacation: &r.Vacation}[key]
 			if err := json.Unmarshal(value, to); err != nil {
 				return fmt.Errorf("%s of user %d: %w", key, user, err)
 			}
 			return nil
 		})
-	return r, err
+	if err != nil {
+		return r, err
+	}
+	script, err := tx.ActiveScript(user)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return r, nil
+	case err != nil:
+		return r, err
+	case r == nil:
+		r = &Rules{}
+	}
+	r.Script = &script
+	return r, nil
 }
 
 // Answer notes that a sender is being answered; false if they were not long ago.

@@ -37,7 +37,7 @@ func userRow(u *User) []any {
 // users reads users with what else is in User.
 func (tx *Tx) users(where string, args ...any) ([]User, error) {
 	return rows(tx, `SELECT id,coalesce((SELECT m.id FROM mailboxes m WHERE m.owner=users.id AND m.name='INBOX'),0),
-		EXISTS(SELECT 1 FROM preferences WHERE user=users.id AND key IN (`+ruleKeys+`)),epoch,`+userColumns+` FROM users WHERE id<>1`+where,
+		EXISTS(SELECT 1 FROM preferences WHERE user=users.id AND key IN (`+ruleKeys+`)) OR EXISTS(SELECT 1 FROM scripts WHERE user=users.id AND active),epoch,`+userColumns+` FROM users WHERE id<>1`+where,
 		args, func(u *User) []any { return append([]any{&u.ID, &u.Inbox, &u.Ruled, &u.Epoch}, userRow(u)...) })
 }
 

@@ -162,7 +162,7 @@ func TestWebFilterOrder(t *testing.T) {
 	ann := newWebClient(t, s).login("ann")
 	ann.get("/settings/rules")
 	for _, name := range []string{"Junk", "Archive"} {
-		ann.press("/settings/filters", "do", "add", "from", "bob", "folder", fmt.Sprint(s.folder(t, "ann", name).ID))
+		ann.press("/settings/filters", "do", "add", "field", "from", "op", "contains", "value", "bob", "folder", fmt.Sprint(s.folder(t, "ann", name).ID))
 	}
 	mail := func() { s.mail(t, "bob@home.arpa", "ann@home.arpa", "From: bob@home.arpa\r\nSubject: x\r\n\r\nx\r\n") }
 	mail()

@@ -577,7 +577,7 @@ func TestWebFieldsAreText(t *testing.T) {
 	post("/folders", "do", "create", "name", name)
 	post("/settings/identities", "name", webEvil, "address", "ann@home.arpa", "signature", webEvil)
 	post("/settings/vacation", "subject", webEvil, "text", webEvil)
-	post("/settings/filters", "do", "add", "from", webEvil, "to", webEvil, "subject", webEvil, "folder", "0")
+	post("/settings/filters", "do", "add", "field", "from", "op", "contains", "value", webEvil, "field", "subject", "op", "is", "value", webEvil, "reject", webEvil, "folder", "0")
 	post("/contacts", "do", "add", "name", webEvil, "address", "z@evil.example", "phone", webCut(webEvil, 50), "note", webEvil)
 	post("/pictures", "from", webEvil)
 	post("/devices", "do", "add", "name", webCut(webEvil, 60), "old", "secret")

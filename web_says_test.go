@@ -66,7 +66,7 @@ func TestWebSays(t *testing.T) {
 		{"/settings/rules", "/settings/vacation", []string{"on", "1", "text", "x", "from", "2026-12-10", "until", "2026-12-01"}, "It would end before it begins."},
 		{"/settings/rules", "/settings/vacation", []string{"on", "1", "text", "x", "from", "tomorrow"}, "That is no date."},
 		{"/settings/rules", "/settings/vacation", []string{"on", "1", "subject", strings.Repeat("x", 201), "text", "x"}, long},
-		{"/settings/rules", "/settings/filters", []string{"do", "add", "subject", strings.Repeat("x", 201)}, long},
+		{"/settings/rules", "/settings/filters", []string{"do", "add", "field", "subject", "op", "is", "value", strings.Repeat("x", 201)}, long},
 		{"/settings/rules", "/settings/filters", []string{"do", "add"}, "Say which messages the filter is for."},
 		{"/settings/rules", "/settings/filters", []string{"do", "drop", "n", "7"}, "There is nothing at this address."},
 		{"/settings/rules", "/settings/forward", []string{"to", "not an address"}, "is no mail address."},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +32,7 @@ func webSettingsRoutes() []webRoute {
 		{"POST /settings/forward", webLoggedIn, (*webReq).postForward},
 		{"POST /settings/vacation", webLoggedIn, (*webReq).postVacation},
 		{"POST /settings/filters", webLoggedIn, (*webReq).postFilters},
+		{"POST /settings/script", webLoggedIn, (*webReq).postScript},
 		{"POST /settings/password", webLoggedIn, (*webReq).postPassword},
 		{"POST /settings/totp", webLoggedIn, (*webReq).postTOTP},
 		{"POST /settings/sessions", webLoggedIn, (*webReq).postSessions},
@@ -62,14 +62,8 @@ type webRulesPage struct {
 	Forward  string // addresses, as they are typed
 	Keep     bool   // a copy of what is forwarded
 	Vacation Vacation
-	Filters  []webFilter
+	Filters  webFilters
 	Targets  []webFolder
-}
-
-// webFilter is a filter with the name of its folder.
-type webFilter struct {
-	Filter
-	Name string
 }
 
 // webSecurityPage is the tab of the password, the second factor and the browsers that are logged in.
@@ -112,6 +106,8 @@ func (q *webReq) settings(status int, part, fault string) error {
 		page = p
 	case "rules":
 		page, err = read(q.s.store, func(tx *Tx) (webRulesPage, error) { return q.rulesPage(tx, head) })
+	case "script":
+		page, err = read(q.s.store, func(tx *Tx) (webScriptPage, error) { return q.scriptPage(tx, head) })
 	case "security":
 		page, err = read(q.s.store, func(tx *Tx) (webSecurityPage, error) { return q.securityPage(tx, head) })
 	case "masks":
@@ -136,20 +132,13 @@ func (q *webReq) rulesPage(tx *Tx, head webSettings) (webRulesPage, error) {
 		return p, err
 	}
 	p.Targets, err = q.folders(tx)
-	if err != nil || rules == nil {
-		return p, err
+	if err == nil && rules != nil {
+		p.Forward, p.Keep, p.Vacation = strings.Join(rules.Forward.To, ", "), rules.Forward.Keep, rules.Vacation
 	}
-	p.Forward, p.Keep, p.Vacation = strings.Join(rules.Forward.To, ", "), rules.Forward.Keep, rules.Vacation
-	for _, f := range rules.Filters {
-		x := webFilter{Filter: f}
-		for _, t := range p.Targets {
-			if t.ID == f.Folder {
-				x.Name = q.lang.folderName(t.Mailbox)
-			}
-		}
-		p.Filters = append(p.Filters, x)
+	if err == nil {
+		p.Filters, err = q.filters(tx, p.Targets)
 	}
-	return p, nil
+	return p, err
 }
 
 func (q *webReq) securityPage(tx *Tx, head webSettings) (webSecurityPage, error) {
@@ -297,71 +286,6 @@ func (q *webReq) postVacation() error {
 		return err
 	}
 	return q.keep("rules", PrefVacation, v)
-}
-
-// postFilters adds a filter, removes one, or moves one up: the first that applies decides.
-func (q *webReq) postFilters() error {
-	f := q.r.PostForm
-	all, err := read(q.s.store, func(tx *Tx) ([]Filter, error) {
-		var all []Filter
-		return all, tx.Preference(q.user.ID, PrefFilters, &all)
-	})
-	if err != nil {
-		return err
-	}
-	n := webID[int64](f.Get("n")) // counted from 0
-	switch do := f.Get("do"); do {
-	case "add":
-		if err := q.fits(webMost{"from", 200}, webMost{"to", 200}, webMost{"subject", 200}); err != nil {
-			return err
-		}
-		x := webFormFilter(f)
-		if x.From+x.To+x.Subject == "" && !x.Clip {
-			return q.settings(http.StatusUnprocessableEntity, "rules", q.lang.T("Say which messages the filter is for."))
-		}
-		if len(all) >= maxFilters {
-			return ErrQuota
-		}
-		if err := q.ownFolder(x.Folder); err != nil {
-			return err
-		}
-		all = append(all, x)
-	case "drop", "up":
-		if n < 0 || n >= int64(len(all)) {
-			return ErrNotFound
-		}
-		switch {
-		case do == "drop":
-			all = slices.Delete(all, int(n), int(n)+1)
-		case n > 0:
-			all[n-1], all[n] = all[n], all[n-1]
-		}
-	default:
-		return webErrDo
-	}
-	if len(all) == 0 {
-		return q.keep("rules", PrefFilters, nil)
-	}
-	return q.keep("rules", PrefFilters, all)
-}
-
-// webFormFilter is a filter as it was filled in.
-func webFormFilter(f url.Values) Filter {
-	line := func(name string) string { return strings.TrimSpace(webClean(f.Get(name))) }
-	return Filter{From: line("from"), To: line("to"), Subject: line("subject"), Clip: f.Get("clip") != "",
-		Folder: webID[MailboxID](f.Get("folder")), Read: f.Get("read") != "", Star: f.Get("star") != ""}
-}
-
-// ownFolder sees that a folder, unless it is 0, belongs to the user.
-func (q *webReq) ownFolder(id MailboxID) error {
-	if id == 0 {
-		return nil
-	}
-	m, err := read(q.s.store, func(tx *Tx) (Mailbox, error) { return tx.MailboxByID(id) })
-	if err == nil && m.Owner != q.user.ID {
-		err = ErrNotFound
-	}
-	return err
 }
 
 // postPassword changes the password for somebody who knows the old one, and ends all other sessions.
