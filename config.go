@@ -37,6 +37,7 @@ type Config struct {
 		POP3S       []string `toml:"pop3s"`
 		IMAP        []string `toml:"imap"`
 		IMAPS       []string `toml:"imaps"`
+		Sieve       []string `toml:"sieve"`
 		HTTP        []string `toml:"http"`
 		HTTPS       []string `toml:"https"`
 	} `toml:"listen"`
@@ -477,7 +478,7 @@ func (c *Config) checkListen() error {
 		key   string
 		addrs []string
 	}{{"smtp", l.SMTP}, {"submission", l.Submission}, {"submissions", l.Submissions}, {"lmtp", l.LMTP}, {"sendmail", l.Sendmail}, {"pop3", l.POP3},
-		{"pop3s", l.POP3S}, {"imap", l.IMAP}, {"imaps", l.IMAPS}, {"http", l.HTTP}, {"https", l.HTTPS}} {
+		{"pop3s", l.POP3S}, {"imap", l.IMAP}, {"imaps", l.IMAPS}, {"sieve", l.Sieve}, {"http", l.HTTP}, {"https", l.HTTPS}} {
 		for _, a := range s.addrs {
 			if _, port, err := net.SplitHostPort(a); !strings.Contains(a, "/") && (err != nil || !isPort(port)) {
 				return keyFault("listen."+s.key, "%q is no address to listen on; write \":2525\", \"127.0.0.1:2525\" or a path with a / for a socket", a)

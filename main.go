@@ -19,9 +19,10 @@ import (
 )
 
 const (
-	busySMTP = "421 4.7.0 Too many connections, try again later"
-	busyPOP  = "-ERR [SYS/TEMP] Too many connections, try again later"
-	busyIMAP = "* BYE [UNAVAILABLE] Too many connections, try again later"
+	busySMTP  = "421 4.7.0 Too many connections, try again later"
+	busyPOP   = "-ERR [SYS/TEMP] Too many connections, try again later"
+	busySieve = `BYE (TRYLATER) "Too many connections, try again later"`
+	busyIMAP  = "* BYE [UNAVAILABLE] Too many connections, try again later"
 )
 
 // services is every kind of listener the appliance has.
@@ -34,6 +35,7 @@ var services = []service{
 	{name: "pop3", listen: func(c *Config) []string { return c.Listen.POP3 }, handle: (*Server).servePOP3, full: busyPOP},
 	{name: "pop3s", listen: func(c *Config) []string { return c.Listen.POP3S }, handle: (*Server).servePOP3, tls: true},
 	{name: "imap", listen: func(c *Config) []string { return c.Listen.IMAP }, handle: (*Server).serveIMAP, full: busyIMAP},
+	{name: "sieve", listen: func(c *Config) []string { return c.Listen.Sieve }, handle: (*Server).serveManageSieve, full: busySieve},
 	{name: "imaps", listen: func(c *Config) []string { return c.Listen.IMAPS }, handle: (*Server).serveIMAP, tls: true},
 }
 

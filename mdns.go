@@ -147,6 +147,7 @@ func mdnsServices(cfg *Config) []mdnsService {
 		{"_https._tcp", cfg.Listen.HTTPS, []string{"path=/"}},
 		{"_imaps._tcp", cfg.Listen.IMAPS, nil},
 		{"_pop3s._tcp", cfg.Listen.POP3S, nil},
+		{"_sieve._tcp", cfg.Listen.Sieve, nil},
 		{"_submissions._tcp", cfg.Listen.Submissions, nil},
 	} {
 		for _, a := range x.addrs {

@@ -345,7 +345,7 @@ func webDNSRecords(cfg *Config) []string {
 			name, first string
 			addrs       []string
 		}{{"_submissions", "0 1", l.Submissions}, {"_imaps", "0 1", l.IMAPS}, {"_pop3s", "10 1", l.POP3S}, {"_submission", "10 1", l.Submission},
-			{"_imap", "10 1", l.IMAP}, {"_pop3", "20 1", l.POP3}} {
+			{"_imap", "10 1", l.IMAP}, {"_pop3", "20 1", l.POP3}, {"_sieve", "0 1", l.Sieve}} {
 			if n := port(s.addrs); n != "0" {
 				all = append(all, s.name+"._tcp."+ascii+". SRV "+s.first+" "+n+" "+host+".")
 			}
