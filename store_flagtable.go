@@ -3,7 +3,6 @@ package main
 
 import (
 	"errors"
-	"slices"
 	"sync"
 	"time"
 )
@@ -12,8 +11,8 @@ import (
 // a table is used, it is brought up to date with what has changed since, of which the mailbox's highest modseq tells.
 type flagTable struct {
 	mu     sync.Mutex // held while it is read or brought up to date, never while anybody is waited for
-	uids   []UID      // sorted
-	bits   []uint16   // FlagBits of each, with flagTableGone and flagTableWords
+	first  UID        // there is none below
+	bits   []uint16   // FlagBits of each UID from first on, with flagTableGone and flagTableWords, or flagTableNone
 	modseq ModSeq     // 0 before it is filled
 
 	used   time.Time // under Store.mu, as octets is
@@ -24,7 +23,7 @@ const (
 	flagTableWords = 1 << 14 // it has keywords beside the bits, which only its row tells
 	flagTableGone  = 1 << 15
 	flagTableBits  = 14 // that are there for FlagBits
-	flagTableEach  = 6  // octets for a message
+	flagTableEach  = 2  // octets for a UID, of a message that is there or was once
 
 	flagTableLasts = 5 * time.Minute // after it was used last
 )
@@ -63,6 +62,14 @@ func (s *Store) listFlags(id MailboxID, uids []UID, fn func(*Listed) error) erro
 // flagTableNone stands for a message that is not there.
 const flagTableNone = 1<<16 - 1
 
+// of returns what the table has of a UID.
+func (t *flagTable) of(u UID) uint16 {
+	if u < t.first || int64(u-t.first) >= int64(len(t.bits)) {
+		return flagTableNone
+	}
+	return t.bits[u-t.first]
+}
+
 // flagsOf looks sorted UIDs up, and says whether the table knows all that is to be known of them.
 func (s *Store) flagsOf(id MailboxID, uids []UID, bits []uint16) (bool, error) {
 	t := s.flagTable(id)
@@ -79,21 +86,11 @@ func (s *Store) flagsOf(id MailboxID, uids []UID, bits []uint16) (bool, error) {
 	if !s.holdFlagTable(id, t) {
 		return false, nil
 	}
-	at := 0
 	for i, u := range uids {
-		if at >= len(t.uids) || t.uids[at] != u {
-			next, _ := slices.BinarySearch(t.uids[min(at, len(t.uids)):], u)
-			at += next
-		}
-		if at >= len(t.uids) || t.uids[at] != u {
-			bits[i] = flagTableNone
-			continue
-		}
-		bits[i] = t.bits[at]
-		if bits[i]&flagTableWords != 0 {
+		bits[i] = t.of(u)
+		if bits[i] != flagTableNone && bits[i]&flagTableWords != 0 {
 			return false, nil
 		}
-		at++
 	}
 	return true, nil
 }
@@ -101,44 +98,45 @@ func (s *Store) flagsOf(id MailboxID, uids []UID, bits []uint16) (bool, error) {
 // updateFlagTable brings a table up to date. ErrNotFound for a deleted mailbox, errListFull for one that is too large.
 func (tx *Tx) updateFlagTable(id MailboxID, t *flagTable) error {
 	var highest ModSeq
-	var exists int64
-	err := tx.one(`SELECT highestmodseq,n_exists FROM mailboxes WHERE id=? AND owner IS NOT NULL`, []any{id}, &highest, &exists)
+	var next UID
+	err := tx.one(`SELECT highestmodseq,uidnext FROM mailboxes WHERE id=? AND owner IS NOT NULL`, []any{id}, &highest, &next)
 	if err != nil || (t.modseq != 0 && highest <= t.modseq) {
 		return err
 	}
-	most := tx.s.gates.flags / flagTableEach
-	if exists > most {
+	query := `SELECT uid,flags,gone,keywords IS NOT NULL FROM messages WHERE mailbox=? AND modseq>?`
+	if t.modseq != 0 {
+		query = `SELECT uid,flags,gone,keywords IS NOT NULL FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>?`
+	} else {
+		t.first, t.bits = next, nil
+		err = tx.one(`SELECT uid FROM messages WHERE mailbox=? ORDER BY uid LIMIT 1`, []any{id}, &t.first)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	size := int(next - t.first)
+	if int64(size)*flagTableEach > tx.s.gates.flags {
+		t.modseq = 0
 		return errListFull
 	}
-	query := `SELECT uid,flags,gone,keywords IS NOT NULL FROM messages WHERE mailbox=? AND modseq>? ORDER BY uid`
-	if t.modseq != 0 {
-		query = `SELECT uid,flags,gone,keywords IS NOT NULL FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>? ORDER BY uid`
-	} else {
-		t.uids, t.bits = make([]UID, 0, exists), make([]uint16, 0, exists)
+	for known := len(t.bits); known < size; known++ {
+		if known == 0 {
+			t.bits = make([]uint16, 0, size)
+		}
+		t.bits = append(t.bits, flagTableNone)
 	}
-	at := 0
 	err = tx.eachRow(query, []any{id, t.modseq}, func(row *dbStmt) error {
-		u, b := UID(row.int(0)), uint16(row.int(1))
+		b := uint16(row.int(1))
 		if row.int(2) != 0 {
 			b |= flagTableGone
 		}
 		if row.int(3) != 0 {
 			b |= flagTableWords
 		}
-		if n := len(t.uids); n == 0 || t.uids[n-1] < u {
-			if int64(n) >= most {
-				return errListFull
-			}
-			t.uids, t.bits = append(t.uids, u), append(t.bits, b)
-			return nil
+		at := row.int(0) - int64(t.first)
+		if at < 0 || at >= int64(size) { // no program of ours writes such a row
+			return errListFull
 		}
-		k, found := slices.BinarySearch(t.uids[at:], u)
-		at += k
-		if found {
-			t.bits[at] = b
-			return nil
-		}
-		t.uids, t.bits = slices.Insert(t.uids, at, u), slices.Insert(t.bits, at, b)
+		t.bits[at] = b
 		return nil
 	})
 	if err != nil { // it may be half done
@@ -147,6 +145,23 @@ func (tx *Tx) updateFlagTable(id MailboxID, t *flagTable) error {
 	}
 	t.modseq = highest
 	return nil
+}
+
+// knownFlags calls fn with the flag table of a mailbox if there is one that is as new as the transaction, and says whether it has. It waits for nobody:
+// who has a table waits for readers.
+func (tx *Tx) knownFlags(id MailboxID, now ModSeq, fn func(t *flagTable)) bool {
+	tx.s.mu.Lock()
+	t := tx.s.flags[id]
+	tx.s.mu.Unlock()
+	if t == nil || !t.mu.TryLock() {
+		return false
+	}
+	defer t.mu.Unlock()
+	if t.modseq == 0 || tx.updateFlagTable(id, t) != nil || t.modseq > now {
+		return false
+	}
+	fn(t)
+	return true
 }
 
 // flagTable is the table of a mailbox, perhaps an empty one.
@@ -170,7 +185,7 @@ func (s *Store) holdFlagTable(id MailboxID, t *flagTable) bool {
 	if s.flags[id] != t {
 		return false
 	}
-	t.octets = int64(cap(t.uids))*4 + int64(cap(t.bits))*2
+	t.octets = int64(cap(t.bits)) * flagTableEach
 	var all int64
 	for _, x := range s.flags {
 		all += x.octets

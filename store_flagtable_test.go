@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -32,6 +33,25 @@ func TestFlagTable(t *testing.T) {
 		t.Helper()
 		if a, b := listedFlags(t, st, inbox.ID, uids, WantFlags), listedFlags(t, st, inbox.ID, uids, WantBrief); a != b {
 			t.Fatalf("after %s the table says\n%s and the file\n%s", what, a, b)
+		}
+		var with, without []UID
+		var unseen, first UID
+		mustRead(t, st, func(tx *Tx) (err error) {
+			with, _, err = tx.UIDs(inbox.ID, nil)
+			if err == nil {
+				unseen, err = tx.FirstUnseen(inbox.ID)
+			}
+			return err
+		})
+		mustRead(t, st, func(tx *Tx) (err error) {
+			without, err = column[UID](tx, `SELECT uid FROM messages WHERE mailbox=? AND NOT gone ORDER BY uid`, inbox.ID)
+			if err == nil {
+				err = tx.one(`SELECT coalesce(min(uid),0) FROM messages WHERE mailbox=? AND NOT gone AND flags&?=0`, []any{inbox.ID, FlagSeen}, &first)
+			}
+			return err
+		})
+		if !slices.Equal(with, without) || unseen != first {
+			t.Fatalf("after %s the messages are %v, the first unseen %d, and not %v and %d", what, with, unseen, without, first)
 		}
 	}
 	for range 60 {
@@ -69,7 +89,7 @@ func TestFlagTable(t *testing.T) {
 	if len(st.flags) != 0 {
 		t.Error("the table is not forgotten")
 	}
-	st.gates.flags = flagTableEach // one message
+	st.gates.flags = flagTableEach // one UID
 	same("all memory was taken")
 	if len(st.flags) != 0 {
 		t.Error("there is a table that is too large")

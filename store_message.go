@@ -202,11 +202,34 @@ func (tx *Tx) UIDs(id MailboxID, buf []UID) ([]UID, ModSeq, error) {
 	return uids, now, nil
 }
 
-// EachUID calls fn for the messages of a mailbox in order, and returns the modseq this is current to.
+// EachUID calls fn for the messages of a mailbox in order, and returns the modseq this is current to. No row is read of a mailbox that
+// has lost no message, or whose flags are known.
 func (tx *Tx) EachUID(id MailboxID, fn func(UID)) (ModSeq, error) {
 	now, err := tx.modseqOf(id)
 	if err != nil {
 		return 0, err
+	}
+	var exists int64
+	var next UID
+	err = tx.one(`SELECT n_exists,uidnext FROM mailboxes WHERE id=?`, []any{id}, &exists, &next)
+	if err != nil {
+		return 0, err
+	}
+	if exists == int64(next)-1 {
+		for u := UID(1); u < next; u++ {
+			fn(u)
+		}
+		return now, nil
+	}
+	known := tx.knownFlags(id, now, func(t *flagTable) {
+		for i, b := range t.bits {
+			if b != flagTableNone && b&flagTableGone == 0 {
+				fn(t.first + UID(i))
+			}
+		}
+	})
+	if known {
+		return now, nil
 	}
 	err = tx.eachRow(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone ORDER BY uid`, []any{id}, func(row *dbStmt) error {
 		fn(UID(row.int(0)))
@@ -217,8 +240,23 @@ func (tx *Tx) EachUID(id MailboxID, fn func(UID)) (ModSeq, error) {
 
 // FirstUnseen is the lowest UID of a message that is not \Seen, 0 if all are.
 func (tx *Tx) FirstUnseen(id MailboxID) (UID, error) {
+	now, err := tx.modseqOf(id)
+	if err != nil {
+		return 0, err
+	}
 	var u UID
-	err := tx.one(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone AND flags&?=0 ORDER BY uid LIMIT 1`, []any{id, FlagSeen}, &u)
+	known := tx.knownFlags(id, now, func(t *flagTable) {
+		at := slices.IndexFunc(t.bits, func(b uint16) bool {
+			return b != flagTableNone && b&flagTableGone == 0 && FlagBits(b&(1<<flagTableBits-1))&FlagSeen == 0
+		})
+		if at >= 0 {
+			u = t.first + UID(at)
+		}
+	})
+	if known {
+		return u, nil
+	}
+	err = tx.one(`SELECT uid FROM messages WHERE mailbox=? AND NOT gone AND flags&?=0 ORDER BY uid LIMIT 1`, []any{id, FlagSeen}, &u)
 	if errors.Is(err, ErrNotFound) {
 		err = nil
 	}
