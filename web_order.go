@@ -4,14 +4,15 @@ package main
 import (
 	"cmp"
 	"errors"
+	"math"
 	"slices"
 	"sort"
 	"strings"
 )
 
 const (
-	webMaxOrders  = 6       // orders that are kept in memory, 12 octets a message
-	webMaxOrdered = 120_000 // messages of a folder up to which its order is kept; that of a larger one is found for each page
+	webMaxOrders  = 6       // orders that are kept in memory
+	webMaxOrdered = 1 << 20 // and messages in all of them, 8 octets each; the order of a folder with more is found for each page
 	webMaxByText  = 50_000  // messages up to which a folder is sorted by names or subjects; a larger one is by date
 )
 
@@ -22,7 +23,7 @@ var webOrderNames = [][2]string{{"date", "Newest first"}, {"oldest", "Oldest fir
 type webOrder struct {
 	now   ModSeq // of the folder's owner, up to which it is right
 	uids  []UID
-	keys  []int64 // what the messages are sorted by, the largest first; nil if that is text
+	keys  []uint32 // what the messages are sorted by, the largest first; nil if that is text
 	talks *webTalks
 }
 
@@ -32,15 +33,16 @@ type webOrderKey struct {
 	by  string
 }
 
-// webSortKey is what an order compares of a message.
-func webSortKey(by string, m *Message) int64 {
+// webSortKey is what an order compares of a message. Dates before 1970, and messages of 4 GiB, are all the same to it.
+func webSortKey(by string, m *Message) uint32 {
+	at := uint32(min(max(m.Internal.Unix(), 0), math.MaxUint32))
 	switch by {
 	case "oldest":
-		return -m.Internal.Unix()
+		return ^at
 	case "size":
-		return m.Size
+		return uint32(min(m.Size, math.MaxUint32))
 	}
-	return m.Internal.Unix()
+	return at
 }
 
 // order gives a folder's messages in an order. It is remembered, and only what has changed since is read.
@@ -63,10 +65,24 @@ func (q *webReq) order(box Mailbox, by string) (*webOrder, error) {
 	} else {
 		o, err = q.orderByNumber(key)
 	}
-	if err == nil && len(o.uids) <= webMaxOrdered {
-		q.orders.put(key, o)
+	if err == nil {
+		q.keepOrder(key, o)
 	}
 	return o, err
+}
+
+// keepOrder remembers an order, and forgets others until all of them together are small enough.
+func (q *webReq) keepOrder(key webOrderKey, o *webOrder) {
+	if len(o.uids) <= webMaxOrdered {
+		q.orders.put(key, o)
+	}
+	q.orders.shrink(func(all []*webOrder) bool {
+		n := 0
+		for _, o := range all {
+			n += len(o.uids)
+		}
+		return n > webMaxOrdered
+	})
 }
 
 // orderByNumber sorts a whole folder by what is in its messages' rows.
@@ -81,7 +97,7 @@ func (q *webReq) orderByNumber(key webOrderKey) (*webOrder, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.keys = make([]int64, 0, len(uids))
+	o.uids, o.keys = make([]UID, 0, len(uids)), make([]uint32, 0, len(uids))
 	err = q.s.store.List(key.box, uids, WantKeys, func(m *Listed) error {
 		o.uids, o.keys = append(o.uids, m.UID), append(o.keys, webSortKey(key.by, &m.Message))
 		return nil
@@ -179,17 +195,35 @@ func (q *webReq) catchUp(key webOrderKey, known *webOrder) (*webOrder, error) {
 	case known.keys == nil:
 		return nil, nil // texts are not at hand
 	}
-	for i, u := range known.uids {
-		if !gone[u] {
-			next.uids, next.keys = append(next.uids, u), append(next.keys, known.keys[i])
-		}
-	}
+	next = next.merged(known, gone)
 	if int64(len(next.uids)) != exists {
 		return nil, nil // tombstones have been cleared away
 	}
-	sort.Sort(webByKey{next})
-	q.orders.put(key, next)
+	q.keepOrder(key, next)
 	return next, nil
+}
+
+// merged is an order with what a few messages, in no order yet, and another order have, without those that are gone.
+func (o *webOrder) merged(known *webOrder, gone map[UID]bool) *webOrder {
+	sort.Sort(webByKey{o})
+	all := &webOrder{now: o.now, uids: make([]UID, 0, len(o.uids)+len(known.uids)), keys: make([]uint32, 0, len(o.uids)+len(known.uids))}
+	add := func(from *webOrder, i int) {
+		if u := from.uids[i]; !gone[u] {
+			all.uids, all.keys = append(all.uids, u), append(all.keys, from.keys[i])
+		}
+	}
+	at := 0
+	for i, k := range known.keys {
+		for at < len(o.uids) && o.keys[at] >= k { // of equals the newest comes first, and these are all newer
+			add(o, at)
+			at++
+		}
+		add(known, i)
+	}
+	for ; at < len(o.uids); at++ {
+		add(o, at)
+	}
+	return all
 }
 
 // webListLines are the lines of a list: a message each, or of the first ones a conversation each.

@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"html"
+	"maps"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -192,6 +194,32 @@ func TestWebOrderKept(t *testing.T) {
 	s.putAt(t, "ann", "INBOX", "From: a@x\nSubject: last\n\nx\n", time.Unix(1_600_000_000, 0))
 	s.write(t, func(tx *Tx) error { _, err := tx.Expunge(box(), []UID{1}); return err })
 	check("after one came and one went")
+}
+
+// TestWebOrdersShrink: orders have a budget, and those that came first make room; one is always kept.
+func TestWebOrdersShrink(t *testing.T) {
+	c := webNewCache[string, webOrder](webMaxOrders)
+	for i, name := range []string{"a", "b", "c", "d"} {
+		c.put(name, &webOrder{uids: make([]UID, i+1)})
+	}
+	left := func(most int) string {
+		c.shrink(func(all []*webOrder) bool {
+			n := 0
+			for _, o := range all {
+				n += len(o.uids)
+			}
+			return n > most
+		})
+		return strings.Join(slices.Sorted(maps.Keys(c.all)), "")
+	}
+	for _, want := range []struct {
+		most int
+		left string
+	}{{10, "abcd"}, {9, "bcd"}, {5, "d"}, {1, "d"}} {
+		if got := left(want.most); got != want.left {
+			t.Errorf("of %d messages %q are left, not %q", want.most, got, want.left)
+		}
+	}
 }
 
 // TestWebRefreshReadsNothing: what the script fetches for the list beside a message does not count as reading it.

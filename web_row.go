@@ -4,6 +4,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -98,6 +100,18 @@ func (c *webCache[K, V]) put(key K, v *V) {
 		c.next = (c.next + 1) % len(c.ring)
 	}
 	c.all[key] = v
+}
+
+// shrink forgets what was put in first, but for one, as long as all that is left is too much.
+func (c *webCache[K, V]) shrink(tooMuch func(all []*V) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.ring {
+		if len(c.all) < 2 || !tooMuch(slices.Collect(maps.Values(c.all))) {
+			return
+		}
+		delete(c.all, c.ring[(c.next+i)%len(c.ring)])
+	}
 }
 
 // webRow is a line of a list.

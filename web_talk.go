@@ -59,9 +59,7 @@ func (q *webReq) talks(box MailboxID, o *webOrder) (*webTalks, error) {
 	}
 	known := *o
 	known.talks = t
-	if len(o.uids) <= webMaxOrdered {
-		q.orders.put(webOrderKey{box, "date"}, &known)
-	}
+	q.keepOrder(webOrderKey{box, "date"}, &known)
 	return t, nil
 }
 
