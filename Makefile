@@ -27,6 +27,10 @@ check:
 bench:
 	go test -run '^$$' -bench . -benchtime 2s .
 
+GROW = 10000,100000,1000000,20GB
+grow: build # figures while a file grows, drawn in testdata/growth.svg; half an hour, and 22 GB in GROWDIR
+	POSTINO=$(CURDIR)/postino go test -v -timeout 3h -run '^TestGrowth$$' . -args -grow $(GROW) -growdir "$(GROWDIR)"
+
 wear: # the pages that a delivery, a flag, an expunge and the index write, by table
 	go test -v -run '^TestWear$$' .
 
@@ -45,4 +49,4 @@ faults: # errors from the disk, a full card, read-only and damaged files, a memo
 clean:
 	rm -f postino postino-arm
 
-.PHONY: build arm demo clients check bench wear fuzz soak withstand faults clean
+.PHONY: build arm demo clients check bench grow wear fuzz soak withstand faults clean
