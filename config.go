@@ -103,9 +103,10 @@ type Config struct {
 
 	Limits Limits `toml:"limits"`
 
-	file string // "" in a test
-	dir  string // of the file; relative paths in it start here
-	live atomic.Pointer[configLive]
+	file  string // "" in a test
+	stamp string // of the file when it was read
+	dir   string // of the file; relative paths in it start here
+	live  atomic.Pointer[configLive]
 }
 
 // Limits are the [limits] keys; other limits are constants beside what they limit.
@@ -248,6 +249,7 @@ func defaultConfig() *Config {
 
 // LoadConfig reads the file. An error names the file, the line and the key.
 func LoadConfig(path string) (*Config, error) {
+	stamp := configStamp(path)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is not there; start in the folder that has it, or name it with -config", path)
@@ -259,7 +261,7 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	c.file, c.dir = path, filepath.Dir(path)
+	c.file, c.dir, c.stamp = path, filepath.Dir(path), stamp
 	return c, nil
 }
 

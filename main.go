@@ -52,6 +52,7 @@ func verbs() []verb {
 		{"user", "add|passwd|rm|list|quota ADDRESS [SIZE]", "people who have mail here; a password is asked for, or is a line on stdin", (*command).user},
 		{"alias", "add|rm|list ADDRESS [TARGET...]", "addresses that stand for others; @domain catches the rest", (*command).alias},
 		{"shared", "add|rm|list|quota NAME|SIZE", "folders that everybody here shares; together they take half of the disk, or SIZE", (*command).shared},
+		{"domain", "add|rm|list [DOMAIN]", "domains whose mail lives here; a running postino takes it over", (*command).domain},
 		{"dkim", "DOMAIN [show|make|rotate]", "keys that sign a domain's mail, and the DNS records for them", (*command).dkim},
 		{"queue", "list|show|retry|hold|release|rm|flush|export|import|sent [ID|DOMAIN] [FILE]", "what waits to go out; export, import and sent carry it as a file", (*command).queue},
 		{"sendmail", "[-t] [-i] [-f FROM] [TO...]", "hand a message in, from stdin; also when called as sendmail", (*command).sendmail},

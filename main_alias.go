@@ -88,7 +88,7 @@ func aliasName(cfg *Config, s string) (string, error) {
 		return "", err
 	}
 	if !cfg.Local(a.Domain) {
-		return "", fmt.Errorf("%s is none of our domains (%s); add it to domains in mail.toml", a.Domain, strings.Join(cfg.DomainsNow(), ", "))
+		return "", fmt.Errorf("%s is none of our domains (%s); `postino domain add` makes it one", a.Domain, strings.Join(cfg.DomainsNow(), ", "))
 	}
 	if catchAll {
 		return "@" + a.Domain, nil

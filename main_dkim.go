@@ -3,11 +3,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
-
-	"golang.org/x/net/dns/dnsmessage"
 )
 
 func (c *command) dkim(args []string) error {
@@ -58,7 +57,7 @@ func (c *command) dkim(args []string) error {
 func dkimDomain(cfg *Config, name string) (string, error) {
 	d, err := ParseDomain(name)
 	if err != nil || !slices.Contains(cfg.DomainsNow(), d) {
-		return "", fmt.Errorf("%s is none of our domains (%s); add it to domains in mail.toml", name, strings.Join(cfg.DomainsNow(), ", "))
+		return "", fmt.Errorf("%s is none of our domains (%s); `postino domain add` makes it one", name, strings.Join(cfg.DomainsNow(), ", "))
 	}
 	d, err = DomainToASCII(d)
 	if err != nil {
@@ -70,66 +69,15 @@ func dkimDomain(cfg *Config, name string) (string, error) {
 	return d, nil
 }
 
-// dkimRotate makes the next keys, or lets them sign once their records are published. The old ones stay one round longer, for mail
-// that is on its way.
+// dkimRotate is NextDKIMKeys in the words of the verb.
 func (c *command) dkimRotate(cfg *Config, domain string, keys []DKIMKey) ([]DKIMKey, error) {
-	if len(keys) == 0 {
-		return nil, fmt.Errorf("%s has no keys; `postino dkim %s make` makes the first ones", domain, domain)
-	}
-	var next []DKIMKey
-	most := 0
-	for _, k := range keys {
-		var n int
-		fmt.Sscanf(k.Selector, "postino%d", &n)
-		most = max(most, n)
-		if k.State == DKIMNext {
-			next = append(next, k)
-		}
-	}
-	if len(next) == 0 {
-		made, err := NewDKIMKeys(most+1, DKIMNext)
-		return append(keys, made...), err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkDNS)
 	defer cancel()
-	dns := NewResolver(cfg.DNS.Servers, cfg.DNS.TrustAD)
-	var all []DKIMKey
-	for _, k := range keys {
-		switch k.State {
-		case DKIMOld:
-			continue
-		case DKIMActive:
-			k.State = DKIMOld
-		case DKIMNext:
-			err := dkimPublished(ctx, dns, k, domain)
-			if err != nil {
-				return nil, err
-			}
-			k.State = DKIMActive
-		}
-		all = append(all, k)
+	all, err := NextDKIMKeys(ctx, NewResolver(cfg.DNS.Servers, cfg.DNS.TrustAD), keys, domain)
+	if errors.Is(err, errDKIMNoKeys) {
+		return nil, fmt.Errorf("%s has no keys; `postino dkim %s make` makes the first ones", domain, domain)
 	}
-	return all, nil
-}
-
-// dkimPublished is an error if the DNS answers, and not with a key's record. Where no DNS answers, the administrator is believed.
-func dkimPublished(ctx context.Context, dns Resolver, k DKIMKey, domain string) error {
-	name := k.Selector + "._domainkey." + domain
-	want, err := k.Record()
-	if err != nil {
-		return err
-	}
-	a, err := dns.Ask(ctx, name, dnsmessage.TypeTXT)
-	if err != nil && !dnsNotFound(err) {
-		return nil
-	}
-	_, key, _ := strings.Cut(want, "p=")
-	for _, t := range a.TXT() {
-		if strings.Contains(dkimSqueeze(t), "p="+key) {
-			return nil
-		}
-	}
-	return fmt.Errorf("the DNS does not have the record of %s yet; publish it, wait until the old answer is forgotten, and rotate again", name)
+	return all, err
 }
 
 // dkimShown is a key in `dkim -json`.

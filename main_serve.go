@@ -67,6 +67,10 @@ func (c *command) serveOnce(cfg *Config, heap int64) (bool, error) {
 	s.runFetch()
 	s.crew.Keep(&s.wg, "mdns", s.stop.Done(), s.runMDNS)
 	s.runCertificates()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	s.followConfig(hup)
 	if err := c.welcome(s); err != nil {
 		s.Shutdown()
 		return false, err

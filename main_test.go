@@ -65,7 +65,7 @@ func TestVerbs(t *testing.T) {
 	c.want(0, "may administer", "secret\n", "user", "add", "ann@home.arpa")
 	c.want(0, "", "secret\n", "user", "add", "bob")
 	c.want(1, "is there already|user passwd", "secret\n", "user", "add", "ANN@home.arpa")
-	c.want(1, "none of our domains|mail.toml", "x\n", "user", "add", "ann@example.org")
+	c.want(1, "none of our domains|postino domain add", "x\n", "user", "add", "ann@example.org")
 	c.want(0, "ann@home.arpa|administrator|bob@home.arpa", "", "user", "list")
 	c.want(0, "", "another\n", "user", "passwd", "bob@home.arpa")
 	c.want(1, "no user carl@home.arpa|user list", "x\n", "user", "passwd", "carl")

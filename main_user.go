@@ -64,7 +64,7 @@ func userFault(addr Addr, err error) error {
 // userAdd makes a user. The first one may administer the appliance.
 func (c *command) userAdd(cfg *Config, st *Store, addr Addr) error {
 	if !cfg.Local(addr.Domain) {
-		return fmt.Errorf("%s is none of our domains (%s); add it to domains in mail.toml", addr.Domain, strings.Join(cfg.DomainsNow(), ", "))
+		return fmt.Errorf("%s is none of our domains (%s); `postino domain add` makes it one", addr.Domain, strings.Join(cfg.DomainsNow(), ", "))
 	}
 	secret, err := c.newSecret(cfg, st, addr)
 	if err != nil {

@@ -139,6 +139,22 @@ func (s *Server) runCertificates() {
 	s.crew.Keep(&s.wg, "certificates", s.stop.Done(), func() { s.tls.RunACME(s.stop, func() Resolver { return s.dns }) })
 }
 
+// followConfig takes over what may change in mail.toml while the appliance runs (Config.Follow).
+func (s *Server) followConfig(wake <-chan os.Signal) {
+	s.crew.Keep(&s.wg, "configuration", s.stop.Done(), func() {
+		s.cfg.Follow(s.stop.Done(), wake, func(changed bool, err error) {
+			if err != nil {
+				s.log.Error("mail.toml has changed and can't be used; all stays as it was", "err", err)
+				return
+			}
+			s.log.Info("mail.toml has changed: domains and [tls] acme hold from now on, all else from the next start on", "domains", s.cfg.DomainsNow())
+			if changed {
+				s.tls.AskAgain()
+			}
+		})
+	})
+}
+
 // conn is what every line protocol shares: buffers, limits, TLS, deadlines. It belongs to one goroutine. Writes go to
 // w and are flushed once for each command; w keeps the first error.
 type conn struct {

@@ -253,10 +253,18 @@ func (t *TLS) RunACME(stop context.Context, dns func() Resolver) {
 	}
 }
 
-// AskACME has the next try made at once.
+// AskACME has a certificate made now.
 func (t *TLS) AskACME() {
 	t.mu.Lock()
-	t.acmeNext, t.acmeForce = time.Time{}, true
+	t.acmeForce = true
+	t.mu.Unlock()
+	t.AskAgain()
+}
+
+// AskAgain has what is due done now, and not after the pause that a try before it has led to.
+func (t *TLS) AskAgain() {
+	t.mu.Lock()
+	t.acmeNext, t.looked = time.Time{}, time.Time{}
 	t.mu.Unlock()
 	select {
 	case t.acmeAsk <- struct{}{}:

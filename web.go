@@ -101,7 +101,7 @@ const (
 func webRoutes() []webRoute {
 	var all []webRoute
 	for _, part := range [][]webRoute{webSessionRoutes(), webMailRoutes(), webComposeRoutes(), webEventRoutes(), webSettingsRoutes(), webContactRoutes(), webAutoconfigRoutes(),
-		webAdminRoutes(), webMetricsRoutes(), webAPIRoutes(), webACMERoutes(), webSTSRoutes()} {
+		webAdminRoutes(), webMetricsRoutes(), webAPIRoutes(), webACMERoutes(), webSTSRoutes(), webDomainRoutes()} {
 		all = append(all, part...)
 	}
 	return all

@@ -45,7 +45,7 @@ func webAdminRoutes() []webRoute {
 }
 
 // webAdminTabs are the pages of the administration.
-var webAdminTabs = [][2]string{{"", "Overview"}, {"users", "Users"}, {"aliases", "Aliases"}, {"shared", "Shared folders"},
+var webAdminTabs = [][2]string{{"", "Overview"}, {"users", "Users"}, {"aliases", "Aliases"}, {"shared", "Shared folders"}, {"domains", "Domains"},
 	{"queue", "Queue"}, {"devices", "Devices"}, {"log", "Log"}, {"dns", "DNS"}, {"reports", "Reports"}}
 
 // webTabs shows them, with the one that is open.

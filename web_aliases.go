@@ -71,7 +71,7 @@ func (q *webReq) addAlias(p webAliases) error {
 	case key == "":
 		return again("%s is no mail address.", p.Address)
 	case !slices.Contains(q.s.cfg.DomainsNow(), domain):
-		return again("This domain does not live here. The domains are set in mail.toml.")
+		return again("This domain does not live here. The page of domains adds it.")
 	}
 	list, bad := q.addresses(p.Targets)
 	if bad != "" {

@@ -46,7 +46,7 @@ func (q *webReq) getSTS() error {
 	if !ok {
 		return ErrNotFound
 	}
-	for _, d := range q.s.cfg.Domains {
+	for _, d := range q.s.cfg.DomainsNow() {
 		ascii, err := DomainToASCII(d)
 		if err != nil || ascii != domain || !q.s.cfg.servesSTS(d) {
 			continue

@@ -65,7 +65,7 @@ func (q *webReq) postUsers() error {
 	case err != nil || name == "":
 		return again("This name can't be used in an address. Use letters, digits, dots and dashes.")
 	case !slices.Contains(q.s.cfg.DomainsNow(), a.Domain):
-		return again("This domain does not live here. The domains are set in mail.toml.")
+		return again("This domain does not live here. The page of domains adds it.")
 	case PasswordFault(f.Get("password"), a, passwordLeast) != "":
 		return again(PasswordFault(f.Get("password"), a, passwordLeast))
 	}
