@@ -912,6 +912,7 @@ func TestHTMLText(t *testing.T) {
 		"<script>never closed":                                                "",
 		"<!-- never closed":                                                   "",
 		"text<b":                                                              "text\n",
+		"a<font size=3D\"4=\n\">b</font>c<p class = \"x>y\" =\">d<br/=\">e":   "abc\n\nd\ne\n",
 		"a&nbsp;&nbsp;b":                                                      "a b\n",
 		"x<select><option>One<option value=2>Two</option><optgroup label='More &amp; more'><option label=Three></select>y": "x One · Two More & more · Three y\n",
 		"<textarea>a <b>c</b>\n&lt; </div></textarea>d":                                                                    "a <b>c</b>\n< </div>\n\nd\n",

@@ -260,12 +260,14 @@ func HTMLControl(t xhtml.Token) string {
 // maxControl is how many octets of a control's attributes are read.
 const maxControl = 4 << 10
 
-// skipAttributes goes to the ">" of a tag, and copies what is in front of that to kept, if there is one. Only a quote that follows "=" hides
-// a ">".
+// skipAttributes goes to the ">" of a tag, and copies what is in front of that to kept, if there is one. Only quotes around a value hide
+// a ">": a value begins behind a name and "=", and one without quotes ends at a blank, whatever is in it.
 func (h *htmlReader) skipAttributes(kept *[]byte) {
-	quote, last := byte(0), byte(0)
+	const name, begin, bare = 0, 1, 2
+	state, named, quote := name, false, byte(0)
 	for {
 		c, err := h.src.ReadByte()
+		blank := c <= ' '
 		switch {
 		case err != nil:
 			return
@@ -275,11 +277,16 @@ func (h *htmlReader) skipAttributes(kept *[]byte) {
 			}
 		case c == '>':
 			return
-		case (c == '"' || c == '\'') && last == '=':
-			quote = c
-		}
-		if c > ' ' {
-			last = c
+		case state == begin && (c == '"' || c == '\''):
+			quote, state, named = c, name, false
+		case state == begin && !blank:
+			state, named = bare, false
+		case state == bare && blank:
+			state = name
+		case state == name && c == '=' && named:
+			state = begin
+		case state == name && !blank && c != '/':
+			named = true
 		}
 		if kept != nil && len(*kept) < maxControl {
 			*kept = append(*kept, c)
