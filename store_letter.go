@@ -78,7 +78,7 @@ func (tx *Tx) letter(where string, args ...any) (Letter, error) {
 
 // Letter finds a user's letter with its files. ErrNotFound.
 func (tx *Tx) Letter(user UserID, id int64) (Letter, error) {
-	return tx.letter(`id=? AND user=?`, id, user)
+	return tx.letter(`id=? AND user=? AND ticket=''`, id, user)
 }
 
 // LetterOf finds the letter whose copy in Drafts is the message. ErrNotFound.
@@ -126,7 +126,7 @@ func (tx *Tx) forgetStrayLetters(user UserID) error {
 	if !tx.s.ClockTrusted() {
 		return nil
 	}
-	ids, err := tx.ints(`SELECT id FROM letters l WHERE user=? AND due=0 AND fault='' AND changed<? AND NOT EXISTS
+	ids, err := tx.ints(`SELECT id FROM letters l WHERE user=? AND due=0 AND fault='' AND ticket='' AND changed<? AND NOT EXISTS
 		(SELECT 1 FROM messages m WHERE m.mailbox=l.mailbox AND m.uid=l.uid AND NOT m.gone) LIMIT 50`, user, tx.s.Now().Add(-letterStray).Unix())
 	for _, id := range ids {
 		if err == nil {
@@ -167,10 +167,14 @@ func (tx *Tx) AddLetterFile(l *Letter, f LetterFile) error {
 	if err := tx.Room(l.User, f.Size, 0); err != nil {
 		return err
 	}
+	return tx.insertLetterFile(letter, &f)
+}
+
+func (tx *Tx) insertLetterFile(letter int64, f *LetterFile) error {
 	if err := tx.refer(f.Blob); err != nil {
 		return err
 	}
-	_, err := tx.exec(insertInto("letter_files", `letter,`+letterFileColumns), append([]any{letter}, letterFileRow(&f)...)...)
+	_, err := tx.exec(insertInto("letter_files", `letter,`+letterFileColumns), append([]any{letter}, letterFileRow(f)...)...)
 	return err
 }
 
@@ -185,7 +189,7 @@ func (tx *Tx) RemoveLetterFile(letter, id int64) error {
 
 // RemoveLetter forgets a letter and gives its files up.
 func (tx *Tx) RemoveLetter(user UserID, id int64) error {
-	l, err := tx.Letter(user, id)
+	l, err := tx.letter(`id=? AND user=?`, id, user)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // migrations are applied in order; PRAGMA user_version is how many of them a file has seen.
-var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures, formBinary, queueAccounts, sumSchema, indexPieces, sendingSchema, queueForwarded, metadataUser, maskSchema, heardSchema, keepSchema, stsSchema, tlsSchema, pieceKinds, unsizedSchema, scriptSchema}
+var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures, formBinary, queueAccounts, sumSchema, indexPieces, sendingSchema, queueForwarded, metadataUser, maskSchema, heardSchema, keepSchema, stsSchema, tlsSchema, pieceKinds, unsizedSchema, scriptSchema, parkedSchema}
 
 // What the tables hold:
 //
@@ -88,7 +88,7 @@ CREATE TABLE chunks(id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 //	preferences        one value for each user and key: language, signature, forwarding, …
 //	contacts           kept=1 is in the address book, kept=0 was met in mail that the user sent
 //	device_passwords   passwords for single programs; they are random, and their hashes are quick ones
-//	letters            letters being written, or waiting until due; the copy in Drafts is at (mailbox,uid)
+//	letters            letters being written, put aside, or waiting until due; the copy in Drafts is at (mailbox,uid)
 //	letter_files       their attachments, each as content of its own
 //	sent               what became of letters from the web pages, for each recipient; blob is the copy in Sent
 const webSchema = `

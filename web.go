@@ -63,7 +63,6 @@ type webApp struct {
 	pages  map[string]*webLang           // by one of webLanguages
 	notes  map[string]*webNote           // by session: what was done last, to be shown once
 	conns  []webConn                     // the oldest first
-	parked []*webParked                  // letters put aside, the oldest first
 	second map[string]webSecond          // browsers that have given a password and owe a code
 	usedUp map[UserID]webTOTP            // second factors of which codes were used that could not be noted yet
 	rows   *webCache[BlobID, webSummary] // of the messages that lists showed last

@@ -25,11 +25,14 @@ type webUpload struct {
 	size       int64
 	inline     string // the Content-ID of a picture that the letter's HTML will show
 	body       *Spool
+	stored     BlobID // of content that is in the file already, and has no body
 }
 
 func (f *webForm) close() {
 	for _, u := range f.files {
-		u.body.Close()
+		if u.body != nil {
+			u.body.Close()
+		}
 	}
 }
 

@@ -53,7 +53,7 @@ func (q *webReq) keepLetter(f *webForm) (*Letter, error) {
 		return nil, err
 	}
 	for _, u := range f.files {
-		adds.files, adds.spools = append(adds.files, LetterFile{Name: u.name, Type: u.kind, Size: u.size, ContentID: u.inline}), append(adds.spools, u.body)
+		adds.files, adds.spools = append(adds.files, LetterFile{Name: u.name, Type: u.kind, Size: u.size, ContentID: u.inline, Blob: u.stored}), append(adds.spools, u.body)
 	}
 	return l, q.storeLetter(l, adds)
 }

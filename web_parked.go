@@ -6,33 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"slices"
-	"time"
 )
-
-const (
-	webMaxParked  = 8               // letters put aside, in all; the oldest makes room
-	webOwnParked  = 2               // of one person
-	webParkedTime = time.Hour       // for their writers to log in
-	webParkedSize = 2 * webFormRoom // octets of a letter's fields, as they are put aside
-)
-
-// webParked is a letter that waits for its writer. Nothing of it is in the database; it is gone after an hour, and with the program.
-type webParked struct {
-	ticket string
-	user   UserID
-	fields *Spool // url.Values in JSON
-	files  []webUpload
-	until  time.Time
-}
-
-func (p *webParked) close() {
-	p.fields.Close()
-	(&webForm{files: p.files}).close()
-}
 
 // webErrOldForm is a form from before this login, or from another site.
 var webErrOldForm = webFault(http.StatusForbidden, "This form is out of date. Go back, reload the page and try again.")
@@ -68,7 +44,7 @@ func (q *webReq) writer(f url.Values) (UserID, error) {
 	return 0, webErrOldForm
 }
 
-// park puts a letter aside, and leads to where its writer gets it back, which is behind the login. It takes the form's files over.
+// park puts a letter aside in the file, and leads to where its writer gets it back, which is behind the login.
 func (q *webReq) park(f *webForm) error {
 	user, err := q.writer(f.Values)
 	if err != nil {
@@ -77,74 +53,52 @@ func (q *webReq) park(f *webForm) error {
 	if f.Get("do") == "discard" {
 		return q.redirect("/mail")
 	}
-	p := &webParked{ticket: webToken(), user: user, fields: q.s.store.NewSpool(webParkedSize), until: time.Now().Add(webParkedTime)}
-	if err := json.NewEncoder(p.fields).Encode(f.Values); err != nil {
-		p.close()
+	l := &Letter{User: user}
+	l.Fields, err = json.Marshal(f.Values)
+	if err != nil {
 		return err
 	}
-	p.files, f.files = f.files, nil
-	q.keepParked(p)
-	return q.redirect("/compose?kept=" + p.ticket)
-}
-
-// keepParked makes room for a letter and puts it aside.
-func (a *webApp) keepParked(p *webParked) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	own := 0
-	for i := len(a.parked) - 1; i >= 0; i-- {
-		x := a.parked[i]
-		if x.user == p.user {
-			own++
-		}
-		if (x.user == p.user && own >= webOwnParked) || (i == 0 && len(a.parked) >= webMaxParked) {
-			x.close()
-			a.parked = slices.Delete(a.parked, i, i+1)
+	for _, u := range f.files {
+		if err := q.s.store.Stage(u.body); err != nil {
+			return err
 		}
 	}
-	a.parked = append(a.parked, p)
-}
-
-// dropParked closes the letters that nobody has come for.
-func (a *webApp) dropParked() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.parked = slices.DeleteFunc(a.parked, func(p *webParked) bool {
-		late := time.Now().After(p.until)
-		if late {
-			p.close()
+	ticket := webToken()
+	err = q.s.store.Write(func(tx *Tx) error {
+		l.Files = nil
+		for _, u := range f.files {
+			b, err := tx.AddBlob(u.body)
+			if err != nil {
+				return err
+			}
+			l.Files = append(l.Files, LetterFile{Name: u.name, Type: u.kind, Size: u.size, ContentID: u.inline, Blob: b.ID})
 		}
-		return late
+		return tx.Park(l, ticket)
 	})
-}
-
-// takeParked gives a letter that was put aside to its writer; nil if it is no longer there, or somebody else's.
-func (a *webApp) takeParked(user UserID, ticket string) *webParked {
-	a.dropParked()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	i := slices.IndexFunc(a.parked, func(p *webParked) bool { return p.ticket == ticket && p.user == user })
-	if i < 0 {
-		return nil
+	if err != nil {
+		return err
 	}
-	p := a.parked[i]
-	a.parked = slices.Delete(a.parked, i, i+1)
-	return p
+	return q.redirect("/compose?kept=" + ticket)
 }
 
 // continueParked makes a draft of a letter that was put aside, and shows it. It is not sent: a form without its token sends nothing.
 func (q *webReq) continueParked(ticket string) error {
-	p := q.takeParked(q.user.ID, ticket)
-	if p == nil {
+	parked, err := read(q.s.store, func(tx *Tx) (Letter, error) { return tx.Parked(q.user.ID, ticket) })
+	if errors.Is(err, ErrNotFound) {
 		q.sayBad("The letter that was put aside is no longer there, or it is somebody else's.")
 		return q.redirect("/mail")
 	}
-	l, err := q.keepOld(p)
 	if err != nil {
-		q.keepParked(p)
 		return err
 	}
-	p.close()
+	l, err := q.keepOld(&parked)
+	if err != nil {
+		return err
+	}
+	err = q.s.store.Write(func(tx *Tx) error { return tx.RemoveLetter(parked.User, parked.ID) })
+	if err != nil {
+		return err
+	}
 	if err := q.saveDraft(l); err != nil {
 		return err
 	}
@@ -153,10 +107,13 @@ func (q *webReq) continueParked(ticket string) error {
 }
 
 // keepOld stores a letter that was put aside.
-func (q *webReq) keepOld(p *webParked) (*Letter, error) {
-	f := &webForm{files: p.files}
-	if err := json.NewDecoder(io.NewSectionReader(p.fields, 0, p.fields.Size())).Decode(&f.Values); err != nil {
+func (q *webReq) keepOld(parked *Letter) (*Letter, error) {
+	f := &webForm{}
+	if err := json.Unmarshal(parked.Fields, &f.Values); err != nil {
 		return nil, err
+	}
+	for _, x := range parked.Files {
+		f.files = append(f.files, webUpload{name: x.Name, kind: x.Type, size: x.Size, inline: x.ContentID, stored: x.Blob})
 	}
 	l, err := q.keepLetter(f)
 	if errors.Is(err, webErrSent) { // it is gone, and what was written since is not to be lost

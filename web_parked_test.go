@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,9 +26,9 @@ func (s *testServer) endSessions(t testing.TB, name string) {
 
 // aside counts the letters that are put aside.
 func (s *testServer) aside() int {
-	s.web.mu.Lock()
-	defer s.web.mu.Unlock()
-	return len(s.web.parked)
+	n := 0
+	s.store.Read(func(tx *Tx) error { return tx.one(`SELECT count(*) FROM letters WHERE ticket<>''`, nil, &n) })
+	return n
 }
 
 // TestWebParked: without a script, a letter whose writer was logged out at Send is there after the login, with its files; it goes
@@ -77,11 +79,18 @@ func TestWebParked(t *testing.T) {
 		if strings.Contains(ann.page, "private words") || s.aside() != 1 {
 			t.Errorf("Bob sees Ann's letter, or it is gone; %d at %s", s.aside(), at)
 		}
-		s.web.mu.Lock()
-		s.web.parked[0].until = time.Now().Add(-time.Second)
-		s.web.mu.Unlock()
-		if s.web.dropParked(); s.aside() != 0 {
-			t.Error("it is still there when its time is over")
+		if err := s.store.DropParked(); err != nil || s.aside() != 1 {
+			t.Errorf("%d are left before the time is over, %v", s.aside(), err)
+		}
+		err := s.store.Write(func(tx *Tx) error {
+			_, err := tx.exec(`UPDATE letters SET changed=? WHERE ticket<>''`, s.store.Now().Add(-parkedTime-time.Second).Unix())
+			return err
+		})
+		if err == nil {
+			err = s.store.DropParked()
+		}
+		if err != nil || s.aside() != 0 {
+			t.Errorf("it is still there when its time is over: %v", err)
 		}
 	})
 	t.Run("strangers", func(t *testing.T) {
@@ -103,22 +112,81 @@ func TestWebParked(t *testing.T) {
 		}
 	})
 	t.Run("limits", func(t *testing.T) {
-		for u := range webMaxParked + 3 {
-			for i := range webOwnParked + 1 {
-				sp := s.store.NewSpool(webParkedSize)
-				s.web.keepParked(&webParked{ticket: fmt.Sprint(u, i), user: UserID(1000 + u), fields: sp, until: time.Now().Add(webParkedTime)})
+		own := func(name string) (n int) {
+			s.store.Read(func(tx *Tx) error {
+				return tx.one(`SELECT count(*) FROM letters WHERE ticket<>'' AND user=(SELECT id FROM users WHERE name=?)`, []any{name}, &n)
+			})
+			return n
+		}
+		for i := range maxParked + 3 {
+			name := fmt.Sprintf("parked%d@home.arpa", i)
+			for k := range ownParked + 1 {
+				err := s.store.Write(func(tx *Tx) error {
+					u, err := tx.UserByName(name)
+					if errors.Is(err, ErrNotFound) {
+						u, err = tx.AddUser(Addr{Local: strings.TrimSuffix(name, "@home.arpa"), Domain: "home.arpa"}, "x", false)
+					}
+					if err != nil {
+						return err
+					}
+					return tx.Park(&Letter{User: u.ID, Fields: []byte("{}")}, fmt.Sprint(i, k))
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
-		s.web.mu.Lock()
-		defer s.web.mu.Unlock()
-		own := map[UserID]int{}
-		for _, p := range s.web.parked {
-			own[p.user]++
+		first, last := own("parked0@home.arpa"), own(fmt.Sprintf("parked%d@home.arpa", maxParked+2))
+		if s.aside() != maxParked || first != 0 || last != ownParked {
+			t.Errorf("%d are put aside, %d of the first and %d of the last", s.aside(), first, last)
 		}
-		if len(s.web.parked) != webMaxParked || own[1000+webMaxParked+2] != webOwnParked || own[1000] != 0 {
-			t.Errorf("%d are put aside, by person %v", len(s.web.parked), own)
+		checkStore(t, s.store)
+	})
+}
+
+// TestWebParkedRestart: a letter that was put aside is there after a restart, with its files, whole; and the file of who was removed holds
+// nothing of it.
+func TestWebParkedRestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mail.db")
+	var at, user string
+	t.Run("before", func(t *testing.T) {
+		s := startServerOn(t, path, StoreOptions{})
+		for _, name := range []string{"ann", "bob"} {
+			c := newWebClient(t, s).login(name)
+			c.get("/compose")
+			s.endSessions(t, name)
+			c.letter(map[string]string{"map.txt": "the map of " + name}, "writer", c.find(`name="writer" value="(\d+)"`), "id", "", "to", "ann", "subject", "Boat", "text", "words of "+name, "do", "send")
+			user, at = name, c.find(`name="to" value="([^"]+)"`)
+		}
+		if s.aside() != 2 {
+			t.Fatalf("%d are put aside", s.aside())
 		}
 	})
+	s := startServerOn(t, path, StoreOptions{})
+	c := newWebClient(t, s)
+	c.get("/login")
+	c.post("/login", "name", user, "password", "secret", "to", at)
+	c.want("You had been logged out. Here is your letter; it has not been sent yet.", "words of "+user, "map.txt")
+	if s.aside() != 1 {
+		t.Errorf("%d are put aside", s.aside())
+	}
+	c.letter(nil, "id", c.find(`name="id" value="(\d+)"`), "to", "ann", "subject", "Boat", "text", "words of "+user, "do", "send")
+	s.hurry(t)
+	newWebClient(t, s).login("ann").waitFor("/mail", "Boat")
+	if raw := s.newest(t, "ann", "INBOX"); !strings.Contains(webContents(raw), "the map of "+user) {
+		t.Errorf("the file is not in\n%s", raw)
+	}
+	err := s.store.Write(func(tx *Tx) error {
+		u, err := tx.UserByName("ann@home.arpa")
+		if err == nil {
+			err = tx.RemoveUser(u.ID)
+		}
+		return err
+	})
+	if err != nil || s.aside() != 0 {
+		t.Errorf("%d are left of somebody who was removed, %v", s.aside(), err)
+	}
+	checkStore(t, s.store)
 }
 
 // TestWebLetterGone: what is written in a letter that was sent or discarded elsewhere is kept as a new one, and not sent.

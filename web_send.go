@@ -308,7 +308,9 @@ func (a *webApp) wakeSender() {
 // sender sends letters when they are due, until the server stops. What is due after a power cut is sent at the next start.
 func (a *webApp) sender() {
 	for {
-		a.dropParked()
+		if err := a.s.store.DropParked(); err != nil && !errors.Is(err, ErrClosed) {
+			a.s.crew.Complain("web: letters put aside", err)
+		}
 		wait := webDueLook
 		var due []Letter
 		var next time.Time
