@@ -3,6 +3,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -95,6 +96,7 @@ type fetchConn struct {
 	patience time.Duration // fetchTime but in tests
 	block    int           // octets that came since wait
 
+	bare            bool // the last line ended in a bare LF
 	plus, plusAsked bool // IMAP: whether there is UID EXPUNGE
 }
 
@@ -177,6 +179,7 @@ func (c *fetchConn) line() (string, error) {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
+	c.bare = !bytes.HasSuffix(l, []byte("\r\n"))
 	return strings.TrimRight(string(l), "\r\n"), err
 }
 

@@ -433,3 +433,72 @@ func TestFetchPOPRenumbered(t *testing.T) {
 		}
 	}
 }
+
+// TestFetchPOPOctets: what a POP3 server sends is kept octet for octet, wherever it is cut into pieces, and what looks like the end
+// of a message and is none does not end it: nothing may be deleted of which half is here.
+func TestFetchPOPOctets(t *testing.T) {
+	head := "From: ann@far.example\r\nSubject: x\r\n\r\n"
+	long := strings.Repeat("y", fetchLine-len(head)-1)
+	for name, c := range map[string]struct{ sent, want string }{
+		"bare CR":          {"a\rb\r\r\nc\r\n", ""},
+		"stuffed":          {"..\r\n...x\r\n.y\r\n", ".\r\n..x\r\ny\r\n"},
+		"a dot in bare LF": {"one\n.\ntwo\r\n", "one\r\n.\r\ntwo\r\n"},
+		"a dot in bare CR": {"one\r.\rtwo\r\n", ""},
+		"a dot and CR":     {"one\r\n..\r\r\ntwo\r\n", "one\r\n.\r\r\ntwo\r\n"},
+		"bare LF":          {"one\ntwo\n", "one\r\ntwo\r\n"},
+		"NUL":              {"a\x00b\r\n", ""},
+		"CR and LF apart":  {long + "\r\n.." + long + "\r\n", long + "\r\n." + long + "\r\n"},
+		"a dot in a line":  {long + "z.\r\n", ""},
+	} {
+		here := startServer(t)
+		addr, heard := fetchFake(t, "+OK\r\n", func(line string) string {
+			switch line {
+			case "UIDL":
+				return "+OK\r\n1 a\r\n.\r\n"
+			case "RETR 1":
+				return "+OK\r\n" + head + c.sent + ".\r\n"
+			}
+			return "+OK\r\n"
+		})
+		pass := filepath.Join(t.TempDir(), "password")
+		os.WriteFile(pass, []byte("secret"), 0o600)
+		f := &Fetch{Protocol: "pop3", Server: addr, TLS: "none", User: "ann", PasswordFile: pass, To: "bob@home.arpa", Delete: true}
+		n, err := here.fetch(f)
+		want := c.want
+		if want == "" {
+			want = c.sent
+		}
+		box := here.inbox(t, "bob@home.arpa")
+		if n != 1 || err != nil || len(box) != 1 || !strings.HasSuffix(box[0], "\r\n"+head+want) {
+			t.Errorf("%s: %d, %v, bob has %.300q", name, n, err, box)
+		}
+		if !strings.Contains(heard(), "DELE 1\n") {
+			t.Errorf("%s: not deleted there", name)
+		}
+	}
+}
+
+// TestFetchPOPAstray: an answer that is none ends the session, for the next one may be another message's.
+func TestFetchPOPAstray(t *testing.T) {
+	here := startServer(t)
+	addr, heard := fetchFake(t, "+OK\r\n", func(line string) string {
+		switch line {
+		case "UIDL":
+			return "+OK\r\n1 a\r\n2 b\r\n.\r\n"
+		case "RETR 1":
+			return "+OK\r\n" + fakeMessage(1, "") + ".\r\nwhat stands behind\r\n.\r\n"
+		case "RETR 2":
+			return "+OK\r\n" + fakeMessage(2, "") + ".\r\n"
+		}
+		return "+OK\r\n"
+	})
+	pass := filepath.Join(t.TempDir(), "password")
+	os.WriteFile(pass, []byte("secret"), 0o600)
+	f := &Fetch{Protocol: "pop3", Server: addr, TLS: "none", User: "ann", PasswordFile: pass, To: "bob@home.arpa", Delete: true}
+	if n, err := here.fetch(f); n != 1 || err == nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if strings.Contains(heard(), "QUIT") {
+		t.Error("the session went on to its end")
+	}
+}

@@ -2,6 +2,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -70,10 +72,82 @@ func (c *fetchConn) popReply(cmd string) (string, error) {
 		}
 	}
 	l, err := c.line()
-	if err == nil && !strings.HasPrefix(l, "+OK") {
-		err = &fetchRefusal{smtpPrintable([]byte(l))}
+	switch {
+	case err != nil:
+		return l, err
+	case strings.HasPrefix(l, "-ERR"):
+		return l, &fetchRefusal{smtpPrintable([]byte(l))}
+	case !strings.HasPrefix(l, "+OK"): // who knows whose answer that is
+		return l, fmt.Errorf("%w: %q", errFetchAnswer, smtpPrintable([]byte(l)))
 	}
-	return l, err
+	return l, nil
+}
+
+// popBody reads the message behind RETR or TOP into w, up to the line with nothing but a dot. Octets stay what they are; a bare LF
+// becomes CRLF.
+func (c *fetchConn) popBody(w io.Writer) error {
+	before := "\r\n" // what the piece before ended with: "" is the middle of a line
+	var last byte
+	for total := int64(0); total < fetchSwallow; {
+		l, err := c.r.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return popCut(err)
+		}
+		if c.popEnds(l, before) {
+			return nil
+		}
+		total += int64(len(l))
+		stuffed := l[0] == '.' && (before == "\r\n" || (before == "\n" && c.bare))
+		before = popEnd(l, last)
+		last = l[len(l)-1]
+		if stuffed {
+			l = l[1:]
+		}
+		if before == "\n" {
+			l = append(bytes.Clone(l[:len(l)-1]), "\r\n"...)
+		}
+		if _, err := w.Write(l); err != nil {
+			return err
+		}
+	}
+	return errFetchSwallow
+}
+
+// popEnds says whether a line is the end of a message. A dot between bare LFs may be text: it is the end where the server ends its
+// own lines so, or if nothing stands behind it.
+func (c *fetchConn) popEnds(line []byte, before string) bool {
+	text := string(line)
+	if before == "" || (text != ".\r\n" && text != ".\n") {
+		return false
+	}
+	return c.bare || (before == "\r\n" && text == ".\r\n") || c.r.Buffered() == 0
+}
+
+// popEnd is what a piece ends with: CRLF, LF or nothing. last is the octet in front of it.
+func popEnd(piece []byte, last byte) string {
+	switch {
+	case piece[len(piece)-1] != '\n':
+		return ""
+	case bytes.HasSuffix(piece, []byte("\r\n")), len(piece) == 1 && last == '\r':
+		return "\r\n"
+	}
+	return "\n"
+}
+
+// popCut is what the end of a connection is in the middle of a message.
+func popCut(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// popStart keeps the beginning of what is written.
+type popStart struct{ bytes.Buffer }
+
+func (s *popStart) Write(p []byte) (int, error) {
+	s.Buffer.Write(p[:min(len(p), fetchStart-s.Len())])
+	return len(p), nil
 }
 
 // popListed is a message of the maildrop. here: it was fetched before, and is only to be deleted there.
@@ -301,12 +375,12 @@ func (c *fetchConn) popTake(m popListed) (bool, error) {
 	}
 	sp := &fetchSpool{Spool: c.s.store.NewIncoming(int64(c.s.cfg.Limits.Message))}
 	defer sp.Close()
-	n, err := io.Copy(&crlfWriter{w: sp}, io.LimitReader(textproto.NewReader(c.r).DotReader(), fetchSwallow))
+	err = c.popBody(sp)
 	switch {
+	case errors.Is(err, errFetchSwallow):
+		return false, errors.Join(err, c.popPass(m, sp.Spool, ErrTooBig)) // the connection ends with it
 	case err != nil:
 		return false, err
-	case n >= fetchSwallow:
-		return false, errors.Join(errFetchSwallow, c.popPass(m, sp.Spool, ErrTooBig)) // the connection ends with it
 	case sp.err != nil:
 		return false, c.popPass(m, sp.Spool, sp.err)
 	case sp.Size() == 0:
@@ -356,15 +430,12 @@ func (c *fetchConn) popSame(m popListed) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	r := &io.LimitedReader{R: textproto.NewReader(c.r).DotReader(), N: fetchSwallow}
-	sum, err := fetchSum(r)
+	var start popStart
+	err = c.popBody(&start)
 	if err != nil {
 		return false, err
 	}
-	_, err = io.Copy(io.Discard, r)
-	if err == nil && r.N <= 0 {
-		err = errFetchSwallow
-	}
+	sum, err := fetchSum(&start)
 	if err != nil {
 		return false, err
 	}
