@@ -77,6 +77,7 @@ type Config struct {
 		CheckSenders   string   `toml:"check_senders"`   // what becomes of mail from the internet that its domain disowns
 		TrustedSealers []string `toml:"trusted_sealers"` // domains whose ARC seals are believed
 		MTASTS         string   `toml:"mta_sts"`         // the mode of our own policy for those who send here, "" for none
+		DMARCReports   bool     `toml:"dmarc_reports"`   // domains that ask for it hear how mail under their names was judged
 		TLSReports     bool     `toml:"tls_reports"`     // domains that ask for it hear how TLS to their hosts went
 	} `toml:"smtp"`
 
@@ -238,6 +239,7 @@ func defaultConfig() *Config {
 	c.MDNS.Enabled = true
 	c.Outbound.Mode = OutboundDirect
 	c.SMTP.LocalSenders, c.SMTP.CheckSenders, c.SMTP.TrustedSealers = LocalLogin, CheckReject, []string{"google.com", "microsoft.com"}
+	c.SMTP.DMARCReports = true
 	c.SMTP.TLSReports = true
 	c.Search.Index = true
 	c.Queue.Retry, c.Queue.RetryMax = Duration(3*time.Minute), Duration(time.Hour)

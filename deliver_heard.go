@@ -16,6 +16,7 @@ type heardForm struct {
 
 var heardForms = []heardForm{
 	{HeardTLS, func(p *Part) bool { return p.Is("application", "tlsrpt+gzip") || p.Is("application", "tlsrpt+json") }, readTLSReport},
+	{HeardDMARC, isDMARCReport, readDMARCReport},
 }
 
 // hear reads the reports that a message brings which by stands for; accept stores them with it. What can't be read is mail as any other.

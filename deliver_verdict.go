@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,13 +92,28 @@ func (s *Server) checkSender(ctx context.Context, v *Verdict, m *Mail, peer Mail
 		s.health.doubt()
 	}
 	v.note(peer, name, iprev, m.From, spf, dkim, arc, dmarc)
-	if s.cfg.SMTP.CheckSenders != CheckReject {
-		return nil
-	}
+	disowned := ""
 	for _, d := range dmarc {
-		if d.result == resultFail && d.policy == dmarcReject && !arc.speaksFor(d.from, s.cfg.SMTP.TrustedSealers) && !listSpeaks(fields, spf, dkim) {
-			return fmt.Errorf("%w: %s", errDisowned, d.from)
+		did, why := d.policy, ""
+		switch {
+		case d.result == resultPass && d.record.p != dmarcNothing:
+			did = resultPass
+		case d.result != resultFail:
+			did = dmarcNothing
+		case d.policy != dmarcReject:
+		case arc.speaksFor(d.from, s.cfg.SMTP.TrustedSealers):
+			did, why = dmarcNothing, "trusted_forwarder"
+		case listSpeaks(fields, spf, dkim):
+			did, why = dmarcNothing, "mailing_list"
+		case s.cfg.SMTP.CheckSenders != CheckReject:
+			did, why = dmarcNothing, "local_policy"
+		default:
+			disowned = cmp.Or(disowned, d.from)
 		}
+		s.countJudged(m, peer, d, spf, dkim, did, why)
+	}
+	if disowned != "" {
+		return fmt.Errorf("%w: %s", errDisowned, disowned)
 	}
 	return nil
 }

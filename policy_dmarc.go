@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"slices"
@@ -81,6 +82,63 @@ func parseDMARC(text, domain string) *dmarcRecord {
 		r.p, r.sp, r.np = dmarcNothing, "", ""
 	}
 	return r
+}
+
+// destinations are the addresses that want reports about a record's domain: those of its own organization, and others as far as they say
+// so themselves (RFC 9990 §4). again says that some could not be asked.
+func (w *dmarcWalker) destinations(r *dmarcRecord) (to []Addr, again bool) {
+	w.temp = false
+	home := w.organization(r.domain)
+	for _, text := range r.rua {
+		a, err := ParseAddr(text)
+		if err != nil {
+			continue
+		}
+		host, err := DomainToASCII(a.Domain)
+		if err != nil || w.skip(host) {
+			continue
+		}
+		if w.organization(host) == home {
+			to = append(to, a)
+			continue
+		}
+		wants, err := w.wants(r.domain, host, a)
+		again = again || err != nil
+		to = append(to, wants...)
+	}
+	slices.SortFunc(to, func(a, b Addr) int { return cmp.Compare(a.String(), b.String()) })
+	return slices.Compact(to), again || w.temp
+}
+
+// wants are the addresses at a host of others that take reports about a domain, one that its record names or others of the same host.
+func (w *dmarcWalker) wants(domain, host string, named Addr) ([]Addr, error) {
+	a, err := w.dns.Ask(w.ctx, domain+"._report._dmarc."+host, dnsmessage.TypeTXT)
+	if dnsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range a.TXT() {
+		r := parseDMARC(text, host)
+		if r == nil {
+			continue
+		}
+		if len(r.rua) == 0 {
+			return []Addr{named}, nil
+		}
+		var all []Addr
+		for _, other := range r.rua {
+			o, err := ParseAddr(other)
+			at, bad := DomainToASCII(o.Domain)
+			if err != nil || bad != nil || at != host {
+				return nil, nil
+			}
+			all = append(all, o)
+		}
+		return all, nil
+	}
+	return nil, nil
 }
 
 const dmarcRUA = 4 // addresses of a record that reports go to
@@ -249,6 +307,9 @@ type dmarcResult struct {
 	policy string // what the domain asks for, after t=
 	from   string // the domain in From
 	by     string // the domain that stands for it: SPF's, or DKIM's d=
+
+	record    *dmarcRecord // nil without one
+	dkim, spf bool         // which of them stand for it
 }
 
 // checkDMARC judges by what SPF and DKIM found. from is a domain in From, in A-labels and small letters.
@@ -268,13 +329,15 @@ func (w *dmarcWalker) checkDMARC(from string, spf spfResult, dkim []dkimResult) 
 	for _, d := range dkim {
 		switch {
 		case d.result == resultPass && !d.testing && w.aligned(from, d.domain, dkimStrict):
-			r.by = d.domain
+			r.by, r.dkim = d.domain, true
 		case d.result == resultTemp:
 			temp = temp || w.aligned(from, d.domain, dkimStrict)
 		}
 	}
-	if r.by == "" && spf.result == resultPass && w.aligned(from, spf.domain, spfStrict) {
-		r.by = spf.domain
+	r.record = record
+	if (r.by == "" || (record != nil && len(record.rua) > 0)) && spf.result == resultPass && w.aligned(from, spf.domain, spfStrict) {
+		r.spf = true
+		r.by = cmp.Or(r.by, spf.domain)
 	}
 	switch {
 	case record == nil:

@@ -166,6 +166,11 @@ func heardText(r io.Reader) ([]byte, error) {
 		}
 		r = z
 	}
+	return heardRead(r)
+}
+
+// heardRead is all of r, if that is not too much.
+func heardRead(r io.Reader) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, heardSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errHeard, err)

@@ -140,11 +140,16 @@ func TestHeard(t *testing.T) {
 	bring("192.0.2.1", "a@example.org", heardMail("a@example.org", "application/tlsrpt+gzip", gzipped(text)[:99]))
 	ann.get("/admin/reports")
 	ann.want("example.org", "5,326 good", "303 bad", "mx1.mail.home.arpa", "sts, certificate-expired")
-	if n := strings.Count(ann.page, "<details>"); n != 1 {
+	report := strings.ReplaceAll(dmarcReportExample, "<domain>example.com", "<domain>home.arpa")
+	bring("192.0.2.1", "a@example.org", heardMail("a@example.org", "application/gzip; name=\"example.org!home.arpa!1780272000!1780358399.xml.gz\"", gzipped(report)))
+	bring("192.0.2.1", "a@example.org", heardMail("a@example.org", "application/gzip; name=\"photos.gz\"", gzipped(report)))
+	ann.get("/admin/reports")
+	ann.want("123 good", "4 bad", "192.0.2.123", "DKIM pass, SPF fail, pass")
+	if n := strings.Count(ann.page, "<details>"); n != 2 {
 		t.Errorf("%d reports", n)
 	}
-	if n := len(s.inbox(t, "ann@home.arpa")); n != 4 {
-		t.Errorf("%d of 4 messages came", n)
+	if n := len(s.inbox(t, "ann@home.arpa")); n != 6 {
+		t.Errorf("%d of 6 messages came", n)
 	}
 	s.write(t, func(tx *Tx) error {
 		for i := range heardMost + 100 {

@@ -1,4 +1,4 @@
-// How TLS to the hosts of others went, counted for those who ask (RFC 8460).
+// What is counted for those who ask for reports; and how TLS to the hosts of others went (RFC 8460).
 package main
 
 import (
@@ -30,19 +30,24 @@ var errNoSTARTTLS = errors.New("does not offer STARTTLS")
 // tallyMost is how many different counts wait in memory to be stored; others are not counted.
 const tallyMost = 2000
 
-// tlsTally counts since it was last taken.
-type tlsTally struct {
+// countTally counts since it was last taken.
+type countTally[K comparable] struct {
 	mu     sync.Mutex
-	counts map[TLSCount]int64
-	from   string // our address as the last host that was reached saw it, "" unknown
+	counts map[K]int64
 }
 
-// note counts a session.
-func (t *tlsTally) note(c TLSCount) {
+// tlsTally counts sessions.
+type tlsTally struct {
+	countTally[TLSCount]
+	from string // our address as the last host that was reached saw it, "" unknown
+}
+
+// note counts one.
+func (t *countTally[K]) note(c K) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.counts == nil {
-		t.counts = map[TLSCount]int64{}
+		t.counts = map[K]int64{}
 	}
 	_, have := t.counts[c]
 	if have || len(t.counts) < tallyMost {
@@ -51,7 +56,7 @@ func (t *tlsTally) note(c TLSCount) {
 }
 
 // back counts again what could not be stored.
-func (t *tlsTally) back(counts map[TLSCount]int64) {
+func (t *countTally[K]) back(counts map[K]int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for c, n := range t.counts {
@@ -79,7 +84,7 @@ func (t *tlsTally) sender() string {
 }
 
 // take returns what was counted and begins anew.
-func (t *tlsTally) take() map[TLSCount]int64 {
+func (t *countTally[K]) take() map[K]int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := t.counts

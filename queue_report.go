@@ -35,15 +35,20 @@ func (s *Server) runReports() {
 			case <-tick.C:
 			case <-s.stop.Done():
 				s.storeTLS()
+				s.storeJudged()
 				return
 			}
 			s.storeTLS()
+			s.storeJudged()
 			err := s.renewPolicies(s.stop)
 			if err == nil {
 				err = s.tellTLS(s.stop, delay)
 			}
+			if err == nil {
+				err = s.tellJudged(s.stop, delay)
+			}
 			if err != nil && s.stop.Err() == nil {
-				s.crew.Complain("reports on TLS", err)
+				s.crew.Complain("reports to other domains", err)
 			}
 		}
 	})
@@ -64,6 +69,13 @@ func (s *Server) storeTLS() {
 
 // tellTLS sends the reports of the days that are over, delay after their end. Nothing is asked where nothing was counted.
 func (s *Server) tellTLS(ctx context.Context, delay time.Duration) error {
+	return s.tell(ctx, delay, (*Tx).TLSToTell, s.tellDomain, (*Tx).ForgetTLS)
+}
+
+// tell goes through the days that are over, delay after their end, and the domains that next finds in them. What was told, or can't be
+// told for tlsDays, is forgotten.
+func (s *Server) tell(ctx context.Context, delay time.Duration, next func(*Tx, int64, int64, string) (int64, string, error),
+	one func(ctx context.Context, day int64, domain string) error, forget func(*Tx, int64, string) error) error {
 	now := s.store.Now()
 	if !s.store.ClockTrusted() {
 		return nil
@@ -74,18 +86,18 @@ func (s *Server) tellTLS(ctx context.Context, delay time.Duration) error {
 	for range tlsRound {
 		err := s.store.Read(func(tx *Tx) error {
 			var err error
-			day, domain, err = tx.TLSToTell(today, day, domain)
+			day, domain, err = next(tx, today, day, domain)
 			return err
 		})
 		if err != nil || domain == "" || ctx.Err() != nil {
 			return err
 		}
-		told := s.tellDomain(ctx, day, domain)
+		told := one(ctx, day, domain)
 		if told != nil {
-			s.log.Info("no report on TLS", "domain", domain, "err", told)
+			s.log.Info("no report", "domain", domain, "err", told)
 		}
 		if told == nil || today-day > tlsDays {
-			err = s.store.Write(func(tx *Tx) error { return tx.ForgetTLS(day, domain) })
+			err = s.store.Write(func(tx *Tx) error { return forget(tx, day, domain) })
 			if err != nil {
 				return err
 			}
@@ -193,22 +205,35 @@ func (s *Server) postTLS(ctx context.Context, place string, packed []byte) error
 // mailTLS sends a report by mail (RFC 8460 §5.3): from nobody, so that nothing comes back, and signed as all mail is that leaves.
 func (s *Server) mailTLS(r *tlsReport, domain string, to []Addr, packed []byte) error {
 	name := fmt.Sprintf("%s!%s!%d!%d.json.gz", r.Org, domain, r.Range.From.Unix(), r.Range.Until.Unix())
+	head := fmt.Sprintf("Subject: Report Domain: %s Submitter: %s\r\n\tReport-ID: <%s>\r\n", domain, r.Org, r.ID) +
+		fmt.Sprintf("TLS-Report-Domain: %s\r\nTLS-Report-Submitter: %s\r\nTLS-Required: No\r\n", domain, r.Org)
+	words := fmt.Sprintf("How TLS from %s to the hosts that take mail for %s went, from %s to %s.", r.Org, domain, r.Range.From.Format(time.RFC3339), r.Range.Until.Format(time.RFC3339))
+	return s.mailReport(reportMail{r.Contact, r.ID, head, `report; report-type="tlsrpt"`, words, "application/tlsrpt+gzip", name, packed}, to)
+}
+
+// reportMail is what a report by mail is made of.
+type reportMail struct {
+	from, id, head, multipart, words string
+	kind, name                       string // of the file
+	packed                           []byte
+}
+
+// mailReport sends a report by mail, from nobody, so that nothing comes back.
+func (s *Server) mailReport(r reportMail, to []Addr) error {
 	bound := newMailID()
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "From: %s\r\nTo: ", r.Contact)
+	fmt.Fprintf(&b, "From: %s\r\nTo: ", r.from)
 	for i, a := range to {
 		if i > 0 {
 			b.WriteString(",\r\n\t")
 		}
 		b.WriteString(a.String())
 	}
-	fmt.Fprintf(&b, "\r\nDate: %s\r\nMessage-ID: <%s>\r\n", FormatDate(s.store.Now()), r.ID)
-	fmt.Fprintf(&b, "Subject: Report Domain: %s Submitter: %s\r\n\tReport-ID: <%s>\r\n", domain, r.Org, r.ID)
-	fmt.Fprintf(&b, "TLS-Report-Domain: %s\r\nTLS-Report-Submitter: %s\r\nTLS-Required: No\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n", domain, r.Org)
-	fmt.Fprintf(&b, "Content-Type: multipart/report; report-type=\"tlsrpt\"; boundary=\"%s\"\r\n\r\n--%s\r\nContent-Type: text/plain\r\n\r\n", bound, bound)
-	fmt.Fprintf(&b, "How TLS from %s to the hosts that take mail for %s went, from %s to %s.\r\n", r.Org, domain, r.Range.From.Format(time.RFC3339), r.Range.Until.Format(time.RFC3339))
-	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment;\r\n\tfilename=\"%s\"\r\n\r\n", bound, name)
-	for text := base64.StdEncoding.EncodeToString(packed); text != ""; {
+	fmt.Fprintf(&b, "\r\nDate: %s\r\nMessage-ID: <%s>\r\n%s", FormatDate(s.store.Now()), r.id, r.head)
+	fmt.Fprintf(&b, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: multipart/%s; boundary=\"%s\"\r\n\r\n", r.multipart, bound)
+	fmt.Fprintf(&b, "--%s\r\nContent-Type: text/plain\r\n\r\n%s\r\n", bound, r.words)
+	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: %s\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment;\r\n\tfilename=\"%s\"\r\n\r\n", bound, r.kind, r.name)
+	for text := base64.StdEncoding.EncodeToString(r.packed); text != ""; {
 		n := min(len(text), 76)
 		b.WriteString(text[:n] + "\r\n")
 		text = text[n:]

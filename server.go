@@ -43,6 +43,7 @@ type Server struct {
 	roots     *x509.CertPool                                                    // who is believed about other servers' names; nil is whom the machine believes
 	stsFailed stsFailures
 	tally     tlsTally
+	judged    countTally[DMARCCount] // mail under the names of others
 
 	scripts  sieveCache
 	partners partnerNames

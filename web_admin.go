@@ -336,6 +336,7 @@ func webDNSRecords(cfg *Config) []string {
 		}
 		all = append(all, ascii+". MX 10 "+host+".", ascii+`. TXT "v=spf1 mx -all"`, "autoconfig."+ascii+". CNAME "+host+".")
 		if !lanName(ascii) {
+			all = append(all, "_dmarc."+ascii+`. TXT "v=DMARC1; p=none; rua=mailto:postmaster@`+ascii+`"`)
 			all = append(all, "_smtp._tls."+ascii+`. TXT "v=TLSRPTv1; rua=mailto:postmaster@`+ascii+`"`)
 		}
 		if cfg.servesSTS(d) {
