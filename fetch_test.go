@@ -282,6 +282,18 @@ func TestATRN(t *testing.T) {
 	if box := hub.inbox(t, "ann@home.arpa"); len(box) != 1 || !strings.Contains(box[0], "Status: 5.1.1") {
 		t.Errorf("reports %q", box)
 	}
+	m := &Mail{SMTPEnvelope: SMTPEnvelope{From: mustAddr(t, "ann@home.arpa"), Flags: MailRequireTLS}, To: rcptsTo(mustAddr(t, "x@lab.arpa")), Body: hub.store.NewSpool(1 << 20)}
+	m.Body.Write([]byte("Subject: checked\r\n\r\nx\r\n"))
+	if err := hub.accept(m); err != nil {
+		t.Fatal(err)
+	}
+	m.Body.Close()
+	hub.step()
+	lab.mustFetch(t, f, 0) // who calls has shown by their login who they are
+	hub.wantQueue(0)
+	if n := len(lab.inbox(t, "bob@home.arpa")); n != 4 {
+		t.Errorf("mail that asks for checked TLS did not go: %d messages", n)
+	}
 	f.Domains = []string{"other.arpa"}
 	if _, err := lab.fetch(f); err == nil || !strings.Contains(err.Error(), "450 4.7.1") {
 		t.Errorf("another's mail: %v", err)
