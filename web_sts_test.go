@@ -49,6 +49,12 @@ func TestWebSTS(t *testing.T) {
 	if !s.tls.hasName("mta-sts.example.org") {
 		t.Error("the certificate is not for the policy's host")
 	}
+	fresh := *defaultConfig()
+	fresh.Domains = []string{"new.example"}
+	s.cfg.Adopt(&fresh)
+	if code, _, _ := get("mta-sts.new.example"); code != 200 {
+		t.Errorf("a domain that came later: %d", code)
+	}
 	off := startServer(t, `domains = ["example.org"]`)
 	s = off
 	if code, _, _ := get("mta-sts.example.org"); code != 421 {
