@@ -110,6 +110,7 @@ func (c *command) check(args []string) error {
 		note("dns", r)
 	}
 	c.checkOutbound(cfg, note)
+	c.checkPolicy(cfg, note)
 	if faults > 0 {
 		return fmt.Errorf("%d thing(s) above keep mail from working", faults)
 	}
@@ -235,11 +236,27 @@ func (c *command) checkOutbound(cfg *Config, note func(string, string)) {
 	default:
 		ctx, cancel := context.WithTimeout(context.Background(), checkDNS)
 		defer cancel()
-		if _, err := NewResolver(cfg.DNS.Servers, cfg.DNS.TrustAD).Ask(ctx, "example.com", dnsmessage.TypeMX); err != nil {
+		a, err := NewResolver(cfg.DNS.Servers, cfg.DNS.TrustAD).Ask(ctx, "example.com", dnsmessage.TypeMX)
+		if err != nil {
 			note("outbound", fmt.Sprintf("mail to other domains is sent directly, but the DNS does not answer (%v); our domains and [routes] need none", err))
 			return
 		}
-		note("outbound", "mail to other domains is sent directly; the DNS answers")
+		note("outbound", "mail to other domains is sent directly; the DNS answers"+dnssecWords(a))
+	}
+}
+
+// dnssecWords says whether what the resolver proves is of use, by its answer about a domain that is signed.
+func dnssecWords(a DNSAnswer) string {
+	if a.Secure {
+		return ", and proves what it says (DANE)"
+	}
+	return ", and proves nothing (no DANE): it does not check DNSSEC, or is not on this machine"
+}
+
+// checkPolicy warns of a policy that keeps everybody's mail away.
+func (c *command) checkPolicy(cfg *Config, note func(string, string)) {
+	if m := cfg.SMTP.MTASTS; (m == stsEnforce || m == stsTesting) && cfg.TLS.Cert == "" && cfg.ACMENow().Directory == "" {
+		note("smtp", fmt.Sprintf("mta_sts = %q, and the certificate is of the private CA, which nobody outside trusts: who keeps to the policy sends nothing", m))
 	}
 }
 

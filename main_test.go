@@ -172,6 +172,8 @@ func TestCheckWords(t *testing.T) {
 	c := newTestCommand(t, `[outbound]
 mode = "none"
 smarthost = "smtp.example.org:587"
+[smtp]
+mta_sts = "enforce"
 [routes]
 "lab2.arpa" = { hosts = ["192.0.2.7:25"], window = "22:00-04:30" }
 "lab3.arpa" = { bundle_key = "words" }
@@ -182,7 +184,7 @@ user = "ann"
 password_file = "ann.password"
 to = "ann@home.arpa"
 `)
-	c.want(1, "BAD   fetch|ann.password|lab2.arpa goes to 192.0.2.7:25 between 22:00 and 04:30|lab3.arpa waits for `postino queue export`|mode = \"smarthost\"|"+
+	c.want(1, "BAD   fetch|ann.password|lab2.arpa goes to 192.0.2.7:25 between 22:00 and 04:30|lab3.arpa waits for `postino queue export`|mode = \"smarthost\"|mta_sts = \"enforce\", and the certificate is of the private CA|"+
 		"keep mail from working", "", "check")
 	os.WriteFile(filepath.Join(c.dir, "ann.password"), []byte("secret\n"), 0o600)
 	os.Chmod(filepath.Join(c.dir, "mail.db"), 0o644)
