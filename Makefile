@@ -18,7 +18,7 @@ arm: # Raspberry Pi 1, Zero and everything newer
 demo: build # two appliances that send each other mail, read with other people's programs
 	POSTINO=$(CURDIR)/postino bash testdata/demo.sh
 
-clients: build # Thunderbird, Delta Chat's core, isync, offlineimap, fetchmail, msmtp, aerc, imaplib, imapflow and nodemailer against a running appliance
+clients: build # Thunderbird, Delta Chat's core, isync, offlineimap, fetchmail, msmtp, sieve-connect, aerc, imaplib, imapflow and nodemailer against a running appliance
 	POSTINO=$(CURDIR)/postino bash testdata/clients/run.sh
 
 check:

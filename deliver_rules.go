@@ -33,6 +33,9 @@ func (p *placement) mayAnswer(u User, others []string) bool {
 	if p.m.From.IsZero() || p.m.Report || p.m.Body == nil || p.m.From.Key() == u.Name || isMachine(p.m.From.Local) {
 		return false
 	}
+	if slices.ContainsFunc(others, func(o string) bool { return strings.EqualFold(o, p.m.From.String()) }) { // that is who it would be from
+		return false
+	}
 	named := false
 	for _, f := range p.fields() {
 		name := strings.ToLower(f.Name)
@@ -131,25 +134,52 @@ func (s *Server) answer(m *Mail, v reply) error {
 		return err
 	}
 	h := ParseHeader(head)
+	d := answerDraft(v, me, m.From, h, m.Flags&MailRequireTLS != 0 && s.leaves(m.From))
+	d.Date = s.store.Now()
+	return s.sendReply(m, v, d, m.From)
+}
+
+// answerDraft is an automatic answer to a message with that header; hidden keeps what the message was about out of it.
+func answerDraft(v reply, me, to Addr, h Header, hidden bool) *Draft {
 	said := v.rules.Subject
 	if v.act != nil {
 		said = v.act.reply.subject
 	}
 	subject := said
 	if subject == "" {
-		subject = "Auto: " + h.Text("Subject")
+		subject = strings.TrimSpace("Auto: " + h.Text("Subject"))
 	}
-	if m.Flags&MailRequireTLS != 0 && s.leaves(m.From) {
-		subject = cmp.Or(said, "Auto")
+	if hidden || subject == "Auto:" {
+		subject = cmp.Or(said, "Automatic answer")
 	}
-	d := &Draft{From: &Address{Local: me.Local, Domain: me.Domain}, To: []Address{{Local: m.From.Local, Domain: m.From.Domain}},
-		Subject: plainLine(subject), Date: s.store.Now(), Text: v.rules.Text, Flowed: true,
+	d := &Draft{From: &Address{Local: me.Local, Domain: me.Domain}, To: []Address{addressedAs(to, h)},
+		Subject: shortSubject(plainLine(subject)), Text: v.rules.Text, Flowed: true,
 		Extra: []Field{{"Auto-Submitted", "auto-replied"}, {"Precedence", "bulk"}}}
 	ids := MessageIDs(h.Get("Message-ID"))
 	if len(ids) > 0 && isMessageID(ids[0]) {
 		d.InReplyTo, d.References = ids[0], append(validIDs(h.Get("References")), ids[0])
 	}
-	return s.sendReply(m, v, d, m.From)
+	return d
+}
+
+// maxAnswerSubject is how many characters the subject of an automatic answer has.
+const maxAnswerSubject = 256
+
+func shortSubject(s string) string {
+	r := []rune(s)
+	return string(r[:min(len(r), maxAnswerSubject)])
+}
+
+// addressedAs is an address with the name that the header has for it.
+func addressedAs(a Addr, h Header) Address {
+	for _, name := range []string{"Sender", "Resent-From", "From", "Reply-To"} {
+		for _, x := range ParseAddressList(h.Get(name)) {
+			if y, err := x.Addr(); err == nil && y.Key() == a.Key() {
+				return Address{Name: x.DisplayName(), Local: a.Local, Domain: a.Domain}
+			}
+		}
+	}
+	return Address{Local: a.Local, Domain: a.Domain}
 }
 
 // maxReferences is how many messages before it an automatic answer names.

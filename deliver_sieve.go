@@ -387,14 +387,18 @@ func (p *placement) noteReply(tx *Tx, u User, a *sieveAction) error {
 			p.answers = append(p.answers, reply{user: u, act: a})
 		}
 	case "notify":
-		for _, f := range p.fields() {
-			if strings.EqualFold(f.Name, "Auto-Submitted") && isAutomatic("auto-submitted", f.Value) {
-				return nil
-			}
+		if !p.isAutomatic() {
+			p.answers = append(p.answers, reply{user: u, act: a})
 		}
-		p.answers = append(p.answers, reply{user: u, act: a})
 	}
 	return nil
+}
+
+// isAutomatic says whether the message says of itself that no person has sent it (RFC 3834 §5).
+func (p *placement) isAutomatic() bool {
+	return slices.ContainsFunc(p.fields(), func(f Field) bool {
+		return strings.EqualFold(f.Name, "Auto-Submitted") && isAutomatic("auto-submitted", f.Value)
+	})
 }
 
 // mailboxOf is where an action puts the message: by its ID, by its use or by its name; the inbox if there is none, and then it says why.
@@ -562,16 +566,25 @@ func (s *Server) notify(m *Mail, v reply) error {
 		return err
 	}
 	h := ParseHeader(head)
-	r := v.act.reply
-	subject := v.act.text
+	d := notifyDraft(v, me, h)
+	d.Date = s.store.Now()
+	return s.sendReply(m, v, d, to)
+}
+
+// notifyDraft is a notification of a message with that header.
+func notifyDraft(v reply, me Addr, h Header) *Draft {
+	r, subject := v.act.reply, v.act.text
 	for _, other := range []string{r.subject, h.Text("Subject"), "New mail"} {
 		if subject == "" {
 			subject = other
 		}
 	}
-	d := &Draft{From: &Address{Local: me.Local, Domain: me.Domain}, To: []Address{{Local: to.Local, Domain: to.Domain}}, Date: s.store.Now(),
-		Subject: plainLine(subject), Text: r.body, Flowed: true,
+	to, err := ParseAddr(v.act.target)
+	d := &Draft{From: &Address{Local: me.Local, Domain: me.Domain}, Subject: plainLine(subject), Text: r.body, Flowed: true,
 		Extra: []Field{{"Auto-Submitted", `auto-notified; owner-email="` + v.user.Name + `"`}}}
+	if err == nil {
+		d.To = []Address{{Local: to.Local, Domain: to.Domain}}
+	}
 	if p := map[string]string{"1": "1 (Highest)", "3": "5 (Lowest)"}[r.importance]; p != "" {
 		d.Extra = append(d.Extra, Field{"X-Priority", p})
 	}
@@ -581,7 +594,7 @@ func (s *Server) notify(m *Mail, v reply) error {
 	if r.body == "" {
 		d.Text = "From: " + h.Text("From") + "\r\nSubject: " + h.Text("Subject") + "\r\n"
 	}
-	return s.sendReply(m, v, d, to)
+	return d
 }
 
 // replyFrom is who a script wants to answer as, if that is an address of its owner's.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"database/sql"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -257,4 +259,44 @@ func BenchmarkScript(b *testing.B) {
 			b.ReportMetric(float64((cpuTime(syscall.RUSAGE_SELF)-begun)/time.Microsecond)/float64(b.N), "cpu-µs/op")
 		})
 	}
+}
+
+// TestScriptFromFilters opens a file from before there were scripts: its filters are rules that the page can read, in their order.
+func TestScriptFromFilters(t *testing.T) {
+	step := slices.Index(migrations, scriptSchema)
+	path := oldFile(t, step)
+	db, err := sql.Open("sqlite", storeDSN(path, openWriting...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec(`INSERT INTO preferences(user,key,value) SELECT u.id,'filters',json_array(
+		json_object('from','a "b" \ c','to','x','folder',(SELECT id FROM mailboxes WHERE owner=u.id AND name='Archive'),'read',json('true')),
+		json_object('subject','s','clip',json('true'),'star',json('true'),'folder',99999),
+		json_object('clip',json('true'))) FROM users u WHERE u.name='ann@home.arpa'`)
+	if err == nil {
+		err = db.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openServer(t, path, StoreOptions{})
+	archive := fmt.Sprintf("F%d", s.folder(t, "ann", "Archive").ID)
+	want := []sieveRule{
+		{Tests: []sieveRuleTest{{Field: "from", Op: "contains", Value: `a "b" \ c`}, {Field: "to", Op: "contains", Value: "x"}}, Folder: archive, Name: "Archive", Read: true},
+		{Tests: []sieveRuleTest{{Field: "subject", Op: "contains", Value: "s"}, {Field: "clip"}}, Star: true},
+		{Tests: []sieveRuleTest{{Field: "clip"}}},
+	}
+	var script Script
+	mustRead(t, s.store, func(tx *Tx) error {
+		u, err := tx.UserByName("ann@home.arpa")
+		if err == nil {
+			script, err = tx.ActiveScript(u.ID)
+		}
+		return err
+	})
+	rules, ok := sieveReadRules(script.Source)
+	if !ok || fmt.Sprintf("%+v", rules) != fmt.Sprintf("%+v", want) {
+		t.Errorf("%v %+v\nfrom\n%s", ok, rules, script.Source)
+	}
+	s.mail(t, "x@lab.arpa", "ann@home.arpa", "From: \"A \\\"B\\\" \\\\ C\" <x@lab.arpa>\nTo: x@y.example\nSubject: q\n\nx\n")
 }

@@ -378,7 +378,7 @@ func (c *sieveCompiler) shape(n *sieveNode, cmd *sieveCommand, what string) bool
 
 // arguments sorts tags from the others, and sees that they are what the row wants.
 func (c *sieveCompiler) arguments(n *sieveNode, cmd *sieveCommand) {
-	sets := map[string]string{}
+	sets, had := map[string]string{}, len(c.faults)
 	for i := 0; i < len(n.args); i++ {
 		a := &n.args[i]
 		for j := range a.strs {
@@ -421,7 +421,7 @@ func (c *sieveCompiler) arguments(n *sieveNode, cmd *sieveCommand) {
 		v.constant()
 		n.tags[a.tag] = v
 	}
-	if !c.fitsForm(n, cmd) {
+	if len(c.faults) == had && !c.fitsForm(n, cmd) { // what follows a tag that is wrong would be told twice
 		forms := make([]string, 0, 2)
 		for _, f := range cmd.forms {
 			forms = append(forms, sieveFormWords(f))

@@ -419,6 +419,9 @@ func (r *sieveRun) contentTexts(types []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		if types != nil && p.IsMultipart() {
+			text = sieveWithout(text, "--"+p.Param("boundary"))
+		}
 		all = append(all, text)
 	}
 	return all, nil
@@ -430,6 +433,17 @@ func sieveBetween(p *Part, r io.ReaderAt) (io.Reader, int64) {
 	end := last.BodyOff + last.BodyLen
 	before, behind := first.HeaderOff-p.BodyOff, p.BodyOff+p.BodyLen-end
 	return io.MultiReader(io.NewSectionReader(r, p.BodyOff, before), io.NewSectionReader(r, end, behind)), before + behind
+}
+
+// sieveWithout is a text without the lines that begin so.
+func sieveWithout(text, begin string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, begin) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // sieveIsType says whether a part is of one of the types: all of them, a type with all its subtypes, or both halves (RFC 5173 §5.2).

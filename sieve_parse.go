@@ -255,7 +255,10 @@ func (l *sieveLexer) multiline(p sievePos) sieveToken {
 		if line == "." {
 			return sieveToken{p, 's', b.String(), 0}
 		}
-		b.WriteString(strings.TrimPrefix(line, "."))
+		if strings.HasPrefix(line, "..") { // a dot alone in front stays (RFC 5228 §2.4.2)
+			line = line[1:]
+		}
+		b.WriteString(line)
 		b.WriteString("\r\n")
 	}
 	return l.fail(p, "text: has no end: a line with only a dot is missing")

@@ -278,7 +278,7 @@ func (r *sieveRun) act(a sieveAction) error {
 			return &sieveFault{a.at, "vacation may be used once only"}
 		case a.kind == "redirect" && x.kind == a.kind && strings.EqualFold(x.target, a.target):
 			return nil
-		case a.kind == "keep" && x.kind == "keep":
+		case a.isInbox() && x.isInbox() && (x.content == a.content || a.kind == x.kind):
 			x.flags, x.content = a.flags, a.content
 			return nil
 		case a.kind == "fileinto" && x.kind == "fileinto" && x.target == a.target && x.content == a.content:
@@ -302,6 +302,11 @@ func (r *sieveRun) act(a sieveAction) error {
 	}
 	r.out.actions = append(r.out.actions, a)
 	return nil
+}
+
+// isInbox says whether the action puts the mail into the inbox.
+func (a *sieveAction) isInbox() bool {
+	return a.kind == "keep" || (a.kind == "fileinto" && strings.EqualFold(a.target, "INBOX") && a.special == "" && a.id == "")
 }
 
 // flagsOf are those that keep and fileinto give: their own, or those of the internal variable (RFC 5232 §5).

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Other people's clients against a running appliance: Thunderbird, Delta Chat's core, isync, offlineimap, fetchmail, msmtp, curl,
+# Other people's clients against a running appliance: Thunderbird, Delta Chat's core, isync, offlineimap, fetchmail, msmtp, sieve-connect, curl,
 # aerc, Python's own, imapflow and nodemailer. POSTINO is the program. A client that is not installed is skipped, and that is
 # said; those from npm are installed by `npm ci --prefix testdata/clients`.
 set -euo pipefail
@@ -30,6 +30,7 @@ smtp = ["127.0.0.1:${p}525"]
 submission = ["127.0.0.1:${p}587"]
 submissions = ["localhost:${p}465"] # by its name it is told to programs that configure themselves; a loopback address is not
 pop3 = ["127.0.0.1:${p}110"]
+sieve = ["127.0.0.1:${p}190"]
 imap = ["127.0.0.1:${p}143"]
 imaps = ["localhost:${p}993"]
 http = ["127.0.0.1:${p}080"]
@@ -102,6 +103,25 @@ RC
   after=$(curl -s "imap://127.0.0.1:${p}143/" -u ann@home.arpa:secret -X 'STATUS INBOX (MESSAGES UIDNEXT HIGHESTMODSEQ)')
   [ "$before" = "$after" ] || die "isync's second run changed the server: $before $after"
   echo "isync: fine"
+fi
+
+say "sieve-connect checks, stores, activates, lists, fetches and deletes scripts"
+if have sieve-connect; then
+  echo secret > "$work/sievepass"
+  printf 'require "fileinto";\nif header :contains "subject" "sieve" { fileinto "Archive"; }\n' > "$work/a.sieve"
+  printf 'keep;\nbogus;\n' > "$work/bad.sieve"
+  managesieve() { sieve-connect -s 127.0.0.1 -p ${p}190 -u mia@home.arpa --nosslverify --passwordfd 3 "$@" 3< "$work/sievepass"; }
+  managesieve --localsieve "$work/bad.sieve" --remotesieve bad --checkscript 2>&1 | grep -q 'line 2, column 1' || die "sieve-connect: a bad script"
+  managesieve --localsieve "$work/a.sieve" --remotesieve main --upload
+  managesieve --remotesieve main --activate
+  managesieve --list | grep -q '"main" ACTIVE' || die "sieve-connect: the list"
+  managesieve --localsieve "$work/b.sieve" --remotesieve main --download
+  cmp "$work/a.sieve" "$work/b.sieve" || die "sieve-connect: another script came back"
+  printf 'Subject: sieve\n\nx\n' | curl -sS --mail-from ann@home.arpa --mail-rcpt mia@home.arpa -T - smtp://127.0.0.1:${p}525
+  curl -sS -u mia@home.arpa:secret "imap://127.0.0.1:${p}143/Archive;UID=1" | grep -q 'Subject: sieve' || die "sieve-connect: the script filed nothing"
+  managesieve --deactivate
+  managesieve --remotesieve main --delete
+  echo "sieve-connect: fine"
 fi
 
 say "msmtp sends, fetchmail fetches"
