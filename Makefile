@@ -46,7 +46,11 @@ withstand: build # the demo, attacks of all kinds, and the demo again: in 64 MiB
 faults: # errors from the disk, a full card, read-only and damaged files, a memory group of 64 MiB, power cuts
 	go test -v -timeout 30m -run 'InjectedErrors|MemoryGroup|FullCard|DiskFull|ReadOnly|Damaged|Rescue|Restore|OwnLog|PowerCut|Crash|QueueFault' . -args -soak 2m
 
+CUTS = 10000
+powercuts: # so many power cuts, replayed from what a loaded appliance wrote and flushed; and with a disk that lies
+	nice go test -v -timeout 3h -run '^TestPowerCuts$$' . -args -cuts $(CUTS)
+
 clean:
 	rm -f postino postino-arm
 
-.PHONY: build arm demo clients check bench grow wear fuzz soak withstand faults clean
+.PHONY: build arm demo clients check bench grow wear fuzz soak withstand faults powercuts clean

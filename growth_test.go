@@ -114,9 +114,10 @@ func (g *growth) fill(messages int, octets int64) {
 		}
 		for i := range batch {
 			sp := st.NewSpool(64 << 20)
-			sp.Write(g.mail(n + i))
 			if octets > 0 {
-				sp.Write(growAttachment(n + i))
+				sp.Write(growLarge(g.mail(n+i), n+i))
+			} else {
+				sp.Write(g.mail(n + i))
 			}
 			spools = append(spools, sp)
 		}
@@ -178,12 +179,15 @@ func (g *growth) mail(i int) []byte {
 	return []byte(b.String())
 }
 
-// growAttachment is a file of some 5 MB, which no compressor makes smaller than base64 is.
-func growAttachment(i int) []byte {
+// growLarge adds a file of some 5 MB to a message, which no compressor makes smaller than base64 is.
+func growLarge(mail []byte, i int) []byte {
 	r := rand.NewChaCha8([32]byte{byte(i), byte(i >> 8), byte(i >> 16)})
 	raw := make([]byte, 4<<20)
 	r.Read(raw)
-	return []byte(benchBase64(string(raw)))
+	const plain = "Content-Type: text/plain; charset=utf-8\r\n\r\n"
+	head, body, _ := strings.Cut(string(mail), plain)
+	return []byte(head + "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + plain + body +
+		"\r\n--b\r\nContent-Type: application/octet-stream; name=photo.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n" + benchBase64(string(raw)) + "\r\n--b--\r\n")
 }
 
 // start runs the program on the file, and returns what passed until it said that it listens, greeted somebody, and took mail.
