@@ -24,8 +24,12 @@ type sendmailArgs struct {
 	targets []string
 }
 
-// sendmailValued are the flags with a value, of which -f and -r mean something here.
-var sendmailValued = []string{"-f", "-r", "-F", "-B", "-N", "-R", "-V"}
+// sendmailValued are the flags with a value, of which -f and -r mean something here; sendmailIdle are those without one that
+// mean nothing, -e with its letter.
+var (
+	sendmailValued = []string{"-f", "-r", "-F", "-B", "-N", "-R", "-V", "-L", "-O", "-X", "-h", "-p"}
+	sendmailIdle   = []string{"-bm", "-v", "-G", "-U", "-n", "-m", "-s", "-em", "-ep", "-ee", "-eq", "-ew", "-Am", "-Ac"}
+)
 
 // parseSendmail takes the historical flags, joined to their values or not; those about delivery modes mean nothing.
 func parseSendmail(args []string) (sendmailArgs, error) {
@@ -62,7 +66,7 @@ func parseSendmail(args []string) (sendmailArgs, error) {
 			if a.from == "" {
 				a.from = "<>"
 			}
-		case valued, flag == "-o", arg == "-bm", arg == "-v", arg == "-G", arg == "-U":
+		case valued, flag == "-o", slices.Contains(sendmailIdle, arg):
 		default:
 			return a, usageError{fmt.Sprintf("%s is nothing I know", arg)}
 		}
@@ -242,7 +246,17 @@ func readSendmail(cfg *Config, r *bufio.Reader, out io.Writer, a sendmailArgs) (
 	if err != nil {
 		return nil, err
 	}
-	names := a.targets
+	var names []string
+	for _, target := range a.targets {
+		if !strings.ContainsAny(target, ",<") {
+			names = append(names, target)
+			continue
+		}
+		names, err = sendmailList(names, "the command line", target)
+		if err != nil {
+			return nil, err
+		}
+	}
 	if a.header {
 		found, err := sendmailNames(ParseHeader(head))
 		if err != nil {
@@ -264,22 +278,40 @@ func readSendmail(cfg *Config, r *bufio.Reader, out io.Writer, a sendmailArgs) (
 	return to, nil
 }
 
-// sendmailNames are the recipients that a header names.
+// sendmailNames are the recipients that a header names. Of a message that is sent again they are those of the last time, which
+// stands first (RFC 5322 §3.6.6): who had it before does not get it once more.
 func sendmailNames(h Header) ([]string, error) {
+	again := h.Has("Resent-To") || h.Has("Resent-Cc") || h.Has("Resent-Bcc")
 	var names []string
 	for _, field := range []string{"To", "Cc", "Bcc"} {
-		for _, value := range h.All(field) {
-			for _, addr := range ParseAddressList(value) {
-				switch {
-				case addr.IsGroupStart(), addr.IsGroupEnd():
-				case addr.Local == missingLocal || addr.Local == "":
-					return nil, fmt.Errorf("%q in %s is no address", strings.TrimSpace(addr.Name), field)
-				case addr.Domain == missingDomain || addr.Domain == "":
-					names = append(names, addr.Local)
-				default:
-					names = append(names, addr.Local+"@"+addr.Domain)
-				}
+		values := h.All(field)
+		if again {
+			field = "Resent-" + field
+			values = h.All(field)
+			values = values[:min(len(values), 1)]
+		}
+		for _, value := range values {
+			var err error
+			names, err = sendmailList(names, field, value)
+			if err != nil {
+				return nil, err
 			}
+		}
+	}
+	return names, nil
+}
+
+// sendmailList adds the addresses of a list to names. where is what people call the place of the list.
+func sendmailList(names []string, where, list string) ([]string, error) {
+	for _, addr := range ParseAddressList(list) {
+		switch {
+		case addr.IsGroupStart(), addr.IsGroupEnd():
+		case addr.Local == missingLocal || addr.Local == "":
+			return nil, fmt.Errorf("%q in %s is no address", strings.TrimSpace(addr.Name), where)
+		case addr.Domain == missingDomain || addr.Domain == "":
+			names = append(names, addr.Local)
+		default:
+			names = append(names, addr.Local+"@"+addr.Domain)
 		}
 	}
 	return names, nil
@@ -313,6 +345,7 @@ func copySendmail(r *bufio.Reader, out io.Writer, a sendmailArgs) ([]byte, error
 // sendmailHead gathers a message's header while its lines go by.
 type sendmailHead struct {
 	text  bytes.Buffer
+	begun bool
 	ended bool
 	bcc   bool // the line belongs to a Bcc field
 }
@@ -320,6 +353,11 @@ type sendmailHead struct {
 // add takes a line of the message, and says whether others may see it.
 func (h *sendmailHead) add(line []byte) (bool, error) {
 	text := bytes.TrimRight(line, "\r\n")
+	first := !h.begun
+	h.begun = true
+	if first && (bytes.HasPrefix(text, []byte("From ")) || bytes.HasPrefix(text, []byte(">From "))) {
+		return false, nil // of an mbox: what formail and its like leave in front
+	}
 	if h.ended || len(text) == 0 {
 		h.ended = true
 		return true, nil
@@ -329,7 +367,9 @@ func (h *sendmailHead) add(line []byte) (bool, error) {
 	}
 	h.text.Write(line)
 	if line[0] != ' ' && line[0] != '\t' {
-		h.bcc = len(text) >= 4 && strings.EqualFold(string(text[:4]), "bcc:")
+		name, _, _ := strings.Cut(string(text), ":")
+		name = strings.TrimRight(name, " \t")
+		h.bcc = strings.EqualFold(name, "Bcc") || strings.EqualFold(name, "Resent-Bcc")
 	}
 	return !h.bcc, nil
 }

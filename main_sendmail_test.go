@@ -48,6 +48,63 @@ func TestSendmailHeader(t *testing.T) {
 	}
 }
 
+// TestSendmailForms: the flags and headers with which programs call sendmail.
+func TestSendmailForms(t *testing.T) {
+	c := newTestCommand(t, "")
+	c.want(0, "", "a quiet harbour\n", "user", "add", "ann@home.arpa")
+	c.want(0, "", "a quiet harbour\n", "user", "add", "bob@home.arpa")
+	for _, x := range []struct {
+		args, mail, want string // who gets it
+		never            string // what nobody reads
+	}{
+		{"-t", "To: ann\nBcc : bob\nSubject: x\n\nhi\n", "ann bob", "bob"},
+		{"-t", "To: ann\nBCC: x <bob>,\n\tann\nSubject: x\n\nhi\n", "ann bob", "bob"},
+		{"-t", "Resent-From: x\nResent-To: bob\nTo: ann\nSubject: x\n\nhi\n", "bob", ""},
+		{"-t", "Resent-To: bob\nResent-To: ann\nTo: x@far.example\nSubject: x\n\nhi\n", "bob", ""},
+		{"-t", "Resent-Bcc: bob\nResent-Cc: ann\nTo: x@far.example\nSubject: x\n\nhi\n", "ann bob", "bob"},
+		{"-t", "From ann Thu Jan  1 10:00:00 2026\nTo: ann\nSubject: x\n\nhi\n", "ann", "10:00:00 2026"},
+		{"ann", ">From ann Thu Jan  1 10:00:00 2026\nSubject: x\n\nhi\n", "ann", "10:00:00 2026"},
+		{"-t", "To: ann\r\nSubject: x\r\n\r\nhi\r\n", "ann", ""},
+		{"-FCronDaemon -i -odi -oem -oi -t -f root", "To: ann\nSubject: x\n\n.\nhi\n", "ann", ""},
+		{"-i -m -em -t", "To: ann\nSubject: x\n\nhi\n", "ann", ""},
+		{"-n -s -L tag -O QueueDirectory=/x -h 3 -t", "To: ann\nSubject: x\n\nhi\n", "ann", ""},
+		{"-bm -- ann bob", "Subject: x\n\nhi\n", "ann bob", ""},
+		{"ann,bob", "Subject: x\n\nhi\n", "ann bob", ""},
+		{"<bob@home.arpa>", "Subject: x\n\nhi\n", "bob", ""},
+		{"ann", "Subject: x\n\nhi\n.\nwhat stands behind\n", "ann", "what stands"},
+		{"ann", "only text\n", "ann", ""},
+		{"ann", "Subject: x\n\nno end", "ann", ""},
+	} {
+		before := c.inboxes(t)
+		c.want(0, "", x.mail, append([]string{"sendmail"}, strings.Fields(x.args)...)...)
+		after := c.inboxes(t)
+		for i, who := range []string{"ann", "bob"} {
+			want := int64(0)
+			if strings.Contains(x.want, who) {
+				want = 1
+			}
+			if after[i] != before[i]+want {
+				t.Errorf("%s %q: %s has %d more, want %d", x.args, x.mail, who, after[i]-before[i], want)
+			}
+		}
+		if x.never == "" {
+			continue
+		}
+		st, err := OpenStore(filepath.Join(c.dir, "mail.db"), StoreOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &testServer{Server: &Server{store: st}}
+		box := s.inbox(t, strings.Fields(x.want)[0]+"@home.arpa")
+		_, text, _ := strings.Cut(box[len(box)-1], "\r\nFrom: ")
+		if strings.Contains(text, x.never) || strings.Contains(strings.ToLower(text), "bcc") {
+			t.Errorf("%s %q: all may read %q", x.args, x.mail, text)
+		}
+		st.Close()
+	}
+	c.want(1, "is no address", "Subject: x\n\nhi\n", "sendmail", "ann, @@@")
+}
+
 // inboxes counts the mail of ann and bob.
 func (c *testCommand) inboxes(t *testing.T) (n [2]int64) {
 	t.Helper()
