@@ -127,6 +127,7 @@ func (t *importTree) folder(dir string, names []string) error {
 // Folders that mail programs have for themselves, and that are no mailbox.
 var (
 	importInner = regexp.MustCompile(`^(Data|Messages|MailData|[0-9A-Fa-f]{8}-[0-9A-Fa-f-]{27})$`)
+	importGone  = regexp.MustCompile(`^[,#][0-9]+$`)                        // MH's name for what is deleted
 	importData  = regexp.MustCompile(`[/\\]Data([/\\][0-9]+)*[/\\][0-9]+$`) // Apple Mail divides its messages by number
 )
 
@@ -258,6 +259,10 @@ func (t *importTree) file(path, box string) error {
 	}
 	if strings.EqualFold(filepath.Ext(path), ".msf") {
 		t.skip(path, "Thunderbird's indexes, which hold no mail")
+		return nil
+	}
+	if importGone.MatchString(filepath.Base(path)) {
+		t.skip(path, "deleted in MH")
 		return nil
 	}
 	if strings.HasSuffix(path, ".partial.emlx") {

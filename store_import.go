@@ -104,6 +104,8 @@ var importForeign = []struct{ magic, why string }{
 	{"SQLite format 3", "a database of another program"},
 	{"BEGIN:VCARD", "an address book: the page of contacts takes it"},
 	{"BEGIN:VCALENDAR", "a calendar"},
+	{"\x01\x01\x01\x01", "an MMDF folder: convert it to mbox first"},
+	{"BABYL OPTIONS", "a Babyl folder of Rmail: convert it to mbox first"},
 }
 
 const importNoMail = "no mail: it has no header"
@@ -119,6 +121,9 @@ func (im *importer) read(r *bufio.Reader, src importSource) error {
 	}
 	if len(start) == 0 { // an empty folder, as mbox has it
 		return nil
+	}
+	if text := plainLines(r, start); text != nil {
+		return im.read(bufio.NewReaderSize(text, mboxLine), src)
 	}
 	for _, f := range importForeign {
 		if bytes.HasPrefix(start, []byte(f.magic)) {
@@ -139,6 +144,31 @@ func (im *importer) read(r *bufio.Reader, src importSource) error {
 	}
 	im.skip(src.name, importNoMail)
 	return nil
+}
+
+// plainLines turns UTF-16 with its mark into UTF-8, and CRs, where there is no LF, into line ends, as old programs of Windows and
+// Macintosh wrote them. nil is what needs nothing of that.
+func plainLines(r io.Reader, start []byte) io.Reader {
+	switch {
+	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
+		return CharsetReader("utf-16", r)
+	case bytes.IndexByte(start, '\n') < 0 && bytes.IndexByte(start, '\r') >= 0:
+		return &bareCRs{r}
+	}
+	return nil
+}
+
+// bareCRs makes LFs of CRs.
+type bareCRs struct{ r io.Reader }
+
+func (c *bareCRs) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	for i, b := range p[:n] {
+		if b == '\r' {
+			p[i] = '\n'
+		}
+	}
+	return n, err
 }
 
 // skipBlanks passes over a byte order mark and lines without anything but blanks in front of the first message.
@@ -177,8 +207,8 @@ func isFieldLine(b []byte) bool {
 	return ok && isFieldName(strings.TrimRight(string(name), " \t"))
 }
 
-// looksLikeMail says whether octets begin with a header that mail has: fields, one of them mail's own; or so many of mail's own, and then
-// a line that is no field, as damaged mail has it.
+// looksLikeMail says whether octets begin with a header that mail has: fields, one of them mail's own, and an empty line; or so many of
+// mail's own, and then a line that is no field, as damaged mail has it, or nothing.
 func looksLikeMail(b []byte, enough int) bool {
 	known := 0
 	for n := 0; len(b) > 0; n++ {
@@ -200,7 +230,7 @@ func looksLikeMail(b []byte, enough int) bool {
 			return known >= enough
 		}
 	}
-	return known > 0
+	return known >= enough
 }
 
 // message takes a file that is one message.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/text/encoding/unicode"
 )
 
 // imported is what came of an import: "Mailbox: subject (flags)" of each message, in their order.
@@ -94,7 +96,7 @@ func TestMboxFromLines(t *testing.T) {
 		"From a@a.example Thu Jan  1 10:00:00 2026 +0100", "From a@a.example Thu Jan  1 10:00:00 CET 2026", "From a@a.example Thu Jan  1 10:00:00 MET DST 2026",
 		"From a@a.example Thu, 1 Jan 2026 10:00:00 +0100", "From uucp!ann Thu Jan  1 10:00:00 2026 remote from uucp", `From "Ann B"@a.example Thu Jan  1 10:00:00 2026`,
 		"From a@a.example Thu Jan  1 10:00:00.123 2026", "From ann Thu Jan  1 10:00:00 2026", "From a@a.example 1/1/2026 10:00", "From a@a.example Do Jan  1 10:00:00 2026",
-		"From a@a.example  Jan 1 10:00:00 2026", "From a@a.example 1 Jan 2026 10:00", "From a@a.example", "From =?utf-8?q?x?= <a@a.example> Thu Jan  1 10:00:00 2026",
+		"From a@a.example  Jan 1 10:00:00 2026", "From a@a.example 1 Jan 2026 10:00", "From a@a.example", "From ", "From =?utf-8?q?x?= <a@a.example> Thu Jan  1 10:00:00 2026",
 	} {
 		s := startServer(t)
 		im := importTest(t, s, line+"\nSubject: one\n\nbody\n\n"+line+"\nSubject: two\n\nbody\n")
@@ -298,4 +300,32 @@ func FuzzImport(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestImportWays: mail as old programs wrote it is read, and what only looks like mail is not.
+func TestImportWays(t *testing.T) {
+	box := "From a@a.example Thu Jan  1 10:00:00 2026\nFrom: a@a.example\nSubject: one\n\nbody\n\nFrom a@a.example Thu Jan  1 10:00:00 2026\nSubject: two\n\nbody\n"
+	wide, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String(box)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text string
+		want int
+		why  string
+	}{
+		"CR":            {strings.ReplaceAll(box, "\n", "\r"), 2, ""},
+		"UTF-16":        {wide, 2, ""},
+		"one mail, CR":  {"From: a@a.example\rSubject: one\r\rbody\r", 1, ""},
+		"MMDF":          {"\x01\x01\x01\x01\nFrom: a@a.example\n\nbody\n\x01\x01\x01\x01\n", 0, "MMDF"},
+		"Babyl":         {"BABYL OPTIONS: -*- rmail -*-\nVersion: 5\n\x1f\f\n1,,\nSubject: x\n\nbody\n\x1f", 0, "Babyl"},
+		"YAML":          {"name: x\nsubject: y\n", 0, importNoMail},
+		"only a header": {"From: a@a.example\nSubject: one\n", 1, ""},
+	} {
+		s := startServer(t)
+		im := importTest(t, s, c.text)
+		if im.count != c.want || im.skipped() != min(1, len(c.why)) || (c.why != "" && !strings.Contains(im.skips[0].Why, c.why)) {
+			t.Errorf("%s: %d messages, skipped %v", name, im.count, im.skips)
+		}
+	}
 }

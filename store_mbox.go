@@ -89,7 +89,7 @@ func (m *mboxReader) begins(line []byte) (time.Time, bool) {
 func mboxSender(line string) bool {
 	f := strings.Fields(line)
 	if len(f) < 3 {
-		return len(f) == 2 && strings.Contains(f[1], "@")
+		return len(f) == 1 || strings.Contains(f[1], "@")
 	}
 	named := f[1] == "-" || strings.ContainsAny(f[1], "@!") || f[1] == strings.ToUpper(f[1])
 	return named && strings.ContainsAny(strings.Join(f[2:], ""), "0123456789")

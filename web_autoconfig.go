@@ -255,7 +255,12 @@ func (q *webReq) postOutlook() error {
 func webReadXML(body []byte, into any) error {
 	wide := len(body) > 1 && (body[0] == 0 || body[1] == 0 || body[0] >= 0xfe)
 	var text io.Reader = bytes.NewReader(body)
-	if wide {
+	switch {
+	case wide && body[0] == 0: // no mark
+		text = CharsetReader("utf-16be", text)
+	case wide && body[1] == 0:
+		text = CharsetReader("utf-16le", text)
+	case wide:
 		text = CharsetReader("utf-16", text)
 	}
 	d := xml.NewDecoder(text)

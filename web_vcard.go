@@ -3,16 +3,20 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"mime/quotedprintable"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
 
 const (
 	webCardLine = 16 << 10 // octets that are kept of a property; a photo is longer, and nobody asks for it
+	webCardLook = 2 << 10  // octets that show how the lines end
 	webCardMost = 20_000   // cards in a file
 	webCardMail = 100      // addresses of a card
 )
@@ -72,6 +76,10 @@ func webCardText8(r io.Reader) io.Reader {
 		return CharsetReader("utf-16be", b)
 	case string(start) == "\ufeff":
 		b.Discard(3)
+	}
+	head, _ := b.Peek(webCardLook)
+	if bytes.IndexByte(head, '\n') < 0 && bytes.IndexByte(head, '\r') >= 0 {
+		return &bareCRs{b}
 	}
 	return b
 }
@@ -161,8 +169,16 @@ func webCardProperty(line string) (name, value string) {
 		b, _ := io.ReadAll(quotedprintable.NewReader(strings.NewReader(value))) // as far as it goes
 		value = string(b)
 	}
+	if webCardBase64.MatchString(params) {
+		if b, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(value), "")); err == nil {
+			value = string(b)
+		}
+	}
 	return strings.ToUpper(strings.TrimSpace(name)), decodeBytes(charset, []byte(value))
 }
+
+// webCardBase64 finds the encoding that photos have, and texts of some phones.
+var webCardBase64 = regexp.MustCompile(`(?i)(^|;)(ENCODING=)?"?(BASE64|B)"?(;|$)`)
 
 // webCardColon finds the colon behind the parameters, which may have one in quotation marks.
 func webCardColon(line string) int {

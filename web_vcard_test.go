@@ -33,6 +33,9 @@ func TestWebCards(t *testing.T) {
 		{"N;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:=E7=8E=8B;=E5=B0=8F=E6=98=8E;;;", "小明 王"},
 		{`N:O\;Hara\, x;Ann;;`, "Ann O;Hara, x"},
 		{"item1.FN:Grouped", "Grouped"},
+		{"FN;ENCODING=BASE64;CHARSET=UTF-8:5L2g5aW9", "你好"},
+		{"FN;BASE64:5L2g\r\n 5aW9", "你好"},
+		{"FN;ENCODING=b:not in it", "not in it"},
 		{"fn:small letters", "small letters"},
 		{"FN:Fol\r\n ded", "Folded"},
 		{"FN;X-NOTE=\"a:b\":Quoted parameter", "Quoted parameter"},
@@ -42,7 +45,7 @@ func TestWebCards(t *testing.T) {
 		{"ORG:Firm;Unit", "Firm Unit"},
 	} {
 		card := "BEGIN:VCARD\r\nVERSION:2.1\r\n" + c.lines + "\r\nEMAIL:a@b.example\r\nEND:VCARD\r\n"
-		forms := map[string]string{"as it is": card, "with LF": strings.ReplaceAll(card, "\r\n", "\n"), "with a mark": "\ufeff" + card}
+		forms := map[string]string{"as it is": card, "with LF": strings.ReplaceAll(card, "\r\n", "\n"), "with CR": strings.ReplaceAll(card, "\r\n", "\r"), "with a mark": "\ufeff" + card}
 		if !strings.Contains(c.lines, gbk) {
 			for name, e := range map[string]unicode.Endianness{"UTF-16BE": unicode.BigEndian, "UTF-16LE": unicode.LittleEndian} {
 				forms[name], _ = unicode.UTF16(e, unicode.IgnoreBOM).NewEncoder().String(card)
@@ -96,13 +99,14 @@ func TestWebOutlookForms(t *testing.T) {
 		page := c.do(r)
 		return c.code, page
 	}
-	wide := func(e unicode.Endianness) string {
-		s, _ := unicode.UTF16(e, unicode.UseBOM).NewEncoder().String(strings.Replace(ask, "CHARSET", "utf-16", 1))
+	wide := func(e unicode.Endianness, mark unicode.BOMPolicy) string {
+		s, _ := unicode.UTF16(e, mark).NewEncoder().String(strings.Replace(ask, "CHARSET", "utf-16", 1))
 		return s
 	}
 	for _, path := range []string{"/autodiscover/autodiscover.xml", "/Autodiscover/Autodiscover.xml", "/autodiscover/Autodiscover.xml", "/AUTODISCOVER/AUTODISCOVER.XML"} {
 		for _, body := range []string{strings.Replace(ask, "CHARSET", "utf-8", 1), strings.Replace(ask, "CHARSET", "us-ascii", 1), strings.Replace(ask, "CHARSET", "windows-1252", 1),
-			wide(unicode.BigEndian), wide(unicode.LittleEndian)} {
+			wide(unicode.BigEndian, unicode.UseBOM), wide(unicode.LittleEndian, unicode.UseBOM), wide(unicode.BigEndian, unicode.IgnoreBOM),
+			wide(unicode.LittleEndian, unicode.IgnoreBOM)} {
 			code, page := ask2(path, body)
 			if code != 200 || strings.Count(page, "<LoginName>bob@home.arpa</LoginName>") != strings.Count(page, "<Protocol>") || !strings.Contains(page, "<Protocol>") {
 				t.Errorf("%s %.60q: %d %s", path, body, code, page)
