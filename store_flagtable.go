@@ -103,9 +103,15 @@ func (tx *Tx) updateFlagTable(id MailboxID, t *flagTable) error {
 	if err != nil || (t.modseq != 0 && highest <= t.modseq) {
 		return err
 	}
-	query := `SELECT uid,flags,gone,keywords IS NOT NULL FROM messages WHERE mailbox=? AND modseq>?`
+	const columns = `SELECT uid,flags,gone,keywords IS NOT NULL FROM messages`
+	query, args := columns+` WHERE mailbox=?`, []any{id}
 	if t.modseq != 0 {
-		query = `SELECT uid,flags,gone,keywords IS NOT NULL FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>?`
+		from, err := tx.cameAfter(id, t.modseq)
+		if err != nil {
+			return err
+		}
+		query = columns + ` INDEXED BY messages_modseq WHERE mailbox=?1 AND modseq>?2 AND modseq<>arrived UNION ALL ` + columns + ` WHERE mailbox=?1 AND uid>=?3`
+		args = []any{id, t.modseq, from}
 	} else {
 		t.first, t.bits = next, nil
 		err = tx.one(`SELECT uid FROM messages WHERE mailbox=? ORDER BY uid LIMIT 1`, []any{id}, &t.first)
@@ -124,7 +130,7 @@ func (tx *Tx) updateFlagTable(id MailboxID, t *flagTable) error {
 		}
 		t.bits = append(t.bits, flagTableNone)
 	}
-	err = tx.eachRow(query, []any{id, t.modseq}, func(row *dbStmt) error {
+	err = tx.eachRow(query, args, func(row *dbStmt) error {
 		b := uint16(row.int(1))
 		if row.int(2) != 0 {
 			b |= flagTableGone

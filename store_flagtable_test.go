@@ -125,3 +125,75 @@ func TestFlagTableBudget(t *testing.T) {
 		}
 	}
 }
+
+// What came and what changed after any modseq is found exactly, whatever happened in between: against a look at all rows.
+func TestChangesAfterEach(t *testing.T) {
+	t.Parallel()
+	st := openTestStore(t, StoreOptions{Service: true})
+	_, inbox := addTestUser(t, st, "ann")
+	r := rand.New(rand.NewPCG(5, 6))
+	check := func() {
+		mustRead(t, st, func(tx *Tx) error {
+			now, err := tx.modseqOf(inbox.ID)
+			for since := ModSeq(-1); err == nil && since <= now; since++ {
+				after := UID(r.IntN(40))
+				var want, got, mods []int64
+				err = tx.eachRow(`SELECT uid,modseq FROM messages WHERE mailbox=? ORDER BY uid`, []any{inbox.ID}, func(row *dbStmt) error {
+					if ModSeq(row.int(1)) <= since {
+						return nil
+					}
+					mods = append(mods, row.int(1))
+					if UID(row.int(0)) > after {
+						want = append(want, row.int(0))
+					}
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+				_, err = tx.Changes(inbox.ID, since, after, func(m *Message) error { got = append(got, int64(m.UID)); return nil })
+				if !slices.Equal(got, want) {
+					t.Errorf("after modseq %d and UID %d: %d instead of %d", since, after, got, want)
+				}
+				some, err := tx.ModSeqs(inbox.ID, since)
+				slices.Sort(mods)
+				slices.Sort(some)
+				if mods = slices.Compact(mods); err != nil || !slices.Equal(some, mods) {
+					t.Errorf("after modseq %d: the modseqs %d instead of %d, %v", since, some, mods, err)
+				}
+			}
+			return err
+		})
+	}
+	check()
+	for i := range 60 {
+		switch n := r.IntN(6); {
+		case n < 3:
+			appendText(t, st, inbox, fmt.Sprintf("Subject: %d\r\n\r\n", i), Flags{})
+		default:
+			var uids []UID
+			mustRead(t, st, func(tx *Tx) (err error) { uids, _, err = tx.UIDs(inbox.ID, nil); return err })
+			if len(uids) == 0 {
+				continue
+			}
+			at := r.IntN(len(uids))
+			some := uids[at:min(at+1+r.IntN(5), len(uids))]
+			mustWrite(t, st, func(tx *Tx) error {
+				if n == 5 {
+					_, err := tx.Expunge(inbox, some[:1])
+					return err
+				}
+				_, err := tx.SetFlags(inbox, some, FlagChange{Op: "+-"[n-3], Flags: Flags{Bits: FlagFlagged}, Unchanged: -1})
+				return err
+			})
+		}
+		check()
+	}
+	if err := st.Collect(); err != nil {
+		t.Error(err)
+	}
+	check()
+	onWriter(t, st, `UPDATE messages SET arrived=0 WHERE uid<12`) // as in a file from before
+	check()
+	checkStore(t, st)
+}

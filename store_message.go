@@ -94,7 +94,38 @@ func (tx *Tx) account(user UserID) (account, error) {
 // ModSeqs lists the modseqs after since that messages of a mailbox have. One that a later change has replaced is not among
 // them, but the later one is.
 func (tx *Tx) ModSeqs(id MailboxID, since ModSeq) ([]int64, error) {
-	return tx.ints(`SELECT DISTINCT modseq FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>?`, id, since)
+	from, err := tx.cameAfter(id, since)
+	if err != nil {
+		return nil, err
+	}
+	return tx.ints(`SELECT modseq FROM messages INDEXED BY messages_modseq WHERE mailbox=?1 AND modseq>?2 AND modseq<>arrived
+		UNION SELECT modseq FROM messages WHERE mailbox=?1 AND uid>=?3`, id, since, from)
+}
+
+// cameAfter is the UID from which on all messages of a mailbox have come after a modseq; those below were there. The newest are looked at
+// first, in steps that become longer.
+func (tx *Tx) cameAfter(id MailboxID, since ModSeq) (UID, error) {
+	var next int64
+	err := tx.one(`SELECT uidnext FROM mailboxes WHERE id=?`, []any{id}, &next)
+	below, from := int64(0), next // below is known to have been there
+	for step := int64(1); err == nil && below+1 < from; step *= 2 {
+		look := (below + 1 + from) / 2
+		if below == 0 {
+			look = max(from-step, 1)
+		}
+		var uid int64
+		var arrived ModSeq
+		err = tx.one(`SELECT uid,arrived FROM messages WHERE mailbox=? AND uid>=? ORDER BY uid LIMIT 1`, []any{id, look}, &uid, &arrived)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			from, err = look, nil
+		case err == nil && (uid >= from || arrived > since):
+			from = look
+		case err == nil:
+			below = uid
+		}
+	}
+	return UID(from), err
 }
 
 // Append puts content into a mailbox. ErrQuota when its owner has no room; ErrTooMany or ErrKeyword when the mailbox can't have
@@ -154,11 +185,11 @@ func (tx *Tx) insert(m Mailbox, rows []Message) error {
 	if first+int64(len(rows)) >= 1<<32 { // UIDNEXT has to be a number of 32 bits, too
 		return fmt.Errorf("mailbox %d has no more UIDs: %w", m.ID, ErrQuota)
 	}
-	query := insertInto("messages", messageColumns+`,mailbox`)
+	query := insertInto("messages", messageColumns+`,mailbox,arrived`)
 	for i := range rows {
 		r := &rows[i]
 		r.UID, r.ModSeq = UID(first)+UID(i), mod
-		if _, err := tx.exec(query, append(r.values(), int64(m.ID))...); err != nil {
+		if _, err := tx.exec(query, append(r.values(), int64(m.ID), int64(mod))...); err != nil {
 			return err
 		}
 	}
@@ -290,8 +321,14 @@ func (tx *Tx) Changes(id MailboxID, since ModSeq, after UID, fn func(*Message) e
 	if err != nil || highest <= since {
 		return owner, err
 	}
-	err = tx.eachMessage(`SELECT `+messageColumns+` FROM messages INDEXED BY messages_modseq WHERE mailbox=? AND modseq>? AND uid>? ORDER BY uid`,
-		[]any{id, since, after}, fn)
+	from, err := tx.cameAfter(id, since)
+	if err == nil && after < from-1 {
+		err = tx.eachMessage(`SELECT `+messageColumns+` FROM messages INDEXED BY messages_modseq
+			WHERE mailbox=? AND modseq>? AND modseq<>arrived AND uid>? AND uid<? ORDER BY uid`, []any{id, since, after, from}, fn)
+	}
+	if err == nil {
+		err = tx.eachMessage(`SELECT `+messageColumns+` FROM messages WHERE mailbox=? AND uid>=? AND uid>? ORDER BY uid`, []any{id, from, after}, fn)
+	}
 	return owner, err
 }
 

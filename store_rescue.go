@@ -643,6 +643,7 @@ func (x *rescue) count(tx *Tx) error {
 	for _, q := range []string{
 		`DELETE FROM settings WHERE key LIKE 'rescue c%'`,
 		`DELETE FROM messages WHERE blob<>0 AND blob NOT IN (SELECT id FROM blobs) OR mailbox NOT IN (SELECT id FROM mailboxes)`,
+		`UPDATE messages SET arrived=0 WHERE arrived<>0`, // what is put in their places may be older
 		`DELETE FROM letter_files WHERE blob NOT IN (SELECT id FROM blobs) OR letter NOT IN (SELECT id FROM letters)`,
 		`DELETE FROM chunks WHERE id>>14 NOT IN (SELECT id FROM blobs)`,
 		`DELETE FROM chunks WHERE id IN (SELECT c.id FROM blobs b JOIN chunks c ON c.id BETWEEN (b.id<<14)+(b.size-length(b.head)+65535)/65536 AND (b.id<<14)+16383)`,

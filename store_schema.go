@@ -13,7 +13,7 @@ import (
 )
 
 // migrations are applied in order; PRAGMA user_version is how many of them a file has seen.
-var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures, formBinary, queueAccounts, sumSchema, indexPieces, sendingSchema, queueForwarded, metadataUser, maskSchema, heardSchema, keepSchema, stsSchema, tlsSchema, pieceKinds, unsizedSchema, scriptSchema, parkedSchema, dmarcSchema}
+var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures, formBinary, queueAccounts, sumSchema, indexPieces, sendingSchema, queueForwarded, metadataUser, maskSchema, heardSchema, keepSchema, stsSchema, tlsSchema, pieceKinds, unsizedSchema, scriptSchema, parkedSchema, dmarcSchema, arrivedColumn}
 
 // What the tables hold:
 //
@@ -147,6 +147,15 @@ const letterPictures = `ALTER TABLE letter_files ADD COLUMN cid TEXT NOT NULL DE
 const formBinary = `
 UPDATE messages SET form=form|4 WHERE blob IN (
   SELECT id FROM blobs WHERE (instr('0123456789ABCDEF', substr(hex(substr(tree,2,1)),2,1))-1)&2<>0);
+`
+
+// arrivedColumn is the modseq with which a message came into its mailbox. It grows with the UID, so that what came after some modseq is found by
+// UID, and only what changed since it came is in the index: a delivery and the first flag write a page less each. What was there before has 0, and is in the
+// index as it was.
+const arrivedColumn = `
+ALTER TABLE messages ADD COLUMN arrived INTEGER NOT NULL DEFAULT 0;
+DROP INDEX messages_modseq;
+CREATE INDEX messages_modseq ON messages(mailbox,modseq) WHERE modseq<>arrived;
 `
 
 // pieceKinds changes nothing: from here on pieces have two sums and lines of base64 taken apart, which an older program would take for damage.

@@ -212,6 +212,8 @@ func checkStore(tb testing.TB, st *Store) {
 			WHERE m.owner IS NOT NULL AND (m.n_exists<>coalesce(x.n,0) OR m.n_unseen<>coalesce(x.unseen,0) OR m.n_deleted<>coalesce(x.deleted,0)
 			OR m.bytes<>coalesce(x.bytes,0) OR m.uidnext<=coalesce(x.top,0) OR m.highestmodseq<coalesce(x.mod,0))`,
 		"modseq above the owner's": `SELECT m.id FROM mailboxes m JOIN users u ON u.id=m.owner WHERE m.highestmodseq>u.modseq`,
+		"arrivals that do not grow with the UIDs": `SELECT uid FROM (SELECT uid,modseq,arrived,lag(arrived) OVER (PARTITION BY mailbox ORDER BY uid) AS before FROM messages)
+			WHERE arrived<before OR arrived>modseq`,
 		"content without chunks": `SELECT id FROM blobs b WHERE NOT EXISTS(SELECT 1 FROM refs WHERE blob=b.id AND n=0) AND
 			CASE codec WHEN 0 THEN size>length(head)+(SELECT coalesce(sum(length(data)),0) FROM chunks WHERE id BETWEEN b.id<<14 AND b.id<<14|16383)
 			ELSE (size-min(headlen,65536)+65535)/65536>(SELECT count(*) FROM chunks WHERE id BETWEEN b.id<<14 AND b.id<<14|16383) END`,

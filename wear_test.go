@@ -140,17 +140,17 @@ func TestWear(t *testing.T) {
 		for range 50 {
 			w.deliver(1)
 		}
-	}), 25)
+	}), 22.5)
 	check(w.phase("of 16 in a commit", 160, func() {
 		for range 10 {
 			w.deliver(16)
 		}
-	}), 7.5)
+	}), 7)
 	check(w.phase("of 64 in a commit", 256, func() {
 		for range 4 {
 			w.deliver(64)
 		}
-	}), 6.3)
+	}), 5.9)
 	flag := func(uids ...UID) {
 		mustWrite(t, st, func(tx *Tx) error {
 			_, err := tx.SetFlags(inbox, uids, FlagChange{Op: '+', Flags: Flags{Bits: FlagSeen}, Unchanged: -1, Known: 1 << 60})
@@ -161,14 +161,14 @@ func TestWear(t *testing.T) {
 		for u := UID(1); u <= 50; u++ {
 			flag(u)
 		}
-	}), 12)
+	}), 9.5)
 	check(w.phase("a flag of 200 at once", 200, func() {
 		var uids []UID
 		for u := UID(200); u < 400; u++ {
 			uids = append(uids, u)
 		}
 		flag(uids...)
-	}), 0.6)
+	}), 0.5)
 	check(w.phase("expunge, one by one", 50, func() {
 		for u := UID(1); u <= 50; u++ {
 			mustWrite(t, st, func(tx *Tx) error { _, err := tx.Expunge(inbox, []UID{u}); return err })
