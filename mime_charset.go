@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/korean"
 	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
 )
 
@@ -117,6 +118,10 @@ func charsetDecoder(charset string) transform.Transformer {
 		return guessDecoder{}
 	case "utf-7":
 		return &utf7Decoder{}
+	case "johab":
+		return johabDecoder{}
+	case "cesu-8":
+		return transform.Chain(halvesDecoder{}, unicode.UTF8BOM.NewDecoder())
 	case "iso-2022-kr":
 		return transform.Chain(&shiftedPairs{designator: "\x1b$)C"}, korean.EUCKR.NewDecoder())
 	case "iso-2022-cn": // of its sets only GB 2312, in which all that is mailed is written

@@ -60,6 +60,8 @@ func sniffCharset(label string, head []byte) string {
 	}
 	wrong, chars := countUTF8(head)
 	switch {
+	case wrong > 0 && name == "utf-8" && hasHalves(head): // Java and Oracle call it UTF-8
+		return "cesu-8"
 	case wrong == 0 && (name == "" || chars > 3):
 		return "utf-8"
 	case name == "" && chars > 2*wrong: // damaged

@@ -25,7 +25,9 @@ var charsetAliases = func() map[string]string {
 	all := map[string]string{}
 	for name, labels := range map[string]string{
 		"utf-8": "utf8 utf8mb3 utf8mb4 utf8mac utf8hfs utf8n utf8bom utf8sig unicode11utf8 unicodeutf8 cp65001 " +
-			"al32utf8 cesu8 utf8utf8",
+			"al32utf8 utf8utf8",
+		"cesu-8":   "cesu8",
+		"johab":    "johab cp1361 ksc56011992johab ksx1001johab",
 		"utf-7":    "utf7 unicode11utf7 unicode20utf7 cp65000",
 		"utf-16":   "utf16 unicode ucs2 iso10646 iso10646ucs2 csunicode",
 		"utf-16le": "ucs2le cp1200",
