@@ -50,7 +50,7 @@ func (p *Part) transfer() string {
 		return "base64"
 	case "quotedprintable", "qp", "quotedprintible", "quoteprintable":
 		return "quoted-printable"
-	case "uuencode", "uuencoded", "uue", "uu":
+	case "uuencode", "uuencoded", "uue", "uu", "binhex", "binhex40", "macbinhex40":
 		return "uuencode"
 	case "yenc", "yencode":
 		return "yenc"

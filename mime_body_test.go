@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -156,5 +157,48 @@ func TestHeaderUnfolded(t *testing.T) {
 		if got := parseMIME([]byte(in + "\n\n")).Filename(); got != want {
 			t.Errorf("%q: %q", in, got)
 		}
+	}
+}
+
+// TestBinHex opens a file of a Macintosh, as a part of its own and inside a text.
+func TestBinHex(t *testing.T) {
+	hqx := "(This file must be converted with BinHex 4.0)\n" +
+		"\n" +
+		":#BCLG@jR,R4iG!\"849K8G(4iG!#3\"5`!!!!$F10)C@aXEb\"QFQpY)'%J6@&M)*!\n" +
+		"!)#'3&#\"PEQ30N!#a8N96U!%:\n"
+	const want = "Übung.txt Hello from a Mac \x90 !!!!!!!!!!!!!!!!!!!! end\r"
+	for _, head := range []string{"Content-Type: application/mac-binhex40; name=x.hqx\n\n", "\nWords in front\n", "Content-Type: text/plain\nContent-Transfer-Encoding: 8bit\n\n"} {
+		raw := head + hqx + "behind\n"
+		p, r := parseMIME([]byte(raw)), strings.NewReader(raw)
+		files := p.TextFiles(r)
+		if len(files) != 1 {
+			t.Errorf("%q: %d files", head, len(files))
+			continue
+		}
+		b, err := io.ReadAll(files[0].Open(p, r))
+		if got := files[0].Name + " " + string(b); got != want || err != nil || files[0].Size != int64(len(b)) {
+			t.Errorf("%q: %q %v", head, got, err)
+		}
+	}
+	for _, raw := range []string{"\n(This file must be converted with BinHex 4.0)\nit says\n", "\n(This file must be converted with BinHex 4.0)\n\n:#BCL\n"} {
+		if files := parseMIME([]byte(raw)).TextFiles(strings.NewReader(raw)); len(files) != 0 {
+			t.Errorf("%q: %v", raw, files)
+		}
+	}
+}
+
+// TestWebBinHex: the page of such a mail offers the file as it was, beside what came.
+func TestWebBinHex(t *testing.T) {
+	s := startServer(t)
+	raw, err := os.ReadFile("testdata/web/macintosh.eml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.put(t, "ann", "INBOX", string(raw), 0)
+	ann := newWebClient(t, s).login("ann")
+	ann.get(ann.find(`href="(/box/\d+/\d+)"`))
+	ann.want("대한민국 漢字", "old.hqx", "Übung.txt")
+	if b := ann.get(ann.find(`href="(/box/[^"]*/part/2u0)"`)); b != "Hello from a Mac \x90 !!!!!!!!!!!!!!!!!!!! end\r" {
+		t.Errorf("%q", b)
 	}
 }

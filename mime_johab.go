@@ -134,7 +134,8 @@ func hasHalves(b []byte) bool {
 		if i < 0 {
 			return false
 		}
-		if b = b[i:]; twoHalves(b) != utf8.RuneError {
+		b = b[i:]
+		if twoHalves(b) != utf8.RuneError {
 			return true
 		}
 		b = b[1:]

@@ -1,9 +1,10 @@
-// uuencode and yEnc: transfer encodings from before MIME, as the label of a part and as files inside a text.
+// uuencode, yEnc and where BinHex begins: transfer encodings from before MIME, as the label of a part and as files inside a text.
 package main
 
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ type TextFile struct {
 }
 
 // TextFiles lists the files inside a text part, in order: what stands between "begin 644 name" and "end" (POSIX
-// uuencode, its base64 form too), and between "=ybegin" and "=yend" (yEnc 1.3). It reads the part once.
+// uuencode, its base64 form too), between "=ybegin" and "=yend" (yEnc 1.3), and behind the line that BinHex 4.0 has in front. It reads the part once.
 func (p *Part) TextFiles(r io.ReaderAt) []TextFile {
 	lines := &oldLines{src: bufio.NewReaderSize(p.Decoded(r), maxOldLine)}
 	var all []TextFile
@@ -37,7 +38,7 @@ func (p *Part) TextFiles(r io.ReaderAt) []TextFile {
 		} else if d.kind != 0 {
 			f := &all[len(all)-1]
 			out, over := d.line(line)
-			f.Size += int64(len(out))
+			f.Size, f.Name = f.Size+int64(len(out)), d.name
 			if over || err != nil {
 				if f.Size == 0 {
 					all = all[:len(all)-1] // words that begin like a file
@@ -119,19 +120,24 @@ func (o *oldReader) Read(p []byte) (int, error) {
 
 // oldDecoder decodes one file, line by line.
 type oldDecoder struct {
-	kind byte // 'u', 'b' (uuencode's base64), 'y'; 0 before the file
+	kind byte // 'u', 'b' (uuencode's base64), 'y', 'h' (BinHex); 0 before the file
 	name string
 	b64  base64Decoder
 	esc  bool // yEnc: the line before ended in "="
+	hex  binHex
 	buf  []byte
 }
 
 // begin looks at a line outside of files, and says whether one begins behind it.
 func (d *oldDecoder) begin(line []byte) bool {
-	if len(line) == 0 || (line[0] != 'b' && line[0] != '=') {
+	if len(line) == 0 || (line[0] != 'b' && line[0] != '=' && line[0] != '(') {
 		return false
 	}
 	s := strings.TrimRight(string(line), "\r\n")
+	if strings.HasPrefix(s, binHexBegin) {
+		d.kind, d.name = 'h', "file"
+		return true
+	}
 	if rest, ok := strings.CutPrefix(s, "=ybegin "); ok {
 		_, name, _ := strings.Cut(rest, "name=")
 		d.kind, d.name = 'y', name
@@ -158,6 +164,10 @@ func (d *oldDecoder) line(line []byte) (out []byte, over bool) {
 	switch d.kind {
 	case 'y':
 		return d.yenc(text)
+	case 'h':
+		d.buf, over = d.hex.line(d.buf, text)
+		d.name = cmp.Or(d.hex.name(), d.name)
+		return d.buf, over
 	case 'b':
 		d.buf = d.b64.decode(d.buf, text)
 		return d.buf, string(text) == "===="

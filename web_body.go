@@ -298,6 +298,9 @@ func (q *webReq) files(m *webMessage) []webFile {
 		if l.Part.IsTNEF() {
 			all = append(all, q.tnefFiles(m, l)...)
 		}
+		if l.Part.IsBinHex() {
+			all = append(all, q.textFiles(m, l)...)
+		}
 	}
 	return all
 }
