@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -159,9 +160,10 @@ func (w *aliasWalk) walk(tx *Tx, a Addr, depth int) error {
 }
 
 // nobody answers for addresses that no user or alias has. Mail for the postmaster always finds somebody (RFC 5321
-// §4.5.1), and so does that for root, to whom the machine's own programs write: the first administrator, or the first user.
+// §4.5.1), and so does that for abuse, where others complain (RFC 2142 §2), and for root, to whom the machine's own programs write: the
+// first administrator, or the first user.
 func (w *aliasWalk) nobody(tx *Tx, a Addr) error {
-	if !strings.EqualFold(a.Local, "postmaster") && !strings.EqualFold(a.Local, "root") {
+	if !slices.ContainsFunc([]string{"postmaster", "abuse", "root"}, func(who string) bool { return strings.EqualFold(a.Local, who) }) {
 		w.err = errNoUser
 		return nil
 	}

@@ -514,7 +514,7 @@ func (s *Server) sieveWorld(m *Mail, u User) *sieveWorld {
 		return err == nil && seen
 	}
 	w.environment = func(name string) (string, bool) {
-		v, ok := map[string]string{"domain": s.cfg.Domains[0], "host": s.cfg.Hostname, "location": "MDA", "phase": "during", "name": "Postino",
+		v, ok := map[string]string{"domain": s.cfg.DomainsNow()[0], "host": s.cfg.Hostname, "location": "MDA", "phase": "during", "name": "Postino",
 			"version": "1", "remote-host": "", "remote-ip": ""}[name]
 		return v, ok
 	}
@@ -538,7 +538,7 @@ func (s *Server) tellFault(v reply) error {
 	if err != nil {
 		return err
 	}
-	d := &Draft{From: &Address{Name: "Postino", Local: "postmaster", Domain: s.cfg.Domains[0]}, To: []Address{{Local: me.Local, Domain: me.Domain}}, Date: s.store.Now(),
+	d := &Draft{From: &Address{Name: "Postino", Local: "postmaster", Domain: s.cfg.DomainsNow()[0]}, To: []Address{{Local: me.Local, Domain: me.Domain}}, Date: s.store.Now(),
 		Subject: "Your filters have failed / 您的过滤规则出错",
 		Text: "Your filters (the active Sieve script) could not be carried out for a message. It is in your inbox:\r\n\r\n    " + v.fault +
 			"\r\n\r\nYou are told once a day as long as it fails.\r\n\r\n您的过滤规则（正在使用的 Sieve 脚本）未能处理一封邮件，邮件已留在收件箱中。原因见上。\r\n", Flowed: true,

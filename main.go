@@ -62,7 +62,7 @@ func verbs() []verb {
 		{"restore", "FILE", "put a backup in the place of the database, which is kept under another name; stop postino first", (*command).restore},
 		{"rescue", "FILE NEW", "bring back into a new file what can be read of a damaged one", (*command).rescue},
 		{"compact", "", "store mail from before there was compression in less room, also while the server runs; Ctrl-C ends it, and again goes on", (*command).compact},
-		{"check", "", "look at the file, the configuration, ports, TLS, clock and disk", (*command).check},
+		{"check", "[DOMAIN]", "look at the file, the configuration, ports, TLS, clock and disk; or at what the DNS has of a domain", (*command).check},
 		{"setup-link", "", "a fresh one-time link to the page that makes an administrator", (*command).setupLink},
 		{"clock", "[reset]", "which time is gone by; reset goes back to the system's after a wrong jump ahead", (*command).clock},
 		{"version", "", "say which version this is", (*command).version},
@@ -93,7 +93,7 @@ func main() {
 	os.Exit(c.run(os.Args[1:]))
 }
 
-// run does what the arguments say and returns the exit status: 0, 1 (failed) or 2 (usage or configuration).
+// run does what the arguments say and returns the exit status: 0, 1 (failed), 2 (usage or configuration) or 3 (no DNS answers).
 func (c *command) run(args []string) int {
 	flags := flag.NewFlagSet("postino", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -129,9 +129,13 @@ func (c *command) run(args []string) int {
 func (c *command) status(v verb, err error) int {
 	var ue usageError
 	var ce configError
+	var se silentError
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &se):
+		writePlain(c.err, strings.NewReader(fmt.Sprintf("postino %s: %v\n", v.name, err)))
+		return 3
 	case errors.As(err, &ue):
 		if ue.text != "" {
 			writePlain(c.err, strings.NewReader(fmt.Sprintf("postino %s: %s\n", v.name, ue.text)))

@@ -45,8 +45,11 @@ func checkPassword(cfg *Config, file string) error {
 
 // check prints a line for each thing it looked at and fails if one of them keeps mail from working.
 func (c *command) check(args []string) error {
-	if len(args) > 0 {
+	if len(args) > 1 {
 		return usageError{}
+	}
+	if len(args) == 1 {
+		return c.checkDomain(args[0])
 	}
 	cfg, err := c.load()
 	if err != nil {
@@ -98,6 +101,7 @@ func (c *command) check(args []string) error {
 		if err == nil {
 			say("tls", nil, certWords(t))
 			c.checkACME(t, note)
+			c.checkRecords(cfg, st, t, note)
 		} else {
 			say("tls", err, "")
 		}
@@ -105,10 +109,6 @@ func (c *command) check(args []string) error {
 	checkMode(path, note)
 	c.checkMount(path, note)
 	c.checkPorts(cfg, note)
-	note("dns", "nothing is needed in a house; where the domain has a DNS, put in:")
-	for _, r := range webDNSRecords(cfg) {
-		note("dns", r)
-	}
 	c.checkOutbound(cfg, note)
 	c.checkPolicy(cfg, note)
 	if faults > 0 {
@@ -158,6 +158,18 @@ func (c *command) checkACME(t *TLS, note func(string, string)) {
 	}
 	if st.Error != "" {
 		note("tls", "the last try: "+st.Error)
+	}
+}
+
+// checkRecords says what belongs into the DNS, where there is one.
+func (c *command) checkRecords(cfg *Config, st *Store, t *TLS, note func(string, string)) {
+	all, err := webDNSRecords(cfg, st, t)
+	if err != nil || len(all) == 0 {
+		return
+	}
+	note("dns", "nothing is needed in a house; where the domain has a DNS, put in (`postino check DOMAIN` asks what is there):")
+	for _, r := range all {
+		note("dns", r)
 	}
 }
 

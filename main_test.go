@@ -109,7 +109,7 @@ func TestVerbsWrong(t *testing.T) {
 		words, args string
 	}{
 		{2, "-fly|postino help", "-fly"},
-		{2, "usage:", "serve now"}, {2, "usage:", "version now"}, {2, "usage:", "check now"}, {2, "usage:", "setup-link now"},
+		{2, "usage:", "serve now"}, {2, "usage:", "version now"}, {2, "usage:", "check now then"}, {2, "usage:", "setup-link now"},
 		{2, "usage:", "user list ann"}, {2, "usage:", "user fly ann"}, {1, "is an alias|alias rm info@home.arpa", "user add info"},
 		{2, "usage:", "alias"}, {2, "usage:", "alias list ann"}, {2, "usage:", "alias add info"}, {2, "usage:", "alias fly info"},
 		{1, "is a user", "alias add ann info"}, {0, "nobody has nix@home.arpa yet; `postino user add`", "alias add team nix"}, {0, "", "alias rm team"},

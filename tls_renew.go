@@ -324,11 +324,12 @@ func (t *TLS) acmeNote(err error) {
 		}
 	}
 	t.acmeNext = time.Now().Add(wait)
+	words := t.acmeError
 	t.mu.Unlock()
 	if err == nil {
 		return
 	}
-	t.log.Warn("no certificate yet", "err", err, "next", wait)
+	t.log.Warn("no certificate yet", "err", words, "next", wait)
 	if a.Error != "" && !errors.Is(err, errACMEWaits) {
 		if err := t.keepAccount(a); err != nil {
 			t.log.Error("the account with the CA", "err", err)

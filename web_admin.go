@@ -5,8 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -299,58 +297,4 @@ func (q *webReq) postAllDevices() error {
 	}
 	q.say("The password is void now.")
 	return q.redirect("/admin/devices")
-}
-
-// webDNSPage is what to put into the DNS, where there is one.
-type webDNSPage struct {
-	webTabs
-	Records []string
-}
-
-func (q *webReq) getDNS() error {
-	return q.page("admin-dns", "DNS", webDNSPage{webTabs{"dns"}, webDNSRecords(q.s.cfg)})
-}
-
-// webDNSRecords tells where the mail of our domains lives, and its services for programs that look (RFC 6186 §3.4, and
-// RFC 8314 §5.1 for the names of those under TLS, which come first).
-func webDNSRecords(cfg *Config) []string {
-	host, err := DomainToASCII(cfg.Hostname)
-	if err != nil {
-		host = cfg.Hostname
-	}
-	port := func(addrs []string) string {
-		for _, a := range addrs {
-			host, p, err := net.SplitHostPort(a)
-			if ip, ierr := netip.ParseAddr(host); err == nil && host != "localhost" && (ierr != nil || !ip.IsLoopback()) {
-				return p
-			}
-		}
-		return "0"
-	}
-	var all []string
-	l := cfg.Listen
-	for _, d := range cfg.DomainsNow() {
-		ascii, err := DomainToASCII(d)
-		if err != nil {
-			continue
-		}
-		all = append(all, ascii+". MX 10 "+host+".", ascii+`. TXT "v=spf1 mx -all"`, "autoconfig."+ascii+". CNAME "+host+".")
-		if !lanName(ascii) {
-			all = append(all, "_dmarc."+ascii+`. TXT "v=DMARC1; p=none; rua=mailto:postmaster@`+ascii+`"`)
-			all = append(all, "_smtp._tls."+ascii+`. TXT "v=TLSRPTv1; rua=mailto:postmaster@`+ascii+`"`)
-		}
-		if cfg.servesSTS(d) {
-			all = append(all, "mta-sts."+ascii+". CNAME "+host+".", "_mta-sts."+ascii+`. TXT "v=STSv1; id=`+webSTSID(cfg)+`"`)
-		}
-		for _, s := range []struct {
-			name, first string
-			addrs       []string
-		}{{"_submissions", "0 1", l.Submissions}, {"_imaps", "0 1", l.IMAPS}, {"_pop3s", "10 1", l.POP3S}, {"_submission", "10 1", l.Submission},
-			{"_imap", "10 1", l.IMAP}, {"_pop3", "20 1", l.POP3}, {"_sieve", "0 1", l.Sieve}} {
-			if n := port(s.addrs); n != "0" {
-				all = append(all, s.name+"._tcp."+ascii+". SRV "+s.first+" "+n+" "+host+".")
-			}
-		}
-	}
-	return all
 }

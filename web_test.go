@@ -604,7 +604,7 @@ func TestWebDraftElsewhere(t *testing.T) {
 }
 
 // webTexts are functions whose string arguments people read, and which of them: from the first or from the second on.
-var webTexts = map[string]int{"T": 0, "F": 0, "N": 1, "say": 0, "sayBad": 0, "sayCount": 1, "webFault": 1, "page": 1, "guidePage": 1, "again": 0, "againDomains": 1}
+var webTexts = map[string]int{"T": 0, "F": 0, "N": 1, "say": 0, "sayBad": 0, "sayCount": 1, "webFault": 1, "page": 1, "guidePage": 1, "again": 0, "againDomains": 1, "lit": 1}
 
 // TestWebWords sees that every text of the pages is there in Chinese, with the same blanks to fill in.
 func TestWebWords(t *testing.T) {

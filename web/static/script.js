@@ -23,6 +23,20 @@ const setup = $("#setup");
 if (setup && location.hash.length > 1) setup.elements.code.value = decodeURIComponent(location.hash.slice(1));
 $$("[data-keep-hash]").forEach(a => a.addEventListener("click", () => { a.href = a.href.split("#")[0] + location.hash; }));
 
+// A record is copied by its button; without scripts it is marked whole by one click.
+$$("[data-copy]").forEach(b => {
+  b.hidden = false;
+  b.addEventListener("click", async () => {
+    const c = b.previousElementSibling;
+    getSelection().selectAllChildren(c);
+    try {
+      if (navigator.clipboard) await navigator.clipboard.writeText(c.textContent);
+      else document.execCommand("copy");
+      b.lastChild.textContent = b.dataset.copy;
+    } catch (e) { /* it is marked, for the keyboard */ }
+  });
+});
+
 // The server writes times in the reader's zone, which a cookie tells it; whoever points at one sees it in full.
 try {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
