@@ -117,7 +117,7 @@ func (j *queueJob) record(q *QueueItem, out []outcome) error {
 		return err
 	}
 	defer closeReports(reports)
-	return j.s.store.Write(func(tx *Tx) error {
+	err = j.s.store.Write(func(tx *Tx) error {
 		for _, o := range out {
 			if err := recordOne(tx, q, o); err != nil {
 				return err
@@ -138,6 +138,19 @@ func (j *queueJob) record(q *QueueItem, out []outcome) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for _, o := range out {
+		switch o.action {
+		case ActionFailed:
+			j.s.refused.Add(1)
+		case ActionDelayed:
+		default:
+			j.s.went.Add(1)
+		}
+	}
+	return nil
 }
 
 // decide turns a try that was put off into what its time calls for: another try later, a warning, or the end.

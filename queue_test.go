@@ -498,6 +498,9 @@ func TestQueueEachRecipientAlone(t *testing.T) {
 	if got := len(p.received()); got != 2 {
 		t.Errorf("%d mails sent", got)
 	}
+	if went, refused := qt.went.Load(), qt.refused.Load(); went != 2 || refused != 1 {
+		t.Errorf("counted %d that took mail and %d that refused", went, refused)
+	}
 }
 
 // TestQueueRefusedMail: a 5xx to MAIL or to the content is every recipient's.

@@ -63,6 +63,8 @@ type Server struct {
 	sent    sentSizes
 	told    atomic.Int64 // octets of IMAP commands that are held in memory, see imapParser.hold
 
+	went, refused atomic.Int64 // recipients elsewhere that took mail, and that did not for good, since the start
+
 	askedFor map[string]time.Time // when a domain's queue was asked for (ETRN); guarded by mu
 
 	devices map[string]*sendingUse // how much each [[device]] may send just now; guarded by mu

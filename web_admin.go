@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	webLogShown   = 400
-	webQueueShown = 200
-	webCertWarn   = 14 * 24 * time.Hour // before a certificate ends
+	webLogShown    = 400
+	webQueueShown  = 200
+	webBouncesMany = 5                   // and a tenth of all: the overview says so
+	webCertWarn    = 14 * 24 * time.Hour // before a certificate ends
 )
 
 func webAdminRoutes() []webRoute {
@@ -114,6 +115,9 @@ func (q *webReq) getAdmin() error {
 	if leaf := q.s.tls.Leaf(); leaf != nil {
 		o.CertUntil, o.CertFrom = leaf.NotAfter, leaf.Issuer.CommonName
 	}
+	if leaf := q.s.tls.Public(); leaf != nil {
+		o.CertUntil, o.CertFrom = leaf.NotAfter, leaf.Issuer.CommonName
+	}
 	o.Token, err = q.metricsToken()
 	if err != nil {
 		return err
@@ -140,6 +144,10 @@ func (q *webReq) lights(o webOverview) []webLight {
 	say(q.s.store.ClockTrusted(), "The clock is right, as far as can be told.", "The clock is older than the mail: set it, or connect to a network with the time.")
 	say(o.CertUntil.IsZero() || o.CertUntil.Sub(q.s.store.Now()) > webCertWarn, "The certificate is valid.", "The certificate ends soon.")
 	say(q.oldest() < time.Duration(q.s.cfg.Queue.Warn), "No mail waits for long.", "Some mail waits for a long time: see the queue.")
+	if sent, bounced := q.s.went.Load(), q.s.refused.Load(); bounced >= webBouncesMany && bounced > (sent+bounced)/10 {
+		all = append(all, webLight{false, q.lang.F("Of %d recipients elsewhere since the start %d were refused: others may take this machine for a spammer. The log says by whom and why, the DNS page what is missing.",
+			sent+bounced, bounced)})
+	}
 	for _, f := range q.s.crew.Faults() {
 		all = append(all, webLight{false, q.lang.F("A fault in Postino, in %s: %d since the start, the last one %s. The log has more: please report it.",
 			f.Name, f.Count, q.lang.Stamp(f.Last))})

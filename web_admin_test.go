@@ -524,5 +524,14 @@ func TestWebFaults(t *testing.T) {
 	ann.get("/admin")
 	ann.want("A fault in Postino, in this test: 2 since the start")
 	ann.get("/metrics")
-	ann.want(`postino_faults_total{in="this test"} 2`)
+	ann.want(`postino_faults_total{in="this test"} 2`, "postino_bounced_total 0")
+	s.went.Add(90)
+	s.refused.Add(9)
+	ann.get("/admin")
+	if strings.Contains(ann.page, "were refused") {
+		t.Error("nine of a hundred are many")
+	}
+	s.refused.Add(3)
+	ann.get("/admin")
+	ann.want("Of 102 recipients elsewhere since the start 12 were refused")
 }

@@ -106,6 +106,8 @@ func (q *webReq) getMetrics() error {
 		{"disk_free_bytes", "gauge", "Octets free on its disk.", st.DiskFree},
 		{"queue_messages", "gauge", "Messages waiting to go out.", int64(queued)},
 		{"queue_destinations", "gauge", "Domains that they wait for.", int64(waiting)},
+		{"sent_total", "counter", "Recipients elsewhere that took mail since the start.", q.s.went.Load()},
+		{"bounced_total", "counter", "Recipients elsewhere that refused mail for good, or were given up, since the start.", q.s.refused.Load()},
 		{"connections", "gauge", "Connections of the mail protocols.", int64(conns)},
 		{"event_streams", "gauge", "Browsers that listen for news.", q.streams.count()},
 		{"goroutines", "gauge", "Goroutines.", int64(runtime.NumGoroutine())},
