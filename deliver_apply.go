@@ -15,8 +15,9 @@ type applied struct {
 }
 
 // applyScript runs a script over messages of a user's own mailbox, does with them what it says as far as that is about mailboxes and
-// flags, and returns how many it touched. A message for which the script fails stays as it is; so do those that it would refuse.
-func (s *Server) applyScript(u User, box Mailbox, uids []UID, script *sieveScript) (int64, error) {
+// flags, and returns how many it touched. A message for which the script fails stays as it is; so do those that it would refuse. told,
+// unless it is nil, hears how each went.
+func (s *Server) applyScript(u User, box Mailbox, uids []UID, script *sieveScript, told func(UID, error)) (int64, error) {
 	what := map[UID]applied{}
 	var touched []UID
 	err := s.store.List(box.ID, uids, WantTree, func(m *Listed) error {
@@ -24,6 +25,9 @@ func (s *Server) applyScript(u User, box Mailbox, uids []UID, script *sieveScrip
 			return nil
 		}
 		out, err := s.scriptOn(u, m, script)
+		if told != nil {
+			told(m.UID, err)
+		}
 		if err != nil {
 			s.log.Info("script on a message", "user", u.Name, "err", err)
 			return nil

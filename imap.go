@@ -100,6 +100,8 @@ var imapCommands = map[string]imapCommand{
 	"SEARCH":     {run: (*imapConn).cmdSearch, states: imapSelected, usesSeq: true},
 	"SORT":       {run: (*imapConn).cmdSort, states: imapSelected, usesSeq: true},
 	"THREAD":     {run: (*imapConn).cmdThread, states: imapSelected, usesSeq: true},
+	"FILTER":     {run: (*imapConn).cmdFilter, states: imapSelected, usesSeq: true},
+	"UID FILTER": {run: (*imapConn).cmdFilter, states: imapSelected},
 	"UID FETCH":  {run: (*imapConn).cmdFetch, states: imapSelected},
 	"UID SEARCH": {run: (*imapConn).cmdSearch, states: imapSelected},
 	"UID SORT":   {run: (*imapConn).cmdSort, states: imapSelected},
@@ -170,6 +172,7 @@ var imapCapabilities = []imapCapability{
 	{name: "SEARCHRES", rfc: 5182, states: imapLoggedIn},
 	{name: "WITHIN", rfc: 5032, states: imapLoggedIn},
 	{name: "PARTIAL", rfc: 9394, states: imapLoggedIn},
+	{name: "FILTER=SIEVE", states: imapLoggedIn}, // draft-bosch-imap-filter-sieve-00
 	{name: "SORT", rfc: 5256, states: imapLoggedIn},
 	{name: "SORT=DISPLAY", rfc: 5957, states: imapLoggedIn},
 	{name: "ESORT", rfc: 5267, states: imapLoggedIn},

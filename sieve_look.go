@@ -212,11 +212,11 @@ func (r *sieveRun) askAddress(n *sieveNode) (bool, error) {
 	ask := func(values []string) (bool, error) {
 		var all []string
 		for _, v := range values {
-			err := r.spend(int64(len(v)) * 20)
+			list, err := r.addressList(v)
 			if err != nil {
 				return false, err
 			}
-			for _, a := range ParseAddressList(v) {
+			for _, a := range list {
 				switch {
 				case a.Domain == missingDomain && a.Local != missingLocal:
 					all = r.addressPart(n, all, a.Local, "")
@@ -250,6 +250,23 @@ func (r *sieveRun) askAddress(n *sieveNode) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// addressList takes a list of addresses apart, each list once.
+func (r *sieveRun) addressList(v string) ([]Address, error) {
+	if list, ok := r.addresses[v]; ok {
+		return list, r.spend(int64(len(list)) * 10)
+	}
+	err := r.spend(int64(len(v)) * 20)
+	if err != nil {
+		return nil, err
+	}
+	list := ParseAddressList(v)
+	if r.addresses == nil {
+		r.addresses = map[string][]Address{}
+	}
+	r.addresses[v] = list
+	return list, nil
 }
 
 // rawFields are values as they stand: an address list is taken apart before its words are decoded.

@@ -115,14 +115,15 @@ type sieveRun struct {
 	match   []string
 	flags   string // the internal variable of imap4flags
 
-	part     *Part // of the foreverypart around
-	loops    int   // of those in each other
-	depth    int   // of includes
-	once     map[string]bool
-	cached   map[string][]string // decoded fields of the header
-	bodies   map[string][]string
-	bodyRead int64
-	extra    any // the testsuite's
+	part      *Part // of the foreverypart around
+	loops     int   // of those in each other
+	depth     int   // of includes
+	once      map[string]bool
+	cached    map[string][]string // decoded fields of the header
+	bodies    map[string][]string
+	addresses map[string][]Address
+	bodyRead  int64
+	extra     any // the testsuite's
 }
 
 // sieveExecute runs a script for a mail. A fault is the script's, and what is then to be done is keep the mail in the inbox: the

@@ -278,7 +278,7 @@ func (q *webReq) applyFilter(r sieveRule) error {
 	if err != nil {
 		return err
 	}
-	n, err := q.s.applyScript(q.user, box, uids, script)
+	n, err := q.s.applyScript(q.user, box, uids, script, nil)
 	if err != nil {
 		return err
 	}

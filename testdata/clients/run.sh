@@ -111,13 +111,15 @@ if have sieve-connect; then
   printf 'require "fileinto";\nif header :contains "subject" "sieve" { fileinto "Archive"; }\n' > "$work/a.sieve"
   printf 'keep;\nbogus;\n' > "$work/bad.sieve"
   managesieve() { sieve-connect -s 127.0.0.1 -p ${p}190 -u mia@home.arpa --nosslverify --passwordfd 3 "$@" 3< "$work/sievepass"; }
-  managesieve --localsieve "$work/bad.sieve" --remotesieve bad --checkscript 2>&1 | grep -q 'line 2, column 1' || die "sieve-connect: a bad script"
+  managesieve --localsieve "$work/bad.sieve" --remotesieve bad --checkscript > "$work/checked" 2>&1 && die "sieve-connect: a bad script is fine"
+  grep -q 'line 2, column 1' "$work/checked" || die "sieve-connect: a bad script"
   managesieve --localsieve "$work/a.sieve" --remotesieve main --upload
   managesieve --remotesieve main --activate
-  managesieve --list | grep -q '"main" ACTIVE' || die "sieve-connect: the list"
+  managesieve --list > "$work/listed"
+  grep -q '"main" ACTIVE' "$work/listed" || die "sieve-connect: the list"
   managesieve --localsieve "$work/b.sieve" --remotesieve main --download
   cmp "$work/a.sieve" "$work/b.sieve" || die "sieve-connect: another script came back"
-  printf 'Subject: sieve\n\nx\n' | curl -sS --mail-from ann@home.arpa --mail-rcpt mia@home.arpa -T - smtp://127.0.0.1:${p}525
+  printf 'Subject: sieve\r\n\r\nx\r\n' | curl -sS --mail-from x@lab.example --mail-rcpt mia@home.arpa -T - smtp://127.0.0.1:${p}525
   curl -sS -u mia@home.arpa:secret "imap://127.0.0.1:${p}143/Archive;UID=1" | grep -q 'Subject: sieve' || die "sieve-connect: the script filed nothing"
   managesieve --deactivate
   managesieve --remotesieve main --delete
