@@ -249,7 +249,7 @@ func (c *command) checkOutbound(cfg *Config, note func(string, string)) {
 		ctx, cancel := context.WithTimeout(context.Background(), checkDNS)
 		defer cancel()
 		a, err := NewResolver(cfg.DNS.Servers, cfg.DNS.TrustAD).Ask(ctx, "example.com", dnsmessage.TypeMX)
-		if err != nil {
+		if err != nil && !dnsNotFound(err) {
 			note("outbound", fmt.Sprintf("mail to other domains is sent directly, but the DNS does not answer (%v); our domains and [routes] need none", err))
 			return
 		}

@@ -80,7 +80,7 @@ func (s *Server) tellPolicy(ctx context.Context, day int64, domain string) error
 	head := fmt.Sprintf("Subject: Report Domain: %s\r\n\tSubmitter: %s\r\n\tReport-ID: <%s>\r\n", domain, ascii, r.Meta.ID)
 	words := fmt.Sprintf("How mail under the names of %s was judged at %s, from %s to %s.", domain, ascii,
 		time.Unix(r.Meta.From, 0).UTC().Format(time.RFC3339), time.Unix(r.Meta.Until, 0).UTC().Format(time.RFC3339))
-	return s.mailReport(reportMail{r.Meta.Contact, r.Meta.ID, head, "mixed", words, "application/gzip", name, packed}, to)
+	return s.mailReport(reportMail{r.Meta.Contact, r.Meta.ID, head, "mixed", words, "application/gzip", name, packed, nil}, to)
 }
 
 // published is a record as a report names it.

@@ -148,7 +148,7 @@ func (s *Server) tellDomain(ctx context.Context, day int64, domain string) error
 		brought = brought || err == nil
 	}
 	if len(mail) > 0 {
-		err = s.mailTLS(r, domain, mail, packed)
+		err = s.mailTLS(r, domain, mail, packed, func(tx *Tx, _ Blob) error { return tx.ForgetTLS(day, domain) })
 		brought = brought || err == nil
 	}
 	if brought {
@@ -203,12 +203,13 @@ func (s *Server) postTLS(ctx context.Context, place string, packed []byte) error
 }
 
 // mailTLS sends a report by mail (RFC 8460 §5.3): from nobody, so that nothing comes back, and signed as all mail is that leaves.
-func (s *Server) mailTLS(r *tlsReport, domain string, to []Addr, packed []byte) error {
+// also runs with it in one commit.
+func (s *Server) mailTLS(r *tlsReport, domain string, to []Addr, packed []byte, also func(*Tx, Blob) error) error {
 	name := fmt.Sprintf("%s!%s!%d!%d.json.gz", r.Org, domain, r.Range.From.Unix(), r.Range.Until.Unix())
 	head := fmt.Sprintf("Subject: Report Domain: %s Submitter: %s\r\n\tReport-ID: <%s>\r\n", domain, r.Org, r.ID) +
 		fmt.Sprintf("TLS-Report-Domain: %s\r\nTLS-Report-Submitter: %s\r\nTLS-Required: No\r\n", domain, r.Org)
 	words := fmt.Sprintf("How TLS from %s to the hosts that take mail for %s went, from %s to %s.", r.Org, domain, r.Range.From.Format(time.RFC3339), r.Range.Until.Format(time.RFC3339))
-	return s.mailReport(reportMail{r.Contact, r.ID, head, `report; report-type="tlsrpt"`, words, "application/tlsrpt+gzip", name, packed}, to)
+	return s.mailReport(reportMail{r.Contact, r.ID, head, `report; report-type="tlsrpt"`, words, "application/tlsrpt+gzip", name, packed, also}, to)
 }
 
 // reportMail is what a report by mail is made of.
@@ -216,6 +217,7 @@ type reportMail struct {
 	from, id, head, multipart, words string
 	kind, name                       string // of the file
 	packed                           []byte
+	also                             func(*Tx, Blob) error // runs in the commit that sends it; nil is nothing
 }
 
 // mailReport sends a report by mail, from nobody, so that nothing comes back.
@@ -239,7 +241,7 @@ func (s *Server) mailReport(r reportMail, to []Addr) error {
 		text = text[n:]
 	}
 	fmt.Fprintf(&b, "--%s--\r\n", bound)
-	m := &Mail{To: rcptsTo(to...), Body: s.store.NewSpool(int64(b.Len()) + 1<<20), Report: true}
+	m := &Mail{To: rcptsTo(to...), Body: s.store.NewSpool(int64(b.Len()) + 1<<20), Report: true, Also: r.also}
 	defer m.Body.Close()
 	_, err := m.Body.Write(b.Bytes())
 	if err != nil {
