@@ -62,6 +62,8 @@ type Mail struct {
 	filtered map[UserID]*filtered // what scripts have made of it
 	beside   []*Mail              // what they have changed and sent on, and refusals, taken in with it
 	heard    []HeardReport        // what it says of our domains, see hear
+
+	junk map[UserID]string // for whom it is junk, and why, see weighJunk
 }
 
 // account is whose places in the queue the message takes, "" nobody's.
@@ -142,6 +144,9 @@ func (s *Server) prepare(m *Mail) error {
 	}
 	if err := s.filter(m); err != nil {
 		return err
+	}
+	if err := s.weighJunk(m); err != nil {
+		s.crew.Complain("whether a message is junk", err, "msg", m.ID) // then it is not
 	}
 	return s.store.Stage(m.Body)
 }
@@ -278,13 +283,28 @@ func (p *placement) store(tx *Tx, u User, rules *Rules) error {
 
 // append puts content into a mailbox.
 func (p *placement) append(tx *Tx, u User, box Mailbox, b Blob, flags Flags) error {
+	junk := p.junkFor(u)
+	if junk != "" && box.ID == u.Inbox {
+		var err error
+		box, err = tx.junkOf(u)
+		if err != nil {
+			return err
+		}
+		flags.Bits |= FlagJunk
+	}
 	arrived := p.m.Arrived
 	if arrived.IsZero() {
 		arrived = tx.s.Now()
 	}
-	whole, err := tx.AppendAnyway(box, b, flags.With(p.m.Marks), arrived)
-	if err == nil && !whole {
+	added, whole, err := tx.AppendAnyway(box, b, flags.With(p.m.Marks), arrived)
+	if err != nil {
+		return err
+	}
+	if !whole {
 		tx.s.log.Info("keywords of a message stay away", "user", u.Name, "msg", p.m.ID)
+	}
+	if junk != "" && box.ID != u.Inbox {
+		err = tx.NoteJunk(box.ID, added.UID, junk)
 	}
 	return err
 }

@@ -71,6 +71,7 @@ func (c *command) serveOnce(cfg *Config, heap int64) (bool, error) {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	s.followConfig(hup)
+	s.crew.Keep(&s.wg, "junk", s.stop.Done(), s.learnJunk)
 	if err := c.welcome(s); err != nil {
 		s.Shutdown()
 		return false, err

@@ -59,7 +59,8 @@ type Server struct {
 	conns   map[*conn]bool
 	waiting map[netip.Prefix]int // connections of a network that are not logged in
 	people  map[UserID]int       // connections of somebody who is
-	busy    map[UserID]bool      // maildrops that a POP3 session has locked
+	junk    junkTaught
+	busy    map[UserID]bool // maildrops that a POP3 session has locked
 	sent    sentSizes
 	told    atomic.Int64 // octets of IMAP commands that are held in memory, see imapParser.hold
 
@@ -129,7 +130,7 @@ func NewServer(cfg *Config, store *Store, log *slog.Logger) (*Server, error) {
 		ring: &dkimRing{store: store}, health: dnsHealth{crew: store.crew}, answers: newDNSCache(store.crew),
 		dial:  (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 		world: (&net.Dialer{Timeout: 10 * time.Second, Control: onlyPublic}).DialContext,
-		conns: map[*conn]bool{}, askedFor: map[string]time.Time{}, waiting: map[netip.Prefix]int{}, people: map[UserID]int{}, busy: map[UserID]bool{},
+		junk:  junkTaught{minds: map[UserID]*junkMind{}}, conns: map[*conn]bool{}, askedFor: map[string]time.Time{}, waiting: map[netip.Prefix]int{}, people: map[UserID]int{}, busy: map[UserID]bool{},
 		recent: ring.mem, floods: newLogFloods(),
 	}
 	s.stop, s.cancel = context.WithCancel(context.Background())

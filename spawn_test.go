@@ -21,7 +21,7 @@ import (
 // spawnOutside are the names that mail that comes in, is read and goes out does not enter, and why, or where they are tried.
 var spawnOutside = map[string]string{
 	"fetch": "needs a server to fetch from", "fetch message": "the same", "mdns": "needs multicast", "mdns reader": "the same",
-	"listener": "main's, which tests do without", "certificates": "needs a public CA: TestACME", "configuration": "needs a mail.toml: TestDomainVerb",
+	"listener": "main's, which tests do without", "certificates": "needs a public CA: TestACME", "configuration": "needs a mail.toml: TestDomainVerb", "junk": "main's, too: TestJunk",
 	"shutdown": "when all ends", "http shutdown": "the same",
 	"imap waits": "needs IDLE", "store checker": "only of a file that was not closed",
 	"queue deadline": "the same",

@@ -211,7 +211,7 @@ func (tx *Tx) clearMailbox(box MailboxID) error {
 	if len(some) > 0 {
 		return nil
 	}
-	for _, q := range []string{`DELETE FROM acl WHERE mailbox=?`, `DELETE FROM metadata WHERE mailbox=?`, `DELETE FROM mailboxes WHERE id=?`} {
+	for _, q := range []string{`DELETE FROM acl WHERE mailbox=?`, `DELETE FROM metadata WHERE mailbox=?`, `DELETE FROM junk_notes WHERE mailbox=?`, `DELETE FROM mailboxes WHERE id=?`} {
 		if _, err := tx.exec(q, box); err != nil {
 			return err
 		}

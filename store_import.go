@@ -500,7 +500,7 @@ func (im *importer) addPending(tx *Tx) error {
 			return err
 		}
 		b.Form |= FormBrought
-		whole, err := tx.AppendAnyway(im.boxes[it.box], b, it.flags, it.date)
+		_, whole, err := tx.AppendAnyway(im.boxes[it.box], b, it.flags, it.date)
 		if err != nil {
 			return err
 		}

@@ -146,18 +146,18 @@ func (tx *Tx) wordsFit(to Mailbox, words string) error {
 
 // AppendAnyway is Append for mail that is worth more than its keywords, such as what is imported or fetched: if the mailbox can't
 // have them they stay away, and it says false.
-func (tx *Tx) AppendAnyway(m Mailbox, b Blob, f Flags, internal time.Time) (bool, error) {
-	err := checkMessageWords(f.Words)
+func (tx *Tx) AppendAnyway(m Mailbox, b Blob, f Flags, internal time.Time) (added Message, whole bool, err error) {
+	err = checkMessageWords(f.Words)
 	if err == nil {
 		err = tx.addKeywords(m, f.Words)
 	}
-	whole := err == nil
+	whole = err == nil
 	switch {
 	case errors.Is(err, ErrTooMany), errors.Is(err, ErrKeyword):
 		f.Words = ""
 	case err != nil:
-		return false, err
+		return Message{}, false, err
 	}
-	_, err = tx.Append(m, b, f, internal)
-	return whole, err
+	added, err = tx.Append(m, b, f, internal)
+	return added, whole, err
 }

@@ -416,6 +416,12 @@ func (tx *Tx) SetFlags(m Mailbox, uids []UID, c FlagChange) (FlagResult, error) 
 				return res, err
 			}
 		}
+		if f.Words != row.Flags.Words || (f.Bits^row.Flags.Bits)&(FlagJunk|FlagNotJunk) != 0 {
+			err = tx.teachFlags(m, row, f)
+			if err != nil {
+				return res, err
+			}
+		}
 		changed++
 		if changed == 1 {
 			res.ModSeq, err = tx.bump(m.Owner)
@@ -582,6 +588,9 @@ func (tx *Tx) copyRows(rows []Message, to Mailbox) (src, dst []UID, err error) {
 		}
 	}
 	if err := tx.insert(to, copies); err != nil {
+		return nil, nil, err
+	}
+	if err := tx.teachMove(rows, to); err != nil {
 		return nil, nil, err
 	}
 	for i := range rows {

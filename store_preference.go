@@ -14,6 +14,7 @@ const (
 	PrefIdentity = "identities" // names and addresses that the user writes under
 	PrefForward  = "forward"    // where mail goes on to
 	PrefVacation = "vacation"   // the automatic answer
+	PrefJunkOff  = "junkoff"    // nothing is put into Junk
 	PrefPictures = "pictures"   // senders whose remote pictures are always shown
 )
 

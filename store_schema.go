@@ -13,7 +13,7 @@ import (
 )
 
 // migrations are applied in order; PRAGMA user_version is how many of them a file has seen.
-var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures, formBinary, queueAccounts, sumSchema, indexPieces, sendingSchema, queueForwarded, metadataUser, maskSchema, heardSchema, keepSchema, stsSchema, tlsSchema, pieceKinds, unsizedSchema, scriptSchema, parkedSchema, dmarcSchema, arrivedColumn}
+var migrations = []string{schema1, userEpochs, queueDeadlines, noteSchema, letterPictures, formBinary, queueAccounts, sumSchema, indexPieces, sendingSchema, queueForwarded, metadataUser, maskSchema, heardSchema, keepSchema, stsSchema, tlsSchema, pieceKinds, unsizedSchema, scriptSchema, parkedSchema, dmarcSchema, arrivedColumn, junkSchema}
 
 // What the tables hold:
 //

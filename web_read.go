@@ -48,6 +48,7 @@ type webMessage struct {
 	Snippet                                     string
 	Lists                                       webListFields
 	Trust                                       *webTrust // nil says nothing
+	Junk                                        *webJunk  // why it was put into Junk; nil says nothing
 	Flagged, Unread, Draft, Answered, Forwarded bool
 
 	stored  *Content // the whole message
@@ -201,6 +202,10 @@ func (q *webReq) getMessage() error {
 		return q.redirect("/compose?draft=" + m.Key())
 	}
 	if err := q.body(m); err != nil {
+		return err
+	}
+	m.Junk, err = q.whyJunk(m)
+	if err != nil {
 		return err
 	}
 	m.Open = true

@@ -33,6 +33,7 @@ func webSettingsRoutes() []webRoute {
 		{"POST /settings/vacation", webLoggedIn, (*webReq).postVacation},
 		{"POST /settings/filters", webLoggedIn, (*webReq).postFilters},
 		{"POST /settings/script", webLoggedIn, (*webReq).postScript},
+		{"POST /settings/junk", webLoggedIn, (*webReq).postJunk},
 		{"POST /settings/password", webLoggedIn, (*webReq).postPassword},
 		{"POST /settings/totp", webLoggedIn, (*webReq).postTOTP},
 		{"POST /settings/sessions", webLoggedIn, (*webReq).postSessions},
@@ -64,6 +65,8 @@ type webRulesPage struct {
 	Vacation Vacation
 	Filters  webFilters
 	Targets  []webFolder
+	JunkOff  bool
+	Taught   JunkState
 }
 
 // webSecurityPage is the tab of the password, the second factor and the browsers that are logged in.
@@ -128,6 +131,14 @@ func (q *webReq) settings(status int, part, fault string) error {
 func (q *webReq) rulesPage(tx *Tx, head webSettings) (webRulesPage, error) {
 	p := webRulesPage{webSettings: head}
 	rules, err := tx.Rules(q.user.ID)
+	if err != nil {
+		return p, err
+	}
+	p.JunkOff, err = tx.HasPreference(q.user.ID, PrefJunkOff)
+	if err != nil {
+		return p, err
+	}
+	p.Taught, err = tx.JunkState(q.user.ID)
 	if err != nil {
 		return p, err
 	}
