@@ -293,9 +293,7 @@ func (r *cutRecording) parse() error {
 			if !cutAck.Match(op.data) {
 				continue
 			}
-			for _, a := range cutAck.FindAllString(string(op.data), -1) {
-				r.acks = append(r.acks, a)
-			}
+			r.acks = append(r.acks, cutAck.FindAllString(string(op.data), -1)...)
 		case !ours:
 			continue
 		case op.kind == "pwrite64":
