@@ -137,7 +137,7 @@ func (im *importer) read(r *bufio.Reader, src importSource) error {
 		return im.mbox(r, src)
 	case emlxLine.Match(first) && looksLikeMail(rest, 2):
 		return im.emlx(r, src)
-	case src.mail && bytes.IndexByte(start, 0) < 0, looksLikeMail(start, 2):
+	case src.mail && bytes.IndexByte(start, 0) < 0, looksLikeMailFile(start):
 		return im.message(r, src)
 	case strings.EqualFold(filepath.Ext(src.name), ".eml") && looksLikeMail(start, 1): // its name says so, too
 		return im.message(r, src)
@@ -207,8 +207,8 @@ func isFieldLine(b []byte) bool {
 	return ok && isFieldName(strings.TrimRight(string(name), " \t"))
 }
 
-// looksLikeMail says whether octets begin with a header that mail has: fields, one of them mail's own, and an empty line; or so many of
-// mail's own, and then a line that is no field, as damaged mail has it, or nothing.
+// looksLikeMail says whether octets begin with a header that mail has: fields, one of them mail's own; or so many of mail's own, and then
+// a line that is no field, as damaged mail has it. They may be cut off anywhere.
 func looksLikeMail(b []byte, enough int) bool {
 	known := 0
 	for n := 0; len(b) > 0; n++ {
@@ -230,7 +230,18 @@ func looksLikeMail(b []byte, enough int) bool {
 			return known >= enough
 		}
 	}
-	return known >= enough
+	return known > 0
+}
+
+// looksLikeMailFile says so of the beginning of a file. One that ends without an empty line must have as many fields as damaged mail.
+func looksLikeMailFile(start []byte) bool {
+	if len(start) < importLook {
+		start = append(bytes.Clone(start), '.', '\n')
+		if start[len(start)-3] != '\n' {
+			start = slices.Insert(start, len(start)-2, '\n')
+		}
+	}
+	return looksLikeMail(start, 2)
 }
 
 // message takes a file that is one message.

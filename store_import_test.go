@@ -314,13 +314,16 @@ func TestImportWays(t *testing.T) {
 		want int
 		why  string
 	}{
-		"CR":            {strings.ReplaceAll(box, "\n", "\r"), 2, ""},
-		"UTF-16":        {wide, 2, ""},
-		"one mail, CR":  {"From: a@a.example\rSubject: one\r\rbody\r", 1, ""},
-		"MMDF":          {"\x01\x01\x01\x01\nFrom: a@a.example\n\nbody\n\x01\x01\x01\x01\n", 0, "MMDF"},
-		"Babyl":         {"BABYL OPTIONS: -*- rmail -*-\nVersion: 5\n\x1f\f\n1,,\nSubject: x\n\nbody\n\x1f", 0, "Babyl"},
-		"YAML":          {"name: x\nsubject: y\n", 0, importNoMail},
-		"only a header": {"From: a@a.example\nSubject: one\n", 1, ""},
+		"CR":                                 {strings.ReplaceAll(box, "\n", "\r"), 2, ""},
+		"UTF-16":                             {wide, 2, ""},
+		"one mail, CR":                       {"From: a@a.example\rSubject: one\r\rbody\r", 1, ""},
+		"a long field behind each From line": {strings.Repeat("From a@a.example\nReceived: from x by y "+strings.Repeat("z", 2*mboxLookout)+"\nSubject: one\n\nbody\n\n", 2), 2, ""},
+		"no body, a long field":              {strings.Repeat("From a@a.example Thu Jan  1 10:00:00 2026\nReceived: from x by y "+strings.Repeat("z", 2*mboxLookout)+"\nSubject: one\n\n", 2), 2, ""},
+		"one field, no body":                 {"Subject: one\n\n", 1, ""},
+		"MMDF":                               {"\x01\x01\x01\x01\nFrom: a@a.example\n\nbody\n\x01\x01\x01\x01\n", 0, "MMDF"},
+		"Babyl":                              {"BABYL OPTIONS: -*- rmail -*-\nVersion: 5\n\x1f\f\n1,,\nSubject: x\n\nbody\n\x1f", 0, "Babyl"},
+		"YAML":                               {"name: x\nsubject: y\n", 0, importNoMail},
+		"only a header":                      {"From: a@a.example\nSubject: one\n", 1, ""},
 	} {
 		s := startServer(t)
 		im := importTest(t, s, c.text)
