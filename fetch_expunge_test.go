@@ -316,7 +316,7 @@ func TestFetchExpungeKill(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "mail.toml")
-	b := newFakeBox(t, fetchSet+20)
+	b := newFakeBox(t, 2*fetchSet+50)
 	all := len(b.mail)
 	os.WriteFile(filepath.Join(dir, "password"), []byte("secret\n"), 0o600)
 	os.WriteFile(config, fmt.Appendf(nil, "[mdns]\nenabled = false\n[listen]\nsmtp = [\"127.0.0.1:0\"]\n[[fetch]]\nprotocol = \"imap\"\nserver = %q\ntls = \"none\"\nuser = \"ann\"\npassword_file = \"password\"\nto = \"ann@home.arpa\"\ndelete = true\n", b.addr), 0o600)
@@ -325,14 +325,14 @@ func TestFetchExpungeKill(t *testing.T) {
 	if out, err := add.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, at := range []string{"UID FETCH 30 ", "UID STORE", "UID EXPUNGE", "UID FETCH 110 ", "LOGOUT"} {
+	for _, at := range []string{"UID FETCH 30 ", "UID STORE", "UID EXPUNGE", "UID FETCH 240 ", "LOGOUT"} {
 		cmd := selfCommand("-config", config, "serve")
-		reached := make(chan bool, 1)
+		reached := false
 		b.with(func() {
 			b.before = func(said string) {
 				if strings.HasPrefix(said, at) {
 					cmd.Process.Kill()
-					reached <- true
+					reached = true
 					b.before = nil
 				}
 			}
@@ -340,7 +340,10 @@ func TestFetchExpungeKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		<-reached
+		waitFor(t, "the appliance to say "+at, func() (done bool) {
+			b.with(func() { done = reached })
+			return done
+		})
 		cmd.Wait()
 	}
 	if left := b.left(); len(left) != 0 {
