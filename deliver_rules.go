@@ -155,6 +155,9 @@ func answerDraft(v reply, me, to Addr, h Header, hidden bool) *Draft {
 	d := &Draft{From: &Address{Local: me.Local, Domain: me.Domain}, To: []Address{addressedAs(to, h)},
 		Subject: shortSubject(plainLine(subject)), Text: v.rules.Text, Flowed: true,
 		Extra: []Field{{"Auto-Submitted", "auto-replied"}, {"Precedence", "bulk"}}}
+	if hidden {
+		d.To[0].Name = ""
+	}
 	ids := MessageIDs(h.Get("Message-ID"))
 	if len(ids) > 0 && isMessageID(ids[0]) {
 		d.InReplyTo, d.References = ids[0], append(validIDs(h.Get("References")), ids[0])

@@ -128,7 +128,6 @@ func TestDNSCache(t *testing.T) {
 	dns.answer = func(string) (DNSAnswer, error) { <-t.Context().Done(); return DNSAnswer{}, context.Canceled }
 	go ask("a", "never.example")
 	waitFor(t, "the question is asked", func() bool { return dns.asked.Load() == 2 })
-	dns.answer = func(string) (DNSAnswer, error) { return DNSAnswer{}, context.Canceled }
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := (dnsRemembering{dns, c, "a"}).Ask(ctx, "never.example", dnsmessage.TypeTXT); !errors.Is(err, context.Canceled) {
@@ -186,7 +185,7 @@ func TestHostileDNS(t *testing.T) {
 			s := startServer(t, "[dns]", "servers = [\""+ns.addr+"\"]")
 			waitFor(t, "the resolver is known to answer", func() bool { return s.health.answers(t.Context(), s.dns) })
 			ns.mu.Lock()
-			ns.change = c.change
+			ns.changes(c.change)
 			ns.mu.Unlock()
 			ns.asked.Store(0)
 			s.dns = dnsHasty{s.dns}

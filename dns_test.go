@@ -218,6 +218,13 @@ func newTestNameserverAt(t testing.TB, zone testZone, addr string) *testNameserv
 	return ns
 }
 
+// changes has each answer changed from now on.
+func (ns *testNameserver) changes(change func(*dnsmessage.Message)) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.change = change
+}
+
 func (ns *testNameserver) respond(b []byte, most int) []byte {
 	var m dnsmessage.Message
 	ns.asked.Add(1)
@@ -288,7 +295,7 @@ func TestAsk(t *testing.T) {
 	}
 
 	ns.mu.Lock()
-	ns.change = func(m *dnsmessage.Message) { m.RCode = dnsmessage.RCodeServerFailure }
+	ns.changes(func(m *dnsmessage.Message) { m.RCode = dnsmessage.RCodeServerFailure })
 	ns.mu.Unlock()
 	_, err := r.Ask(t.Context(), "example.org", dnsmessage.TypeMX)
 	var de *net.DNSError
@@ -296,7 +303,7 @@ func TestAsk(t *testing.T) {
 		t.Errorf("SERVFAIL: %v", err)
 	}
 	ns.mu.Lock()
-	ns.change = func(m *dnsmessage.Message) { m.Questions[0].Type = dnsmessage.TypeNS } // an answer to something else
+	ns.changes(func(m *dnsmessage.Message) { m.Questions[0].Type = dnsmessage.TypeNS }) // an answer to something else
 	ns.mu.Unlock()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

@@ -79,13 +79,13 @@ func TestSPFPython(t *testing.T) {
 	for _, p := range spfSuite(t) {
 		zone := spfTestZone(t, p.Zonedata)
 		ns := newTestNameserver(t, zone.zone)
-		ns.change = func(m *dnsmessage.Message) {
+		ns.changes(func(m *dnsmessage.Message) {
 			q := m.Questions[0]
 			_, err := zone.Ask(t.Context(), q.Name.String(), q.Type)
 			if err != nil && !dnsNotFound(err) {
 				m.Answers, m.RCode = nil, dnsmessage.RCodeServerFailure
 			}
-		}
+		})
 		_, port, _ := strings.Cut(ns.addr, ":")
 		next := part{Port: port}
 		for name, c := range p.Tests {

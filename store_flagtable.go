@@ -97,11 +97,14 @@ func (s *Store) flagsOf(id MailboxID, uids []UID, bits []uint16) (bool, error) {
 
 // updateFlagTable brings a table up to date. ErrNotFound for a deleted mailbox, errListFull for one that is too large.
 func (tx *Tx) updateFlagTable(id MailboxID, t *flagTable) error {
-	var highest ModSeq
+	var highest, pruned ModSeq
 	var next UID
-	err := tx.one(`SELECT highestmodseq,uidnext FROM mailboxes WHERE id=? AND owner IS NOT NULL`, []any{id}, &highest, &next)
+	err := tx.one(`SELECT highestmodseq,pruned,uidnext FROM mailboxes WHERE id=? AND owner IS NOT NULL`, []any{id}, &highest, &pruned, &next)
 	if err != nil || (t.modseq != 0 && highest <= t.modseq) {
 		return err
+	}
+	if pruned > t.modseq { // tombstones are forgotten of which it has not heard
+		t.modseq = 0
 	}
 	const columns = `SELECT uid,flags,gone,keywords IS NOT NULL FROM messages`
 	query, args := columns+` WHERE mailbox=?`, []any{id}

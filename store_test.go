@@ -552,7 +552,7 @@ func TestDiskFull(t *testing.T) {
 	row := appendText(t, st, inbox, text, Flags{Bits: FlagDeleted})
 	if err := st.onWriter(func(c *dbConn) error {
 		var pages int
-		return c.one(`PRAGMA max_page_count=80`, nil, &pages)
+		return c.one(`PRAGMA max_page_count=160`, nil, &pages)
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -250,11 +250,12 @@ await step("filters, the answer while away, the second factor", async () => {
   await p.locator("form[action='/settings/vacation'] button").click();
   await p.waitForSelector("text=Saved.");
   await p.goto("/settings/rules");
-  const f = p.locator("form[action='/settings/filters']").last();
-  await f.locator("[name=subject]").fill("invoice");
-  await f.locator("select").selectOption({ label: "Archive" });
+  const f = p.locator("form#filter");
+  await f.locator("[name=field]").first().selectOption("subject");
+  await f.locator("[name=value]").first().fill("invoice");
+  await f.locator("[name=folder]").selectOption({ label: "Archive" });
   await f.locator("[name=star]").check();
-  await f.locator("button").click();
+  await f.locator("button[value=add]").click();
   await p.waitForSelector("text=Saved.");
   await p.goto("/settings/rules");
   await shot(p, "rules");
