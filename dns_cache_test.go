@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,12 +21,22 @@ import (
 type cacheDNS struct {
 	testDNS
 	asked  atomic.Int64
+	mu     sync.Mutex
 	answer func(name string) (DNSAnswer, error)
 }
 
+func (d *cacheDNS) answers(answer func(name string) (DNSAnswer, error)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.answer = answer
+}
+
 func (d *cacheDNS) Ask(_ context.Context, name string, kind dnsmessage.Type) (DNSAnswer, error) {
+	d.mu.Lock()
+	answer := d.answer
+	d.mu.Unlock()
 	d.asked.Add(1)
-	return d.answer(name)
+	return answer(name)
 }
 
 func cacheAnswer(text string, ttl time.Duration) DNSAnswer {
@@ -54,7 +65,7 @@ func TestDNSCache(t *testing.T) {
 		{"no name", DNSAnswer{}, dnsError("x", true), dnsKeepNone},
 		{"no answer", DNSAnswer{}, dnsError("x", false), 0},
 	} {
-		dns.answer = func(string) (DNSAnswer, error) { return k.a, k.err }
+		dns.answers(func(string) (DNSAnswer, error) { return k.a, k.err })
 		dns.asked.Store(0)
 		for range 3 {
 			a, err := ask("a", k.name+".example")
@@ -83,7 +94,7 @@ func TestDNSCache(t *testing.T) {
 		}
 	}
 	// One stranger with any number of names has an eighth, and does not push out what others' mail made us ask.
-	dns.answer = func(string) (DNSAnswer, error) { return cacheAnswer(strings.Repeat("x", 1000), time.Hour), nil }
+	dns.answers(func(string) (DNSAnswer, error) { return cacheAnswer(strings.Repeat("x", 1000), time.Hour), nil })
 	ask("good", "good.example")
 	for i := range 20_000 {
 		ask("bad", fmt.Sprintf("d%d.example", i))
@@ -96,7 +107,7 @@ func TestDNSCache(t *testing.T) {
 		ask(fmt.Sprint(i%1000), fmt.Sprintf("e%d.example", i))
 	}
 	for i := range 10_000 {
-		dns.answer = func(string) (DNSAnswer, error) { return DNSAnswer{}, dnsError("x", true) }
+		dns.answers(func(string) (DNSAnswer, error) { return DNSAnswer{}, dnsError("x", true) })
 		ask(fmt.Sprint(i%1000), fmt.Sprintf("f%d.example", i))
 	}
 	sum := 0
@@ -109,7 +120,7 @@ func TestDNSCache(t *testing.T) {
 	// The same question at the same time is asked once.
 	release := make(chan struct{})
 	dns.asked.Store(0)
-	dns.answer = func(string) (DNSAnswer, error) { <-release; return cacheAnswer("x", time.Hour), nil }
+	dns.answers(func(string) (DNSAnswer, error) { <-release; return cacheAnswer("x", time.Hour), nil })
 	done := make(chan error)
 	for range 10 {
 		go func() { _, err := ask("a", "same.example"); done <- err }()
@@ -125,9 +136,10 @@ func TestDNSCache(t *testing.T) {
 		t.Errorf("asked %d times at once", n)
 	}
 	// Whoever waits for another's question does not wait longer than they may.
-	dns.answer = func(string) (DNSAnswer, error) { <-t.Context().Done(); return DNSAnswer{}, context.Canceled }
+	dns.answers(func(string) (DNSAnswer, error) { <-t.Context().Done(); return DNSAnswer{}, context.Canceled })
 	go ask("a", "never.example")
 	waitFor(t, "the question is asked", func() bool { return dns.asked.Load() == 2 })
+	dns.answers(func(string) (DNSAnswer, error) { return DNSAnswer{}, context.Canceled })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := (dnsRemembering{dns, c, "a"}).Ask(ctx, "never.example", dnsmessage.TypeTXT); !errors.Is(err, context.Canceled) {
@@ -184,9 +196,7 @@ func TestHostileDNS(t *testing.T) {
 			ns := newTestNameserver(t, newTestZone(t, zone))
 			s := startServer(t, "[dns]", "servers = [\""+ns.addr+"\"]")
 			waitFor(t, "the resolver is known to answer", func() bool { return s.health.answers(t.Context(), s.dns) })
-			ns.mu.Lock()
 			ns.changes(c.change)
-			ns.mu.Unlock()
 			ns.asked.Store(0)
 			s.dns = dnsHasty{s.dns}
 			var before, after runtime.MemStats
