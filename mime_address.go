@@ -405,15 +405,16 @@ func (p *addressParser) bareItem(tokens []addressToken) []addressToken {
 		name = p.comment
 	}
 	if from < last || last+1 < end {
-		p.pushHalves(name, tokens[from:last], tokens[last+1:end], tokens[from:end])
+		spec := unquoteSpec(tokens[from:end])
+		p.pushHalves(name, spec[:last-from], spec[last-from+1:], spec)
 	}
 	return tokens[end:]
 }
 
-// extent is where the address around the "@" begins and ends.
+// extent is where the address around the "@" begins and ends. A dot and a blank in front of a local part end a name: "Dr. ann@a.example".
 func extent(tokens []addressToken, at int) (from, end int) {
 	from = at
-	for from > 0 && tokens[from-1].kind != ':' && (from == at || joined(tokens[from-1], tokens[from])) {
+	for from > 0 && tokens[from-1].kind != ':' && (from == at || !tokens[from].gap) {
 		from--
 	}
 	end = at + 1
@@ -451,7 +452,7 @@ func (p *addressParser) push(name, local, domain string) {
 // joined says whether b continues the local part or domain that a belongs to: they touch, or a dot joins them over
 // blanks (obs-domain, RFC 5322 §4.4).
 func joined(a, b addressToken) bool {
-	return !b.gap || strings.HasSuffix(a.text, ".") || strings.HasPrefix(b.text, ".")
+	return !b.gap || (a.kind == 'w' && strings.HasSuffix(a.text, ".")) || (b.kind == 'w' && strings.HasPrefix(b.text, "."))
 }
 
 // indexAt is the last "@" outside quotes; -1 without one.
