@@ -90,7 +90,7 @@ func startPebble(t *testing.T) *pebble {
 	for _, args := range [][]string{{"pebble-challtestsrv", "-dnsserver", dns, "-management", manage, "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-defaultIPv6", ""},
 		{"pebble", "-config", folder + "/pebble.json", "-dnsserver", dns, "-strict"}} {
 		c := exec.Command(filepath.Join(bin, args[0]), args[1:]...)
-		c.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=20")
+		c.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=5")
 		var log bytes.Buffer
 		c.Stdout, c.Stderr = &log, &log
 		if err := c.Start(); err != nil {
