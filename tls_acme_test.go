@@ -90,7 +90,7 @@ func startPebble(t *testing.T) *pebble {
 	for _, args := range [][]string{{"pebble-challtestsrv", "-dnsserver", dns, "-management", manage, "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-defaultIPv6", ""},
 		{"pebble", "-config", folder + "/pebble.json", "-dnsserver", dns, "-strict"}} {
 		c := exec.Command(filepath.Join(bin, args[0]), args[1:]...)
-		c.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=5")
+		c.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=5", "PEBBLE_AUTHZREUSE=0") // what was proved before would be refused no more
 		var log bytes.Buffer
 		c.Stdout, c.Stderr = &log, &log
 		if err := c.Start(); err != nil {
@@ -536,5 +536,13 @@ func TestACMEAway(t *testing.T) {
 	away, err := settingsAway(s.store)
 	if err != nil || away[settingAccount] == nil || len(away[settingAccount]) > 0 || away[settingPublic] == nil || len(away[settingPublic]) > 0 || bytes.Contains(away[settingCA], []byte("PRIVATE")) {
 		t.Errorf("%v %q", err, away)
+	}
+}
+
+// TestACMEChallenge: without an order there is nothing to prove, and nobody learns what was.
+func TestACMEChallenge(t *testing.T) {
+	c := newWebClient(t, startServer(t))
+	if c.get("/.well-known/acme-challenge/token"); c.code != 404 {
+		t.Errorf("a token of nobody: %d", c.code)
 	}
 }

@@ -461,7 +461,7 @@ func (t *TLS) acmeRound(ctx context.Context, dns Resolver, cfg ACME, newer bool)
 	t.loadPublic()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.acmePick, t.acmeInfoAt = time.Time{}, time.Time{}
+	t.acmePick, t.acmeInfoAt, t.acmeWindow = time.Time{}, time.Time{}, acmeWindow{}
 	t.log.Info("new certificate", "names", names, "until", t.public.Leaf.NotAfter)
 	return nil
 }
