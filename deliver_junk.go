@@ -11,7 +11,6 @@ import (
 
 const (
 	junkCut     = 0.99             // the score from which a message is junk
-	junkLeast   = 20               // messages of each kind that must have been judged before anything is junk
 	junkPeople  = 50               // recipients of a message for whom it is weighed
 	junkEvery   = 30 * time.Second // between looks for what is to be learned
 	junkKeep    = time.Hour        // at the latest, what was learned is stored
@@ -83,10 +82,8 @@ func (w *junkScales) weigh(u User) (string, error) {
 			}
 		}
 	}
-	w.s.junk.mu.Lock()
-	defer w.s.junk.mu.Unlock()
-	mind, err := w.s.junk.mind(w.s.store, u.ID, false)
-	if err != nil || mind == nil || mind.model.Messages[0] < junkLeast || mind.model.Messages[1] < junkLeast {
+	ready, err := w.s.junk.ready(w.s.store, u.ID)
+	if err != nil || !ready {
 		return "", err
 	}
 	if err := w.read(); err != nil {
@@ -96,7 +93,10 @@ func (w *junkScales) weigh(u User) (string, error) {
 	if err != nil || known {
 		return "", err
 	}
-	score, most := mind.model.Score(w.words)
+	score, most, err := w.s.junk.score(w.s.store, u.ID, w.words)
+	if err != nil {
+		return "", err
+	}
 	if score < junkCut {
 		return "", nil
 	}

@@ -6,7 +6,10 @@ import (
 	"time"
 )
 
-const junkMinds = 8 // people's models in memory, half a megabyte each
+const (
+	junkMinds = 8  // people's models in memory, half a megabyte each
+	junkLeast = 20 // messages of each kind that must have been judged before anything is junk
+)
 
 // junkMind is one person's model in memory.
 type junkMind struct {
@@ -42,6 +45,26 @@ func (j *junkTaught) mind(st *Store, user UserID, anew bool) (*junkMind, error) 
 	m = &junkMind{model: model, seen: state.Seen, learned: map[BlobID]Lesson{}, used: time.Now()}
 	j.minds[user] = m
 	return m, nil
+}
+
+// ready says whether somebody has taught enough.
+func (j *junkTaught) ready(st *Store, user UserID) (bool, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	m, err := j.mind(st, user, false)
+	return m != nil && m.model.Messages[0] >= junkLeast && m.model.Messages[1] >= junkLeast, err
+}
+
+// score is JunkModel.Score by somebody's model. The words are found beforehand: nobody waits for another's message to be read.
+func (j *junkTaught) score(st *Store, user UserID, words []JunkWord) (float64, []JunkWord, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	m, err := j.mind(st, user, false)
+	if err != nil || m == nil { // it was forgotten meanwhile
+		return 0, nil, err
+	}
+	score, most := m.model.Score(words)
+	return score, most, nil
 }
 
 // makeRoom drops the models that were used longest ago. What they have not stored is learned again.
